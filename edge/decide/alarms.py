@@ -96,6 +96,9 @@ class Decider:
         self._retire()
         decisions += [self._consider(track) for track in tracks]
         decisions += [incident.settle(time, sure=sure) for incident in self._all]
+        for incident in self._incidents:
+            if incident.followed:
+                incident.surest = max((live[number] for number in incident.tracks), key=_surest)
         self._gathered = {number: s for number, s in self._gathered.items() if number in live}
         return [decision for decision in decisions if decision]
 
@@ -141,11 +144,9 @@ class Decider:
         """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
         time = self._now.time
         hits = {track.number for track in self._now.tracks.values() if track.last_hit == time}
-        hit = [incident for incident in self._incidents if incident.tracks & hits]
-        for incident in hit:
-            incident.hit_at = time
+        found = any(incident.tracks & hits for incident in self._incidents)
         for incident in self._incidents:
-            incident.searched(time, found=bool(hit), seeing=seeing)
+            incident.searched(time, found=found, seeing=seeing)
 
     def _is_over(self, incident: Incident) -> bool:
         """Return True when no track of an incident is left or, with zones, when none of them has stood in one lately.
@@ -230,8 +231,8 @@ class Decider:
         incident = Incident(
             track=track.number, tracks={track.number}, label=score.label, score=score.bear, top_score=score.bear,
             published_score=score.bear, published_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            hit_at=now.time, again_s=again_s, began_at=now.time, noise_at=now.time, noise_score=score.bear,
-            there_at=now.time, zones=set(zones), silenced=now.quiet is not None,
+            again_s=again_s, began_at=now.time, noise_at=now.time, noise_score=score.bear, there_at=now.time,
+            zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._incidents.append(incident)
         return incident
@@ -251,8 +252,8 @@ class Decider:
     def _go_on(self, incident: Incident, track: Track, score: Score, zones: tuple[str, ...]) -> Decision | None:
         """Update an incident; return a decision if it is worse, its score has risen, or the last update is long ago."""
         now = self._now
-        incident.seen_at = incident.hit_at = now.time
-        incident.box_xywh, incident.score, incident.track = track.box_xywh, score.bear, track.number
+        incident.seen_at, incident.box_xywh, incident.score = now.time, track.box_xywh, score.bear
+        incident.track = track.number
         if score.bear > incident.top_score:
             incident.top_score, incident.label = score.bear, score.label
         since_s, why = now.time - incident.published_at, None
@@ -330,6 +331,10 @@ class _Now:
     thumbnail_of: CutThumbnail | None
     quiet: str | None
     sure: bool  # the camera has shown what is there for a while
+
+
+def _surest(track: Track) -> tuple[float, float]:
+    return track.now.bear if track.now else 0.0, track.last_hit
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:

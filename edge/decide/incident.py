@@ -15,6 +15,7 @@ from typing import Any
 
 from edge.decide.evidence import Rule
 from edge.detect.odds import logit
+from edge.detect.tracker import Track
 from edge.schema import BoxXYWH, EventType
 
 SURE = 0.9  # bear probability from which a bear in doubt alarms again
@@ -69,7 +70,6 @@ class Incident:
     published_at: float
     box_xywh: BoxXYWH
     seen_at: float  # when a score last supported it
-    hit_at: float  # when a track of it was last hit, with enough support or not
     again_s: float  # found again there within this: the same incident
     began_at: float
     noise_at: float  # when it last made a noise
@@ -84,6 +84,7 @@ class Incident:
     state: State = State.OPEN
     lost_at: float = 0.0  # when its last track was lost
     last: Decision = field(init=False)  # the last one, also where it was held back
+    surest: Track = field(init=False)  # while it is followed: its track with the highest score in the last frame
 
     @property
     def followed(self) -> bool:

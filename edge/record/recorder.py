@@ -324,9 +324,10 @@ class EventRecorder:
 
     def follow(self, incident: Incident, time: float) -> None:
         """Note where the bear is at a time in seconds."""
-        self.seen_at = max(self.seen_at, incident.hit_at)
-        self._box = incident.box_xywh
-        self._step(time, incident.score if incident.seen_at == time else None)
+        track = incident.surest
+        self.seen_at = max(self.seen_at, track.last_hit)
+        self._box = track.box_xywh
+        self._step(time, track.now.bear if track.now else None)
 
     def keep_crop(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
         """Keep the crop of the bear in this frame, if it is the best so far.

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.alert.events import EventPublisher
 from edge.decide.incident import Incident
+from edge.detect.tracker import Track
 from edge.pictures import decode_picture
 from edge.record.pictures import read_note
 from edge.record.recorder import ACTIVE_S, CameraRecorder, ClipJob, WriteJob, compressed
@@ -62,11 +63,12 @@ def event(type_="new", seq=1, score=0.9, track=1, **more):
 
 def bear(at):
     """The open incident of the event, seen at a time."""
-    return Incident(
+    incident = Incident(
         track=1, tracks={1}, label="brown_bear", score=0.9, top_score=0.9, published_score=0.9, published_at=at,
-        box_xywh=BOX, seen_at=at, hit_at=at, again_s=30.0, began_at=at, noise_at=at, noise_score=0.9, there_at=at,
-        id=ID,
+        box_xywh=BOX, seen_at=at, again_s=30.0, began_at=at, noise_at=at, noise_score=0.9, there_at=at, id=ID,
     )  # fmt: skip
+    incident.surest = Track(1, BOX, at, at, now=score(0.9))
+    return incident
 
 
 def score(bear):
