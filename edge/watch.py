@@ -270,18 +270,10 @@ class Watcher:
         if not self.trace:
             return
         published, self._between = [*self._between, *events], []
-        self.trace(
-            Moment.of(
-                frame,
-                motion,
-                scores,
-                self.decider.evidence_states(),
-                published,
-                [trouble.detail for trouble in self.troubles.now],
-                threshold=self.rule.threshold_for(night=bool(self.night.night)),
-                frame_ms=self.stats.frame_ms[-1],
-            )
-        )
+        faults = [fault.detail for fault in self.troubles.now]
+        threshold, took_ms = self.rule.threshold_for(night=bool(self.night.night)), self.stats.frame_ms[-1]
+        states = self.decider.evidence_states()
+        self.trace(Moment.of(frame, motion, scores, states, published, faults, threshold=threshold, frame_ms=took_ms))
 
     def _count(self, frame: Frame, regions: Sequence[Region], started: float) -> None:
         self._source_faults.pop(INTERNAL, None)

@@ -85,14 +85,9 @@ class EventPublisher:
             detail = f"{end} ({what})"
         else:
             detail = report.trouble.detail
+        kind = report.trouble.kind
         event = self.run.event(
-            "camera",
-            report.type,
-            report.id,
-            camera,
-            label=report.trouble.kind,
-            media_time_s=media_time_s,
-            detail=detail,
+            "camera", report.type, report.id, camera, label=kind, media_time_s=media_time_s, detail=detail
         )
         self.counts["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
