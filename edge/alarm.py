@@ -332,6 +332,6 @@ def _hand_on(watcher: Watcher, review: JournalReview, *, wrong: bool) -> None:
             wall = datetime.now(UTC) if watcher.single_images else frame.wall
             # Ahead of now where the clock has been set back since: then it counts from now on.
             since_s = max((wall - review.at).total_seconds(), 0.0)
-            repeat_alarms.said(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
+            repeat_alarms.reviewed(event.id, box, frame.time - since_s, frame.time, wrong=wrong)
 
     watcher.before_next(note)

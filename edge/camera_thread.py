@@ -21,10 +21,11 @@ from edge.camera.folder import FolderSource
 from edge.camera.processed_files import seen_file
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera.source import LAST_FRAME_S
-from edge.decide.alarms import UNSEEING, Decider
+from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from edge.detect.camera_check import CameraCheck
+from edge.detect.camera_faults import UNSEEING
 from edge.detect.classifier import Classifier
 from edge.detect.frame_rate import CropBudget, FrameRateControl
 from edge.detect.sequences import ArrivingMotion

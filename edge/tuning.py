@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import OUTSIDE_ZONES, Decider, Decision
+from edge.decide.alarms import Decider
 from edge.decide.evidence import LONGEST_S, Rule
+from edge.decide.incident import Decision
 from edge.decide.repeat_alarms import RepeatAlarmFilter
+from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
@@ -38,7 +40,7 @@ K = TypeVar("K")
 
 
 class ShadowDecider(Decider, Generic[K]):
-    """A decider with others beside it: they see the same tracks, and what they would tell is kept, not told."""
+    """A decider with others beside it: they get the same tracks, and their alarms are counted, not published."""
 
     def __init__(
         self,
@@ -252,12 +254,12 @@ class Peaks(ShadowDecider[float]):
     def __call__(self, tracks: Sequence[Track], time: float, **frame: Any) -> list[Decision]:
         """Return the decisions after a frame, and note the peaks."""
         decisions = super().__call__(tracks, time, **frame)
-        standings = {standing.track: standing for standing in self.standings() if standing.sum > 0}
-        for number in [number for number in self._going if number not in standings]:
+        states = {state.track: state for state in self.evidence_states() if state.sum > 0}
+        for number in [number for number in self._going if number not in states]:
             self._over.append(self._going.pop(number))
-        for number, standing in standings.items():
-            if number not in self._going or standing.sum > self._going[number].sum:
-                self._going[number] = self._peak(standing, time)
+        for number, state in states.items():
+            if number not in self._going or state.sum > self._going[number].sum:
+                self._going[number] = self._peak(state, time)
         # Hours of footage must not fill the memory.
         if len(self._over) > 100 * MAX_PEAKS:
             self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
@@ -267,8 +269,8 @@ class Peaks(ShadowDecider[float]):
         """Return the highest peaks, highest first."""
         return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
 
-    def _peak(self, standing: EvidenceState, time: float) -> Peak:
-        return Peak(self.clip, round(time, 2), standing.sum, standing.bear or 0.0, standing.box_xywh)
+    def _peak(self, state: EvidenceState, time: float) -> Peak:
+        return Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
 
 
 def _height(peak: Peak) -> float:
@@ -279,37 +281,37 @@ SAME = 1e-3  # logit-seconds: traces round
 AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
-def reels_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:
-    """Return the reels of one camera, from traces and the older files beside them. Raises OptionError.
+def runs_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:
+    """Return the runs of one camera, from traces and the older files beside them. Raises OptionError.
 
     An older file that is named beside its newer one is read once.
     """
     wanted = dict.fromkeys(path.expanduser() for path in paths)
     older = {old(path) for path in wanted}
-    found = [(path, reel) for path in wanted if path not in older for reel in read_trace(path)]
-    reels = of_camera([reel for _, reel in found], camera)
-    names = sorted({reel.camera for reel in reels})
+    found = [(path, run) for path in wanted if path not in older for run in read_trace(path)]
+    runs = of_camera([run for _, run in found], camera)
+    names = sorted({run.camera for run in runs})
     if len(names) > 1:
         raise OptionError(f"the trace holds {', '.join(names)}; each has a level of its own: name one with --camera")
-    return [(path, reel) for path, reel in found if reel in reels]
+    return [(path, run) for path, run in found if run in runs]
 
 
-def min_level(reels: Sequence[TraceRun]) -> float:
+def min_level(runs: Sequence[TraceRun]) -> float:
     """Return the level that live cameras alarmed at: below it their traces say nothing; 0 if nothing limits it."""
-    live = (moment for reel in reels if reel.live for moment in reel.moments)
-    return min((standing.alarm_at for moment in live for standing in moment.standings), default=0.0)
+    live = (moment for run in runs if run.live for moment in run.moments)
+    return min((state.alarm_at for moment in live for state in moment.evidence_states), default=0.0)
 
 
-def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
+def replay(path: Path, run: TraceRun, rule: Rule, levels: Sequence[float], zones: Sequence[Zone] = ()) -> Heard:
     """Count the alarms of each level in one trace. Raises OptionError if the trace lacks what is needed."""
-    _check(path, reel, rule)
+    _check(path, run, rule)
     peaks, tracker = Peaks(str(path), rule, levels, zones), Tracker(rule.threshold)
-    open_ = set[str]()  # events that were told and have not ended
+    open_ = set[str]()  # bear events
     times, shown = list[float](), list[float]()  # of each moment as it is replayed, and the most evidence then
     passed = 0.0  # how much of the time before is left out
-    for last, moment in pairwise([None, *reel.moments]):
+    for last, moment in pairwise([None, *run.moments]):
         assert moment is not None
-        if reel.live and last and moment.index != last.index + 1:
+        if run.live and last and moment.index != last.index + 1:
             # No track outlives what was not kept. An event that goes on does: the bear was there all the while.
             tracker = Tracker(rule.threshold)
             peaks((), times[-1] + rule.step_max_s, wall=last.wall)
@@ -318,35 +320,33 @@ def replay(path: Path, reel: TraceRun, rule: Rule, levels: Sequence[float], zone
         tracker.threshold = rule.threshold_for(night=night)
         times.append(moment.time - passed)
         peaks(tracker(_scores(moment), times[-1]), times[-1], wall=moment.wall, night=night)
-        inside = (standing.sum for standing in peaks.standings() if OUTSIDE_ZONES not in standing.held)
+        inside = (state.sum for state in peaks.evidence_states() if OUTSIDE_ZONES not in state.held)
         shown.append(max(inside, default=0.0))
-        for told in moment.told:
-            if told.kind == "bear":
-                open_ = open_ - {told.id} if told.type == "end" else open_ | {told.id}
+        for event in moment.events:
+            if event.kind == "bear":
+                open_ = open_ - {event.id} if event.type == "end" else open_ | {event.id}
     alarms = [len(peaks.news[level]) for level in levels]
-    seconds = _length_s(reel)
-    for summary in reel.summaries if reel.live else ():
+    seconds = _length_s(run)
+    for summary in run.summaries if run.live else ():
         seconds += summary.seen_s or 0.0
-        first, after = (
-            bisect_left(reel.moments, at, key=lambda m: m.time) for at in (summary.since_s, summary.until_s)
-        )
+        first, after = (bisect_left(run.moments, at, key=lambda m: m.time) for at in (summary.since_s, summary.until_s))
         seen = max(shown[first : after + 1], default=0.0) + SAME
         alarms = [count + (seen < level <= (summary.most or 0.0)) for count, level in zip(alarms, levels, strict=True)]
     highest = tuple(
-        _explained(peak, reel.moments[min(bisect_left(times, peak.time_s - 0.01), len(times) - 1)])
+        _explained(peak, run.moments[min(bisect_left(times, peak.time_s - 0.01), len(times) - 1)])
         for peak in peaks.highest()
     )
     return Heard(str(path), seconds, tuple(alarms), highest)
 
 
-def _check(path: Path, reel: TraceRun, rule: Rule) -> None:
+def _check(path: Path, run: TraceRun, rule: Rule) -> None:
     """Check a recording. Raises OptionError if it was decided by other thresholds or does not say enough."""
-    if reel.live and any(summary.most is None for summary in reel.summaries):
+    if run.live and any(summary.most is None for summary in run.summaries):
         raise OptionError(
             f"{path}: was begun by an older bear-alarm that did not note how much evidence there was; "
             "move it away, let the alarm write a new one, or give clips"
         )
-    for found in {one.threshold for one in reel.moments} | {one.threshold for one in reel.summaries}:
+    for found in {one.threshold for one in run.moments} | {one.threshold for one in run.summaries}:
         if found is not None and not any(_same(found, own) for own in (rule.threshold, rule.night_threshold)):
             raise OptionError(
                 f"{path}: counted from a bear probability of {found:g} on, and {rule.threshold:.4g} is asked for; "
@@ -360,17 +360,17 @@ def _same(one: float | None, other: float | None) -> bool:
 
 def _scores(moment: Moment) -> list[Score]:
     return [
-        Score(Region(look.box_xywh, look.kind), (), look.bear, look.label, look.ood)  # type: ignore[arg-type]
-        for look in moment.scored
+        Score(Region(one.box_xywh, one.kind), (), one.bear, one.label, one.ood)  # type: ignore[arg-type]
+        for one in moment.scored
     ]
 
 
-def _length_s(reel: TraceRun) -> float:
+def _length_s(run: TraceRun) -> float:
     """Return the duration of a file's frames, the last one included; 0 for a live camera."""
-    count = len(reel.moments)
-    if reel.live or count < 2:
+    count = len(run.moments)
+    if run.live or count < 2:
         return 0.0
-    return (reel.moments[-1].time - reel.moments[0].time) * count / (count - 1)
+    return (run.moments[-1].time - run.moments[0].time) * count / (count - 1)
 
 
 def _explained(peak: Peak, moment: Moment) -> Peak:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.background import Sink
-from edge.decide.alarms import Decision
+from edge.decide.incident import Decision
 from edge.detect.camera_faults import FaultReport
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
@@ -37,14 +36,13 @@ UNSEEN_WORDS = {
 }
 ENDED_WORDS = "stopped while the bear was still in view"
 UNKNOWN = "unknown: unlike the pictures the model was trained on"
-REMEMBERED = 100  # incidents whose id is kept: one may be taken up again half a minute after its end
 
 
 class EventPublisher:
-    """Makes events of one camera and hands them to the sinks, in the order they were given; nothing here waits.
+    """Makes the events of one camera and gives them to the sinks, in order; nothing here waits.
 
-    A sink that is slow is wrapped in a worker (``edge.background``) by its owner. ``run`` is shared between
-    cameras, so that seq is one order.
+    The owner of a slow sink wraps it in a worker (``edge.background``). The cameras share ``run``, so that seq is one
+    order.
     """
 
     def __init__(
@@ -56,22 +54,16 @@ class EventPublisher:
         evidence: CameraRecorder | None = None,
         run: EventFactory | None = None,
     ) -> None:
-        self.sinks = sinks  # others may stand in it any time
+        self.sinks = sinks  # its owner may change them at any time
         self.model = model
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
         self.run = run or EventFactory()
         self.counts: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
-        self._ids: dict[int, str] = {}  # its number -> its events' id
-        self._troubles: dict[int, str] = {}
 
     def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
         """Publish a decision as an event to every sink; ``why``: the reason why an end was not seen."""
-        id_ = self._ids.pop(decision.incident, None) or uuid.uuid4().hex
-        self._ids[decision.incident] = id_  # the last one told is the last to be forgotten
-        if len(self._ids) > REMEMBERED:
-            del self._ids[next(iter(self._ids))]
-        event = self._event(frame, decision, id_)
+        event = self._event(frame, decision)
         where = self.evidence.place(event, frame) if self.evidence else None
         event = replace(event, evidence=where, detail=why or event.detail)
         self.counts[event.type] += 1
@@ -88,15 +80,14 @@ class EventPublisher:
         ``stopped``: an end that only says that nobody watches any more.
         """
         if report.type == "end":
-            id_ = self._troubles.pop(report.number, uuid.uuid4().hex)
             what = TROUBLE_WORDS[report.trouble.kind]
             end = "it lasted until watching was stopped" if stopped else f"over after {report.lasted_s:.0f} s"
             detail = f"{end} ({what})"
         else:
-            id_ = self._troubles.setdefault(report.number, uuid.uuid4().hex)
             detail = report.trouble.detail
+        kind = report.trouble.kind
         event = self.run.event(
-            "camera", report.type, id_, camera, label=report.trouble.kind, media_time_s=media_time_s, detail=detail
+            "camera", report.type, report.id, camera, label=kind, media_time_s=media_time_s, detail=detail
         )
         self.counts["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
@@ -106,11 +97,11 @@ class EventPublisher:
         for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
-    def _event(self, frame: Frame, decision: Decision, id_: str) -> Event:
+    def _event(self, frame: Frame, decision: Decision) -> Event:
         return self.run.event(
             "bear",
             decision.type,
-            id_,
+            decision.id,
             frame.camera,
             frame.wall,
             track=decision.track,

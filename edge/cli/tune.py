@@ -83,14 +83,14 @@ def tune(
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones
     from edge.settings import CameraSettings
-    from edge.tuning import choose, levels_of, listen, min_level, parse_budget, reels_of, replay
+    from edge.tuning import choose, levels_of, listen, min_level, parse_budget, replay, runs_of
 
     wanted, clips = parse_budget(budget), clip or []
     traces = trace or ([] if clips else _configured_trace(config))
     if traces and mask:
         raise OptionError("--mask changes what is looked at, which no trace can show; give clips, or leave --mask out")
-    reels = reels_of(traces, camera) if traces else []
-    base, chosen = _as_watched(camera, config, traced=[reel.camera for _, reel in reels])
+    runs = runs_of(traces, camera) if traces else []
+    base, chosen = _as_watched(camera, config, traced=[run.camera for _, run in runs])
     settings = CameraSettings(
         masks=parse_masks(mask) if mask else base.masks,
         zones=parse_zones(zone) if zone else base.zones,
@@ -103,14 +103,14 @@ def tune(
         threshold=base.threshold if threshold is None else threshold,
         night_threshold=base.night_threshold if night_threshold is None else night_threshold,
     )
-    least = min_level([reel for _, reel in reels])
+    least = min_level([run for _, run in runs])
     levels = tuple(level for level in levels_of(rule, fps) if level >= least - 1e-4)
     if not levels:
         raise OptionError(f"the trace was written with --alarm-at {least:g}; no higher level can be tried")
     heard, unread = [], []
-    for path, reel in reels:
+    for path, run in runs:
         try:
-            heard.append(replay(path, reel, rule, levels, settings.zones))
+            heard.append(replay(path, run, rule, levels, settings.zones))
         except OptionError as error:
             unread.append(f"skipped: {error}")
     replayed = list(heard)

@@ -1,7 +1,7 @@
 """``bear-alarm why``: the numbers of one moment against their thresholds, and which gate said no.
 
-``explain`` gives paragraphs: a heading, a table (value, threshold, detail), the run-up of the evidence, notes, and as
-the last one ``conclusion``: the alarm, or the first gate that held it back.
+``explain`` returns paragraphs: a heading, a table (value, threshold, detail), the run-up of the evidence, notes, and at
+the end ``conclusion``: the alarm, or the first gate that held it back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge.cli.options import settings_at_hand
 from edge.cli.progress import counted
 from edge.errors import OptionError
 from edge.local_time import clock
-from edge.record.trace import Moment, Peak, Summary, Told, share
+from edge.record.trace import Moment, Peak, Summary, TracedEvent, share
 from edge.record.trace_query import Gap, Match, TraceRun, nearest_kept
 from edge.schema import BoxXYWH, EvidenceState, utc_text
 
@@ -88,8 +88,8 @@ def facts(found: Match, words: list[str]) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "kind": "why",
-        "camera": found.reel.camera,
-        "run": found.reel.run,
+        "camera": found.run.camera,
+        "run": found.run.run_id,
         "event": found.event,
         "missed": found.missed and [utc_text(found.missed.since), utc_text(found.missed.until)],  # no frame came
         "moment": json.loads(moment.to_json()) if moment else None,
@@ -105,7 +105,7 @@ def explain(found: Match) -> list[str]:
     if found.moment:
         nearest = "Nearest moment that was kept: " if found.missed else ""
         words += [f"{nearest}{_heading(found.moment)}", _table(_moment_rows(found.moment))]
-        words += [*_run_up_table(found.reel, found.moment), *_later(found.reel, found.moment)]
+        words += [*_run_up_table(found.run, found.moment), *_later(found.run, found.moment)]
     elif found.summary:
         words += _quiet_stretch(found, found.summary)
     words += [f"Besides, {_gap(found, found.beside)}"] if found.beside else []
@@ -120,21 +120,21 @@ def conclusion(found: Match) -> str:
     if found.missed and not found.missed.clock_set:
         return "No alarm: no picture came."
     if found.moment:
-        return _verdict(found.reel, found.moment)
+        return _decision(found.run, found.moment)
     assert found.summary is not None
-    if found.summary.told:
+    if found.summary.events:
         return "There were events in that time, and their moments are kept: name one of them or its time."
     return "No alarm: the evidence never sufficed." if found.summary.share else "No alarm: no evidence."
 
 
-def _verdict(reel: TraceRun, moment: Moment) -> str:
+def _decision(run: TraceRun, moment: Moment) -> str:
     """Return the alarm, or the first gate that a moment did not pass."""
-    if moment.told:
-        return "; ".join(_event(reel, moment, told) for told in moment.told) + "."
-    if opened := _open_event(reel, moment):
-        begun, told = opened
-        return f"No new alarm: event {told.id[:8]}, since {at(begun)}, is still open."
-    single = [one for one in moment.standings if one.alone_at is not None and one.bear is not None]
+    if moment.events:
+        return "; ".join(_event(run, moment, event) for event in moment.events) + "."
+    if opened := _open_event(run, moment):
+        begun, event = opened
+        return f"No new alarm: event {event.id[:8]}, since {at(begun)}, is still open."
+    single = [one for one in moment.evidence_states if one.alone_at is not None and one.bear is not None]
     one = max(single, key=lambda each: each.bear or 0.0, default=moment.strongest)
     if one and one.alone_at is not None and one.bear is not None and not _alone(one):
         gathered = f", and evidence {_of_h(one)}" if one.sum > 0 else ""
@@ -151,27 +151,27 @@ def _verdict(reel: TraceRun, moment: Moment) -> str:
     return "No alarm: no evidence."
 
 
-def _event(reel: TraceRun, moment: Moment, told: Told) -> str:
+def _event(run: TraceRun, moment: Moment, event: TracedEvent) -> str:
     """Return what an event of this moment was, and the numbers behind an alarm."""
-    name = f"event {told.id[:8]}" + (f", at {clock(told.at, date=False)}" if told.at else "")
-    detail = (told.detail or "").rstrip(".")
-    if told.kind != "bear":
-        return f"No alarm, but a {told.kind} event ({name}){f': {detail}' if detail else ''}"
-    if told.type == "end":
+    name = f"event {event.id[:8]}" + (f", at {clock(event.at, date=False)}" if event.at else "")
+    detail = (event.detail or "").rstrip(".")
+    if event.kind != "bear":
+        return f"No alarm, but a {event.kind} event ({name}){f': {detail}' if detail else ''}"
+    if event.type == "end":
         return f"No alarm: {name} ended here{f' ({detail})' if detail else ''}"
-    if told.quiet:
-        return f"{name}, without noise: {told.quiet}"
-    if told.escalated:
-        return f"ALARM again, {name}: {told.escalated}"
-    if told.type == "update":
+    if event.quiet:
+        return f"{name}, without noise: {event.quiet}"
+    if event.escalated:
+        return f"ALARM again, {name}: {event.escalated}"
+    if event.type == "update":
         return f"No new alarm: update of {name}, which is still open"
-    one = next((each for each in moment.standings if each.track == told.track), moment.strongest)
+    one = next((each for each in moment.evidence_states if each.track == event.track), moment.strongest)
     if one is None:
         return f"ALARM, {name}"
-    where = f" in zone {' and '.join(told.zones)}" if told.zones else ""
+    where = f" in zone {' and '.join(event.zones)}" if event.zones else ""
     if _alone(one):
         return f"ALARM, {name}: score {one.bear:.2f} ≥ {one.alone_at:.2f} in one picture{where}"
-    before = [step for _, step in _run_up(reel, moment, one.track)][-2:-1]
+    before = [step for _, step in _run_up(run, moment, one.track)][-2:-1]
     held = [reason for step in before if share(step) >= 1 for reason in step.held]
     until = f", until now held back by {'; '.join(held)}" if held else ""
     return f"ALARM, {name}: track {one.track}{where}, evidence {_of_h(one)}{until}"
@@ -193,17 +193,17 @@ def _alone(one: EvidenceState) -> bool:
 
 def _moment_rows(moment: Moment) -> list[Row]:
     """Return what moved, the best score and each track's evidence, against their thresholds."""
-    moved = [look for look in moment.scored if look.kind == "motion"]
-    kinds = {"motion": 0, "track": 0} | {look.kind: 0 for look in moment.scored}
-    for look in moment.scored:
-        kinds[look.kind] += 1
+    moved = [region for region in moment.scored if region.kind == "motion"]
+    kinds = {"motion": 0, "track": 0} | {region.kind: 0 for region in moment.scored}
+    for region in moment.scored:
+        kinds[region.kind] += 1
     motion = ""
     if moment.reset:
         motion = "new background (first frame, jump in the light, at rest again): whole picture scored"
     elif moment.moving:
         motion = "the picture as a whole moved: whole picture scored"
     elif moved:
-        largest = max(moved, key=lambda look: look.box_xywh[2] * look.box_xywh[3])
+        largest = max(moved, key=lambda region: region.box_xywh[2] * region.box_xywh[3])
         motion = f"largest {_where(largest.box_xywh, moment)}"
     rows: list[Row] = [
         ("motion regions", str(len(moved)), "", motion),
@@ -213,7 +213,7 @@ def _moment_rows(moment: Moment) -> list[Row]:
         limit = "" if moment.threshold is None else f"{moment.threshold:.2f}"
         detail = f"{top.label.replace('_', ' ')}, {_where(top.box_xywh, moment)}"
         rows.append(("best score", f"{top.bear:.2f}", limit, detail))
-    worth = [one for one in moment.standings if one.sum > 0 or one.bear is not None]
+    worth = [one for one in moment.evidence_states if one.sum > 0 or one.bear is not None]
     for one in sorted(worth, key=share, reverse=True)[:MAX_TRACKS]:
         track = f"track {one.track}, {_where(one.box_xywh, moment)}"
         track += "" if one.bear is None else f", scored {one.bear:.2f} ({one.said:+.1f} logits)"
@@ -221,7 +221,7 @@ def _moment_rows(moment: Moment) -> list[Row]:
             rows.append(("one picture", f"{one.bear:.2f}", f"{one.alone_at:.2f}", track))
         if not _alone(one):
             rows.append(("evidence S", f"{one.sum:.2f}", f"{one.alarm_at:.2f}", f"{percent(share(one))}; {track}"))
-        alarmed = any(told.track == one.track and told.type == "new" for told in moment.told)
+        alarmed = any(event.track == one.track and event.type == "new" for event in moment.events)
         if one.held and not alarmed:  # by this very alarm
             rows.append(("held back by", "", "", f"{'; '.join(one.held)} (track {one.track})"))
     return [*rows, *(("camera trouble", "", "", trouble) for trouble in moment.troubles)]
@@ -235,21 +235,21 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _run_up_table(reel: TraceRun, moment: Moment) -> list[str]:
+def _run_up_table(run: TraceRun, moment: Moment) -> list[str]:
     """Return how a track's evidence grew, for an alarm or what came near to one."""
-    alarm = next((told for told in moment.told if told.type == "new" or told.escalated), None)
-    if alarm is None and (moment.told or _open_event(reel, moment)):
+    alarm = next((event for event in moment.events if event.type == "new" or event.escalated), None)
+    if alarm is None and (moment.events or _open_event(run, moment)):
         return []
     track = alarm.track if alarm else None
     if track is None:
         track = moment.strongest.track if moment.strongest else 0
-    steps = _run_up(reel, moment, track)
+    steps = _run_up(run, moment, track)
     if len(steps) < 2 or (alarm is None and share(steps[-1][1]) < MIN_SHARE):
         return []
     rows = [(f"track {track}", "score", "threshold", "logits", "S", "h", "")]
     for earlier, one in steps[-MAX_STEPS:]:
         score = "" if one.bear is None else f"{one.bear:.2f}"
-        held = "" if earlier.told else "; ".join(one.held)
+        held = "" if earlier.events else "; ".join(one.held)
         numbers = (f"{one.threshold:.2f}", f"{one.said:+.1f}", f"{one.sum:.2f}", f"{one.alarm_at:.2f}")
         rows.append((at(earlier), score, *numbers, held))
     wide = [max(len(row[column]) for row in rows) for column in range(6)]
@@ -257,12 +257,12 @@ def _run_up_table(reel: TraceRun, moment: Moment) -> list[str]:
     return ["\n".join(f"  {line.rstrip()}" for line in lines)]
 
 
-def _run_up(reel: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, EvidenceState]]:
+def _run_up(run: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, EvidenceState]]:
     """Return the moments up to this one in which the track was scored, since its evidence was last nothing."""
     gathered: list[tuple[Moment, EvidenceState]] = []
     after = moment
-    for earlier in reversed(reel.between(moment.time - RUN_UP_S, moment.time)):
-        one = next((each for each in earlier.standings if each.track == track), None)
+    for earlier in reversed(run.between(moment.time - RUN_UP_S, moment.time)):
+        one = next((each for each in earlier.evidence_states if each.track == track), None)
         if after.index - earlier.index > 1 or one is None or one.sum <= 0:  # not kept between them, or not yet there
             break
         after = earlier
@@ -272,7 +272,7 @@ def _run_up(reel: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, Ev
 
 
 def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
-    """Return what is known of a time of which no moment was kept."""
+    """Return what is known of a time without a kept moment."""
     when = f" at {clock(found.asked)}" if found.asked else ""
     rows: list[Row] = [
         ("frames", f"{summary.frames:,}", "", f"motion in {summary.moved:,}"),
@@ -283,11 +283,11 @@ def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
         rows.append(("best score", f"{summary.bear.value:.2f}", limit, _peak(summary.bear)))
     if summary.share:
         rows.append(("most evidence", percent(summary.share.value), "100 %", _peak(summary.share)))
-    rows.append(("events", f"{summary.told:,}", "", ""))
+    rows.append(("events", f"{summary.events:,}", "", ""))
     if summary.gap_s > 2.0 and summary.gap_at:
         rows.append(("longest gap", f"{summary.gap_s:.0f} s", "", f"after {clock(summary.gap_at, date=False)}"))
     rows += [("camera trouble", "", "", trouble) for trouble in summary.troubles]
-    kept = nearest_kept(found.reel, found.asked) if found.asked else None
+    kept = nearest_kept(found.run, found.asked) if found.asked else None
     return [
         f"{summary.camera}{when}. No moment was kept: of a live camera only what lies around an event is.",
         f"Summary of {clock(summary.since)} to {clock(summary.until, date=False)}:\n{_table(rows)}",
@@ -304,30 +304,30 @@ def _gap(found: Match, gap: Gap) -> str:
     span = f"from {clock(gap.since)} to {clock(gap.until, date=not same_day)}"
     asked = f"; nothing is known of {clock(found.asked)}" if found.missed and found.asked else ""
     if gap.clock_set:
-        return f"{found.reel.camera}: the clock was set {span}{asked}."
+        return f"{found.run.camera}: the clock was set {span}{asked}."
     trouble = "".join(f"\n{_table([('camera trouble', '', '', each)])}" for each in gap.troubles)
-    return f"{found.reel.camera}: no picture came {span}, {gap.seconds:,.0f} s{asked}.{trouble}"
+    return f"{found.run.camera}: no picture came {span}, {gap.seconds:,.0f} s{asked}.{trouble}"
 
 
-def _later(reel: TraceRun, moment: Moment) -> list[str]:
+def _later(run: TraceRun, moment: Moment) -> list[str]:
     """Return what became of the event, or whether the strongest track alarmed after this moment."""
-    if moment.told:
-        return [words for told in moment.told for words in _rest_of(reel, moment, told)]
+    if moment.events:
+        return [words for event in moment.events for words in _rest_of(run, moment, event)]
     one = moment.strongest
-    if one is None or one.sum <= 0 or _open_event(reel, moment):
+    if one is None or one.sum <= 0 or _open_event(run, moment):
         return []
-    for later in reel.between(moment.time, moment.time + LATER_S):
-        told = next((each for each in later.told if each.track == one.track and each.type != "end"), None)
-        if told and later is not moment:
-            return [f"It alarmed {later.time - moment.time:.1f} s later (event {told.id[:8]})."]
+    for later in run.between(moment.time, moment.time + LATER_S):
+        event = next((each for each in later.events if each.track == one.track and each.type != "end"), None)
+        if event and later is not moment:
+            return [f"It alarmed {later.time - moment.time:.1f} s later (event {event.id[:8]})."]
     return []
 
 
-def _rest_of(reel: TraceRun, moment: Moment, told: Told) -> list[str]:
-    """Return the event's way from here to its end, in a line."""
-    if told.type == "end" or told.kind != "bear":
+def _rest_of(run: TraceRun, moment: Moment, event: TracedEvent) -> list[str]:
+    """Return what came after this event until its end, in a line."""
+    if event.type == "end" or event.kind != "bear":
         return []
-    rest = [(m, one) for m, one in reel.told() if one.id == told.id and one is not told and m.time >= moment.time]
+    rest = [(m, one) for m, one in run.events() if one.id == event.id and one is not event and m.time >= moment.time]
     # A bear that is lost and found again ends more than once.
     end = rest[-1] if rest and rest[-1][1].type == "end" else None
     if end and end[0] is moment:
@@ -342,16 +342,16 @@ def _rest_of(reel: TraceRun, moment: Moment, told: Told) -> list[str]:
     return [f"Afterwards: {'; '.join(words)}."]
 
 
-def _open_event(reel: TraceRun, moment: Moment) -> tuple[Moment, Told] | None:
+def _open_event(run: TraceRun, moment: Moment) -> tuple[Moment, TracedEvent] | None:
     """Return the bear event that began before this moment and had not ended."""
-    going: dict[str, tuple[Moment, Told]] = {}
-    for m, told in reel.told():
+    going: dict[str, tuple[Moment, TracedEvent]] = {}
+    for m, event in run.events():
         if m.time >= moment.time:
             break
-        if told.type == "end":
-            going.pop(told.id, None)
-        elif told.kind == "bear":
-            going.setdefault(told.id, (m, told))
+        if event.type == "end":
+            going.pop(event.id, None)
+        elif event.kind == "bear":
+            going.setdefault(event.id, (m, event))
     return next(reversed(going.values()), None)
 
 

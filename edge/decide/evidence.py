@@ -17,7 +17,7 @@ from edge.detect.card import Card
 from edge.detect.odds import logit, sigmoid
 from edge.errors import OptionError
 
-STILL_COUNTS = 2.0  # what a look at something that stands still counts, for and against
+STILL_COUNTS = 2.0  # weight of a score of something that stands still, for and against
 STILL_MORE = 1.7  # logits by which a crop of what stands still, or one crop alone, must be surer
 LONGEST_S = 2.0  # a sure bear alarms within this, whatever h is chosen
 
@@ -72,9 +72,9 @@ class Rule:
 
         All scores that come here are on the crops' scale: the frame scan's are brought there, so that the card's
         threshold ``frame`` falls onto ``crop`` (``FrameScanner.beside_crops``). What the scan takes for a bear passes
-        ``threshold`` here too, and nothing else of the card is needed. A crop of what stands still is looked at again
-        and again and is the same each time, so it must be surer by ``STILL_MORE``; so must a crop that alarms alone,
-        for a picture has many. What the scan says of a lone picture counts from ``threshold`` on, as in ``classify``.
+        ``threshold`` here too, and nothing else of the card is needed. A crop of what stands still is scored again and
+        again and is the same each time, so it must be surer by ``STILL_MORE``; so must a crop that alarms alone,
+        because a picture has many. The scan of a lone picture counts from ``threshold`` on, as in ``classify``.
 
         ``alarm_at``: h in logit-seconds, where a place needs another than the usual (``bear-alarm tune``).
         """
@@ -107,27 +107,27 @@ class Rule:
         return count
 
     def threshold_for(self, *, still: bool = False, night: bool = False) -> float:
-        """Return the bear probability that says nothing either way: for what stands still, and at night.
+        """Return the bear probability that is no evidence either way: for what stands still, and at night.
 
-        With ``one_picture`` a picture alone alarms from it on: what its scan says, and ``still`` a crop's alone.
+        With ``one_picture`` a picture alone alarms from it on: by its scan, and with ``still`` by one crop.
         """
         threshold = self.night_threshold if night and self.night_threshold is not None else self.threshold
         return max(threshold, self.still_threshold) if still else threshold
 
     def evidence(self, bear: float, *, ood: float = 0.0, still: bool = False, night: bool = False) -> float:
-        """Return what one bear probability says, in logits, -c to +c; above 0 where it passes the threshold.
+        """Return the evidence of one bear probability in logits, -c to +c; above 0 where it passes the threshold.
 
-        ``still``: nothing moves there. A stump is looked at again and again and is the same each time, so it has
-        the higher threshold to pass. Beyond it each look counts double, for and against: a bear that lies there must
-        not wait, a stump that wavers gathers nothing. Stranger than ``ood_threshold`` halves what speaks for a bear
-        and vetoes nothing.
+        ``still``: nothing moves there. A stump is scored again and again and is the same each time, so it has the
+        higher threshold to pass. Beyond it each score counts double, for and against: a bear that lies there must not
+        wait, and a stump whose scores vary gathers nothing. An ``ood`` above ``ood_threshold`` halves evidence for a
+        bear and never vetoes it.
         """
         # logit p - logit pi - d, with d = logit(threshold) - logit pi: the prior cancels out.
-        said = logit(bear) - logit(self.threshold_for(night=night))
+        logits = logit(bear) - logit(self.threshold_for(night=night))
         if still:
-            said = min(said, STILL_COUNTS * (logit(bear) - logit(self.threshold_for(still=True, night=night))))
-        said = min(max(said, -self.cap), self.cap)
-        return said / 2 if said > 0 and ood > self.ood_threshold else said
+            logits = min(logits, STILL_COUNTS * (logit(bear) - logit(self.threshold_for(still=True, night=night))))
+        logits = min(max(logits, -self.cap), self.cap)
+        return logits / 2 if logits > 0 and ood > self.ood_threshold else logits
 
 
 class Evidence:
@@ -138,17 +138,17 @@ class Evidence:
         self.sum = 0.0  # S, logit-seconds
         self.time: float | None = None  # of the last score, seconds; None before the first
 
-    def __call__(self, said: float, time: float) -> bool:
-        """Add what a score says (logits, ``Rule.evidence``) at a time (seconds); True from the alarm level on."""
-        self.sum, self.time = self.after(said, time), time
+    def __call__(self, logits: float, time: float) -> bool:
+        """Add the evidence of a score (``Rule.evidence``) at a time (seconds); True from the alarm level on."""
+        self.sum, self.time = self.after(logits, time), time
         return self.sum >= self.rule.alarm_at
 
-    def after(self, said: float, time: float) -> float:
+    def after(self, logits: float, time: float) -> float:
         """Return what S would be with one more score."""
         if self.time is None:
-            return max(0.0, self.rule.first_s * said)
+            return max(0.0, self.rule.first_s * logits)
         weight = min(max(time - self.time, 0.0), self.rule.step_max_s)
-        return max(0.0, self.at(time) + weight * said)
+        return max(0.0, self.at(time) + weight * logits)
 
     def at(self, time: float) -> float:
         """S at a time (seconds), where no score has come since the last."""

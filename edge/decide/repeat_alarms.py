@@ -1,8 +1,8 @@
-"""Spots that cry wolf: what never moves, looks the same and raises alarm after alarm needs twice the evidence.
+"""Spots of repeated false alarms: what never moves, looks the same and alarms again and again needs twice the evidence.
 
 A spot is held back only if at least three separate alarms were raised there over two hours or more by something
-that never moved, and what stands there now looks like all three; or if a person said "wrong". Nothing is held
-back for longer than a day, by more than a factor of two, or once it moves: a bear that visits the same bin five
+that never moved, and what stands there now looks like all three; or if a person reviewed an alarm as wrong. Nothing is
+held back for longer than a day, by more than a factor of two, or once it moves: a bear that visits the same bin five
 nights alarms five times. Time is data; nothing here reads a clock.
 """
 
@@ -25,7 +25,7 @@ CutThumbnail = Callable[[BoxXYWH], Thumbnail]  # cuts the thumbnail of a box (fr
 TIMES = 2.0  # the evidence that a spot held back needs, as a multiple of the usual
 MIN_ALARMS = 3
 MIN_SPREAD_S = 2 * 3600.0  # between the first and the last of them
-KEPT_S = 24 * 3600.0  # an older alarm, or an older "wrong", no longer counts
+KEPT_S = 24 * 3600.0  # an older alarm, or an older review, no longer counts
 SAME_SPOT_IOU = 0.5
 LIKE = 0.95  # correlation of two thumbnails
 MAX_CHANGE = 1.0  # of any of their cells, in standard deviations: a small animal on a large tile changes few cells
@@ -42,12 +42,12 @@ class _Alarm:
 
 @dataclass(eq=False)
 class _Spot:
-    """One place and what was told of it."""
+    """One place with its alarms and reviews."""
 
     box_xywh: BoxXYWH
-    time: float  # of the last word about it
+    time: float  # of its last alarm or review
     alarms: list[_Alarm] = field(default_factory=list)
-    wrongs: dict[str, float] = field(default_factory=dict)  # by event, when a person said that it was wrong
+    wrongs: dict[str, float] = field(default_factory=dict)  # by event, when a person reviewed it as wrong
 
 
 class RepeatAlarmFilter:
@@ -59,7 +59,7 @@ class RepeatAlarmFilter:
     def alarmed(self, box_xywh: BoxXYWH, thumbnail: Thumbnail, time: float) -> None:
         """Note an alarm at a time (seconds) by something that never moved, with the usual evidence.
 
-        What was raised in spite of ``twice`` is not to be passed: being held back must end within the day.
+        Do not pass an alarm that was raised in spite of ``twice``: being held back must end within the day.
         """
         spot = self._spot(box_xywh, time)
         spot.alarms.append(_Alarm(time, thumbnail))
@@ -68,21 +68,21 @@ class RepeatAlarmFilter:
             gaps = [spot.alarms[i + 1].time - spot.alarms[i - 1].time for i in range(1, len(spot.alarms) - 1)]
             del spot.alarms[1 + gaps.index(min(gaps))]
 
-    def said(self, event: str, box_xywh: BoxXYWH, at: float, time: float, *, wrong: bool) -> None:
-        """Note that a person said at ``at`` (seconds; now is ``time``) whether an alarm there was wrong.
+    def reviewed(self, event: str, box_xywh: BoxXYWH, at: float, time: float, *, wrong: bool) -> None:
+        """Note that a person reviewed an event at ``at`` (seconds; now is ``time``), as wrong or not.
 
-        For a day after a "wrong", what does not move there needs twice the evidence. Whatever else is said of that
-        event takes it back.
+        For a day after a wrong one, what does not move there needs twice the evidence. Another review of that event
+        takes it back.
         """
         for spot in self._spots:
             spot.wrongs.pop(event, None)
         if wrong and time - at < KEPT_S:
             self._spot(box_xywh, time).wrongs[event] = at
 
-    def twice(self, box_xywh: BoxXYWH, look: CutThumbnail, time: float, wall: datetime) -> str | None:
+    def twice(self, box_xywh: BoxXYWH, thumbnail_of: CutThumbnail, time: float, wall: datetime) -> str | None:
         """Return why something that never moved in this box needs twice the evidence; None if it does not.
 
-        ``look`` is only called for a spot with a history. ``wall`` (with its time zone) is for the words.
+        ``thumbnail_of`` is only called for a spot with a history. ``wall`` (with its time zone) is for the words.
         """
         self._forget(time)
         seen: Thumbnail | None = None
@@ -93,7 +93,7 @@ class RepeatAlarmFilter:
                 since_s = max(spot.wrongs.values()) - time
                 return _words("a person said wrong here at {}", since_s, since_s + KEPT_S, wall)
             if _again_and_again([alarm.time for alarm in spot.alarms]):
-                seen = look(box_xywh) if seen is None else seen
+                seen = thumbnail_of(box_xywh) if seen is None else seen
                 times = [alarm.time for alarm in spot.alarms if alike(alarm.thumbnail, seen)]
                 if _again_and_again(times):
                     why = f"this spot raised {len(times)} alarms that looked alike since {{}}"

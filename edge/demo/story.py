@@ -38,11 +38,11 @@ class Story:
                 del self._until[name]
                 self._say(self._line(name))
         here = self._boxes[min(round(moment.time * self._fps), len(self._boxes) - 1)]
-        alarms = {event.track for event in moment.told if event.kind == "bear" and event.type == "new"}
+        alarms = {event.track for event in moment.events if event.kind == "bear" and event.type == "new"}
         for name in self._until.keys() & here.keys():
-            seen = [look.bear for look in moment.scored if _share(here[name], look.box_xywh) >= COVERED]
+            seen = [region.bear for region in moment.scored if _share(here[name], region.box_xywh) >= COVERED]
             self._best[name] = max([self._best.get(name, (-1.0, 0.0)), *((bear, moment.time) for bear in seen)])
-            if any(s.track in alarms and _share(here[name], s.box_xywh) > 0 for s in moment.standings):
+            if any(s.track in alarms and _share(here[name], s.box_xywh) > 0 for s in moment.evidence_states):
                 self._alarmed.add(name)
 
     def _line(self, name: str) -> str:

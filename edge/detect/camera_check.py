@@ -1,4 +1,4 @@
-"""Does the camera still see: is it black, blinded, covered, blurred, or turned away?
+"""Check that the camera still sees: that it is not black, blinded, covered, blurred or turned away.
 
 Works on the small grey picture of ``edge.detect.motion``, about once a second, against what was usual at this
 place before. Light, infrared and weather change brightness and contrast; these measures hardly follow them:
@@ -26,10 +26,10 @@ Blocks = NDArray[np.float32]  # (9, 16), one value a block
 BLOCKS_WH = (16, 9)
 CELLS_WH = (8, 6)  # likeness is judged in these
 MIDDLE = slice(1, 8)  # rows of blocks; into the uppermost and the lowermost cameras write their clock
-DARK, BRIGHT = 24.0, 245.0  # brightness between which a block tells something
-TELLING = 0.02  # contrast, 2 grey levels of 100, below which a block was smooth all along
-MIN_TELLING = 0.1  # share of blocks
-MIN_LIKE = 0.25  # share of the structured cells that must be to be seen, to say that they are others
+DARK, BRIGHT = 24.0, 245.0  # brightness between which a block can be compared
+MIN_CONTRAST = 0.02  # usual contrast, 2 grey levels of 100, below which a block is smooth and cannot be compared
+MIN_COMPARED = 0.1  # share of blocks
+MIN_LIKE = 0.25  # share of the cells with edges that must still have edges, for a comparison
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class CameraCheckSettings:
     contrast: float = 0.3  # of what is usual, median of the blocks
     sharpness: float = 0.5
     elsewhere: float = 0.25  # median likeness to the view below which it is another
-    at_rest: float = 0.5  # likeness of two looks in one direction
+    at_rest: float = 0.5  # likeness of two views in one direction
     lasts_s: dict[TroubleKind, float] = field(
         default_factory=lambda: {"black": 2.0, "white": 2.0, "covered": 2.0, "blurred": 60.0, "moved": 20.0}
     )
-    told_s: float = 60.0  # how long a turned camera is reported; the new view counts at once
+    reported_s: float = 60.0  # how long a turned camera is reported; the new view counts at once
     settle_s: float = 60.0  # until so much was seen of a place nothing is missed there
     rise_s: float = 600.0  # how fast what is usual follows upwards
     fall_s: float = 86_400.0  # and downwards: dew takes hours
@@ -56,7 +56,7 @@ class CameraCheckSettings:
 
 
 @dataclass(eq=False)
-class Look:
+class View:
     """Measures of one picture, or the usual ones of a place."""
 
     mean: Blocks  # brightness, grey levels
@@ -66,7 +66,7 @@ class Look:
     edges: Grey  # (h, 320), about 1 on an edge
 
     @staticmethod
-    def at(grey: Grey) -> Look:
+    def at(grey: Grey) -> View:
         """Measure a picture, float32 (h, 320)."""
         fine, wide = _mean(grey, 5), _mean(grey, 21)
         mean, structure = _blocks(grey), _blocks(np.abs(fine - wide))
@@ -75,7 +75,7 @@ class Look:
         across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
         steep = np.asarray(cv2.magnitude(across, down), np.float32)
         edges = _mean(steep / (_mean(steep, 21) + np.float32(1.5)), 5)
-        return Look(mean, structure, contrast, sharpness, edges)
+        return View(mean, structure, contrast, sharpness, edges)
 
 
 class CameraCheck:
@@ -83,49 +83,49 @@ class CameraCheck:
 
     def __init__(self, settings: CameraCheckSettings | None = None) -> None:
         self.settings = settings or CameraCheckSettings()
-        self._usual: Look | None = None
-        self._begun = self._time = 0.0  # of what is usual; of the last look
+        self._usual: View | None = None
+        self._begun = self._time = 0.0  # start of what is usual; time of the last picture
         self._since: dict[TroubleKind, float] = {}  # since when something looks wrong
         self._other: Grey | None = None  # the edges of another view, while it holds still
         self._turned: tuple[float, CameraFault] | None = None  # when a turned camera was noticed
 
     def __call__(self, grey: Grey, time: float) -> tuple[CameraFault, ...]:
         """Return what is wrong with this picture, float32 (h, 320), taken at ``time`` seconds."""
-        look, dt, self._time = Look.at(grey), max(time - self._time, 0.0), time
-        wrong = self._unseen(look)
+        view, dt, self._time = View.at(grey), max(time - self._time, 0.0), time
+        wrong = self._unseen(view)
         if wrong:
             self._other = None
-        elif self._usual is None or self._usual.edges.shape != look.edges.shape:
-            self._take(look)
+        elif self._usual is None or self._usual.edges.shape != view.edges.shape:
+            self._take(view)
         else:
-            wrong = self._missed(look, self._usual)
+            wrong = self._missed(view, self._usual)
             if "moved" not in wrong:
-                self._learn(look, self._usual, dt)
+                self._learn(view, self._usual, dt)
         self._since = {kind: self._since.get(kind, time) for kind in wrong}
         lasting = [kind for kind, since in self._since.items() if time - since >= self.settings.lasts_s[kind]]
         if "moved" in lasting:
             if time - self._begun >= self.settings.settle_s:
                 self._turned = (time, CameraFault("moved", wrong["moved"]))
-            self._take(look)
+            self._take(view)
         troubles = [CameraFault(kind, wrong[kind]) for kind in lasting if kind != "moved"]
-        if self._turned and time - self._turned[0] < self.settings.told_s:
+        if self._turned and time - self._turned[0] < self.settings.reported_s:
             troubles.append(self._turned[1])
         return tuple(troubles)
 
-    def _take(self, look: Look) -> None:
+    def _take(self, view: View) -> None:
         """Take this view for the place from now on."""
-        self._usual, self._begun, self._other = look, self._time, None
+        self._usual, self._begun, self._other = view, self._time, None
         self._since = {}
 
-    def _unseen(self, look: Look) -> dict[TroubleKind, str]:
+    def _unseen(self, view: View) -> dict[TroubleKind, str]:
         """Return what is wrong with a picture in which nothing can be made out, whatever was there before."""
         s = self.settings
-        light = float(np.median(look.mean))
-        white = float(np.mean(look.mean > 250))
+        light = float(np.median(view.mean))
+        white = float(np.mean(view.mean > 250))
         if white >= s.blinded:
             words = f"the picture is white (brightness {light:.0f} of 255): turn the camera away from the sun or lamp"
             return {"white": words}
-        flat = float(np.mean(look.structure[MIDDLE] < s.structure))
+        flat = float(np.mean(view.structure[MIDDLE] < s.structure))
         if flat < s.flat:
             return {}
         if light < s.black:
@@ -141,33 +141,33 @@ class CameraCheck:
             "clean the lens and clear what hangs before it, or wait for thick fog to lift"
         }
 
-    def _missed(self, look: Look, usual: Look) -> dict[TroubleKind, str]:
+    def _missed(self, view: View, usual: View) -> dict[TroubleKind, str]:
         """Return what is usual at this place and cannot be seen now."""
         s = self.settings
-        lit = (look.mean > DARK) & (look.mean < BRIGHT)
+        lit = (view.mean > DARK) & (view.mean < BRIGHT)
         blurry = False
         wrong: dict[TroubleKind, str] = {}
-        tells = lit & (usual.contrast >= TELLING)
-        if np.mean(tells) >= MIN_TELLING:
-            contrast = float(np.median(look.contrast[tells] / usual.contrast[tells]))
-            sharpness = float(np.median(look.sharpness[tells] / usual.sharpness[tells]))
+        comparable = lit & (usual.contrast >= MIN_CONTRAST)
+        if np.mean(comparable) >= MIN_COMPARED:
+            contrast = float(np.median(view.contrast[comparable] / usual.contrast[comparable]))
+            sharpness = float(np.median(view.sharpness[comparable] / usual.sharpness[comparable]))
             if (contrast < s.contrast or sharpness < s.sharpness) and self._time - self._begun >= s.settle_s:
                 left = 100 * min(contrast, sharpness)
                 wrong["blurred"] = (
                     f"the picture has lost its sharpness ({left:.0f} % of what is usual here is left): "
                     "wipe dew or dirt off the lens and check its focus, or wait for the fog to lift"
                 )
-            now = look.sharpness[lit & (look.structure >= s.structure)]
+            now = view.sharpness[lit & (view.structure >= s.structure)]
             # Another view through the same lens is as sharp as the last; drops on the lens make edges elsewhere too.
-            blurry = len(now) > 0 and bool(np.median(now) < s.sharpness * np.median(usual.sharpness[tells]))
-        alike = likeness(look.edges, usual.edges)
+            blurry = len(now) > 0 and bool(np.median(now) < s.sharpness * np.median(usual.sharpness[comparable]))
+        alike = likeness(view.edges, usual.edges)
         if blurry or alike is None or alike >= s.elsewhere:
             self._other = None
             return wrong
-        still = None if self._other is None else likeness(look.edges, self._other)
+        still = None if self._other is None else likeness(view.edges, self._other)
         if still is None or still < s.at_rest:
-            # A passing animal or a swaying pole never shows one other view for long.
-            self._other = look.edges
+            # A passing animal or a swaying pole does not show one other view for long.
+            self._other = view.edges
             self._since.pop("moved", None)
         wrong["moved"] = (
             f"the camera shows another view than before (likeness {max(alike, 0.0):.2f} of 1): if nobody turned it, "
@@ -175,16 +175,16 @@ class CameraCheck:
         )
         return wrong
 
-    def _learn(self, look: Look, usual: Look, dt: float) -> None:
+    def _learn(self, view: View, usual: View, dt: float) -> None:
         """Let the usual view follow what is seen, more slowly downwards; skip dark and blinded blocks."""
         s = self.settings
         age = self._time - self._begun
         first = dt / age if 0 < age < s.settle_s else 0.0  # a plain mean to begin with
         rise, fall, follow = (max(first, 1 - math.exp(-dt / t)) for t in (s.rise_s, s.fall_s, s.view_s))
-        lit = (look.mean > DARK) & (look.mean < BRIGHT)
-        usual.contrast = _follow(usual.contrast, look.contrast, lit, rise, fall)
-        usual.sharpness = _follow(usual.sharpness, look.sharpness, lit, rise, fall)
-        usual.edges = usual.edges + np.float32(follow) * (look.edges - usual.edges)
+        lit = (view.mean > DARK) & (view.mean < BRIGHT)
+        usual.contrast = _follow(usual.contrast, view.contrast, lit, rise, fall)
+        usual.sharpness = _follow(usual.sharpness, view.sharpness, lit, rise, fall)
+        usual.edges = usual.edges + np.float32(follow) * (view.edges - usual.edges)
 
 
 def likeness(one: Grey, other: Grey) -> float | None:
@@ -197,7 +197,7 @@ def likeness(one: Grey, other: Grey) -> float | None:
     other_spread = _cells(other * other) - other_mean * other_mean
     there = other_spread > 0.01
     both = there & (one_spread > 0.01)
-    if np.mean(there) < MIN_TELLING or np.sum(both) < MIN_LIKE * np.sum(there):
+    if np.mean(there) < MIN_COMPARED or np.sum(both) < MIN_LIKE * np.sum(there):
         return None
     common = _cells(one * other) - one_mean * other_mean
     return float(np.median(common[both] / np.sqrt(one_spread[both] * other_spread[both])))

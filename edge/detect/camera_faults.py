@@ -7,6 +7,7 @@ for twice as long before it is believed.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ GRACE_S: Mapping[TroubleKind, float] = {
     "gone": 3.0, "frozen": 3.0, "black": 5.0, "white": 5.0, "covered": 5.0, "blurred": 60.0, "moved": 0.0,
     "unsteady": 0.0, "main_gone": 3.0,
 }  # fmt: skip
+UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
 MAX_CLEAR_S = 300.0
 MAX_RETURNS = 10  # further ones change nothing
 
@@ -26,27 +28,27 @@ class FaultReport:
     """A fault that is new or over (end)."""
 
     type: EventType
-    number: int  # 1, 2, 3 … within one camera: new and end share it
+    id: str  # of its events: new and end share it
     trouble: CameraFault
     lasted_s: float
 
 
 @dataclass(eq=False)
 class _Case:
-    """One kind of trouble: what is known of it now, and how often it came back."""
+    """One kind of fault: what is known of it now, and how often it came back."""
 
     trouble: CameraFault
     since: float
     seen_at: float
-    number: int = 0  # 0: not told
-    ended_at: float | None = None  # when the last one was told to be over
+    id: str | None = None  # None: not published
+    ended_at: float | None = None  # when the last end was published
     returns: int = 0
 
 
 class FaultDebouncer:
-    """Troubles of one moment in, reports out; one for each camera. Call it about once a second.
+    """Faults of one moment in, reports out; one for each camera. Call it about once a second.
 
-    ``clear_s``: without the trouble for so long it is over; doubled, up to five minutes, for each time it was
+    ``clear_s``: without the fault for so long it is over; doubled, up to five minutes, for each time it was
     back within ``again_s`` of its end. Times in seconds, from one clock that only goes forward.
     """
 
@@ -57,12 +59,11 @@ class FaultDebouncer:
         self.clear_s = clear_s
         self.again_s = again_s
         self._cases: dict[TroubleKind, _Case] = {}
-        self._count = 0
 
     @property
     def now(self) -> tuple[CameraFault, ...]:
         """Return the faults that were published and last."""
-        return tuple(case.trouble for case in self._cases.values() if case.number)
+        return tuple(case.trouble for case in self._cases.values() if case.id)
 
     def __call__(
         self, troubles: Sequence[CameraFault], time: float, *, at_once: Collection[TroubleKind] = ()
@@ -76,32 +77,33 @@ class FaultDebouncer:
 
     def close(self, time: float) -> list[FaultReport]:
         """End every fault that was published and lasts: the camera is closed."""
-        told = [case for case in self._cases.values() if case.number]
-        reports = [FaultReport("end", case.number, case.trouble, max(time - case.since, 0.0)) for case in told]
+        reports = [
+            FaultReport("end", case.id, case.trouble, max(time - case.since, 0.0))
+            for case in self._cases.values()
+            if case.id
+        ]
         self._cases.clear()
         return reports
 
     def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> FaultReport | None:
         """Return a report of a fault that is there now, once it has lasted; else None."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
-        if not case.number and time - case.seen_at >= self.clear_s:
+        if not case.id and time - case.seen_at >= self.clear_s:
             case.since = time
         case.trouble, case.seen_at = trouble, time
-        if case.number or time - case.since < (0.0 if at_once else self.grace_s.get(trouble.kind, 0.0)):
+        if case.id or time - case.since < (0.0 if at_once else self.grace_s.get(trouble.kind, 0.0)):
             return None
         back_soon = case.ended_at is not None and time - case.ended_at <= self.again_s
         case.returns = case.returns + 1 if back_soon else 0
-        self._count += 1
-        case.number = self._count
-        return FaultReport("new", case.number, trouble, time - case.since)
+        case.id = uuid.uuid4().hex
+        return FaultReport("new", case.id, trouble, time - case.since)
 
     def _gone_by(self, kind: TroubleKind, time: float) -> FaultReport | None:
         """Return a report that a fault is over, once it has been gone for long enough; else None."""
         case = self._cases[kind]
-        if not case.number or time - case.seen_at < min(
-            self.clear_s * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S
-        ):
+        clear_s = min(self.clear_s * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S)
+        if not case.id or time - case.seen_at < clear_s:
             return None
-        report = FaultReport("end", case.number, case.trouble, case.seen_at - case.since)
-        case.number, case.ended_at = 0, time
+        report = FaultReport("end", case.id, case.trouble, case.seen_at - case.since)
+        case.id, case.ended_at = None, time
         return report

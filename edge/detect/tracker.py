@@ -1,19 +1,20 @@
 """Each animal its own evidence: a small greedy tracker over scored regions.
 
-An observation is a ``Score`` of some region: what moved, a box that was looked at again, or where a look at the whole
-frame found a bear. It is a *hit* where its bear probability reaches the threshold. Where it was cut from does not
-matter, only how its region and the track's box lie:
+An observation is a ``Score`` of some region: what moved, the box of a track, or where the frame scan found a bear. It
+is a *hit* where its bear probability reaches the threshold. The kind of its region does not matter, only how the region
+and the track's box lie:
 
-- A hit is of a track where the overlap is real: IoU 0.2, or six tenths of the region lie in the track's box. What
-  merely touches is another place. What moved, or was looked at again, may also have walked there.
-- A region much larger than the track in it says that a bear is somewhere in it. It adds to the strongest track in it
-  that something of its own hit in this very frame; so it keeps none alive, and moves none.
-- A hit that is of no track begins one, but what a look at the whole frame found does not beside a track that this frame
-  is surer of: motion finds the legs, and the look finds the back.
+- A hit is of a track where the overlap is real: IoU 0.2, or six tenths of the region lie in the track's box. A region
+  that merely touches is another place. For a hit of motion or of a track's box the animal may also have walked there.
+- A region much larger than the track in it shows that a bear is somewhere in it. It adds to the strongest track in it
+  that another region hit in this very frame; so it keeps none alive, and moves none.
+- A hit that is of no track begins one. A hit of the frame scan does not, beside a track with a higher score in this
+  frame: motion finds the legs, and the scan finds the back.
 - A track stays at its box while that is hit. Where it is not, and a region that overlaps it is, the animal is there.
-- What is no hit counts against a track only where it is that track's own box (IoU 0.3, of the frame scan 0.5).
+- An observation that is no hit counts against a track only where it is that track's own box (IoU 0.3, of the frame scan
+  0.5).
 - A track's evidence in a frame is the highest bear probability among what joined it.
-- A hit that could as well be of another track says so (``likely_same_ids``), so that the evidence gathered there is
+- A hit that could as well be of another track names it (``likely_same_ids``), so that the evidence of that track is
   not lost: a higher score must not delay an alarm by beginning a second track beside the first.
 """
 
@@ -32,15 +33,15 @@ SAME_INSIDE = 0.6  # share of the smaller box that lies in the larger
 TWIN_IOU = 0.5
 TOUCHING = 0.1  # share of the smaller box
 BODY = 0.25  # share of its box by which an animal may reach beyond what moved of it, on each side
-REACH_S = 3.0  # how long a hit's box still belongs to the animal's surroundings: longer than between two looks at all
+REACH_S = 3.0  # how long a hit's box still belongs to the animal's surroundings: longer than between two scores
 LARGE = 0.2  # of the frame
-PAUSED_S = 1.0  # without motion for so long, the next look is the same look again
+PAUSED_S = 1.0  # without motion for so long, the next score is of the same picture again
 STILL_S = 3.0  # and for so long, it stands still
 
 
 @dataclass(eq=False)
 class Track:
-    """One followed animal (or what looks like one)."""
+    """One followed animal, or what seems to be one."""
 
     number: int  # 1, 2, 3 … within one camera
     box_xywh: BoxXYWH
@@ -49,9 +50,9 @@ class Track:
     moved: bool = False  # whether motion ever found it
     moved_at: float = -math.inf  # when it did last, seconds
     unmoved_s: float = math.inf  # how long nothing has moved in it, seconds
-    unmoved: int = 0  # frames that said something of it since then
-    now: Score | None = None  # this frame's best observation; None: nothing was said of it
-    scanned_at: float = -math.inf  # when a look at the whole frame has last hit it, seconds
+    unmoved: int = 0  # frames with a score of it since then
+    now: Score | None = None  # this frame's best observation; None: it was not scored
+    scanned_at: float = -math.inf  # when the frame scan last hit it, seconds
     own: bool = False  # whether this frame's observations have its own box among them: only that speaks against it
     likely_same_ids: list[int] = field(default_factory=list)  # tracks that this frame's hits could as well be of
     reach: list[tuple[float, BoxXYWH]] = field(default_factory=list)  # (until, box) of recent hits
@@ -64,11 +65,11 @@ class Track:
 
     @property
     def paused(self) -> bool:
-        """Return True if nothing has moved in it for ``PAUSED_S`` and more than one look, or never has."""
+        """Return True if nothing has moved in it for ``PAUSED_S`` and more than one score, or never has."""
         return self.still or (self.unmoved_s > PAUSED_S and self.unmoved > 1)
 
     def scanned(self, time: float, within_s: float = 0.0) -> bool:
-        """Return True if a look at the whole frame has hit it at a time (seconds), or so shortly before."""
+        """Return True if the frame scan hit it at a time (seconds), or so shortly before."""
         return time - self.scanned_at <= within_s
 
     def touches(self, box_xywh: BoxXYWH) -> float:
@@ -89,7 +90,7 @@ class Tracker:
         self._count = 0
 
     def regions(self, moving: Sequence[Region]) -> list[Region]:
-        """Return the tracks (kind "track") that none of this frame's motion regions covers: look at them again."""
+        """Return the tracks (kind "track") that none of this frame's motion regions covers, to score them again."""
         return [
             Region(track.box_xywh, "track")
             for track in self.tracks
@@ -184,7 +185,7 @@ class Tracker:
             track.moved, track.moved_at = True, time
             parts = hits or moved
         elif not own or max(own) >= self.threshold:
-            # It is still there; what the look at the whole frame found and is smaller is the tighter crop.
+            # It is still there; what the frame scan found is the tighter crop if it is smaller.
             parts = [score for score in parts if _area(score.region.box_xywh) < 0.9 * _area(track.box_xywh)]
         if parts:
             track.box_xywh = max(parts, key=lambda score: score.bear).region.box_xywh
@@ -248,7 +249,7 @@ def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
 
 
 def _beside(track: Track, score: Score, bear: float) -> bool:
-    """Return True if a look at the whole frame shows more of an animal that this frame has found with ``bear``."""
+    """Return True if a frame scan's hit is more of an animal that another region found with ``bear`` in this frame."""
     x, y, w, h = track.box_xywh
     margin = BODY if track.moved else 0.0
     body = (x - margin * w, y - margin * h, w * (1 + 2 * margin), h * (1 + 2 * margin))

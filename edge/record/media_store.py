@@ -1,4 +1,4 @@
-"""The folder of evidence within its bounds: a quota of its own, and room left for everybody else on the disk."""
+"""The folder of evidence within two bounds: its own quota, and a reserve that stays free on the disk."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MB = 1_000_000
-RESCAN_S = 86_400.0  # others may have thrown away or written something
-STALE_S = 3600.0  # a half-written file of a program that is no more
+RESCAN_S = 86_400.0  # other programs may have deleted or written something
+STALE_S = 3600.0  # a half-written file so old is of a program that has ended
 
-# Which names are ours: nothing of another name is ever counted or thrown away.
+# Names of this program's files: nothing of another name is ever counted or deleted.
 NEGATIVES = "negatives"
-KEEP = "keep"  # in an event's folder: never throw it away
-GONE = ".gone-"  # before the name of what is being thrown away
+KEEP = "keep"  # in an event's folder: never delete it
+GONE = ".gone-"  # before the name of what is being deleted
 
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 VISIT = re.compile(r"\d{6}-[\w.-]+-[0-9a-f]{8}")  # an event's folder
@@ -55,7 +55,7 @@ def own_still(event: Event) -> Path | None:
 
 
 def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
-    """Return where a random negative lies; ``number`` (0 to 65535) tells those of one second apart."""
+    """Return where a random negative lies; ``number`` (0 to 65535) makes those of one second differ."""
     at = wall.astimezone(UTC)
     return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{number:04x}.jpg"
 
@@ -102,12 +102,12 @@ def free_bytes(folder: Path) -> int:
 
 
 class MediaStore:
-    """Writes into the folder and throws the oldest away, event by event, so that both bounds hold.
+    """Writes into the folder and deletes the oldest, event by event, so that both bounds hold.
 
-    ``busy`` says which events' folders are in use now: they stay. What is locked counts and stays; names that are not
-    ours neither count nor go. Used from two threads. The folder is looked through once, when first asked for, and then
-    once a day; between, a sum is kept. Where the disk it lies on is no longer mounted nothing is written, for the place
-    is another disk's then. What cannot be read in it is said once and left alone.
+    ``busy`` returns the events' folders that are in use now: they stay. What is locked counts and stays; other
+    programs' files neither count nor go. Used from two threads. The folder is scanned once, before the first write, and
+    then once a day; between, a sum is kept. While its disk is not mounted nothing is written, because the path is on
+    another disk then. What cannot be read in it is logged once and left alone.
     """
 
     def __init__(
@@ -123,17 +123,17 @@ class MediaStore:
         self.root = root
         self.quota_bytes = quota_bytes
         self.reserve_bytes = reserve_bytes
-        self.bytes = 0  # of all that is ours, as far as it was looked through
+        self.bytes = 0  # of events and negatives, as of the last scan and since
         self._busy = busy
         self._free = free
         self._clock = clock
         self._scanned_at: float | None = None
         self._units: dict[Path, int] = {}  # an event's folder or a negative -> bytes, the oldest first
-        self._locked: dict[Path, int] = {}  # found to be locked when it was their turn
+        self._locked: dict[Path, int] = {}  # found locked when they were the oldest
         self._lock = threading.RLock()
         self._mount: Path | None = None  # where the disk is mounted; None: not known yet
         self._device: int | None = None
-        self._damaged: set[str] = set()  # what was said already
+        self._damaged: set[str] = set()  # that were logged
 
     def write(self, unit: Path, path: Path, data: bytes) -> None:
         """Write one file of an event's folder (the unit), or a file that is a unit, whole or not at all.
@@ -144,19 +144,19 @@ class MediaStore:
             self.make_room(len(data))
             self._replace(unit, path, data)
         except (OSError, OptionError):
-            # Others were quicker, or an event could not be thrown away; a disk that takes nothing fails again.
+            # Another program took the room, or an event could not be deleted; a disk that takes nothing fails again.
             self.make_room(len(data))
             self._replace(unit, path, data)
 
     def grown(self, unit: Path, by: int) -> None:
-        """Something of so many bytes was written into this unit."""
+        """Note that so many bytes were written into this unit."""
         with self._lock:
             self.bytes += by
             home = self._locked if unit in self._locked else self._units
             home[unit] = home.get(unit, 0) + by
 
     def make_room(self, need: int) -> None:
-        """Throw the oldest away until ``need`` bytes more keep both bounds. Raises NoRoomError or OSError."""
+        """Delete the oldest until ``need`` bytes more keep both bounds. Raises NoRoomError or OSError."""
         with self._lock:
             self._find_home()
             if self._scanned_at is None or self._clock() - self._scanned_at > RESCAN_S:
@@ -164,24 +164,24 @@ class MediaStore:
             held = frozenset(self._busy())
             while (short := self.short(need)) > 0:
                 oldest = next((unit for unit in self._units if unit not in held), None)
-                # Were all to go and it did not help, none goes.
+                # Where even all of them would not be enough, none is deleted.
                 if oldest is None or short > sum(size for unit, size in self._units.items() if unit not in held):
                     if self._unlocked():
                         continue
                     raise NoRoomError(self._why(need))
-                self._throw_away(oldest)
+                self._delete(oldest)
 
     def try_out(self, need: int) -> None:
-        """Try whether so many bytes would be taken. Raises NoRoomError or OSError."""
+        """Test whether so many bytes could be written. Raises NoRoomError or OSError."""
         self.make_room(need)
         probe = self.root / ".try.part"
         probe.write_bytes(b".")
         probe.unlink()
 
     def scan(self) -> None:
-        """Look through the folder: what is ours, how large, and what of it is locked; what is half gone goes."""
+        """Scan the folder for units, their sizes and locks; finish deletions that were cut off."""
         with self._lock:
-            found = sorted(self._look(), key=lambda unit: (unit[0].parent.name, unit[0].name))
+            found = sorted(self._found(), key=lambda unit: (unit[0].parent.name, unit[0].name))
             self._units = {path: size for path, size, kept in found if not kept}
             self._locked = {path: size for path, size, kept in found if kept}
             self.bytes = sum(size for _, size, _ in found)
@@ -194,17 +194,17 @@ class MediaStore:
     def _find_home(self) -> None:
         """Make sure that the folder is there, on its disk. Raises NoRoomError or OSError."""
         if self._mount and not os.path.ismount(self._mount):
-            self._device = None  # whichever comes back is looked through, for numbers are given again
+            self._device = None  # the one that comes back is scanned: another disk may have the same number
             raise NoRoomError(f"{self.root}: the disk that was mounted at {self._mount} is gone; mount it there again")
         self.root.mkdir(parents=True, exist_ok=True)
         device = self.root.stat().st_dev
-        if device != self._device:  # for the first time, or another disk was put in its place
+        if device != self._device:  # the first time, or another disk in its place
             self._device, self._scanned_at = device, None
             whole = self.root.resolve()
             self._mount = next((path for path in (whole, *whole.parents) if os.path.ismount(path)), None)
 
     def _unlocked(self) -> bool:
-        """Find what is no longer locked, and return whether there is any; it is the oldest again."""
+        """Put back, as the oldest, what is no longer locked; return whether there is any."""
         back = {unit: size for unit, size in self._locked.items() if not locked(unit)}
         self._units = back | self._units
         self._locked = {unit: size for unit, size in self._locked.items() if unit not in back}
@@ -227,16 +227,16 @@ class MediaStore:
         replace_whole(path, data)
         self.grown(unit, len(data) - before)
 
-    def _throw_away(self, unit: Path) -> None:
+    def _delete(self, unit: Path) -> None:
         """Delete one event's folder or negative in one step, unless it was locked meanwhile. Raises OSError."""
         gone = unit.with_name(GONE + unit.name)
         try:
             unit.rename(gone)
-        except FileNotFoundError:  # somebody else has thrown it away
+        except FileNotFoundError:  # another program has deleted it
             self.bytes -= self._units.pop(unit)
             return
         except OSError:
-            del self._units[unit]  # it cannot go; the next time it is the turn of another
+            del self._units[unit]  # it cannot be deleted; the next time another one is tried
             raise
         if locked(gone):
             gone.rename(unit)
@@ -247,7 +247,7 @@ class MediaStore:
             _remove(gone)
         _drop_empty(unit.parent)
 
-    def _look(self) -> Iterator[tuple[Path, int, bool]]:
+    def _found(self) -> Iterator[tuple[Path, int, bool]]:
         """Yield each event's folder and each negative: its path, its bytes, whether it is locked. Raises OSError."""
         for unit in self._entries(_days(self.root)):
             with self._sparing(unit.path):
@@ -271,7 +271,7 @@ class MediaStore:
 
     @contextmanager
     def _sparing(self, path: str) -> Iterator[None]:
-        """Leave a damaged folder as it is and say so once; the others are kept all the same."""
+        """Leave a damaged folder as it is and log it once; the others are handled all the same."""
         try:
             yield
         except OSError as error:
@@ -297,13 +297,13 @@ def _half_gone(entry: os.DirEntry[str], ours: re.Pattern[str]) -> bool:
 
 
 def _inside(folder: str) -> tuple[int, bool]:
-    """Bytes in an event's folder and whether it is locked; what a program that is no more left half-written goes."""
+    """Return the bytes in an event's folder and whether it is locked; delete old half-written files."""
     total, kept = 0, False
     for entry in _entries(folder):
-        said = entry.stat(follow_symlinks=False)
+        stat = entry.stat(follow_symlinks=False)
         if not entry.name.endswith(".part"):
-            total += said.st_size
-        elif time.time() - said.st_mtime > STALE_S:
+            total += stat.st_size
+        elif time.time() - stat.st_mtime > STALE_S:
             Path(entry.path).unlink(missing_ok=True)
         kept = kept or entry.name == KEEP
     return total, kept
@@ -320,4 +320,4 @@ def _drop_empty(day: Path) -> None:
     try:
         day.rmdir()
     except OSError:
-        return  # others are left in it
+        return  # it is not empty

@@ -54,9 +54,9 @@ def draw(found: Match, path: Path) -> None:
         )
     media_s = found.moment.media_time_s
     when = clock(found.moment.wall) if media_s is None else f"{media_s:.1f} s"
-    title = f"{found.reel.camera} around {when}"
+    title = f"{found.run.camera} around {when}"
     canvas = SvgCanvas(WIDTH, HEIGHT, title)
-    plot(canvas, found.reel, found.moment, title)
+    plot(canvas, found.run, found.moment, title)
     replace_whole(path, canvas.finished())
 
 
@@ -72,12 +72,12 @@ class _Axis:
         return LEFT + min(max(part, 0.0), 1.0) * (RIGHT - LEFT)
 
 
-def plot(canvas: SvgCanvas, reel: TraceRun, moment: Moment, title: str) -> None:
+def plot(canvas: SvgCanvas, run: TraceRun, moment: Moment, title: str) -> None:
     """Draw the time around ``moment``: the whole of a short trace, else half a minute on either side."""
-    first, last = reel.moments[0].time, reel.moments[-1].time
+    first, last = run.moments[0].time, run.moments[-1].time
     if last - first > WHOLE_S:
         first, last = max(first, moment.time - AROUND_S), min(last, moment.time + AROUND_S)
-    moments = reel.between(first, last)
+    moments = run.between(first, last)
     x = _Axis(moments[0].time, max(moments[-1].time, moments[0].time + 1.0))
     canvas.words((LEFT, 26), title, 16, bold=True)
     bands = _bands(canvas, x, moments)
@@ -173,9 +173,9 @@ def _scores(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
     if limits:
         canvas.words((RIGHT, _y(SCORES, limits[-1][1]) - 4), "counts", 11, ALARM, "end")
     for moment in moments:
-        for look in moment.scored:
-            colour = KINDS.get(look.kind, ("", GREY))[1]
-            _mark(look.kind, colour)(canvas, (x(moment.time), _y(SCORES, look.bear)))
+        for region in moment.scored:
+            colour = KINDS.get(region.kind, ("", GREY))[1]
+            _mark(region.kind, colour)(canvas, (x(moment.time), _y(SCORES, region.bear)))
 
 
 def _mark(kind: str, colour: Colour) -> Drawing:
@@ -200,8 +200,8 @@ def _evidence(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> list[tu
     canvas.words((RIGHT, alarm - 5), "alarm", 11, ALARM, "end")
     peaks: dict[int, float] = {}
     for moment in moments:
-        for standing in moment.standings:
-            peaks[standing.track] = max(peaks.get(standing.track, 0.0), share(standing))
+        for state in moment.evidence_states:
+            peaks[state.track] = max(peaks.get(state.track, 0.0), share(state))
     ranked = sorted((number for number in peaks if peaks[number] > 0), key=lambda number: (-peaks[number], number))
     colours = {number: TRACKS[i] if i < len(TRACKS) else "#9aa0a6" for i, number in enumerate(ranked)}
     for number in reversed(ranked):
@@ -216,12 +216,12 @@ def _pieces(moments: Sequence[Moment], track: int) -> Iterator[list[tuple[float,
     piece: list[tuple[float, float]] = []
     hole = _hole(_interval(moments))
     for moment in moments:
-        standing = next((one for one in moment.standings if one.track == track), None)
-        if piece and (standing is None or moment.time - piece[-1][0] > hole):
+        state = next((one for one in moment.evidence_states if one.track == track), None)
+        if piece and (state is None or moment.time - piece[-1][0] > hole):
             yield piece
             piece = []
-        if standing:
-            piece.append((moment.time, share(standing)))
+        if state:
+            piece.append((moment.time, share(state)))
     if piece:
         yield piece
 
@@ -230,13 +230,13 @@ def _events(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
     """Draw a line for each event, its name in the first free row."""
     free = [0.0] * len(EVENT_ROWS)
     for moment in moments:
-        for told in moment.told:
-            loud = told.kind == "bear" and told.quiet is None and (told.type == "new" or told.escalated is not None)
-            if told.type == "update" and not loud:
+        for event in moment.events:
+            loud = event.kind == "bear" and event.quiet is None and (event.type == "new" or event.escalated is not None)
+            if event.type == "update" and not loud:
                 continue
             colour, at = ALARM if loud else GREY, x(moment.time)
-            quietly = told.type if told.kind == "bear" else told.kind
-            words = f"{'ALARM again' if told.escalated and loud else 'ALARM' if loud else quietly} {told.id[:8]}"
+            quietly = event.type if event.kind == "bear" else event.kind
+            words = f"{'ALARM again' if event.escalated and loud else 'ALARM' if loud else quietly} {event.id[:8]}"
             wide = _width(words, 11)
             side: Anchor = "start" if at + wide <= RIGHT else "end"
             left = at if side == "start" else at - wide
@@ -253,7 +253,7 @@ def _asked(canvas: SvgCanvas, x: _Axis, moment: Moment) -> None:
     """Draw a notch below the moment that is explained."""
     at, bottom = x(moment.time), SCORES[1]
     canvas.area([(at, bottom + 1), (at + 6, bottom + 11), (at - 6, bottom + 11)], INK)
-    for top, end in () if moment.told else (EVIDENCE, SCORES):  # an event has a line of its own
+    for top, end in () if moment.events else (EVIDENCE, SCORES):  # an event has a line of its own
         canvas.line([(at, top), (at, end)], INK, 0.8)
 
 

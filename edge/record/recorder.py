@@ -1,7 +1,7 @@
 """Evidence of each alarm: pictures, the best crop, a clip and the event itself, in one folder within a quota.
 
-``CameraRecorder`` sees every frame and event of one camera and chooses what to keep, ``EventRecorder`` follows one
-event, and ``MediaWriter`` writes for all cameras: pictures in one thread, clips, which take longer, in another.
+``CameraRecorder`` gets every frame and event of one camera and chooses what to keep, ``EventRecorder`` gathers it for
+one event, and ``MediaWriter`` writes it for all cameras.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge.background import Worker
+from edge.decide.incident import Incident
 from edge.detect.crops import square
-from edge.detect.tracker import Track, inside
+from edge.detect.tracker import inside
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
@@ -50,7 +51,7 @@ class WriteJob:
 
 @dataclass(frozen=True, eq=False)
 class ClipJob:
-    """Frames to make a clip of."""
+    """Frames for one clip."""
 
     unit: Path  # the event's folder
     path: Path
@@ -59,12 +60,12 @@ class ClipJob:
 
     @property
     def bytes(self) -> int:
-        """Return what the frames take, which a clip of them never exceeds by much."""
+        """Return the size of the frames, which their clip never exceeds by much."""
         return sum(shot.bytes for shot in self.shots)
 
 
 class MediaSink(Protocol):
-    """Takes what is to be written; each call returns at once."""
+    """Takes jobs; each call returns at once."""
 
     def write(self, job: WriteJob) -> None:
         """Take files of one event, or a negative."""
@@ -74,16 +75,16 @@ class MediaSink(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Return why nothing can be written now; None while all is well."""
+        """Return why nothing can be written now; None if it can."""
 
 
-# One camera's evidence: the last seconds in memory, and from an alarm on what is to be kept of it.
+# One camera's evidence: the last seconds in memory, and what is kept from an alarm on.
 
-ACTIVE_S, IDLE_S = 0.2, 1.0  # between two shots, while something moves and while nothing does
+ACTIVE_S, IDLE_S = 0.2, 1.0  # between two frames in memory, while something moves and while nothing does
 SLACK_S = 0.01  # without it a camera at 10 frames a second would give every third one
-WIDTH = 640  # of shots that we compress ourselves
+WIDTH = 640  # of frames that are compressed here
 QUALITY = 78
-MAX_OWN_BYTES = 400_000  # of a shot the camera compressed: a trail camera's stills are too large
+MAX_OWN_BYTES = 400_000  # of a frame the camera compressed: a trail camera's stills are too large
 RING_BYTES = 8_000_000
 CLIP_BYTES = 16_000_000
 KNOWN_S = 600.0  # how long after its end a bear may be found again
@@ -92,11 +93,10 @@ FULL_QUALITY = 92
 
 
 class CameraRecorder:
-    """Sees every frame and every event of one camera, hands on what is to be written, and never waits.
+    """Chooses what to keep of one camera's frames and events, and never waits.
 
-    ``sink`` takes what is to be written; ``full`` keeps the whole frame of an alarm as well; without ``clips`` none are
-    held in memory. What goes wrong here is said and never reaches the alarm. Call it from one thread; ``busy`` may be
-    asked from any.
+    ``sink`` takes the jobs; ``full`` keeps the whole frame of an alarm as well; without ``clips`` no frames are held in
+    memory. An error here is logged and never reaches the alarm. Call it from one thread; ``busy`` may be read from any.
     """
 
     def __init__(
@@ -122,16 +122,16 @@ class CameraRecorder:
         self._sink = sink
         self._mask = PrivacyMask(masks, BLACK)
         self._negatives = Negatives(root, negatives_per_day, self._mask, dice)
-        self._recorders: dict[str, EventRecorder] = {}  # by event id, the last one told last
+        self._recorders: dict[str, EventRecorder] = {}  # by event id; the event published last is the last
         self._shot_at = float("-inf")
         self._looked_at = float("-inf")
-        self._said = False  # that something went wrong here
+        self._logged = False  # an error here
 
     def place(self, event: Event, frame: Frame) -> str | None:
-        """Return where the still of this event will lie; the last one's, where it brings none of its own."""
+        """Return where the still of this event will lie; without one of its own, that of the last."""
         recorder = self._recorders.pop(event.id, None)
         if recorder is None:
-            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), event, frame.time)
+            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), frame.time)
         self._recorders[event.id] = recorder
         if event.type != "end" and recorder.wants_still(event):
             recorder.still = still_path(recorder.folder, event)
@@ -144,9 +144,11 @@ class CameraRecorder:
         """Keep what belongs to a published event that ``place`` has seen."""
         self._safely(lambda: self._add(event, frame, marks, scores))
 
-    def look(self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), tracks: Sequence[Track] = ()) -> None:
-        """Take every frame, after its events. ``moving``: something moves or is followed; ``tracks``: the live."""
-        self._safely(lambda: self._look(frame, moving, scores, tracks))
+    def look(
+        self, frame: Frame, *, moving: bool, scores: Sequence[Score] = (), incidents: Sequence[Incident] = ()
+    ) -> None:
+        """Take every frame, after its events. ``moving``: something moves or is followed; ``incidents``: the open."""
+        self._safely(lambda: self._look(frame, moving, scores, incidents))
 
     def finish(self) -> None:
         """Make the clips of what there is: no more frames will come."""
@@ -154,13 +156,13 @@ class CameraRecorder:
             self._finish_clip(recorder)
 
     def _safely(self, work: Callable[[], None]) -> None:
-        """Watching goes on whatever becomes of the evidence."""
+        """Do it; an error is logged, and watching goes on."""
         try:
             work()
         except Exception as error:
-            level = logging.DEBUG if self._said else logging.WARNING
+            level = logging.DEBUG if self._logged else logging.WARNING
             log.log(level, "internal error while keeping evidence (%s: %s)", type(error).__name__, error, exc_info=True)
-            self._said = True
+            self._logged = True
 
     def _add(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
         recorder = self._recorders[event.id]
@@ -171,9 +173,9 @@ class CameraRecorder:
             self._begin_clip(recorder, frame.time, before, event.seq)
         files: list[tuple[Path, Callable[[], bytes]]] = []
         pictured = recorder.still if recorder.still_waits else None
-        recorder.look(frame, scores, self.context, self._mask)
+        recorder.keep_crop(frame, scores, self.context, self._mask)
         if pictured:
-            image = frame.image  # in this thread: what was left for later is not made in two
+            image = frame.image  # decoded in this thread: a LazyImage is not for two
             files.append((pictured, partial(still, image, marks, event, self._mask)))
             if self.full and event.type == "new":
                 files.append((recorder.folder / "full.jpg", partial(self._whole, image)))
@@ -184,18 +186,17 @@ class CameraRecorder:
         recorder.still_waits = False
         self._note_busy()
         self._sink.write(WriteJob(recorder.folder, tuple(files), event if pictured else None))
-        # An end that comes with a frame already seen: no more frames will come, the source has ended or is gone.
+        # An end with a frame that ``look`` has had: no more frames will come, the source has ended or is gone.
         if event.type == "end" and frame.time <= self._looked_at:
             self._finish_clip(recorder)
 
-    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], tracks: Sequence[Track]) -> None:
+    def _look(self, frame: Frame, moving: bool, scores: Sequence[Score], incidents: Sequence[Incident]) -> None:
         self._looked_at = frame.time
-        open_ones = [recorder for recorder in self._recorders.values() if recorder.ended_at is None]
-        for recorder in open_ones:
-            others = frozenset().union(*(other.tracks for other in open_ones if other is not recorder))
-            if track := recorder.mine(tracks, others, frame.time):
-                recorder.follow(track, frame.time)
-                recorder.look(frame, scores, self.context, self._mask)
+        for incident in incidents:
+            recorder = self._recorders.get(incident.id)
+            if recorder and incident.followed:
+                recorder.follow(incident, frame.time)
+                recorder.keep_crop(frame, scores, self.context, self._mask)
         filming = [recorder for recorder in self._recorders.values() if recorder.buffer is not None]
         if self.ring is not None:
             self._shoot(frame, self.ring, filming, scores, active=moving or bool(filming))
@@ -205,7 +206,7 @@ class CameraRecorder:
         lately = [v for v in self._recorders.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
         if job := self._negatives(frame, scores, bear=bool(lately)):
             self._sink.write(job)
-        if self._recorders and not open_ones:
+        if self._recorders and not incidents:
             self._forget(frame.time)
 
     def _shoot(
@@ -214,7 +215,7 @@ class CameraRecorder:
         gap_s = ACTIVE_S if active else IDLE_S
         if self._shot_at - 1.0 < frame.time < self._shot_at + gap_s - SLACK_S:
             return
-        # When it was due, so that the rate holds on average; after a pause from now on.
+        # Counted from when it was due, so that the rate holds on average; after a pause from now.
         due = self._shot_at + gap_s
         self._shot_at = due if frame.time < due + gap_s else frame.time
         shot = CompressedFrame(frame.time, compressed(frame, coloured=active or bool(scores)))
@@ -242,7 +243,7 @@ class CameraRecorder:
         self.busy = frozenset(v.folder for v in self._recorders.values() if v.buffer is not None or v.ended_at is None)
 
     def _forget(self, time: float) -> None:
-        """Visits that nobody can come back to, the oldest first."""
+        """Forget events that cannot go on any more, the oldest first."""
         for id_, recorder in list(self._recorders.items()):
             if recorder.ended_at is None or recorder.buffer is not None:
                 continue
@@ -253,7 +254,7 @@ class CameraRecorder:
 def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
     """Return a frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
 
-    Without ``coloured`` it may be grey, where its colours are yet to be worked out. Raises OSError.
+    Without ``coloured`` it may be grey if its colours are not decoded yet. Raises OSError.
     """
     if frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
         return frame.jpeg
@@ -263,13 +264,13 @@ def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
     return jpeg(at_most(image, WIDTH, even=True), QUALITY)
 
 
-# One event as evidence follows it: its folder, the path of its box, and the best look at the bear.
+# One event: its folder, the path of its box, and the best crop of the bear.
 
 STEP_S = 0.5  # between two places of the path
-MAX_STEPS = 400  # of a long event every second one goes, again and again
+MAX_STEPS = 400  # beyond, every second one is dropped
 LARGER = 1.2  # times the pixels: worth another crop of a bear as sure
 SURER = 0.05  # bear probability
-SCAN_LESS = 0.2  # what the frame scan says is of a window around the bear, not of its crop
+SCAN_LESS = 0.2  # a score of the frame scan is of a window around the bear, not of its crop
 OWN_INSIDE = 0.5  # the share in which a region and the bear's box cover each other
 STILL_QUALITY = 88
 CROP_QUALITY = 92
@@ -277,7 +278,7 @@ CROP_QUALITY = 92
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A look at the bear, in full resolution, nothing drawn on it."""
+    """A crop of the bear, in full resolution, nothing drawn on it."""
 
     picture: Picture
     note: dict[str, Any]
@@ -290,11 +291,11 @@ class Crop:
 class EventRecorder:
     """Gathers one event from its alarm on; ``began`` is that frame's time in seconds."""
 
-    def __init__(self, folder: Path, event: Event, began: float) -> None:
+    def __init__(self, folder: Path, began: float) -> None:
         self.folder = folder
         self.began = began
-        self.seen_at = began  # the last frame in which it was surely a bear, seconds
-        self.ended_at: float | None = None
+        self.seen_at = began  # when the bear was last seen, seconds
+        self.ended_at: float | None = None  # when its end was published, seconds; None: it is open
         self.still: Path | None = None  # of the last event that got one
         self.shown = -1.0  # the highest score that a still shows
         self.still_waits = False  # to be written
@@ -304,8 +305,7 @@ class EventRecorder:
         self.clip_ends = 0.0  # at the latest, seconds
         self.clip: Path | None = None  # of the buffer
         self.clips: list[dict[str, Any]] = []
-        self._tracks: set[int] = set()
-        self._box: BoxXYWH | None = event.box_xywh
+        self._box: BoxXYWH | None = None
         self._path: list[tuple[float | None, ...]] = []
         self._step_s = STEP_S
         self._stepped_at = float("-inf")
@@ -315,36 +315,22 @@ class EventRecorder:
         return self.still is None or event.escalated is not None or (event.score or 0.0) > self.shown
 
     def add(self, event: Event, time: float) -> None:
-        """Note whose track an event of this recorder is, and whether it goes on."""
-        if event.track is not None:
-            self._tracks.add(event.track)
+        """Note a published event: where the bear is, and whether it goes on."""
         self._box = event.box_xywh or self._box
         self.ended_at = time if event.type == "end" else None
         if event.type != "end":
             self.seen_at = time
             self._step(time, event.score)
 
-    def mine(self, tracks: Sequence[Track], others: Collection[int], time: float) -> Track | None:
-        """Find the likeliest of a frame's tracks that is this bear; ``others``: tracks of other recorders."""
-        mine = [t for t in tracks if t.number in self._tracks or not self._tracks.isdisjoint(t.absorbed)]
-        if not mine:  # lost and found again: another track, the same bear
-            mine = [t for t in tracks if t.number not in others and t.last_hit == time and self._near(t.box_xywh)]
-        self._tracks.update(track.number for track in mine)
-        return max(mine, key=lambda t: (t.now.bear if t.now else 0.0, t.last_hit), default=None)
-
-    @property
-    def tracks(self) -> frozenset[int]:
-        """Return the numbers of the tracks that are this bear."""
-        return frozenset(self._tracks)
-
-    def follow(self, track: Track, time: float) -> None:
+    def follow(self, incident: Incident, time: float) -> None:
         """Note where the bear is at a time in seconds."""
+        track = incident.surest
         self.seen_at = max(self.seen_at, track.last_hit)
         self._box = track.box_xywh
         self._step(time, track.now.bear if track.now else None)
 
-    def look(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
-        """Keep what the classifier saw of the bear in this frame, if it is the best look so far.
+    def keep_crop(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
+        """Keep the crop of the bear in this frame, if it is the best so far.
 
         ``context`` is of the crops that the classifier gets.
         """
@@ -365,12 +351,12 @@ class EventRecorder:
         self._crop = Crop(mask(frame.image, rect), note)
 
     def take_crop(self) -> Crop | None:
-        """Return the best look, once, if it is better than the one taken last."""
+        """Return the best crop, once, if it is better than the one taken last."""
         crop, self._crop = self._crop, None
         return crop
 
     def as_json(self, event: Event) -> bytes:
-        """Return the event as it stands, which ``Event.from_json`` reads, with its clips and the path of its box."""
+        """Return the event as JSON that ``Event.from_json`` reads, with its clips and the path of its box."""
         path = [[None if each is None else round(each, 4) for each in step] for step in self._path]
         # A place of the path: seconds from the alarm, x, y, width, height, bear probability.
         found = asdict(event) | {"clips": self.clips, "path": path}
@@ -384,15 +370,6 @@ class EventRecorder:
         if len(self._path) > MAX_STEPS:
             self._path, self._step_s = self._path[::2], 2 * self._step_s
 
-    def _near(self, box_xywh: BoxXYWH) -> bool:
-        """Return whether a box touches the bear's last one when each is grown by its own size on every side."""
-        if self._box is None:
-            return False
-        (x0, y0, w0, h0), (x1, y1, w1, h1) = self._box, box_xywh
-        return abs((x0 + w0 / 2) - (x1 + w1 / 2)) < 1.5 * (w0 + w1) and abs((y0 + h0 / 2) - (y1 + h1 / 2)) < 1.5 * (
-            h0 + h1
-        )
-
 
 def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask) -> bytes:
     """Return the annotated picture of an event as a JPEG."""
@@ -405,7 +382,7 @@ def _worth(score: Score) -> float:
     return score.bear - (SCAN_LESS if score.region.kind == "scan" else 0.0)
 
 
-# A few frames a day that raised no alarm, at random moments: to be reviewed, and for training later.
+# A few frames a day that raised no alarm, at random moments: for review, and for training later.
 
 DAY_S = 86_400.0
 WAIT_S = 30.0  # an alarm within this makes it no negative
@@ -416,8 +393,8 @@ NEGATIVE_QUALITY = 80
 class Negatives:
     """Frames in, now and then a job to write one; ``per_day`` on average, 0 for none.
 
-    A Poisson process has no memory: neither a restart nor the hour of the day changes what is likely next. A moment
-    at which a bear is followed passes without a picture.
+    The moments are a Poisson process, which has no memory: neither a restart nor the hour of the day makes one more
+    likely. While a bear is followed, no picture is kept.
     """
 
     def __init__(self, root: Path, per_day: float, mask: PrivacyMask, dice: random.Random | None = None) -> None:
@@ -430,7 +407,7 @@ class Negatives:
         self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
 
     def __call__(self, frame: Frame, scores: Sequence[Score], *, bear: bool) -> WriteJob | None:
-        """Return what is to be written now; ``bear``: one is followed, or was a moment ago."""
+        """Return the job to write now; ``bear``: one is followed, or was a moment ago."""
         if self.per_day <= 0:
             return None
         if not self._drawn:
@@ -458,7 +435,7 @@ class Negatives:
             "label": best.label, "score": round(best.bear, 4),
             "box_xywh": [round(side, 5) for side in best.region.box_xywh], "frame_wh": frame.size_wh,
         }  # fmt: skip
-        # Now, for a frame is large to hold.
+        # Compressed now, because a frame is large.
         data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note)
         path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
         return WriteJob(path, ((path, lambda: data),))
@@ -466,15 +443,16 @@ class Negatives:
 
 # What writes for all cameras.
 
-RETRY_S = 60.0  # between two looks at the disk, whether an alarm comes or not: a person waits to hear how it is
-HANGS_S = 60.0  # a disk that has taken nothing for so long
+RETRY_S = 60.0  # between two checks of the disk, also without an alarm
+HANGS_S = 60.0  # a disk that has taken nothing for so long hangs
 RETRY_BYTES = 500_000  # a still and a crop
 MAX_CLIPS_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 
 
 class MediaWriter:
-    """Keeps evidence in a folder: pictures in one thread, clips in another, the newest within ``quota_mb``.
+    """Keeps evidence in a folder, the newest within ``quota_mb``.
 
+    Pictures and clips have a thread each: a clip may take minutes, and the next alarm's picture must not wait for it.
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
     frame of each alarm as well; ``pre_s``, ``post_s``: seconds of a clip before the alarm and after the bear was last
     seen. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes nothing is a
@@ -517,23 +495,23 @@ class MediaWriter:
         self._cameras: list[CameraRecorder] = []
         self._problem: str | None = None
         self._looked_at = time.monotonic()
-        self._since: float | None = None  # when the turn that is at work now began, time.monotonic()
-        self._said_hung = False
-        self._said_dropped = 0
+        self._since: float | None = None  # when the present turn began, time.monotonic()
+        self._hung_logged = False
+        self._dropped_logged = 0
         self._lock = threading.Lock()
-        self._in_work: Counter[Path] = Counter()  # folders of what is being written or waits to become a clip
+        self._in_work: Counter[Path] = Counter()  # folders of jobs that are written now, and of clips that wait
         self._queue = WriteQueue(depth)
-        # One turn for each job that waits, and now and then one to look at the disk.
-        self._turns: Worker[bool] = Worker(lambda look, _: self._turn(look), "evidence", depth=depth + 8)
+        # One turn for each job that waits, and now and then one to check the disk.
+        self._turns: Worker[bool] = Worker(lambda check, _: self._turn(check), "evidence", depth=depth + 8)
         self._clips: Worker[ClipJob] = Worker(lambda job, _: self._make(job), "clips", depth=1000)
         self._clip_bytes = 0
         if refused:
             self._failed(refused)
-        # While nothing happens yet: a card with thousands of events takes seconds to look through.
+        # While nothing happens yet: a card with thousands of events takes seconds to read.
         self._turns(True)
 
     def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraRecorder:
-        """Make the evidence of one camera; ``context`` is of the crops its classifier gets."""
+        """Make the recorder of one camera; ``context`` is of the crops its classifier gets."""
         made = CameraRecorder(
             self.folder,
             self,
@@ -555,7 +533,7 @@ class MediaWriter:
             self._turns(False)
 
     def make_clip(self, job: ClipJob) -> None:
-        """Queue a clip; returns at once. Where too many frames wait, this one is given up."""
+        """Queue a clip; returns at once. Where too many frames wait, it is dropped."""
         with self._lock:
             if self._clip_bytes + job.bytes > MAX_CLIPS_BYTES:
                 self.failures += 1
@@ -567,7 +545,7 @@ class MediaWriter:
 
     @property
     def trouble(self) -> str | None:
-        """Return what ``problem`` said last: an alarm on its way waits for no disk and no terminal."""
+        """Return why nothing can be written now, without logging it: an alarm must not wait for a terminal."""
         since = self._since
         if since is not None and time.monotonic() - since > HANGS_S:
             return f"evidence is not kept: {self.folder}: its disk hangs, for more than {HANGS_S:g} s by now"
@@ -577,8 +555,8 @@ class MediaWriter:
         """Return why nothing can be written now, None while all is well; after a while the disk is tried again."""
         now, trouble = time.monotonic(), self.trouble
         if trouble != self._problem:  # it hangs
-            if not self._said_hung:
-                self._said_hung = True
+            if not self._hung_logged:
+                self._hung_logged = True
                 log.warning("%s", trouble)
         elif now - self._looked_at > RETRY_S:
             self._looked_at = now
@@ -600,20 +578,20 @@ class MediaWriter:
             working = list(self._in_work)
         return [*working, *(folder for camera in self._cameras for folder in camera.busy)]
 
-    def _turn(self, look: bool) -> None:
-        """Write what waits longest; where nothing does, see how the disk is if that is asked for."""
+    def _turn(self, check: bool) -> None:
+        """Write the job that waits longest; without one, check the disk if ``check`` asks for it."""
         job = self._queue.take()
         dropped = self._queue.dropped
-        if dropped > self._said_dropped:
-            self.failures += dropped - self._said_dropped
-            self._said_dropped = dropped
+        if dropped > self._dropped_logged:
+            self.failures += dropped - self._dropped_logged
+            self._dropped_logged = dropped
             log.warning("evidence: the disk is too slow: %d sets of pictures were given up so far", dropped)
         self._since = time.monotonic()
         try:
             if job:
                 self._write(job)
                 self._worked()
-            elif look:
+            elif check:
                 self.store.make_room(0)
                 if self._problem:
                     self.store.try_out(RETRY_BYTES)
@@ -623,12 +601,12 @@ class MediaWriter:
             self._failed(error)
         finally:
             self._since = None
-            if self._said_hung:
-                self._said_hung = False
+            if self._hung_logged:
+                self._hung_logged = False
                 log.warning("%s: its disk answers again", self.folder)
 
     def _write(self, job: WriteJob) -> None:
-        """Write it. Raises NoRoomError, OptionError or OSError."""
+        """Write the files of a job. Raises NoRoomError, OptionError or OSError."""
         with self._lock:
             self._in_work[job.unit] += 1
         try:
@@ -661,10 +639,10 @@ class MediaWriter:
     def _release(self, unit: Path) -> None:
         with self._lock:
             self._in_work[unit] -= 1
-            self._in_work += Counter()  # forgets what has come to nothing
+            self._in_work += Counter()  # drops zero counts
 
     def _failed(self, error: Exception) -> None:
-        """Said once, however many alarms follow."""
+        """Log it once, however many alarms follow."""
         self._looked_at = time.monotonic()
         words = str(error)
         if isinstance(error, OSError):
@@ -683,12 +661,12 @@ class WriteQueue:
     """Jobs in the order they came, at most ``depth`` of them; safe to use from any thread.
 
     A job without a still joins one of the same folder that waits: of each file only the newest counts. Where too many
-    wait, those without a still go first, then an update's still, then an alarm's; among equals the oldest.
+    wait, one is dropped: first one without a still, then an update's still, then an alarm's; among equals the oldest.
     """
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self.dropped = 0  # jobs that were given up
+        self.dropped = 0  # jobs
         self._waiting: deque[WriteJob] = deque()
         self._lock = threading.Lock()
 

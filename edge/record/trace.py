@@ -1,4 +1,4 @@
-"""The recorder behind ``bear-alarm why``: the last minutes in memory, and on the disk what is worth keeping.
+"""The trace behind ``bear-alarm why``: the last minutes in memory, and on the disk what is worth keeping.
 
 Of a file every moment is written. Of a live camera: the moments around each event, every ten minutes a summary with
 the two most notable moments, and everything in memory when somebody asks.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edge.background import Worker
-from edge.decide.alarms import OUTSIDE_ZONES
+from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.errors import OptionError
 from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, EvidenceState, Frame, Score, utc_text
 from edge.version import __version__
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # The file of a trace: lines appended in batches, rotated at a size, one old file kept.
 #
-# It is opened for each batch and closed again, so that a file that was moved away, a disk that was full and a card that
-# came back need no care.
+# It is opened for each batch and closed again, so that a moved file, a full disk and a removed card need no special
+# handling.
 
 
 BEGINNING = b'{"schema_version"'
@@ -45,7 +45,7 @@ NOT_THE_USERS = {
     errno.EROFS,
     errno.EDQUOT,
     errno.EIO,
-}  # the disk's trouble: the alarm starts all the same
+}  # faults of the disk, not mistakes of the user: the alarm starts all the same
 
 
 class TraceFile:
@@ -96,12 +96,12 @@ class TraceFile:
                 self.path.replace(old(self.path))
 
     def _open(self) -> BinaryIO:
-        # Not buffered: a full disk shows where it happens, and closing cannot fail.
+        # Not buffered: a full disk fails at the write, and closing cannot fail.
         return self.path.open("a+b", buffering=0)
 
 
 def old(path: Path) -> Path:
-    """Return where the file before this one lies."""
+    """Return the path of the file before this one."""
     return path.with_name(f"{path.name}.1")
 
 
@@ -128,22 +128,26 @@ def _write(file: BinaryIO, data: bytes, size: int) -> None:
         raise
 
 
-# The records of a trace: what one camera saw, thought and told in one frame, and what it did in a longer while.
+# The records of a trace: what the alarm found, scored and published in one frame, and a summary of many frames.
 #
-# Each is one line of JSON with a ``schema_version`` and a ``kind``; what is empty or false is left out.
+# Each is one line of JSON with a ``schema_version`` and a ``kind``, without the fields that are empty or false.
 
 
 THE_END = "the end"  # of a run: why a summary was written
-SILENT_S = 5.0  # no frame for so long is no matter of the frame rate any more; a camera is silent from then on
-APART = timedelta(seconds=1)  # an event so far from its frame was told at another time
+SILENT_S = 5.0  # without a frame for longer, a camera is silent: a low frame rate does not explain that
+APART = timedelta(seconds=1)  # an event so far from its frame was published while no frame came
+
+# Field names in the files, which older versions wrote too, and here.
+NAMES = {"standings": "evidence_states", "told": "events"}
+FILE_NAMES = {name: key for key, name in NAMES.items()}
 
 # One encoder for all lines, since making one costs as much as a line. ASCII, so that no camera's name can fail.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One place that was looked at, and what the classifier said of it."""
+class ScoredRegion:
+    """One region and its score."""
 
     kind: str  # a RegionKind: motion, scan, track; older files say sweep
     box_xywh: BoxXYWH
@@ -153,8 +157,8 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An event that was told in a frame, or between it and the one before; the fields are the event's."""
+class TracedEvent:
+    """An event that was published in a frame, or between it and the one before; the fields are the event's."""
 
     type: str  # new, update, end
     id: str
@@ -164,11 +168,11 @@ class Told:
     quiet: str | None = None
     zones: tuple[str, ...] = ()
     detail: str | None = None
-    at: datetime | None = None  # UTC, where it was told at another time: while no frame came
+    at: datetime | None = None  # UTC, where it was published while no frame came
 
     @classmethod
-    def of(cls, event: Event, frame: Frame) -> Told:
-        """Return what is kept of an event that was told with a frame."""
+    def of(cls, event: Event, frame: Frame) -> TracedEvent:
+        """Return what is kept of an event that was published with a frame."""
         at = datetime.fromisoformat(event.captured_at)
         apart = frame.media_time_s is None and abs(at - frame.wall) >= APART
         return cls(
@@ -177,7 +181,7 @@ class Told:
         )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """Return its fields that say something, ready for JSON."""
+        """Return its fields that are not empty, ready for JSON."""
         found = {name: getattr(self, name) for name in self.__slots__}
         found["at"] = utc_text(self.at) if self.at else None
         return {name: value for name, value in found.items() if value not in (None, ())}
@@ -185,7 +189,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One frame of one camera, explained: what moved, what was looked at, how the evidence stood, what was told."""
+    """One frame of one camera, explained: what moved, what was scored, the evidence, and what was published."""
 
     camera: str
     index: int  # of the frame
@@ -196,9 +200,9 @@ class Moment:
     reset: bool = False  # the background started again
     moving: bool = False  # the picture as a whole moved
     threshold: float | None = None  # the bear probability that counts, 0 to 1
-    scored: tuple[Look, ...] = ()
-    standings: tuple[EvidenceState, ...] = ()
-    told: tuple[Told, ...] = ()
+    scored: tuple[ScoredRegion, ...] = ()
+    evidence_states: tuple[EvidenceState, ...] = ()
+    events: tuple[TracedEvent, ...] = ()
     troubles: tuple[str, ...] = ()  # one sentence each
     frame_ms: float = 0.0  # what the frame took
 
@@ -208,7 +212,7 @@ class Moment:
         frame: Frame,
         motion: Motion,
         scores: Sequence[Score] = (),
-        standings: Sequence[EvidenceState] = (),
+        evidence_states: Sequence[EvidenceState] = (),
         events: Sequence[Event] = (),
         troubles: Sequence[str] = (),
         *,
@@ -216,22 +220,22 @@ class Moment:
         frame_ms: float = 0.0,
     ) -> Moment:
         """Return the moment of one turn of the loop."""
-        looks = [Look(s.region.kind, s.region.box_xywh, s.bear, s.label, s.ood) for s in scores]
-        told = [Told.of(event, frame) for event in events]
+        scored = [ScoredRegion(s.region.kind, s.region.box_xywh, s.bear, s.label, s.ood) for s in scores]
+        traced = [TracedEvent.of(event, frame) for event in events]
         return cls(
             frame.camera, frame.index, frame.time, frame.wall, frame.size_wh, frame.media_time_s, motion.reset,
-            motion.moving, threshold, tuple(looks), tuple(standings), tuple(told), tuple(troubles), frame_ms,
+            motion.moving, threshold, tuple(scored), tuple(evidence_states), tuple(traced), tuple(troubles), frame_ms,
         )  # fmt: skip
 
     @property
-    def top(self) -> Look | None:
-        """Return the most bear-like place; None where nothing was looked at."""
-        return max(self.scored, key=lambda look: look.bear, default=None)
+    def top(self) -> ScoredRegion | None:
+        """Return the region with the highest score; None where nothing was scored."""
+        return max(self.scored, key=lambda region: region.bear, default=None)
 
     @property
     def strongest(self) -> EvidenceState | None:
         """Return the track with the highest share of what raises an alarm; None where there is no track."""
-        return max(self.standings, key=share, default=None)
+        return max(self.evidence_states, key=share, default=None)
 
     def to_json(self) -> str:
         """Return one line of JSON in ASCII, no newline at the end; boxes to 0.0001, media times to 0.001 s.
@@ -258,18 +262,18 @@ class Moment:
         if self.scored:
             found["scored"] = [
                 {
-                    "kind": look.kind,
-                    "box_xywh": _box(look.box_xywh),
-                    "bear": _round(look.bear, 6),
-                    "label": look.label,
-                    "ood": _round(look.ood, 3),
+                    "kind": region.kind,
+                    "box_xywh": _box(region.box_xywh),
+                    "bear": _round(region.bear, 6),
+                    "label": region.label,
+                    "ood": _round(region.ood, 3),
                 }
-                for look in self.scored
+                for region in self.scored
             ]
-        if self.standings:
-            found["standings"] = [_standing(standing) for standing in self.standings]
-        if self.told:
-            found["told"] = [told.as_json() for told in self.told]
+        if self.evidence_states:
+            found["standings"] = [_state_json(state) for state in self.evidence_states]
+        if self.events:
+            found["told"] = [event.as_json() for event in self.events]
         if self.troubles:
             found["troubles"] = self.troubles
         found["frame_ms"] = _round(self.frame_ms, 2)
@@ -283,7 +287,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The highest value of a while, and when and where it was reached."""
+    """The highest value in a period, and when and where it was reached."""
 
     value: float
     time: float  # seconds, the frame's clock
@@ -293,10 +297,10 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Summary of one camera's while: it explains a quiet hour when its moments are gone."""
+    """Summary of one camera's frames: it explains a quiet hour when its moments are gone."""
 
     camera: str
-    reason: str  # why it was written: "heartbeat", "the end", or what the person who asked for it said
+    reason: str  # why it was written: "heartbeat", "the end", or the reason of the person who asked for it
     since: datetime  # UTC, the first frame
     until: datetime  # UTC, the last frame
     since_s: float  # the same on the frame's clock, seconds
@@ -304,7 +308,7 @@ class Summary:
     frames: int = 0
     crops: int = 0
     moved: int = 0  # frames in which something moved
-    told: int = 0  # events
+    events: int = 0  # that were published
     threshold: float | None = None
     bear: Peak | None = None  # the highest bear probability
     share: Peak | None = None  # the most evidence, as a share of what raises the alarm
@@ -329,7 +333,7 @@ class Summary:
                 value = {"value": _round(value.value, 4), "time": _round(value.time, 3), "wall": at, "box_xywh": box}
             elif isinstance(value, float):
                 value = _round(value, 4)
-            found[name] = value
+            found[FILE_NAMES.get(name, name)] = value
         return _encode(found)
 
     @staticmethod
@@ -341,25 +345,25 @@ class Summary:
         return summary
 
 
-def share(standing: EvidenceState) -> float:
+def share(state: EvidenceState) -> float:
     """Return a track's evidence as a share of what raises the alarm, S/h, 0 and up."""
-    return standing.sum / standing.alarm_at if standing.alarm_at > 0 else 0.0
+    return state.sum / state.alarm_at if state.alarm_at > 0 else 0.0
 
 
-def _standing(standing: EvidenceState) -> dict[str, Any]:
+def _state_json(state: EvidenceState) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "track": standing.track,
-        "box_xywh": _box(standing.box_xywh),
-        "bear": None if standing.bear is None else _round(standing.bear, 4),
-        "threshold": _round(standing.threshold, 4),
-        "said": _round(standing.said, 3),
-        "sum": _round(standing.sum, 4),
-        "alarm_at": _round(standing.alarm_at, 4),
+        "track": state.track,
+        "box_xywh": _box(state.box_xywh),
+        "bear": None if state.bear is None else _round(state.bear, 4),
+        "threshold": _round(state.threshold, 4),
+        "said": _round(state.said, 3),
+        "sum": _round(state.sum, 4),
+        "alarm_at": _round(state.alarm_at, 4),
     }
-    if standing.held:
-        found["held"] = standing.held
-    if standing.alone_at is not None:
-        found["alone_at"] = _round(standing.alone_at, 4)
+    if state.held:
+        found["held"] = state.held
+    if state.alone_at is not None:
+        found["alone_at"] = _round(state.alone_at, 4)
     return found
 
 
@@ -376,7 +380,7 @@ def _read(line: str | bytes, kind: str) -> Any:
     if found.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"a {kind} of schema version {found.get('schema_version')!r}, not {SCHEMA_VERSION}: {shown}")
     try:
-        return _type(kind).validate_python(found)
+        return _type(kind).validate_python({NAMES.get(key, key): value for key, value in found.items()})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
@@ -392,8 +396,8 @@ def _type(kind: str) -> Any:
 
 
 def _check_moment(moment: Moment) -> Moment:
-    """Return the moment, if what is sorted and drawn by it are numbers and its time has a zone. Raises ValueError."""
-    boxes = [*(look.box_xywh for look in moment.scored), *(standing.box_xywh for standing in moment.standings)]
+    """Return the moment, if its times and boxes are finite numbers and its time has a zone. Raises ValueError."""
+    boxes = [*(one.box_xywh for one in moment.scored), *(one.box_xywh for one in moment.evidence_states)]
     numbers = (moment.time, moment.media_time_s or 0.0, *chain.from_iterable(boxes))
     if not all(map(math.isfinite, numbers)) or min(moment.size_wh) < 1 or moment.wall.tzinfo is None:
         raise ValueError(f"not a whole moment (its times, boxes or size are none): {moment.camera} {moment.index}")
@@ -414,7 +418,7 @@ log = logging.getLogger(__name__)
 WRITE_EACH_S = 1.0  # one write for all the lines of a second
 RETRY_S = 30.0  # after a disk that was full
 BACKLOG_BYTES = 4_000_000  # waiting for the disk
-# After an inference the caches are cold and Python is slow, so lines are made some at a time.
+# Just after an inference the caches are cold and Python is slow, so lines are made in batches.
 SETTLE_MOMENTS = 32
 SETTLE_S = 3.0
 OVERHEAD_BYTES = 130  # of a line in memory: its bytes object, its time, their tuple, its place in the ring
@@ -455,7 +459,7 @@ class Trace:
         self._worker: Worker[str | None] = Worker(self._write, "the trace", depth=8)
 
     def __call__(self, moment: Moment) -> None:
-        """Keep one moment; returns at once."""
+        """Take one moment; returns at once."""
         with self._lock:
             ring = self._rings.get(moment.camera)
             if ring is None:
@@ -464,7 +468,8 @@ class Trace:
                 return
             self._put(ring.settle())
             full = self._due_bytes > BACKLOG_BYTES // 4 and not self._failing
-            ask = bool(self._due) and not self._asked and bool(full or moment.told or time.monotonic() >= self._ask_at)
+            soon = full or bool(moment.events) or time.monotonic() >= self._ask_at
+            ask = bool(self._due) and not self._asked and soon
             self._asked = self._asked or ask
         if ask:
             self._worker(None)
@@ -489,7 +494,7 @@ class Trace:
             self.lost += 1
 
     def _write(self, reason: str | None, _: float) -> None:
-        """In the worker's thread: what is due goes to the disk, or waits for a better one."""
+        """Write what is due, in the worker's thread; keep it if the disk takes nothing."""
         with self._lock:
             if reason is not None:
                 for ring in self._rings.values():
@@ -519,7 +524,7 @@ class Trace:
 
 
 class _Ring:
-    """One camera's moments that are not written, and what its next summary says."""
+    """One camera's moments that are not written yet, and the values of its next summary."""
 
     def __init__(self, of: Trace) -> None:
         self._of = of
@@ -528,16 +533,16 @@ class _Ring:
         self._bytes = 0
         self._keep_until = -math.inf
         self._last: Moment | None = None
-        self._while: _While | None = None
+        self._period: _Period | None = None
 
     def add(self, moment: Moment) -> bool:
-        """Take one moment; whether it is time to settle."""
+        """Take one moment; return whether it is time to settle."""
         self._new.append(moment)
         late = moment.time - self._new[0].time >= SETTLE_S
-        return late or len(self._new) >= SETTLE_MOMENTS or bool(moment.told)
+        return late or len(self._new) >= SETTLE_MOMENTS or bool(moment.events)
 
     def settle(self) -> list[bytes]:
-        """Keep the new moments as lines; those lines that are now due to be written."""
+        """Keep the new moments as lines; return those that are now due to be written."""
         new, self._new = self._new, []
         return [line for moment in new for line in self._keep(moment)]
 
@@ -545,17 +550,17 @@ class _Ring:
         line = moment.to_json().encode("ascii") + b"\n"
         due: list[bytes] = []
         last, self._last = self._last or moment, moment
-        if self._while and moment.time - self._while.first.time >= self._of.heartbeat_s:
+        if self._period and moment.time - self._period.first.time >= self._of.heartbeat_s:
             due += self.sum_up("heartbeat")
-        self._while = self._while or _While(moment, last)
-        self._while(moment, line)
-        if any(told.type != "update" or told.escalated for told in moment.told):
-            # Of a camera that failed, what came before it failed counts, not the time it was away.
-            since = last if any(told.at for told in moment.told) else moment
+        self._period = self._period or _Period(moment, last)
+        self._period(moment, line)
+        if any(event.type != "update" or event.escalated for event in moment.events):
+            # For a camera that failed, the seconds before it failed are kept, not the time it was away.
+            since = last if any(event.at for event in moment.events) else moment
             due += self.take_since(since.time - self._of.before_s)
             self._keep_until = moment.time + self._of.after_s
-        # A bear that stays for hours is updated all the while: of a mere update the moment alone.
-        if moment.media_time_s is not None or moment.told or moment.time <= self._keep_until:
+        # A bear that stays for hours is updated again and again: of an update only its moment is written.
+        if moment.media_time_s is not None or moment.events or moment.time <= self._keep_until:
             return [*due, line]
         self._kept.append((moment.time, line))
         self._bytes += len(line) + OVERHEAD_BYTES
@@ -564,7 +569,7 @@ class _Ring:
         return due
 
     def take_since(self, since_s: float) -> list[bytes]:
-        """Return the lines from a time on (frame's clock, seconds), oldest first; they are kept here no longer."""
+        """Remove and return the lines from a time on (frame's clock, seconds), oldest first."""
         taken: list[bytes] = []
         while self._kept and self._kept[-1][0] >= since_s:
             taken.append(self._kept.pop()[1])
@@ -572,17 +577,17 @@ class _Ring:
         return taken[::-1]
 
     def sum_up(self, reason: str) -> list[bytes]:
-        """Return the summary since the last one, before it the moments it names; nothing where no frame came."""
-        summed, self._while = self._while, None
+        """Return the summary since the last one, after the moments it names; nothing if no frame came."""
+        summed, self._period = self._period, None
         return summed.lines(reason) if summed else []
 
 
-class _While:
-    """Sums since the last summary of one camera."""
+class _Period:
+    """Counts and peaks since the last summary of one camera."""
 
     def __init__(self, first: Moment, last: Moment) -> None:
-        self.first, self.last = first, last  # of the while before at first: no gap between the two is lost
-        self.frames = self.crops = self.moved = self.told = 0
+        self.first, self.last = first, last  # ``last`` of the period before: no gap between the two is lost
+        self.frames = self.crops = self.moved = self.events = 0
         self.bear: tuple[Peak, bytes] | None = None
         self.share: tuple[Peak, bytes] | None = None
         self.gap_s = 0.0
@@ -596,29 +601,29 @@ class _While:
             self.gap_s, self.gap_at = gap_s, self.last.wall
         if gap_s <= SILENT_S and not moment.troubles:
             self.seen_s += gap_s
-        inside = [standing.sum for standing in moment.standings if OUTSIDE_ZONES not in standing.held]
+        inside = [state.sum for state in moment.evidence_states if OUTSIDE_ZONES not in state.held]
         self.most = max([self.most, *inside])
-        # What is published after a frame comes with that frame once more.
+        # Events between two frames come with the frame before, a second time.
         self.frames += moment is self.last or (moment.index, moment.time) != (self.last.index, self.last.time)
         self.last = moment
         self.crops += len(moment.scored)
-        self.moved += any(look.kind == "motion" for look in moment.scored)
-        self.told += len(moment.told)
-        look, standing = moment.top, moment.strongest
-        if look and (self.bear is None or look.bear > self.bear[0].value):
-            self.bear = Peak(look.bear, moment.time, moment.wall, look.box_xywh), line
-        if standing and share(standing) > (self.share[0].value if self.share else 0.0):
-            self.share = Peak(share(standing), moment.time, moment.wall, standing.box_xywh), line
+        self.moved += any(region.kind == "motion" for region in moment.scored)
+        self.events += len(moment.events)
+        top, strongest = moment.top, moment.strongest
+        if top and (self.bear is None or top.bear > self.bear[0].value):
+            self.bear = Peak(top.bear, moment.time, moment.wall, top.box_xywh), line
+        if strongest and share(strongest) > (self.share[0].value if self.share else 0.0):
+            self.share = Peak(share(strongest), moment.time, moment.wall, strongest.box_xywh), line
         for trouble in moment.troubles:
             if len(self.troubles) < MAX_TROUBLES:
                 self.troubles[trouble] = None
 
     def lines(self, reason: str) -> list[bytes]:
-        """Return lines of the moments with the most evidence and the most bear-like place, and of the summary."""
+        """Return lines of the moments with the most evidence and the highest score, and of the summary."""
         first, last = self.first, self.last
         summary = Summary(
             first.camera, reason, first.wall, last.wall, first.time, last.time, self.frames, self.crops, self.moved,
-            self.told, last.threshold, self.bear[0] if self.bear else None, self.share[0] if self.share else None,
+            self.events, last.threshold, self.bear[0] if self.bear else None, self.share[0] if self.share else None,
             self.gap_s, self.gap_at if self.gap_s > 0 else None, tuple(self.troubles),
             self.seen_s, self.most,
         )  # fmt: skip

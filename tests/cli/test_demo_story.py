@@ -11,7 +11,7 @@ import pytest
 from edge.cli.app import as_command
 from edge.cli.watch.command import watch
 from edge.demo.story import TRUTH, Story
-from edge.record.trace import Look, Moment, Told
+from edge.record.trace import Moment, ScoredRegion, TracedEvent
 from edge.schema import EvidenceState
 from tests.helpers.yard import yard_model
 
@@ -26,15 +26,23 @@ def told(scores, *, alarm_at=None, then=None):
     story = Story(said.append, then)
     for index in range(FRAMES):
         here = [(name, score) for time_s, name, score in scores if round(time_s * FPS) == index]
-        looks = tuple(Look("motion", BOXES[index][name], score, "bear", 0.0) for name, score in here)
-        new: tuple[Told, ...] = ()
-        standings: tuple[EvidenceState, ...] = ()
+        looks = tuple(ScoredRegion("motion", BOXES[index][name], score, "bear", 0.0) for name, score in here)
+        new: tuple[TracedEvent, ...] = ()
+        states: tuple[EvidenceState, ...] = ()
         if alarm_at and round(alarm_at[0] * FPS) == index:
-            new = (Told("new", "id", track=4),)
-            standings = (EvidenceState(4, BOXES[index][alarm_at[1]], 0.9, 0.3, 1.0, 2.0, 1.8),)
+            new = (TracedEvent("new", "id", track=4),)
+            states = (EvidenceState(4, BOXES[index][alarm_at[1]], 0.9, 0.3, 1.0, 2.0, 1.8),)
         story(
             Moment(
-                "demo", index, index / FPS, WALL, (1280, 720), index / FPS, scored=looks, standings=standings, told=new
+                "demo",
+                index,
+                index / FPS,
+                WALL,
+                (1280, 720),
+                index / FPS,
+                scored=looks,
+                evidence_states=states,
+                events=new,
             )
         )
     return said

@@ -10,12 +10,12 @@ import pytest
 
 from edge.alert.events import EventPublisher
 from edge.cli.tune import tune
-from edge.decide.alarms import OUTSIDE_ZONES
 from edge.decide.evidence import Rule
+from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace
-from edge.tuning import levels_of, listen, min_level, reels_of, replay
+from edge.tuning import levels_of, listen, min_level, replay, runs_of
 from edge.watch import Watcher
 from tests.alarm.test_watch import GREEN, RULE, Colours, walk
 from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
@@ -39,8 +39,8 @@ def live(frames):
 
 
 def heard(path, rule=RULE, levels=LEVELS):
-    (reel,) = read_trace(path)
-    return replay(path, reel, rule, levels)
+    (run,) = read_trace(path)
+    return replay(path, run, rule, levels)
 
 
 def test_a_clip_and_its_trace_give_the_same_levels(tmp_path):
@@ -57,8 +57,8 @@ def test_a_clip_and_its_trace_give_the_same_levels(tmp_path):
 def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
     frames = live(walk(50, *VISITS, fps=5, background=GREEN))
     path = traced(tmp_path / "trace.jsonl", frames, before_s=5.0, after_s=2.0, heartbeat_s=20.0)
-    (reel,) = read_trace(path)
-    assert len(reel.moments) < len(frames) / 2
+    (run,) = read_trace(path)
+    assert len(run.moments) < len(frames) / 2
     trace = heard(path)
     assert trace.alarms == listen("yard.avi", frames, Colours(), RULE, LEVELS).alarms
     assert trace.seconds == pytest.approx(49.8)
@@ -68,8 +68,8 @@ def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
 def test_a_bear_that_stays_alarms_once_though_little_of_it_is_kept(tmp_path):
     frames = live(walk(60, (3.0, 57.0, BEAR_COLOUR, 10, 8), fps=5, background=GREEN))
     path = traced(tmp_path / "trace.jsonl", frames, before_s=3.0, after_s=2.0, heartbeat_s=100.0)
-    (reel,) = read_trace(path)
-    assert len(reel.moments) < len(frames) / 2
+    (run,) = read_trace(path)
+    assert len(run.moments) < len(frames) / 2
     assert heard(path).alarms == (1,) * len(LEVELS)
 
 
@@ -88,7 +88,7 @@ def test_evidence_that_no_kept_moment_shows_counts_as_an_alarm(tmp_path):
     keep = Trace(tmp_path / "trace.jsonl")
     for index in range(300):
         standings = [standing(2.4 if index == 150 else 0.5), standing(5.0, held=(OUTSIDE_ZONES,))]
-        keep(replace(moment(index), threshold=0.5, standings=tuple(standings)))
+        keep(replace(moment(index), threshold=0.5, evidence_states=tuple(standings)))
     assert keep.close(5.0)
     found = dict(zip(LEVELS, heard(keep.path).alarms, strict=True))
     assert (found[1.8], found[2.4], found[2.5]) == (1, 1, 0)
@@ -114,10 +114,10 @@ def test_each_camera_is_tuned_for_itself_and_an_older_file_is_read_once(tmp_path
     assert keep.close(5.0)
     assert old(keep.path).exists()
     with pytest.raises(OptionError, match="hives, yard"):
-        reels_of([keep.path], None)
-    ((path, reel),) = reels_of([old(keep.path), keep.path], "yard")
+        runs_of([keep.path], None)
+    ((path, run),) = runs_of([old(keep.path), keep.path], "yard")
     assert path == keep.path
-    assert len(reel.moments) == len(read_trace(keep.path)[0].moments)
+    assert len(run.moments) == len(read_trace(keep.path)[0].moments)
 
 
 def test_the_command_reads_the_trace_that_the_config_names(tmp_path, monkeypatch, capsys):

@@ -70,10 +70,10 @@ def test_a_camera_that_is_back_is_said_to_be_well(time_zone):
     told: list[Event] = []
     publisher = EventPublisher([told.append])
     trouble = CameraFault("gone", "yard: no frame for 8 s; check its plug")
-    publisher.trouble("yard", FaultReport("new", 1, trouble, 8.0))
-    publisher.trouble("yard", FaultReport("end", 1, trouble, 40.0))
-    publisher.trouble("yard", FaultReport("new", 2, trouble, 8.0))
-    publisher.trouble("yard", FaultReport("end", 2, trouble, 40.0), stopped=True)
+    publisher.trouble("yard", FaultReport("new", "id1", trouble, 8.0))
+    publisher.trouble("yard", FaultReport("end", "id1", trouble, 40.0))
+    publisher.trouble("yard", FaultReport("new", "id2", trouble, 8.0))
+    publisher.trouble("yard", FaultReport("end", "id2", trouble, 40.0), stopped=True)
     assert [alert(each).split("  ")[0] for each in told] == ["CAMERA", "camera well again", "CAMERA", "camera"]
     assert (told[1].detail or "").startswith(OVER)
 

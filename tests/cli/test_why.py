@@ -55,9 +55,9 @@ def night(tmp_path_factory):
         grown = index - 17_990 if 17_990 <= index < 18_050 else index - 30_000 if 30_000 <= index < 30_004 else None
         if grown is not None:
             more["scored"] = (look(0.9, "motion"), look(0.2))
-            more["standings"] = (EvidenceState(1, LEFT, 0.9, 0.4, 2.0, 0.2 * (grown + 1), 1.8),)
+            more["evidence_states"] = (EvidenceState(1, LEFT, 0.9, 0.4, 2.0, 0.2 * (grown + 1), 1.8),)
         if index in (18_000, 18_100):
-            more["told"] = (told("new" if index == 18_000 else "end"),)
+            more["events"] = (told("new" if index == 18_000 else "end"),)
         trace(moment(index, **more))
     assert trace.close(5.0)
     return path
@@ -121,9 +121,11 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
     outside = EvidenceState(4, LEFT, 0.9, 0.4, 2.0, 2.7, 1.8, ("outside the zones", "needs twice the evidence"))
     quiet = told(quiet="outside the schedule")
     dark = "the picture is black, brightness 3 of 255; look at the lens."
-    trace(moment(0, live=False, scored=(look(0.9),), standings=(outside,), troubles=(dark,)))
-    trace(moment(1, live=False, moving=True, scored=(look(0.9),), told=(quiet,)))
-    trace(moment(2, live=False, standings=(replace(outside, bear=None, sum=1.2, held=()),), told=(told("end"),)))
+    trace(moment(0, live=False, scored=(look(0.9),), evidence_states=(outside,), troubles=(dark,)))
+    trace(moment(1, live=False, moving=True, scored=(look(0.9),), events=(quiet,)))
+    trace(
+        moment(2, live=False, evidence_states=(replace(outside, bear=None, sum=1.2, held=()),), events=(told("end"),))
+    )
     assert trace.close(5.0)
     said = ask(capsys, "0", "--trace", trace.path)
     assert "evidence S 2.70 1.80 150 %" in said
@@ -141,7 +143,7 @@ def test_without_an_event_the_moment_of_most_evidence_is_explained(tmp_path, cap
     trace = Trace(tmp_path / "t.jsonl")
     for index, grown in enumerate((0.6, 1.2, 1.4, 1.1)):
         near = EvidenceState(3, LEFT, 0.9, 0.4, 3.0, grown, 1.8)
-        trace(moment(index, live=False, scored=(look(0.9),), standings=(near,)))
+        trace(moment(index, live=False, scored=(look(0.9),), evidence_states=(near,)))
     assert trace.close(5.0)
     said = ask(capsys, "--trace", trace.path)
     assert said.startswith("yard at 0.2 s")
@@ -183,7 +185,7 @@ def test_json_carries_the_records(clip, night, capsys):
     as_command("why", why).main(args=[*ask_json, str(path)], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["camera"], found["event"]) == ("why", "yard", events[0].id)
-    assert Moment.from_json(json.dumps(found["moment"])).told[0].id == events[0].id
+    assert Moment.from_json(json.dumps(found["moment"])).events[0].id == events[0].id
     assert found["summary"] is None
     assert found["so"] == found["words"][-1]
     as_command("why", why).main(args=["04:10:30", *ask_json, str(night)], standalone_mode=False)
@@ -222,11 +224,11 @@ def test_every_mistake_is_one_sentence(clip, night, tmp_path):
 def test_a_time_when_nothing_was_written_is_a_mistake_that_names_the_range(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in (0, 1, 2):
-        trace(moment(index, told=(told(),)))
+        trace(moment(index, events=(told(),)))
     assert trace.close(5.0)
     trace = Trace(tmp_path / "t.jsonl")
     for index in (36_000, 36_001):
-        trace(moment(index, told=(told(id_="ff00ff00"),)))
+        trace(moment(index, events=(told(id_="ff00ff00"),)))
     assert trace.close(5.0)
     said = refused("04:20", "--trace", tmp_path / "t.jsonl")
     assert (

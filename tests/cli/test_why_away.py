@@ -64,16 +64,16 @@ def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path,
 
     watcher(frames())
     assert trace.close(5.0)
-    (reel,) = read_trace(trace.path)
-    ids = [one.id for _, one in reel.told()]
-    assert len(ids) == len(events) == len([*reel.told()])  # nothing is told twice
-    assert reel.summaries[-1].frames == len(list(walk(5)))
+    (run,) = read_trace(trace.path)
+    ids = [one.id for _, one in run.events()]
+    assert len(ids) == len(events) == len([*run.events()])  # nothing is told twice
+    assert run.summaries[-1].frames == len(list(walk(5)))
 
 
 def dead_since_four(path):
     """A trace with a bear yesterday at 05:00, whose camera gave its last frame today at 04:00."""
     trace = Trace(path)
-    trace(replace(moment(0), wall=WALL - timedelta(hours=23), told=(told(id_="beef" * 8),)))
+    trace(replace(moment(0), wall=WALL - timedelta(hours=23), events=(told(id_="beef" * 8),)))
     trace(replace(moment(1), wall=WALL, time=82_800.0))
     trace.flush("SIGUSR1")
     assert trace.close(5.0)
@@ -100,7 +100,7 @@ def test_of_an_old_trace_it_is_said_where_it_ends(tmp_path, capsys):
 def test_an_alarm_that_was_stopped_is_no_camera_that_is_away(tmp_path, capsys, clock):
     trace = Trace(tmp_path / "t.jsonl")
     gone = replace(told(id_="cafe" * 8), kind="camera", detail=DEAD, at=WALL + timedelta(seconds=20))
-    trace(replace(moment(1), told=(gone,)))
+    trace(replace(moment(1), events=(gone,)))
     assert trace.close(5.0)
     clock(70.0)
     with pytest.raises(OptionError, match="nothing is known since 2026-11-24 04:00:20"):

@@ -78,7 +78,7 @@ def test_a_camera_that_was_gone_to_the_end_is_missed_until_then(tmp_path, capsys
         trace(moment(index))
     last = moment(19)
     trace(
-        replace(last, told=(replace(told(id_="cafe" * 8), kind="camera", detail=DEAD, at=WALL + timedelta(hours=1)),))
+        replace(last, events=(replace(told(id_="cafe" * 8), kind="camera", detail=DEAD, at=WALL + timedelta(hours=1)),))
     )
     assert trace.close(5.0)
     said = ask(capsys, "04:30", "--trace", trace.path)
@@ -105,7 +105,7 @@ def test_a_clock_that_was_set_is_no_camera_that_was_gone(tmp_path, capsys):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(40):
         jump = timedelta(hours=1 if index >= 20 else 0)
-        trace(replace(moment(index, told=(told(),) if index == 25 else ()), wall=moment(index).wall + jump))
+        trace(replace(moment(index, events=(told(),) if index == 25 else ()), wall=moment(index).wall + jump))
     assert trace.close(5.0)
     said = ask(capsys, "04:30", "--trace", trace.path)
     assert said.startswith("yard: the clock was set from 2026-11-24 04:00:01 (03:00:01Z) to 05:00:02 (04:00:02Z)")
@@ -115,10 +115,10 @@ def test_a_clock_that_was_set_is_no_camera_that_was_gone(tmp_path, capsys):
 def test_of_two_cameras_the_dead_one_is_named(tmp_path, capsys):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(100):
-        trace(moment(index, camera="yard", told=(told(),) if index == 90 else ()))
+        trace(moment(index, camera="yard", events=(told(),) if index == 90 else ()))
     for index in range(2):
         dead = (replace(told(id_="dead" * 8), kind="camera", detail=DEAD, at=WALL + timedelta(seconds=8)),)
-        trace(replace(moment(90 * index, camera="bin", told=dead if index else ()), index=index))
+        trace(replace(moment(90 * index, camera="bin", events=dead if index else ()), index=index))
     assert trace.close(5.0)
     said = ask(capsys, "04:00:04", "--trace", trace.path)
     assert said.startswith("yard at 2026-11-24 04:00:04")
@@ -174,7 +174,7 @@ def test_what_became_of_an_event_has_its_reason(tmp_path, capsys):
     trace = Trace(tmp_path / "t.jsonl")
     happens = {5: told(), 9: told("update"), 15: replace(told("end"), detail="nothing is known of the bear.")}
     for index in range(30):
-        trace(moment(index, told=(happens[index],) if index in happens else ()))
+        trace(moment(index, events=(happens[index],) if index in happens else ()))
     assert trace.close(5.0)
     said = ask(capsys, "last", "--trace", trace.path)
     assert "Afterwards: 1 update; ended at 04:00:01.5 (nothing is known of the bear)." in said
@@ -184,12 +184,14 @@ def test_a_bear_that_was_lost_and_found_again_ended_when_it_ended_last(tmp_path,
     trace = Trace(tmp_path / "t.jsonl")
     happens = {5: told(), 9: told("end"), 12: told("update"), 20: told("end")}
     for index in range(30):
-        trace(moment(index, told=(happens[index],) if index in happens else ()))
+        trace(moment(index, events=(happens[index],) if index in happens else ()))
     assert trace.close(5.0)
     said = ask(capsys, "last", "--trace", trace.path)
     assert "Afterwards: 1 update; lost and found again 1 time; ended at 04:00:02.0." in said
 
 
 def test_a_standing_that_one_picture_may_decide_comes_back_from_its_line():
-    made = moment(1, scored=(look(0.9),), standings=(EvidenceState(1, LEFT, 0.9, 0.8, 2.0, 0.6, 1.8, alone_at=0.8),))
+    made = moment(
+        1, scored=(look(0.9),), evidence_states=(EvidenceState(1, LEFT, 0.9, 0.8, 2.0, 0.6, 1.8, alone_at=0.8),)
+    )
     assert Moment.from_json(made.to_json()) == made

@@ -27,7 +27,7 @@ def score(box, bear, kind="motion", ood=0.0):
 
 
 class Stage:
-    """Tracker and decider, played a scene at a time; ``told`` holds (verdict, seconds)."""
+    """Tracker and decider, played a scene at a time; ``told`` holds (decision, seconds)."""
 
     def __init__(self, decider=None, fps=10.0):
         self.tracker, self.decider, self.fps = Tracker(RULE.threshold), decider or Decider(RULE), fps
@@ -45,14 +45,15 @@ class Stage:
         if not scores or self.kind == "motion":
             scores = scores + [score(region.box_xywh, 0.0, "track") for region in self.tracker.regions(moving)]
         tracks, wall = self.tracker(scores, self.time), MIDNIGHT + timedelta(seconds=self.time)
-        self.told += [(v, self.time) for v in self.decider(tracks, self.time, wall=wall, look=lambda _: self.crop)]
+        found = self.decider(tracks, self.time, wall=wall, thumbnail_of=lambda _: self.crop)
+        self.told += [(decision, self.time) for decision in found]
 
     def skip(self, seconds):
         """Nothing is seen for so long; one frame a second."""
         return self(seconds, fps=1.0)
 
     def kinds(self, type_=None):
-        return [(v.type, v.incident) for v, _ in self.told if type_ in (None, v.type)]
+        return [(kind, number) for kind, number in kinds(self.told) if type_ in (None, kind)]
 
     def escalations(self):
         return [v.escalated for v, _ in self.told if v.escalated]
@@ -63,16 +64,18 @@ class Stage:
 
 
 def play(script, fps=10.0, until=None, decider=None):
-    """Verdicts, with their times, of (from_s, to_s, box, bear) scenes."""
+    """Decisions, with their times, of (from_s, to_s, box, bear) scenes."""
     stage, end = Stage(decider, fps), until or max(to for _, to, _, _ in script)
     for i in range(round(end * fps)):
         stage.time = i / fps
         stage.frame([score(box, bear) for start, to, box, bear in script if start <= stage.time < to])
-    return stage.told + [(verdict, end) for verdict in stage.decider.close()]
+    return stage.told + [(decision, end) for decision in stage.decider.close()]
 
 
 def kinds(told):
-    return [(verdict.type, verdict.incident) for verdict, _ in told]
+    """The types, each with its incident: 1, 2, 3 … in the order of their beginning."""
+    ids = list(dict.fromkeys(decision.id for decision, _ in told))
+    return [(decision.type, ids.index(decision.id) + 1) for decision, _ in told]
 
 
 def test_a_bear_comes_and_goes():
@@ -127,7 +130,7 @@ def test_a_pause_of_the_camera_ends_the_cooldown():
 
 def test_when_the_camera_is_gone_what_was_seen_ends_and_is_found_again_afterwards():
     stage = Stage()(2.0, (LEFT, 0.99))
-    stage.told += [(verdict, stage.time) for verdict in stage.decider.close()]
+    stage.told += [(decision, stage.time) for decision in stage.decider.close()]
     assert stage.decider.close() == []
     stage.time += 3.0  # shorter than a track lives
     stage(2.0, (LEFT, 0.99)).skip(10.0)
@@ -145,8 +148,8 @@ scenes = st.lists(
 @given(scenes)
 def test_every_happening_begins_once_and_ends_last(found):
     told = play([(start, start + length, box, bear) for start, length, box, bear in found], fps=5.0, until=40.0)
-    for number in {verdict.incident for verdict, _ in told}:
-        life = [verdict.type for verdict, _ in told if verdict.incident == number]
+    for incident in {decision.id for decision, _ in told}:
+        life = [decision.type for decision, _ in told if decision.id == incident]
         assert life[0] == "new"
         assert life.count("new") == 1
         assert life[-1] == "end"
@@ -196,7 +199,9 @@ def test_standings_say_what_holds_a_track_back():
     rule = Rule(0.4, 0.6, ood_threshold=5.0, night_threshold=0.45)
     tracker, decider = Tracker(0.4), Decider(rule)
     decider(tracker([score(LEFT, 0.5, "track"), score(RIGHT, 0.9, ood=9.0), score(FAR, 0.43)], 0.0), 0.0, night=True)
-    far, right, left = sorted(decider.standings(), key=lambda standing: standing.box_xywh[1] - standing.box_xywh[0])
+    far, right, left = sorted(
+        decider.evidence_states(), key=lambda standing: standing.box_xywh[1] - standing.box_xywh[0]
+    )
     assert (left.threshold, left.said, left.sum) == (0.6, 0.0, 0.0)
     assert left.held == ("never moved: held to the still threshold 0.60", "below the threshold")
     assert (right.bear, right.alarm_at) == (0.9, 1.8)
@@ -205,7 +210,7 @@ def test_standings_say_what_holds_a_track_back():
     assert right.held == ("night: held to the night threshold 0.45", "unlike training: counts half")
     assert far.held == ("night: held to the night threshold 0.45", "below the threshold")
     decider(tracker([], 5.0), 5.0)
-    later = next(standing for standing in decider.standings() if standing.track == right.track)
+    later = next(standing for standing in decider.evidence_states() if standing.track == right.track)
     assert (later.bear, later.said) == (None, 0.0)
     assert later.held == ("stands still: held to the still threshold 0.60",)
     assert 0 < later.sum < right.sum
@@ -250,12 +255,12 @@ def test_standings_agree_with_what_was_told(found):
     for i in range(150):
         stage.time, before = i / 5.0, len(stage.told)
         stage.frame([score(b, p) for start, length, b, p in found if start <= stage.time < start + length])
-        standings = {standing.track: standing for standing in stage.decider.standings()}
+        standings = {standing.track: standing for standing in stage.decider.evidence_states()}
         assert list(standings) == [track.number for track in stage.tracker.tracks]
-        for verdict, _ in stage.told[before:]:
-            if verdict.type == "new":
-                assert standings[verdict.track].sum >= standings[verdict.track].alarm_at
-                assert "told already, in cooldown" in standings[verdict.track].held
+        for decision, _ in stage.told[before:]:
+            if decision.type == "new":
+                assert standings[decision.track].sum >= standings[decision.track].alarm_at
+                assert "told already, in cooldown" in standings[decision.track].held
         for standing in standings.values():
             assert standing.sum >= 0.0
             assert abs(standing.said) <= RULE.cap

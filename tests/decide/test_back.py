@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.alarms import BACK_AFTER_S, QUIET_S, Decider
+from edge.decide.alarms import Decider
+from edge.decide.incident import BACK_AFTER_S, QUIET_S
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from tests.decide.test_alarms import LEFT, RIGHT, RULE, Stage
 from tests.device.test_escalation import YARD, between
@@ -76,8 +77,8 @@ def test_a_stump_that_is_known_now_and_then_has_not_come_back():
 
 def test_a_camera_that_saw_nothing_has_lost_no_bear():
     stage = Stage()(5.0, (LEFT, 0.9))
-    for _ in range(10):  # gone, and opened anew
-        stage.told += [(verdict, stage.time) for verdict in stage.decider.close()]
+    for _ in range(10):  # gone, and opened again
+        stage.told += [(decision, stage.time) for decision in stage.decider.close()]
         stage.time += 20.0
         stage(15.0, (LEFT, 0.9), fps=5.0)
     assert len(stage.noises()) == 1
@@ -85,7 +86,7 @@ def test_a_camera_that_saw_nothing_has_lost_no_bear():
         for _ in range(20):
             stage.time += 1.0
             told = stage.decider(stage.tracker([], stage.time), stage.time, seeing=False)
-            stage.told += [(verdict, stage.time) for verdict in told]
+            stage.told += [(decision, stage.time) for decision in told]
         stage(15.0, (LEFT, 0.9), fps=5.0)
     assert stage.kinds("new") == [("new", 1)]
     assert len(stage.noises()) == 1
@@ -119,8 +120,8 @@ def test_a_visit_makes_no_more_than_one_noise_in_two_minutes_for_coming_back(scr
     for here_s, away_s, box in script:
         stage(here_s, (box, 0.9)).skip(away_s)
     loud = [(v, at) for v, at in stage.told if v.alarms]
-    for number in {v.incident for v, _ in loud}:
-        own = [(v, at) for v, at in loud if v.incident == number]
+    for incident in {v.id for v, _ in loud}:
+        own = [(v, at) for v, at in loud if v.id == incident]
         for (_, before), (now, at) in itertools.pairwise(own):
             if (now.escalated or "").startswith("back after"):
                 assert at - before >= QUIET_S

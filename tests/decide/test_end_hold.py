@@ -1,39 +1,59 @@
-"""A bear that nobody sees has not left: ends that wait for the camera, and what is told when it fails."""
+"""A bear that nobody sees has not left: ends that wait for the camera, and what is published when it fails."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import MAX_HELD_S, SURE_S, Decision, EndHold
+from edge.decide.alarms import SURE_S, Decider
+from edge.decide.evidence import Rule
+from edge.decide.incident import MAX_HELD_S, Decision
 from edge.detect.camera_check import CameraCheck
-from edge.schema import CameraFault, Event, EventType, Frame
+from edge.detect.tracker import Track
+from edge.detect.zones import Zone
+from edge.schema import CameraFault, Event, Region, Score
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk
-from tests.helpers.meadow import WALL
 from tests.helpers.tiny import BEAR_COLOUR
 
-PICTURE = np.zeros((8, 8, 3), np.uint8)
-
-
-def verdict(type_: EventType, incident: int = 1, escalated: str | None = None) -> Decision:
-    return Decision(type_, incident, incident, "brown_bear", 0.9, 0.9, (0.1, 0.1, 0.2, 0.2), escalated=escalated)
+YARD = Zone("yard", ((0.0, 0.0), (1.0, 0.0), (1.0, 0.3), (0.0, 0.3)))
+HIVES = Zone("hives", ((0.0, 0.3), (1.0, 0.3), (1.0, 0.6), (0.0, 0.6)))
 
 
 class Play:
-    """The types that are told, second by second."""
+    """The types that are published, second by second, of bears that are there or not.
 
-    def __init__(self) -> None:
-        self.unseen = EndHold()
+    One picture raises an alarm, and every further one an update.
+    """
 
-    def __call__(self, at: float, *types: Any, seeing: bool = True, frozen_s: float = 0.0) -> list[str]:
-        frame = Frame(PICTURE, at, WALL, "yard", 0, frozen_s=frozen_s)
-        return [told.type for told in self.unseen([verdict(type_) for type_ in types], frame, seeing=seeing)]
+    def __init__(self, zones: tuple[Zone, ...] = ()) -> None:
+        rule = Rule(threshold=0.4, still_threshold=0.6, one_picture=True)
+        self.decider = Decider(rule, zones=zones, again_s=1000.0, update_s=0.0, remind_s=0.0)
+        self.bears = [Track(number, (0.3 * number, 0.1, 0.1, 0.1), 0.0, 0.0) for number in (0, 1, 2)]
+        self.there: set[int] = set()
+
+    def __call__(self, at: float, what: str = "", number: int = 1, *, seeing: bool = True) -> list[str]:
+        return [decision.type for decision in self.decisions(at, what, number, seeing=seeing)]
+
+    def decisions(self, at: float, what: str, number: int, *, seeing: bool) -> list[Decision]:
+        """Play a frame: a bear is seen (new, update), is lost (end), or nothing changes."""
+        if what == "end":
+            self.there.discard(number)
+        for bear in self.bears:
+            bear.now = None
+        if what in {"new", "update"}:
+            self.there.add(number)
+            bear = self.bears[number]
+            bear.now = Score(Region(bear.box_xywh, "motion"), (0.9, 0.1), 0.9, "brown_bear", 0.0)
+            bear.last_hit = at
+        return self.decider([bear for bear in self.bears if bear.number in self.there], at, seeing=seeing)
+
+    def fail(self) -> list[str]:
+        """The camera fails, and still gives frames."""
+        return [decision.type for decision in self.decider.interrupt()]
 
 
 def test_of_a_camera_that_sees_everything_is_told_at_once():
@@ -58,9 +78,7 @@ def test_an_end_waits_until_the_camera_has_seen_for_a_while_and_is_dropped_when_
 def test_an_end_does_not_wait_for_ever():
     play = Play()
     play(10.0, "new")
-    told = [
-        (at, *told) for at in range(20, 80) if (told := play(float(at), *(["end"] if at == 20 else []), frozen_s=at))
-    ]
+    told = [(at, *told) for at in range(20, 80) if (told := play(float(at), "end" if at == 20 else "", seeing=False))]
     assert told == [(20 + MAX_HELD_S, "end")]
 
 
@@ -68,58 +86,63 @@ def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_a
     for leaves in (False, True):
         play = Play()
         play(10.0, "new")
-        assert [told.type for told in play.unseen.shut()] == ["end"]
-        assert play(30.0, "update", frozen_s=9.0) == []
+        assert play.fail() == ["end"]
+        assert play(30.0, "update", seeing=False) == []
         assert play(31.0) == []
-        assert play(33.0, *(["end"] if leaves else [])) == []
+        assert play(33.0, "end" if leaves else "") == []
         assert play(30.0 + SURE_S) == ([] if leaves else ["update"])
         assert play(60.0, "end") == ([] if leaves else ["end"])
 
 
 def test_what_alarms_is_never_held_back():
-    play = Play()
-    assert play(10.0, "new", seeing=False, frozen_s=50.0) == ["new"]
-    play.unseen.shut()
-    frame = Frame(PICTURE, 11.0, WALL, "yard", 0, frozen_s=51.0)
-    assert play.unseen([verdict("update", escalated="zone hives")], frame, seeing=False) != []
+    play = Play(zones=(YARD, HIVES))
+    assert play(10.0, "new", seeing=False) == ["new"]
+    play.fail()
+    play.bears[1].box_xywh = (0.3, 0.4, 0.1, 0.1)
+    (again,) = play.decisions(11.0, "update", 1, seeing=False)
+    assert again.escalated == "zone hives"
 
 
 def test_what_the_decision_has_closed_does_not_come_back_by_itself():
     play = Play()
     play(10.0, "new")
-    assert [told.type for told in play.unseen.shut([verdict("end")])] == ["end"]
+    assert [decision.type for decision in play.decider.close()] == ["end"]
     assert play(100.0) == play(200.0) == []
-    assert play.unseen.shut() == []
+    assert play.fail() == []
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["new", "update", "end", "shut", "gone", ""]), st.integers(1, 3), st.booleans(),
+            st.sampled_from(["new", "update", "end", "shut", "gone", ""]), st.integers(0, 2), st.booleans(),
             st.floats(0.1, 20.0),
         ),
         max_size=40,
     )
 )  # fmt: skip
 def test_whatever_happens_no_end_is_told_twice(steps):
-    unseen, at = EndHold(), 10.0
+    play, at = Play(), 10.0
     told: list[Decision] = []
-    for what, incident, seeing, wait_s in steps:
+    for what, number, seeing, wait_s in steps:
         at += wait_s
-        if what in {"shut", "gone"}:
-            told += unseen.shut([verdict("end", each) for each in (1, 2, 3)] if what == "gone" else ())
-            continue
-        found = [verdict(what, incident)] if what else []
-        told += unseen(found, Frame(PICTURE, at, WALL, "yard", 0), seeing=seeing)
-    told += unseen.shut()
-    for incident in (1, 2, 3):
-        types = [each.type for each in told if each.incident == incident]
+        if what == "shut":
+            told += play.decider.interrupt()
+        elif what == "gone":
+            told += play.decider.close()
+        else:
+            told += play.decisions(at, what, number, seeing=seeing)
+        ended = {each.id for each in told} - {incident.id for incident in play.decider.open_incidents}
+        assert ended == {each.id for each in {each.id: each for each in told}.values() if each.type == "end"}
+    told += play.decider.interrupt()
+    for incident in {each.id for each in told}:
+        types = [each.type for each in told if each.id == incident]
         assert all((before, after) != ("end", "end") for before, after in itertools.pairwise(types))
-        assert not types or (types[0] != "end" and types[-1] == "end")
+        assert types[0] != "end"
+        assert types[-1] == "end"
 
 
 class Blackout(CameraCheck):
-    """A lens check that finds the picture black after so many looks."""
+    """A camera check that finds the picture black after so many calls."""
 
     def __init__(self, after: int) -> None:
         super().__init__()

@@ -91,7 +91,7 @@ def test_it_ends_within_a_day_of_the_first():
 
 def test_a_persons_word_holds_for_a_day():
     repeat_alarms = RepeatAlarmFilter()
-    repeat_alarms.said("a", BOX, 0.0, 0.0, wrong=True)
+    repeat_alarms.reviewed("a", BOX, 0.0, 0.0, wrong=True)
     words = asked(repeat_alarms, 3.0, seen=crop(7))
     assert words == f"a person said wrong here at {clock(0)}: it needs twice the evidence until {clock(24)}"
     assert asked(repeat_alarms, 3.0, ELSEWHERE) is None
@@ -210,7 +210,7 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
     hours, scant = [1.0, 2.0, 3.5, 4.0, 5.0], 0.67  # 1.8 is reached in 4 s at a score of 0.67, 3.6 is not
     held = visits(Stage(Decider(RULE, repeat_alarms=RepeatAlarmFilter())), hours, scant, alike=True)
     assert [at // 3600.0 for at in held.noises()] == [1.0, 2.0, 3.0]
-    (standing,) = held.decider.standings()
+    (standing,) = held.decider.evidence_states()
     assert standing.alarm_at == 2 * RULE.alarm_at
     why = next(words for words in standing.held if "alike" in words)
     local = [(MIDNIGHT + timedelta(hours=hour)).astimezone().strftime("%H:%M") for hour in (1, 25)]
@@ -232,7 +232,7 @@ def test_a_stump_that_looks_the_same_for_hours_needs_twice_the_evidence():
 def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_and_no_other_does():
     rule = replace(RULE, one_picture=True)
     repeat_alarms = RepeatAlarmFilter()
-    repeat_alarms.said("a", LEFT, 0.0, 0.0, wrong=True)
+    repeat_alarms.reviewed("a", LEFT, 0.0, 0.0, wrong=True)
     stage = Stage(Decider(rule, repeat_alarms=repeat_alarms, again_s=0.0), fps=2.0)
     stage.kind = "scan"
 
@@ -244,7 +244,7 @@ def test_where_pictures_come_one_by_one_a_spot_called_wrong_needs_two_of_them_an
         return len(stage.noises()) - before
 
     assert arrive(1.0, 1) == 0
-    (standing,) = stage.decider.standings()
+    (standing,) = stage.decider.evidence_states()
     assert standing.alone_at is None
     assert any("a person said wrong" in words for words in standing.held)
     assert arrive(2.0, 2) == 1
@@ -270,4 +270,4 @@ def test_a_bear_asleep_for_six_hours_alarms_once_and_is_updated():
     assert len(stage.noises()) == 1
     assert 30 <= len(stage.kinds("update")) <= 36
     assert stage.kinds("end") == []
-    assert stage.decider.standings()[0].alarm_at == RULE.alarm_at
+    assert stage.decider.evidence_states()[0].alarm_at == RULE.alarm_at

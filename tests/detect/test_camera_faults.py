@@ -13,16 +13,20 @@ BLACK = CameraFault("black", "yard: the picture is black; is the lens covered?")
 
 
 def play(watch, spans, until, step=1.0):
-    """Reports of troubles that are there during (trouble, from, to), as (seconds, type, kind, number)."""
+    """Reports of faults that are there during (fault, from, to), as (seconds, type, kind, number).
+
+    The number is of the id: 1, 2, 3 … in the order of the first report.
+    """
     told, time = [], 0.0
+    ids: dict[str, int] = {}
     while time <= until:
         now = [trouble for trouble, start, end in spans if start <= time < end]
-        told += [(time, r.type, r.trouble.kind, r.number) for r in watch(now, time)]
+        told += [(time, r.type, r.trouble.kind, ids.setdefault(r.id, len(ids) + 1)) for r in watch(now, time)]
         time += step
     return told
 
 
-def test_a_camera_that_goes_and_returns_is_told_twice_with_one_number():
+def test_a_camera_that_goes_and_returns_is_told_twice_with_one_id():
     told = play(FaultDebouncer(), [(GONE, 10, 70)], 200)
     assert told == [(13.0, "new", "gone", 1), (72.0, "end", "gone", 1)]
 

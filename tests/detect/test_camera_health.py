@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.camera import open_source
-from edge.detect.camera_check import CameraCheck, CameraCheckSettings, Look, likeness
+from edge.detect.camera_check import CameraCheck, CameraCheckSettings, View, likeness
 from edge.detect.motion import small_grey
 from tests.scenery.scene import Scene
 from tests.scenery.scenery import clearing, fractal, paste
@@ -65,10 +65,10 @@ def grey(picture: Plane) -> Plane:
     )
 
 
-def told(check: CameraCheck, looks: Iterable[tuple[float, Plane]]) -> dict[str, list[float]]:
+def told(check: CameraCheck, views: Iterable[tuple[float, Plane]]) -> dict[str, list[float]]:
     """When each kind of trouble was told."""
     found: dict[str, list[float]] = {}
-    for time, picture in looks:
+    for time, picture in views:
         for trouble in check(grey(picture), time):
             found.setdefault(trouble.kind, []).append(time)
             assert trouble.detail == trouble.detail.strip()
@@ -118,8 +118,8 @@ def nothing(level: float) -> Change:
 def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_and_no_longer_than_it_lasts(
     place, kind, change
 ):
-    looks = [*then(view(place), change, lasts_s=30), *((120.0 + i, view(place)) for i in range(30))]
-    found = told(CameraCheck(), looks)
+    views = [*then(view(place), change, lasts_s=30), *((120.0 + i, view(place)) for i in range(30))]
+    found = told(CameraCheck(), views)
     assert set(found) == {kind}
     assert 92 <= min(found[kind]) <= 95
     assert max(found[kind]) < 120
@@ -132,8 +132,8 @@ def test_nothing_to_see_is_told_of_a_camera_that_never_saw_anything(level, place
 
 
 def test_a_flash_and_a_hand_passing_by_are_not_told(place):
-    looks = [(float(i), np.full_like(view(place), 255) if i in (70, 90, 91) else view(place)) for i in range(120)]
-    assert not told(CameraCheck(), looks)
+    views = [(float(i), np.full_like(view(place), 255) if i in (70, 90, 91) else view(place)) for i in range(120)]
+    assert not told(CameraCheck(), views)
 
 
 def test_the_clock_a_camera_writes_into_a_black_picture_does_not_hide_that_it_is_black(place):
@@ -155,9 +155,9 @@ def test_a_lens_out_of_focus_is_told(place):
 def test_dew_that_comes_within_two_hours_is_told_until_it_is_gone(place):
     picture = view(place)
     states = [blurred(picture, sigma / 2) for sigma in range(9)]
-    looks = [*then(picture, lambda t, _: states[min(int(t // 900), 8)], lasts_s=9000, step_s=15)]
-    looks += [(9100.0 + 15 * i, picture) for i in range(20)]
-    found = told(CameraCheck(), looks)
+    views = [*then(picture, lambda t, _: states[min(int(t // 900), 8)], lasts_s=9000, step_s=15)]
+    views += [(9100.0 + 15 * i, picture) for i in range(20)]
+    found = told(CameraCheck(), views)
     assert set(found) == {"blurred"}
     assert max(found["blurred"]) <= 9100
 
@@ -192,18 +192,18 @@ def test_a_camera_put_elsewhere_is_told(place):
 
 
 def test_turning_it_while_it_is_being_mounted_is_not_told(place):
-    looks = [(float(i), view(place, 10 * (i // 2), 45) if i < 24 else view(place)) for i in range(200)]
-    assert not told(CameraCheck(), looks)
+    views = [(float(i), view(place, 10 * (i // 2), 45) if i < 24 else view(place)) for i in range(200)]
+    assert not told(CameraCheck(), views)
 
 
 def test_night_and_day_are_not_told(place, night):
     day = view(place)
-    looks = [(30.0 * i, day) for i in range(200)]
-    looks += [(6000.0 + i, day * max(1 - i / 700, 0.3)) for i in range(0, 600, 10)]  # dusk
-    looks += [(6600.0 + 30 * i, night) for i in range(900)]
-    looks += [(33600.0 + 5 * i, day * min(0.3 + i / 100, 1)) for i in range(200)]
-    assert not told(CameraCheck(), looks)
-    alike = likeness(Look.at(grey(night)).edges, Look.at(grey(day)).edges)
+    views = [(30.0 * i, day) for i in range(200)]
+    views += [(6000.0 + i, day * max(1 - i / 700, 0.3)) for i in range(0, 600, 10)]  # dusk
+    views += [(6600.0 + 30 * i, night) for i in range(900)]
+    views += [(33600.0 + 5 * i, day * min(0.3 + i / 100, 1)) for i in range(200)]
+    assert not told(CameraCheck(), views)
+    alike = likeness(View.at(grey(night)).edges, View.at(grey(day)).edges)
     assert alike is not None
     assert alike > 0.5
 

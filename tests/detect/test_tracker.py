@@ -124,7 +124,7 @@ def test_a_weak_hit_beside_a_still_track_does_not_count_against_it():
         tracker, decider = Tracker(0.4), Decider(rule)
         decider(tracker([score(box, 0.9, "scan")], 0.0), 0.0)
         decider(tracker([score(beside, bear, "scan")], 0.3), 0.3)
-        sums.append(decider.standings()[0].sum)
+        sums.append(decider.evidence_states()[0].sum)
     assert sums[1] == pytest.approx(sums[0])
     assert not tracker.tracks[0].own
 
@@ -140,7 +140,7 @@ def test_a_second_track_beside_the_first_goes_on_from_its_evidence():
     for bear, time in ((0.99, 0.0), (0.01, 0.1), (0.99, 0.2), (0.99, 0.5)):
         alarmed = alone(rule.evidence(bear), time)
     assert alarmed == bool(told)
-    assert max(standing.sum for standing in decider.standings()) >= alone.sum - 1e-9
+    assert max(standing.sum for standing in decider.evidence_states()) >= alone.sum - 1e-9
 
 
 def test_a_second_bear_beside_one_that_was_told_gathers_its_own_evidence():
@@ -151,7 +151,7 @@ def test_a_second_bear_beside_one_that_was_told_gathers_its_own_evidence():
     told = decider(tracker([score(bear, 0.99), score(other, 0.45)], 2.0), 2.0)
     for i in range(21, 34):
         told += decider(tracker([score(other, 0.45)], i / 10), i / 10)
-        assert decider.standings()[1].sum < 0.5
+        assert decider.evidence_states()[1].sum < 0.5
     # It could be the first one by now, had that walked.
     assert tracker.tracks[1].likely_same_ids == [1]
     assert told == []
@@ -192,9 +192,9 @@ def first_alarm(frames, which):
     tracker, decider = Tracker(rule.threshold), Decider(rule)
     for time, seen in frames:
         scores = [Score(each[0], (each[which],), each[which], "bear", 0.0) for each in seen]
-        for verdict in decider(tracker(scores, time), time):
-            if verdict.type == "new":
-                return time, verdict.box_xywh
+        for decision in decider(tracker(scores, time), time):
+            if decision.type == "new":
+                return time, decision.box_xywh
     return math.inf, None
 
 

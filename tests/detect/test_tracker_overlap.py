@@ -223,7 +223,7 @@ def test_bears_at_a_waterfall_have_their_own_scores_and_an_empty_zone_its_end(pi
     assert told[-1].detail is None
     said = 0
     for moment in moments:
-        for one in moment.standings:
+        for one in moment.evidence_states:
             where = [look.box_xywh for look in moment.scored if look.bear == one.bear]
             assert one.bear is None or any(owns(one.box_xywh, box) for box in where)
             said += one.bear is not None
@@ -243,8 +243,8 @@ def test_one_picture_alarms_from_the_threshold_of_its_hour_on_and_a_crop_alone_f
         rule = replace(RULE, one_picture=True, night_threshold=0.2)
         decider, tracker = Decider(rule), Tracker(rule.threshold_for(night=night))
         told = decider(tracker([score(LEFT, bear, kind)], 0.0), 0.0, night=night)
-        assert [verdict.type for verdict in told] == (["new"] if bear > least else [])
-        assert [standing.alone_at for standing in decider.standings()] in ([least], [])
+        assert [decision.type for decision in told] == (["new"] if bear > least else [])
+        assert [standing.alone_at for standing in decider.evidence_states()] in ([least], [])
 
 
 def test_one_picture_is_one_alarm_of_the_surest_part_and_the_next_picture_another():
@@ -252,6 +252,6 @@ def test_one_picture_is_one_alarm_of_the_surest_part_and_the_next_picture_anothe
     decider, tracker = Decider(replace(RULE, one_picture=True)), Tracker(RULE.threshold)
     parts = [score(LEFT, 0.95), score(RIGHT, 0.99), score((0.4, 0.0, 0.1, 0.1), 0.97)]
     told = decider(tracker(parts, 0.0), 0.0)
-    assert [(verdict.type, verdict.score) for verdict in told] == [("new", 0.99)]
+    assert [(decision.type, decision.score) for decision in told] == [("new", 0.99)]
     later = decider(tracker(parts, 60.0), 60.0)
-    assert [verdict.type for verdict in later if verdict.alarms or verdict.type == "new"] == ["new"]
+    assert [decision.type for decision in later if decision.alarms or decision.type == "new"] == ["new"]

@@ -40,7 +40,7 @@ def test_a_bear_told_surely_enough_is_not_told_again_for_its_score():
 def test_only_a_bear_in_a_zone_alarms_and_its_evidence_is_gathered_before():
     stage = Stage(Decider(RULE, zones=[YARD]))(5.0, (LEFT, 0.99))
     assert stage.told == []
-    (standing,) = stage.decider.standings()
+    (standing,) = stage.decider.evidence_states()
     assert standing.sum > standing.alarm_at
     assert "outside the zones" in standing.held
     walk = [(0.1 + 0.02 * i, 0.5, 0.1, 0.1) for i in range(31)]
@@ -86,12 +86,12 @@ def test_outside_the_schedule_it_is_recorded_and_alarms_when_the_schedule_begins
     (new, _), *_ = stage.told
     assert (new.type, new.quiet) == ("new", "outside the schedule")
     assert stage.noises() == []
-    assert stage.decider.standings()[0].held[-1] == "outside the schedule"
+    assert stage.decider.evidence_states()[0].held[-1] == "outside the schedule"
     stage(30.0, (LEFT, 0.99), fps=5.0)
     assert stage.escalations() == ["schedule begins"]
     (at,) = stage.noises()
     assert 120.0 <= at <= 120.5
-    assert stage.decider.standings()[0].held == ("told already, in cooldown",)
+    assert stage.decider.evidence_states()[0].held == ("told already, in cooldown",)
 
 
 def test_a_bear_that_left_before_the_schedule_begins_does_not_alarm():
@@ -121,12 +121,11 @@ def test_escalations_are_bounded(script, zoned):
     stage = Stage(Decider(RULE, zones=zones, schedule=between(1, 2)), fps=4.0)
     for seconds, box, bear in script:
         stage(seconds, *([(box, bear)] if box else []))
-    incidents = {v.incident for v, _ in stage.told}
-    for number in incidents:
-        why = [v.escalated for v, _ in stage.told if v.incident == number and v.escalated]
+    for incident in {v.id for v, _ in stage.told}:
+        why = [v.escalated for v, _ in stage.told if v.id == incident and v.escalated]
         why = [each for each in why if not each.startswith("back after")]
         assert len(why) == len(set(why)) <= 2 + len(zones)
-        life = [(v, at) for v, at in stage.told if v.incident == number]
+        life = [(v, at) for v, at in stage.told if v.id == incident]
         for (before, one), (now, two) in itertools.pairwise(life):
             # At once where it is worse, or has been found again; else rarely.
             assert two - one >= 5.0 - 1e-9 or now.type == "end" or now.escalated or before.type == "end"

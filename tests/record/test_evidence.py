@@ -215,12 +215,12 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
             return not gate.wait(30)
 
     writer = MediaWriter(tmp_path, maker=Slow(), **QUICK)
-    films = [
+    jobs = [
         ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
         for i in range(4)
     ]
-    for film in films:
-        writer.make_clip(film)
+    for job in jobs:
+        writer.make_clip(job)
     assert caplog.text.count("clip.mp4: no clip is made, for too many others wait to be") == 2
     assert writer.failures == 2
     gate.set()
@@ -238,7 +238,7 @@ def test_keeping_evidence_that_fails_never_reaches_the_alarm(tmp_path, caplog, m
         raise ZeroDivisionError("ours")
 
     writer = MediaWriter(tmp_path, **QUICK)
-    monkeypatch.setattr("edge.record.recorder.EventRecorder.look", broken)
+    monkeypatch.setattr("edge.record.recorder.EventRecorder.keep_crop", broken)
     monkeypatch.setattr("edge.record.recorder.compressed", broken)
     told = watch(writer, walk(24, BEAR))
     assert [event.type for event in told] == ["new", "end"]

@@ -24,7 +24,7 @@ from tests.helpers.small_disk import remount, there
 CLOSE_S = 20.0
 
 
-def papers(root, number, names=("alarm.jpg",), type_="new", data=b"x", camera="yard"):
+def write_job(root, number, names=("alarm.jpg",), type_="new", data=b"x", camera="yard"):
     """Of one event a minute; what begins with a picture named alarm… is with the event's still."""
     unit = root / "2026-11-24" / f"03{number:02d}00-{camera}-{number:08x}"
     still = event(type_, seq=number) if names[0].startswith("alarm") else None
@@ -56,11 +56,11 @@ def paused(monkeypatch):
 def test_a_disk_that_pauses_costs_no_picture_of_an_alarm(tmp_path, paused):
     writer = MediaWriter(tmp_path, reserve_mb=0.0)
     goes_on = paused()
-    writer.write(papers(tmp_path, 1, ("event.json",)))
+    writer.write(write_job(tmp_path, 1, ("event.json",)))
     assert soon(lambda: writer._since is not None)
-    writer.write(papers(tmp_path, 2))
+    writer.write(write_job(tmp_path, 2))
     for number in range(40):
-        writer.write(papers(tmp_path, 1 + number % 2, ("event.json",), data=b"%d" % number))
+        writer.write(write_job(tmp_path, 1 + number % 2, ("event.json",), data=b"%d" % number))
     goes_on.set()
     assert writer.close(CLOSE_S)
     assert names(tmp_path) == ["0301 event.json", "0302 alarm.jpg", "0302 event.json"]
@@ -71,10 +71,10 @@ def test_a_disk_that_pauses_costs_no_picture_of_an_alarm(tmp_path, paused):
 def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog):
     writer = MediaWriter(tmp_path, reserve_mb=0.0, depth=2)
     goes_on = paused()
-    writer.write(papers(tmp_path, 0))
+    writer.write(write_job(tmp_path, 0))
     assert soon(lambda: writer._since is not None)
     for number in range(1, 6):
-        writer.write(papers(tmp_path, number))
+        writer.write(write_job(tmp_path, number))
     goes_on.set()
     assert writer.close(CLOSE_S)
     assert names(tmp_path) == ["0300 alarm.jpg", "0304 alarm.jpg", "0305 alarm.jpg"]
@@ -87,7 +87,7 @@ def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path
     writer = MediaWriter(tmp_path, reserve_mb=0.0)
     camera = writer.camera()
     goes_on = paused()
-    writer.write(papers(tmp_path, 1))
+    writer.write(write_job(tmp_path, 1))
     assert soon(lambda: writer.trouble is not None)
     picture = np.zeros((90, 160, 3), np.uint8)
     assert camera.place(event(), Frame(picture, 0.0, datetime.now(UTC), "yard", 0)) is None
@@ -103,7 +103,7 @@ def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplo
     writer = MediaWriter(tmp_path, reserve_mb=0.0)
     goes_on = paused()
     assert writer.problem() is None
-    writer.write(papers(tmp_path, 1))
+    writer.write(write_job(tmp_path, 1))
     assert soon(lambda: writer.problem() is not None)
     assert writer.problem() == f"evidence is not kept: {tmp_path}: its disk hangs, for more than 0.2 s by now"
     goes_on.set()
@@ -130,7 +130,7 @@ def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, c
     monkeypatch.setattr("edge.record.media_store.os.scandir", scandir)
     clock = [0.0]
     store = MediaStore(tmp_path, quota_bytes=10**6, reserve_bytes=0, clock=lambda: clock[0])
-    new = papers(tmp_path, 1)
+    new = write_job(tmp_path, 1)
     for day in range(3):
         clock[0] = day * 100_000.0
         store.write(new.unit, new.files[0][0], b"12345")
@@ -141,7 +141,7 @@ def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, c
 
 def test_an_event_that_cannot_be_thrown_away_costs_no_picture(tmp_path, monkeypatch):
     store = MediaStore(tmp_path, quota_bytes=2500, reserve_bytes=0)
-    units = [papers(tmp_path, number).unit for number in range(4)]
+    units = [write_job(tmp_path, number).unit for number in range(4)]
     for unit in units[:2]:
         store.write(unit, unit / "alarm.jpg", bytes(1000))
     real = Path.rename
@@ -163,7 +163,7 @@ def taken_away(disk):
     found = {}
 
     def keep(number):
-        one = papers(root, number)
+        one = write_job(root, number)
         failures = writer.failures
         writer.write(one)
         assert soon(lambda: writer.failures > failures or one.files[0][0].exists())

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.detect.motion import Motion
-from edge.record.trace import Look, Moment, Summary, Told, Trace, share
+from edge.record.trace import Moment, ScoredRegion, Summary, Trace, TracedEvent, share
 from edge.schema import Event, EvidenceState, Frame, Region, Score, utc_text
 from tests.alarm.test_watch import GREEN
 
@@ -33,7 +33,7 @@ def moment(index=0, *, camera="yard", fps=10, live=True, **more):
 
 
 def look(bear, kind="scan"):
-    return Look(kind, LEFT, bear, "brown_bear", -1.0)
+    return ScoredRegion(kind, LEFT, bear, "brown_bear", -1.0)
 
 
 def standing(sum_, **more):
@@ -41,7 +41,7 @@ def standing(sum_, **more):
 
 
 def told(type_="new", id_="ab12cd34" * 4, **more):
-    return Told(type_, id_, track=1, **more)
+    return TracedEvent(type_, id_, track=1, **more)
 
 
 def kinds(path):
@@ -66,18 +66,20 @@ def soon(true, seconds=5.0):
 shares = st.floats(0.0, 1.0)
 numbers = st.floats(-1e6, 1e6)
 boxes = st.tuples(shares, shares, shares, shares)
-looks = st.builds(Look, st.sampled_from(["motion", "scan", "track"]), boxes, shares, st.text(), numbers)
+regions = st.builds(ScoredRegion, st.sampled_from(["motion", "scan", "track"]), boxes, shares, st.text(), numbers)
 tracks = st.builds(
     EvidenceState,
     st.integers(0, 10**6), boxes, st.none() | shares, shares, numbers, numbers, st.floats(0.1, 100.0),
     st.lists(st.text(), max_size=2).map(tuple),
 )  # fmt: skip
-events = st.builds(Told, st.sampled_from(["new", "update", "end"]), st.text(min_size=1), quiet=st.none() | st.text())
+events = st.builds(
+    TracedEvent, st.sampled_from(["new", "update", "end"]), st.text(min_size=1), quiet=st.none() | st.text()
+)
 moments = st.builds(
     Moment,
     st.text(), st.integers(0, 10**9), numbers, st.datetimes(timezones=st.just(UTC)),
     st.tuples(st.integers(1, 9999), st.integers(1, 9999)), st.none() | st.floats(0, 1e6), st.booleans(), st.booleans(),
-    st.none() | shares, st.lists(looks, max_size=3).map(tuple), st.lists(tracks, max_size=3).map(tuple),
+    st.none() | shares, st.lists(regions, max_size=3).map(tuple), st.lists(tracks, max_size=3).map(tuple),
     st.lists(events, max_size=2).map(tuple), st.lists(st.text(), max_size=2).map(tuple), st.floats(0, 1e4),
 )  # fmt: skip
 
@@ -90,17 +92,22 @@ def test_a_moment_comes_back_from_its_line(made):
     assert "\n" not in line
     back = Moment.from_json(line)
     assert back.to_json() == line
-    assert (back.camera, back.index, back.told, back.troubles) == (made.camera, made.index, made.told, made.troubles)
+    assert (back.camera, back.index, back.events, back.troubles) == (
+        made.camera,
+        made.index,
+        made.events,
+        made.troubles,
+    )
     assert abs(back.time - made.time) < 0.001
     assert abs(back.wall - made.wall) <= timedelta(milliseconds=1)
     assert [one.kind for one in back.scored] == [one.kind for one in made.scored]
-    assert [one.held for one in back.standings] == [one.held for one in made.standings]
+    assert [one.held for one in back.evidence_states] == [one.held for one in made.evidence_states]
     assert all(abs(a.bear - b.bear) < 1e-4 for a, b in zip(back.scored, made.scored, strict=True))
 
 
 def test_a_line_is_short_and_takes_a_classifier_s_own_numbers():
     bear, ood = np.array([1 / 3, -1.23456], np.float32)
-    seen = Look("scan", (1 / 3, 0.2, 1 / 3, 0.6), bear, "brown_bear", ood)
+    seen = ScoredRegion("scan", (1 / 3, 0.2, 1 / 3, 0.6), bear, "brown_bear", ood)
     line = moment(123_456, scored=(seen,)).to_json()
     assert '"bear":0.333333,"label":"brown_bear","ood":-1.235' in line
     assert len(line) < 300
@@ -142,15 +149,16 @@ def test_a_moment_of_a_turn_of_the_loop():
     motion = Motion((Region(LEFT, "motion"),), reset=True)
     seen = [score], [standing(1.8, alone_at=0.8)], [event, gone]
     live = Moment.of(replace(frame, media_time_s=None), motion, *seen, ["black"], threshold=0.4)
-    assert live.told[0].at is None
-    assert live.told[1] == Told("new", "id2", "camera", detail="no frame", at=WALL - timedelta(minutes=3))
+    assert live.events[0].at is None
+    assert live.events[1] == TracedEvent("new", "id2", "camera", detail="no frame", at=WALL - timedelta(minutes=3))
     assert Moment.from_json(live.to_json()) == live
+    assert json.loads(live.to_json()).keys() >= {"standings", "told"}  # as in the files of older versions
     made = Moment.of(frame, motion, *seen, ["black"], threshold=0.4, frame_ms=3.0)
     assert (made.camera, made.index, made.time, made.size_wh) == ("yard", 75, 7.5, (640, 360))
     assert (made.reset, made.moving, made.media_time_s, made.threshold) == (True, False, 7.5, 0.4)
-    assert made.scored == (Look("motion", LEFT, 0.7, "brown_bear", 1.5),)
-    assert made.told[0] == Told("new", "id1", "bear", 4, None, "outside the schedule", ("hives",))
-    assert made.told[1].at is None  # a file has its own clock
+    assert made.scored == (ScoredRegion("motion", LEFT, 0.7, "brown_bear", 1.5),)
+    assert made.events[0] == TracedEvent("new", "id1", "bear", 4, None, "outside the schedule", ("hives",))
+    assert made.events[1].at is None  # a file has its own clock
     assert made.troubles == ("black",)
     assert made.strongest
     assert share(made.strongest) == 1.0
@@ -168,7 +176,7 @@ def test_of_a_file_every_moment_is_written(tmp_path):
 def test_of_a_live_camera_what_lies_around_an_event_is_written(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(1200):
-        trace(moment(index, told=(told(),) if index == 600 else ()))
+        trace(moment(index, events=(told(),) if index == 600 else ()))
     assert trace.close(5.0)
     assert indexes(trace.path) == list(range(300, 701))  # 30 s before, 10 s after
 
@@ -177,7 +185,7 @@ def test_a_mere_update_keeps_its_moment_alone_an_escalation_all_around_it(tmp_pa
     trace = Trace(tmp_path / "t.jsonl", before_s=1.0, after_s=0.5)
     happens = {100: told("update"), 300: told("update", escalated="rising score"), 500: told("end")}
     for index in range(800):
-        trace(moment(index, told=(happens[index],) if index in happens else ()))
+        trace(moment(index, events=(happens[index],) if index in happens else ()))
     assert trace.close(5.0)
     assert indexes(trace.path) == [100, *range(290, 306), *range(490, 506)]
 
@@ -188,12 +196,15 @@ def test_a_quiet_hour_leaves_summaries_and_the_most_notable_moments(tmp_path):
         if 700 <= index < 800:
             continue
         scored = (look(0.3 if index == 250 else 0.1),) if index % 5 == 0 else ()
-        trace(moment(index, scored=scored, standings=(standing(0.9),) if index == 123 else (), troubles=("dark",)))
+        trace(
+            moment(index, scored=scored, evidence_states=(standing(0.9),) if index == 123 else (), troubles=("dark",))
+        )
     assert trace.close(5.0)
     assert indexes(trace.path) == [123, 250, 600, 1200]
     lines = [line for line in trace.path.read_text().splitlines() if '"kind":"summary"' in line]
     first, second, last = (Summary.from_json(line) for line in lines)
-    assert (first.reason, first.frames, first.crops, first.told, first.moved) == ("heartbeat", 600, 120, 0, 0)
+    assert (first.reason, first.frames, first.crops, first.events, first.moved) == ("heartbeat", 600, 120, 0, 0)
+    assert json.loads(lines[0])["told"] == 0  # as in the files of older versions
     assert first.since == WALL
     assert first.until == WALL + timedelta(seconds=59.9)
     assert first.share

@@ -29,8 +29,8 @@ def test_the_file_is_rotated_and_one_old_one_kept(tmp_path):
     assert kept == list(range(kept[0], 1000))
     assert len(kept) > 100
     assert all(kinds(file)["start"] == 1 for file in tmp_path.iterdir())
-    (reel,) = read_trace(path)  # both files are one run
-    assert [m.index for m in reel.moments] == kept
+    (run,) = read_trace(path)  # both files are one run
+    assert [m.index for m in run.moments] == kept
 
 
 def test_a_moment_that_was_written_twice_is_one(tmp_path):
@@ -40,8 +40,8 @@ def test_a_moment_that_was_written_twice_is_one(tmp_path):
     trace.flush("asked")
     assert trace.close(5.0)
     assert len(indexes(trace.path)) > 100
-    (reel,) = read_trace(trace.path)
-    assert [made.index for made in reel.moments] == list(range(100))
+    (run,) = read_trace(trace.path)
+    assert [made.index for made in run.moments] == list(range(100))
 
 
 def test_half_a_line_after_a_power_cut_costs_that_line(tmp_path):
@@ -56,9 +56,9 @@ def test_half_a_line_after_a_power_cut_costs_that_line(tmp_path):
     trace = Trace(path)
     trace(moment(5, live=False))
     assert trace.close(5.0)
-    reels = read_trace(path)
-    assert [len(reel.moments) for reel in reels] == [5, 5, 1]
-    assert len({reel.run for reel in reels}) == 3
+    runs = read_trace(path)
+    assert [len(run.moments) for run in runs] == [5, 5, 1]
+    assert len({run.run_id for run in runs}) == 3
 
 
 def test_a_file_that_is_no_trace_is_left_alone(tmp_path):
@@ -160,10 +160,10 @@ def test_nobody_waits_for_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(trace._file, "append", slow)
     try:
         for index in range(200):
-            trace(moment(index, told=(told(id_=str(index)),)))
+            trace(moment(index, events=(told(id_=str(index)),)))
         assert began.wait(5.0)
         trace.flush("asked")
-        trace(moment(200, told=(told(),)))  # comes back while the disk hangs
+        trace(moment(200, events=(told(),)))  # comes back while the disk hangs
         assert not trace.close(0.05)
     finally:
         go.set()

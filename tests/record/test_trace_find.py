@@ -17,12 +17,12 @@ def test_a_time_of_day_is_the_last_one_there_was(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     since = WALL - timedelta(hours=4, minutes=1)
     for index in (0, 72_000):  # 22:59Z and 00:59Z
-        made = moment(index, told=(told(id_=f"{index:06d}"),))
+        made = moment(index, events=(told(id_=f"{index:06d}"),))
         trace(replace(made, wall=since + timedelta(seconds=index / 10)))
     assert trace.close(5.0)
-    reels = read_trace(trace.path)
-    assert find(reels, "22:59Z").asked == since
-    assert find(reels, "00:59Z").asked == since + timedelta(hours=2)
+    runs = read_trace(trace.path)
+    assert find(runs, "22:59Z").asked == since
+    assert find(runs, "00:59Z").asked == since + timedelta(hours=2)
 
 
 def test_the_last_of_two_runs_over_a_clip_is_meant(tmp_path):
@@ -31,12 +31,12 @@ def test_the_last_of_two_runs_over_a_clip_is_meant(tmp_path):
         for index in range(20):
             trace(moment(index, live=False, scored=(look(bear),)))
         assert trace.close(5.0)
-    reels = read_trace(tmp_path / "t.jsonl")
-    assert len(reels) == 2
-    found = find(reels, "1.0").moment
+    runs = read_trace(tmp_path / "t.jsonl")
+    assert len(runs) == 2
+    found = find(runs, "1.0").moment
     assert found
     assert (found.media_time_s, found.scored[0].bear) == (1.0, 0.1)
-    alone = find(reels, None).moment
+    alone = find(runs, None).moment
     assert alone
     assert alone.scored[0].bear == 0.3  # no event: the most notable moment of all
 
@@ -45,12 +45,12 @@ def test_a_clock_that_was_set_while_it_ran_is_found_by_its_own_time(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(100):
         jump = timedelta(days=300) if index >= 50 else timedelta()
-        made = moment(index, told=(told(id_=f"aaaaaa{index:02d}"),) if index in (20, 80) else ())
+        made = moment(index, events=(told(id_=f"aaaaaa{index:02d}"),) if index in (20, 80) else ())
         trace(replace(made, wall=made.wall + jump))
     assert trace.close(5.0)
-    reels = read_trace(trace.path)
+    runs = read_trace(trace.path)
     for wall, index in ((WALL + timedelta(days=300, seconds=8), 80), (WALL + timedelta(seconds=2), 20)):
-        found = find(reels, wall.isoformat()).moment
+        found = find(runs, wall.isoformat()).moment
         assert found
         assert found.index == index
 
@@ -58,9 +58,9 @@ def test_a_clock_that_was_set_while_it_ran_is_found_by_its_own_time(tmp_path):
 def test_digits_are_an_event_first_then_seconds(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(50):
-        trace(moment(index, live=False, told=(told(id_="0000025f"),) if index == 7 else ()))
+        trace(moment(index, live=False, events=(told(id_="0000025f"),) if index == 7 else ()))
     assert trace.close(5.0)
-    reels = read_trace(trace.path)
+    runs = read_trace(trace.path)
     for word, index in (
         ("0000025", 7),
         ("000002.5", 25),
@@ -70,7 +70,7 @@ def test_digits_are_an_event_first_then_seconds(tmp_path):
         ("last", 7),
         ("end", 49),
     ):
-        found = find(reels, word).moment
+        found = find(runs, word).moment
         assert found
         assert found.index == index
 
@@ -78,7 +78,7 @@ def test_digits_are_an_event_first_then_seconds(tmp_path):
 def test_digits_that_are_nearly_an_event_are_taken_for_one(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(50):
-        trace(moment(index, live=False, told=(told(id_="88833715"),) if index == 7 else ()))
+        trace(moment(index, live=False, events=(told(id_="88833715"),) if index == 7 else ()))
     assert trace.close(5.0)
     with pytest.raises(OptionError, match=r"no such event in this trace; did you mean 88833715 \(yard at 0.7 s\)"):
         find(read_trace(trace.path), "8883370")
@@ -88,7 +88,7 @@ def over_a_night(tmp_path, since, hours):
     """A trace with a moment every ten minutes, that ends now."""
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(6 * hours + 1):
-        trace(replace(moment(index, told=(told(id_=f"{index:06d}"),)), wall=since + timedelta(minutes=10 * index)))
+        trace(replace(moment(index, events=(told(id_=f"{index:06d}"),)), wall=since + timedelta(minutes=10 * index)))
     assert trace.close(5.0)
     return read_trace(trace.path)
 
@@ -96,8 +96,8 @@ def over_a_night(tmp_path, since, hours):
 def test_of_an_hour_that_comes_twice_the_last_one_is_meant(tmp_path, time_zone):
     time_zone("Europe/Ljubljana")
     since = datetime(2026, 10, 24, 23, 0, tzinfo=UTC)  # at 03:00 summer time, 01:00Z, it is 02:00 again
-    reels = over_a_night(tmp_path, since, 3)
-    assert find(reels, "02:10").asked == datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    runs = over_a_night(tmp_path, since, 3)
+    assert find(runs, "02:10").asked == datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
     assert find(over_a_night(tmp_path / "earlier", since, 2), "02:10").asked == datetime(
         2026, 10, 25, 0, 10, tzinfo=UTC
     )

@@ -42,8 +42,8 @@ def test_the_plot_is_valid_and_self_contained_svg(clip, tmp_path, capsys):
     raw = out.read_text()
     assert raw.count("http") == 1  # the name of the format, and nothing to fetch
     assert "<script" not in raw
-    (reel,) = read_trace(path)
-    dots = sum(look.kind == "motion" for made in reel.moments for look in made.scored)
+    (run,) = read_trace(path)
+    dots = sum(look.kind == "motion" for made in run.moments for look in made.scored)
     assert raw.count("<circle") == dots + 1  # and one in the legend
 
 
@@ -57,12 +57,12 @@ def test_a_live_plot_says_what_was_not_kept_and_what_the_time_was_like(tmp_path)
     trace = Trace(tmp_path / "t.jsonl", before_s=1.0, after_s=1.0)
     for index in range(300):
         flags = {"moving": 50 <= index < 52, "reset": index == 55, "troubles": ("dark",) if 57 <= index < 59 else ()}
-        trace(moment(index, told=(told(id_=f"event{index}"),) if index in (55, 200) else (), **flags))
+        trace(moment(index, events=(told(id_=f"event{index}"),) if index in (55, 200) else (), **flags))
     assert trace.close(5.0)
     found = find(read_trace(trace.path), None)
     assert found.moment
     canvas = SvgCanvas(960, 560, "")
-    plot(canvas, found.reel, found.moment, "")
+    plot(canvas, found.run, found.moment, "")
     text = " ".join(ET.fromstring(canvas.finished()).itertext())
     for words in ("picture moves", "new background", "camera trouble", "not kept", "0:10", "ALARM event55"):
         assert words in text
@@ -72,12 +72,12 @@ def test_where_no_picture_came_nothing_was_left_out(tmp_path):
     trace = Trace(tmp_path / "t.jsonl")
     for index in range(40):
         late = 100 if index >= 20 else 0
-        trace(replace(moment(index + late, told=(told(),) if index == 30 else ()), index=index))
+        trace(replace(moment(index + late, events=(told(),) if index == 30 else ()), index=index))
     assert trace.close(5.0)
     found = find(read_trace(trace.path), None)
     assert found.moment
     canvas = SvgCanvas(960, 560, "")
-    plot(canvas, found.reel, found.moment, "")
+    plot(canvas, found.run, found.moment, "")
     text = " ".join(ET.fromstring(canvas.finished()).itertext())
     assert "no picture" in text
     assert "not kept" not in text

@@ -278,11 +278,11 @@ def _sharpness(grey: Any) -> float | None:
     """Measure the sharpness of the blocks that have edges; None if hardly any has."""
     import numpy as np
 
-    from edge.detect.camera_check import BRIGHT, DARK, Look
+    from edge.detect.camera_check import BRIGHT, DARK, View
 
-    look = Look.at(grey)
-    edged = (look.mean > DARK) & (look.mean < BRIGHT) & (look.structure >= 2.0)
+    view = View.at(grey)
+    edged = (view.mean > DARK) & (view.mean < BRIGHT) & (view.structure >= 2.0)
     if np.mean(edged) < MIN_EDGED_SHARE:
         return None
-    value = float(np.median(look.sharpness[edged]))
+    value = float(np.median(view.sharpness[edged]))
     return value if math.isfinite(value) else None
