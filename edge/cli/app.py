@@ -22,9 +22,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from edge.cli.commands import COMMANDS, help_text
 from edge.cli.help_page import HELP, command_group, use_page
-from edge.cli.leave import INTERRUPTED, leave, nobody_reads, not_written, unwritable
+from edge.cli.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 from edge.installing import extra
 from edge.version import __version__
@@ -53,12 +52,11 @@ TRAIN_EXTRA = {
     "jinja2",
 }
 
-
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class LazyGroup(TyperGroup):
-    """The table of ``edge.cli.commands`` as a group: a command's module is imported when it is called."""
+    """The table of ``edge.cli.main`` as a group: a command's module is imported when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return every command's name, in the table's order."""

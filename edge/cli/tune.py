@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.options import ConfigOpt, ModelOpt, config_for, no_such_camera, settings_of
-from edge.cli.output import JsonOpt, print_json
-from edge.cli.progress import counted
+from edge.cli.output import JsonOpt, counted, print_json
 from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
     from edge.tuning import Level, Peak, Tuned
-
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ def tune(
     --alarm-at`; give the other options as you watch.
     """
     from edge.camera import open_source
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.decide.evidence import Rule
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli.options import settings_at_hand
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.errors import OptionError
 from edge.local_time import clock
 from edge.record.trace import Moment, Peak, Summary, TracedEvent, share

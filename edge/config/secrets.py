@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edge.config.find import SECRETS
+from edge.config import SECRETS
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.errors import ConfigProblem
 

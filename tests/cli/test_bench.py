@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli.bench.command import bench_text, report, what_follows
-from edge.cli.bench.measure import MANY, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
+from edge.cli.bench import bench_text, report, what_follows
+from edge.cli.bench_measure import MANY, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.errors import ModelError
 from tests.cli.test_command import sentence

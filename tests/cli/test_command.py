@@ -16,8 +16,8 @@ import pytest
 
 from edge import __version__
 from edge.cli import app
-from edge.cli.commands import COMMANDS
-from edge.cli.progress import track
+from edge.cli.main import COMMANDS
+from edge.cli.output import track
 from edge.errors import MissingExtraError, PictureError
 from edge.installing import extra
 from tests.helpers.command import bear_alarm
@@ -215,7 +215,7 @@ def test_progress_shows_only_on_a_terminal_and_after_two_seconds(monkeypatch, ca
     monkeypatch.setattr(sys, "stderr", terminal)
     assert list(track(range(3), "counting")) == [0, 1, 2]
     assert terminal.text == ""
-    monkeypatch.setattr("edge.cli.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("edge.cli.output.time.monotonic", lambda: next(clock))
     for number in track(iter(range(6)), "counting", total=6):
         print(f"line {number}")
     assert "counting" in terminal.text

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from edge.cli.commands import COMMANDS
+from edge.cli.main import COMMANDS
 from edge.errors import MissingExtraError
 from tests.helpers.make_commands_page import PAGE, section, tree
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.notify import guessable
-from edge.cli.config import check, init
-from edge.cli.config_questions import asked
+from edge.cli.config import asked, check, init
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from edge.cli.events.details import path_text
+from edge.cli.events.show import path_text
 from edge.errors import BearAlarmError
 from edge.record import history
 from edge.record.history import NoJournalError, UnwrittenError

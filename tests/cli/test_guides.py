@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS
+from edge.cli.main import COMMANDS
 from edge.device import systemd
 from tests.helpers.guide_pages import DOCS, ROOT, Step, steps
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS, help_text
+from edge.cli.main import COMMANDS, help_text
 from edge.errors import MissingExtraError
 
 ROOMS = sorted(COMMANDS)

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.cli import progress
-from edge.cli.progress import track
+from edge.cli import output
+from edge.cli.output import track
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Return what is logged, on a clock on which every look takes a second and none is a terminal."""
     now = iter(range(10_000))
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False)))
-    caplog.set_level("INFO", logger="edge.cli.progress")
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr(output, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False)))
+    caplog.set_level("INFO", logger="edge.cli.output")
     return caplog
 
 

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from edge.cli.watch import reload as reloading
-from edge.cli.watch.run import _watch
+from edge.cli.watch.command import _watch
 from edge.cli.watch.signals import Stop
 from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.cli import snapshot as command
-from edge.cli.watch.summary import model_line
+from edge.cli.watch.terminal import model_line
 from edge.detect.classifier import BUNDLED, Classifier, file_digest
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.zones import GREY, Zone, contains

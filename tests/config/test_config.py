@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-import edge.config.find
+import edge.config
 from edge.cli.watch.command import watch
 from edge.config import find_config, load_config
 from edge.config.schema import Config, unknown
@@ -214,7 +214,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
 def test_the_config_is_found_where_it_is_looked_for(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
-    monkeypatch.setattr(edge.config.find, "SYSTEM", tmp_path / "etc" / "config.yml")
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "etc" / "config.yml")
     assert find_config() is None
     (tmp_path / "bear-alarm.yaml").write_text("")
     assert find_config() is None
@@ -241,7 +241,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(monkeypatch, tmp_path, cap
     """The drive it leads to is not mounted: another config, or none, would be somebody else's alarm."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
-    monkeypatch.setattr(edge.config.find, "SYSTEM", tmp_path / "config.yml")
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
     for name in ("config.yml", "bear-alarm.yml"):
         Path(name).symlink_to("/nowhere/drive.yml")
         found = find_config()
@@ -255,7 +255,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(monkeypatch, tmp_path, cap
 def test_the_services_config_by_another_ending_is_said(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
-    monkeypatch.setattr(edge.config.find, "SYSTEM", tmp_path / "config.yml")
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
     (tmp_path / "config.yaml").write_text("")
     assert find_config() is None
     assert f"config.yaml is not read: call it {tmp_path / 'config.yml'}" in caplog.text
@@ -264,7 +264,7 @@ def test_the_services_config_by_another_ending_is_said(monkeypatch, tmp_path, ca
 def test_the_services_config_is_left_aside_by_who_may_not_read_it(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
-    monkeypatch.setattr(edge.config.find, "SYSTEM", tmp_path / "config.yml")
+    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
     (tmp_path / "config.yml").write_text("")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert find_config() is None

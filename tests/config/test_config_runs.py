@@ -6,7 +6,7 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.camera import is_live
-from edge.config.cameras import STREAMS
+from edge.config.check import STREAMS
 from edge.config.load import load_text
 from edge.config.schema import settings
 from edge.device.telemetry import MAX_PERIOD_S, MIN_PERIOD_S

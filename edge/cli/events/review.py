@@ -13,19 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.events.evidence import EvidenceFolder, folders_there
-from edge.cli.events.words import named
+from edge.cli.events.evidence import folders_there
+from edge.cli.events.show import named, review_text
 from edge.errors import OptionError
 from edge.record.media_store import SAMPLE
-from edge.record.review import Review, Verdict, read_review, write_review
+from edge.record.review import Review, Verdict, write_review
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
     from edge.record.history import PastEvent
 
 log = logging.getLogger(__name__)
-
-REVIEWED = "reviewed: "
 
 
 def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
@@ -107,26 +105,6 @@ def _event_of(unit: Path) -> str | None:
         return None
     id_ = found.get("id") if isinstance(found, dict) else None
     return id_ if isinstance(id_, str) else None
-
-
-def review_of(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> Review | None:
-    """Return the last review: the file beside the evidence, else the journal's row."""
-    found = [incident.review] if incident.review else []
-    for each in folders:
-        try:
-            review = read_review(each.folder) if each.there else None
-        except OptionError as error:
-            log.warning("%s", error)
-            continue
-        found += [review] if review else []
-    return max(reversed(found), key=lambda review: review.at, default=None)
-
-
-def review_text(review: Review) -> str:
-    """Return a review in short: ``reviewed: no bear``."""
-    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "not clear"}
-    label = (review.label or "").replace("_", " ")
-    return f"{REVIEWED}{what.get(review.verdict, label)}"
 
 
 def _user() -> str:

@@ -1,6 +1,6 @@
 """Measure what the alarm costs here: the steps take turns, because boards slow down in heat.
 
-python -m edge.cli.bench.measure MODEL [float]      the peak memory of a process that does each step once, MB
+python -m edge.cli.bench_measure MODEL [float]      the peak memory of a process that does each step once, MB
 """
 
 from __future__ import annotations
@@ -256,8 +256,8 @@ def rounds(seconds: float) -> Iterator[int]:
 
 def peak_mb(path: Path, in_float: bool) -> float | None:
     """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
-    command = [sys.executable, "-m", "edge.cli.bench.measure", str(path.absolute()), *([FLOAT] if in_float else [])]
-    home = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "edge.cli.bench_measure", str(path.absolute()), *([FLOAT] if in_float else [])]
+    home = Path(__file__).parents[2]
     try:
         ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
         return float(ran.stdout)

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.bench.measure import MIN_CROPS, Bench, Cost, Way, measure
+from edge.cli.bench_measure import MIN_CROPS, Bench, Cost, Way, measure
 from edge.cli.options import ModelOpt
-from edge.cli.output import JsonOpt, print_json
-from edge.cli.progress import counted
+from edge.cli.output import JsonOpt, counted, print_json
 
 FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
 NEAR = 0.05  # of a ratio: within that, two ways are equally fast
@@ -34,7 +33,7 @@ def bench(
     cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
     running alarm first: both would be slower.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.detect.classifier import find
 
     found = measure(
