@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
@@ -206,35 +205,23 @@ def run(words: list[str]) -> NoReturn:
         if isinstance(error, SystemExit):
             raise
         if hasattr(error, "format_message"):  # a usage error: click's or typer's own copy of click's
-            _usage(error, words)
+            _usage(error)
         if isinstance(error, typer.Abort):
             leave(INTERRUPTED)
         _our_fault(error, debug)
     leave(code if isinstance(code, int) else 0)
 
 
-def _usage(error: Any, words: list[str]) -> NoReturn:
+def _usage(error: Any) -> NoReturn:
     """Leave with the sentence about a word or option that is not known or has a bad value, and where to read on."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(2)
     path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
-    sentence = " ".join(str(error.format_message()).split()).replace("Value error, ", "").rstrip(".")
+    sentence = " ".join(str(error.format_message()).split()).rstrip(".")
     sentence = sentence.replace("Input should be", "it must be").partition(", unable to parse")[0]  # pydantic's words
-    value = _value_of(getattr(getattr(error, "param", None), "opts", ()), words)
-    if value is not None and repr(value) not in sentence:
-        sentence = sentence.replace(": ", f" ({value!r}): ", 1)
     print(f"{PROGRAM}: {sentence}{' See' if sentence.endswith('?') else '; see'} `{path} --help`", file=sys.stderr)
     sys.exit(error.exit_code)
-
-
-def _value_of(option: Sequence[str], words: list[str]) -> str | None:
-    """Return the value of an option, by any of its names, as it was typed; None where it was not."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, sign, value = word.partition("=")
-        if name in option:
-            return value if sign else following
-    return None
 
 
 def _fail(error: BaseException, sentence: str, code: int, debug: bool) -> NoReturn:

@@ -70,7 +70,7 @@ def bench_text(found: Bench) -> str:
         f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
         "",
         f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
-        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows if cost),
+        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows),
         "",
     ]
     memory = ", ".join(f"{mb:.0f} MB in {name}" for name, mb in found.memory_mb.items() if mb is not None)
@@ -112,7 +112,8 @@ def what_follows(found: Bench) -> list[str]:
 
 def _precisions(found: Bench) -> list[str]:
     """Return whether the file is faster as it is or in float."""
-    first, other = found.ways[0], found.way("float")
+    first = found.ways[0]
+    other = next((way for way in found.ways if way.precision == "float" and way.model == first.model), None)
     if first.precision == "float":
         return ["This processor computes int8 wrongly, so the model runs in float."]
     if other is None:

@@ -12,74 +12,39 @@ from typing import NoReturn
 
 from edge.version import __version__
 
+WATCH, MAKE, LOOK = "Watch for bears", "Make a model", "Look inside"  # sections of the help page
 # name -> (section, one line of help, where it lives). None: an entry point of bear_alarm.commands.
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "watch": (
-        "Watch for bears",
+        WATCH,
         "Watch a camera, a stream, a clip or a folder, and raise the alarm.",
         "edge.cli.watch.command:watch",
     ),
     "snapshot": (
-        "Watch for bears",
+        WATCH,
         "Save one frame with what the alarm sees in it, to aim a camera.",
         "edge.cli.snapshot:snapshot",
     ),
-    "classify": (
-        "Watch for bears",
-        "Look for bears in pictures, clips, folders and SD cards.",
-        "edge.cli.classify:classify",
-    ),
-    "tune": (
-        "Watch for bears",
-        "Set how much evidence an alarm needs, from footage without bears.",
-        "edge.cli.tune:tune",
-    ),
-    "alert": (
-        "Watch for bears",
-        "Send a test alarm through every channel: `alert test`.",
-        "edge.cli.alert:app",
-    ),
-    "why": (
-        "Watch for bears",
-        "Explain an alarm or a quiet moment, and what held the alarm back.",
-        "edge.cli.why:why",
-    ),
-    "events": (
-        "Watch for bears",
-        "List what happened; lock, review or export its pictures.",
-        "edge.cli.events.command:app",
-    ),
-    "service": (
-        "Watch for bears",
-        "Start at boot and restart after any failure.",
-        "edge.cli.service:app",
-    ),
-    "doctor": (
-        "Watch for bears",
-        "Check this device: what is fine or broken, and what to do.",
-        "edge.cli.doctor.command:doctor",
-    ),
-    "gather": ("Make a model", "Bring pictures in, with their table and licences.", None),
-    "train": ("Make a model", "Train a model on your own pictures.", None),
-    "clean": ("Make a model", "Find wrong labels with the model's help, decide them, train again.", None),
-    "export": ("Make a model", "Turn a trained run into the one file the alarm needs.", None),
-    "evaluate": ("Make a model", "Measure a model on pictures and clips it has not seen.", None),
-    "report": ("Make a model", "Write one page on how good a run's model is, and where it fails.", None),
-    "compare": ("Make a model", "Say whether a new model is shown to be better than the old one.", None),
-    "notebooks": ("Make a model", "Copy the notebooks: clean labels, try a model, go the whole way.", None),
-    "feedback": ("Make a model", "Learn from the alarm's own pictures that people have reviewed.", None),
-    "bench": (
-        "Look inside",
-        "Measure what the alarm costs on this machine, and what is fastest.",
-        "edge.cli.bench:bench",
-    ),
-    "model": ("Look inside", "Show, check or choose the model file.", "edge.cli.model:app"),
-    "config": ("Look inside", "Write a config file, or check one: `config check`.", "edge.cli.config:app"),
-    "schema": (
-        "Look inside",
-        "Print the JSON Schema of events, the model card or the config.",
-        "edge.cli.schema:schema",
-    ),
+    "classify": (WATCH, "Look for bears in pictures, clips, folders and SD cards.", "edge.cli.classify:classify"),
+    "tune": (WATCH, "Set how much evidence an alarm needs, from footage without bears.", "edge.cli.tune:tune"),
+    "alert": (WATCH, "Send a test alarm through every channel: `alert test`.", "edge.cli.alert:app"),
+    "why": (WATCH, "Explain an alarm or a quiet moment, and what held the alarm back.", "edge.cli.why:why"),
+    "events": (WATCH, "List what happened; lock, review or export its pictures.", "edge.cli.events.command:app"),
+    "service": (WATCH, "Start at boot and restart after any failure.", "edge.cli.service:app"),
+    "doctor": (WATCH, "Check this device: what is fine or broken, and what to do.", "edge.cli.doctor.command:doctor"),
+    "gather": (MAKE, "Bring pictures in, with their table and licences.", None),
+    "train": (MAKE, "Train a model on your own pictures.", None),
+    "clean": (MAKE, "Find wrong labels with the model's help, decide them, train again.", None),
+    "export": (MAKE, "Turn a trained run into the one file the alarm needs.", None),
+    "evaluate": (MAKE, "Measure a model on pictures and clips it has not seen.", None),
+    "report": (MAKE, "Write one page on how good a run's model is, and where it fails.", None),
+    "compare": (MAKE, "Say whether a new model is shown to be better than the old one.", None),
+    "notebooks": (MAKE, "Copy the notebooks: clean labels, try a model, go the whole way.", None),
+    "feedback": (MAKE, "Learn from the alarm's own pictures that people have reviewed.", None),
+    "bench": (LOOK, "Measure what the alarm costs on this machine, and what is fastest.", "edge.cli.bench:bench"),
+    "model": (LOOK, "Show, check or choose the model file.", "edge.cli.model:app"),
+    "config": (LOOK, "Write a config file, or check one: `config check`.", "edge.cli.config:app"),
+    "schema": (LOOK, "Print the JSON Schema of events, the model card or the config.", "edge.cli.schema:schema"),
 }
 
 INTRO = "An alarm that sees bears, on the device, with no network."

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +24,6 @@ from edge.decide.schedule import parse_schedule
 from edge.errors import BearAlarmError, OptionError
 from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, Settings
-
-if TYPE_CHECKING:
-    from edge.alert.mqtt_settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +147,7 @@ StateOpt = Annotated[
     typer.Option(
         help="Folder for the journal of events, which `bear-alarm events` lists (default: $BEAR_ALARM_STATE or this "
         "system's place for it). For recorded sources that you name here, a journal is kept only with this option or "
-        "with a network channel.",
+        "with a network channel."
     ),
 ]
 
@@ -189,8 +186,7 @@ def alert_settings(
         ),
     ] = None,
     sound_device: Annotated[
-        str | None,
-        typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=LOCAL),
+        str | None, typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=LOCAL)
     ] = None,
     relay: Annotated[
         list[str] | None,
@@ -262,6 +258,8 @@ def alert_settings(
     ] = None,
 ) -> AlertSettings:
     """Return who is notified: by these options, else by ``base``. Raises OptionError for bad combinations."""
+    from edge.alert.mqtt_settings import settings_from_url
+
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
@@ -285,7 +283,7 @@ def alert_settings(
         "on_alarm": on_alarm,
         "on_trouble": on_trouble,
         "events": events,
-        "mqtt": _broker(mqtt[0]) if mqtt else None,
+        "mqtt": settings_from_url(mqtt[0]) if mqtt else None,
         "webhook": webhook[0] if webhook else None,
         "webhook_secret": webhook_secret or None,
         "notify": tuple(notify or ()),
@@ -319,12 +317,6 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
         if number in seen:
             raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; give each its own pin")
         seen[number] = f"{option} {words}"
-
-
-def _broker(url: str) -> MqttSettings:
-    from edge.alert.mqtt_settings import settings_from_url
-
-    return settings_from_url(url)
 
 
 # What a SOURCE on the command line is called.

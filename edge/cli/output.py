@@ -49,12 +49,7 @@ def line_width(most: int = MAX_COLUMNS) -> int:
 def wrapped(text: str, width: int, indent: str = "", further: str = "") -> list[str]:
     """Wrap text between words. None is cut, so that a path or a command can be copied."""
     return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
+        text, width, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     ) or [""]
 
 

@@ -7,8 +7,9 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,8 +91,7 @@ def tune(
     runs = runs_of(traces, camera) if traces else []
     base, chosen = _as_watched(camera, config, traced=[run.camera for _, run in runs])
     settings = CameraSettings(
-        masks=parse_masks(mask) if mask else base.masks,
-        zones=parse_zones(zone) if zone else base.zones,
+        masks=parse_masks(mask) if mask else base.masks, zones=parse_zones(zone) if zone else base.zones
     )
     fps = base.fps if fps is None else fps
     check_clips(clips)
@@ -129,7 +129,7 @@ def tune(
         )
     found = choose(heard, rule, levels, wanted)
     if as_json:
-        print_json(report(found, classifier.name, fps))
+        print_json({"model": classifier.name, "fps": fps, **asdict(found)})
         return
     print(f"{classifier.name} at {fps:g} frames a second")
     print(tuned_text(found, len(heard) - len(replayed), len({one.clip for one in replayed})))
@@ -218,11 +218,9 @@ def _telling(found: Tuned) -> list[Level]:
     levels = found.levels
     changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
     wanted = [level for level in (found.chosen, found.quiet) if level]
-    return sorted({level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=_alarm_at)
-
-
-def _alarm_at(level: Level) -> float:
-    return level.alarm_at
+    return sorted(
+        {level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=attrgetter("alarm_at")
+    )
 
 
 def _not_supported(found: Tuned) -> list[str]:
@@ -284,8 +282,3 @@ def _cost(usual: Level, level: Level) -> str:
 def _rate(alarms: float) -> str:
     """Return a rate with two digits: more would not be more exact."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
-
-
-def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:
-    """Return all figures, ready for JSON."""
-    return {"model": model, "fps": fps, **asdict(found)}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from edge.alert.mqtt_settings import MqttSettings
 from edge.alert.sound import is_path
-from edge.config.schema import DEMO, SETTINGS, CameraSection, Config, is_camera, said
+from edge.config.schema import DEMO, CameraSection, Config, is_camera, parser_words
 from edge.config.yaml_tree import Key, key_text
 from edge.decide.evidence import Rule
 from edge.detect.zones import covered, drawn
@@ -80,9 +79,6 @@ def _check_mqtt(config: Config, add: Add) -> None:
     mqtt = config.mqtt
     if mqtt is None:
         return
-    if "://" in mqtt.host or "@" in mqtt.host:
-        add(("mqtt", "host"), "a host is a name or an address alone; for a whole URL write mqtt: URL")
-        return
     for name in ("ca", "insecure"):
         if getattr(mqtt, name) and not mqtt.tls:
             add(("mqtt", name), "this is for TLS; write tls: yes too", ("mqtt", "tls"))
@@ -94,14 +90,14 @@ def _check_mqtt(config: Config, add: Add) -> None:
             MqttSettings(**given)
         except OptionError as error:
             sound = False
-            add(("mqtt", name), said(error))
+            add(("mqtt", name), parser_words(error))
     if sound and mqtt.ca:
         try:
             MqttSettings(mqtt.host, tls=True, ca=mqtt.ca).tls_context()
         except NOT_HERE:
             pass  # no mistake, as below
         except OptionError as error:
-            add(("mqtt", "ca"), said(error))
+            add(("mqtt", "ca"), parser_words(error))
 
 
 def _check_notify(config: Config, add: Add) -> None:
@@ -129,7 +125,7 @@ def _check_notify(config: Config, add: Add) -> None:
         except NOT_HERE:
             pass  # no mistake: it is tried again while the alarm runs, and `config check` warns of it
         except OptionError as error:
-            add(key, said(error))
+            add(key, parser_words(error))
 
 
 def absent(config: Config) -> Iterator[tuple[Key, str]]:
@@ -174,7 +170,7 @@ def _tried(name: str, call: Callable[[], object]) -> Iterator[str]:
     try:
         call()
     except NOT_HERE as error:
-        yield f"{name}: {said(error)}"
+        yield f"{name}: {parser_words(error)}"
 
 
 def check_cameras(config: Config, add: Add) -> None:
@@ -222,13 +218,8 @@ def _check_sources(key: Key, camera: CameraSection, add: Add) -> None:
     elif camera.follow and (is_camera(source) or source == DEMO or _is_file(source)):
         add((*key, "follow"), "the source is no folder; follow is for a folder in which pictures arrive")
     elif not (camera.follow or is_camera(source) or source == DEMO or _is_there(source)):
-        name = Path(source).name.partition(":")[0]
-        space = f"; a space is missing behind {name}:" if name in SETTINGS else ""
-        add(
-            (*key, "source"),
-            "no such file or folder; a camera is 0, /dev/video0, picamera://0 or a whole address such as rtsp://…"
-            + space,
-        )
+        words = "no such file or folder; a camera is 0, /dev/video0, picamera://0 or a whole address such as rtsp://…"
+        add((*key, "source"), words)
     elif not (camera.follow or is_camera(source) or "**" in source or _matches(source)):
         add((*key, "source"), "no file matches this pattern; check it")
     if smaller is None:
@@ -251,9 +242,7 @@ def _wrong_stream(word: str) -> str | None:
     if not sign:
         return None
     if scheme.lower() not in STREAMS:
-        near = get_close_matches(scheme.lower(), STREAMS, n=1)
-        better = f"did you mean {near[0]}://?" if near else f"there are {'://, '.join(STREAMS)}://"
-        return f"no such kind of stream; {better}"
+        return f"no such kind of stream; there are {'://, '.join(STREAMS)}://"
     if scheme.lower() == "picamera":
         return _wrong_pi(word)
     try:

@@ -33,22 +33,6 @@ MAX_SENTENCE = 400  # characters of a sentence
 MAX_VALUE_SHOWN = 60
 SOURCES = ("source", "motion_source")
 NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
-NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*([^\W\d_]+|%|°\s*[cC]|)")
-
-# How much of the unit in a setting's name one of what was written is; without a unit it is a number all the same.
-UNITS = {
-    "mb": {"": 1.0, "mb": 1.0, "m": 1.0, "gb": 1000.0, "g": 1000.0, "tb": 1e6, "kb": 0.001, "gib": 1074.0},
-    "s": {
-        "": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0,
-        "mins": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86_400.0,
-        "day": 86_400.0, "days": 86_400.0,
-    },
-    "ms": {"": 1.0, "ms": 1.0, "s": 1000.0},
-    "c": {"": 1.0, "c": 1.0, "°c": 1.0},
-    "fps": {"": 1.0, "fps": 1.0, "hz": 1.0},
-}  # fmt: skip
-UNITS["seconds"] = UNITS["s"]
-SHARE_UNITS = {"": 1.0, "%": 0.01}  # of a setting without a unit in its name
 
 Made = TypeVar("Made", bound="DataclassInstance")  # one of edge.settings
 
@@ -170,7 +154,7 @@ def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
         return f"it is missing. {about(key).get('description', '')}".rstrip()
     value = valued(document.data, key)
     if kind == "value_error":
-        return _parsers(error, document, key)
+        return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return _not_settings(key, value)
     if isinstance(value, dict | list):
@@ -181,12 +165,10 @@ def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
     if kind == "literal_error":
         return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
     if kind.startswith(("float", "int", "finite")):
-        filled = key in document.filled
-        return (
-            f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{'' if filled else _better(key, value)}"
-        )
+        give = f"; give one {_bounds(key)}" if _bounds(key) else ""
+        return f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{give}"
     if kind.startswith(("greater", "less")):
-        return f"{shown} is not {_bounds(key)}{'' if key in document.filled else _share(key, value)}"
+        return f"{shown} is not {_bounds(key)}"
     return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
 
 
@@ -218,10 +200,6 @@ def refused(document: Document, key: Key, words: str) -> str:
     return f"with the value of {names} it cannot be used. {about(key).get('description', '')}".rstrip()
 
 
-def _parsers(error: ErrorDetails, document: Document, key: Key) -> str:
-    return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
-
-
 def _shown(document: Document, key: Key, value: Any) -> str:
     """Return a value as it was written, without the password of an address."""
     for inner, written in document.filled.items():
@@ -245,24 +223,6 @@ def _wanted(key: Key) -> str:
     if "'boolean'" in types:
         return "on or off"
     return "a number" if "'number'" in types or "'integer'" in types else "a word"
-
-
-def _better(key: Key, value: Any) -> str:
-    """Return what to write in place of a number with a unit or a comma, or else which numbers are allowed."""
-    match = NUMBER.fullmatch(str(value).strip())
-    units = UNITS.get(str(key[-1]).rpartition("_")[2], SHARE_UNITS)
-    factor = units.get(match[2].lower().replace(" ", "")) if match else None
-    if match and factor is not None:
-        number = float(match[1].replace(",", ".")) * factor
-        if about(key).get("minimum", number) <= number <= about(key).get("maximum", number):
-            return f"; write {number:g}"
-    return f"; give one {_bounds(key)}" if _bounds(key) else ""
-
-
-def _share(key: Key, value: Any) -> str:
-    """Return what to write in place of 80 where a share was meant."""
-    percent = float(value)
-    return f"; write {percent / 100:g}" if about(key).get("maximum", 0) < 1.0 < percent < 100.0 else ""
 
 
 def _bounds(key: Key) -> str:

@@ -87,10 +87,9 @@ def test_mistakes_are_one_sentence_each(tmp_path):
     assert "$BEAR_ALARM_MODEL" in sentence("model", "check", BEAR_ALARM_MODEL=str(tmp_path / "gone.onnx"))
     assert "No such option" in sentence("classify", good, "--frobnicate")
     assert "'foo' is not one of" in sentence("schema", "foo")
-    for limit in (["--limit", "-3"], ["--limit=-3"]):
-        assert "'--limit' ('-3'): " in sentence("events", *limit)
-    assert "('often')" in sentence("classify", good, "--fps", "often")
-    assert "did you mean `events show`? See `" in sentence("events", "sho")
+    assert "'--limit': " in sentence("events", "--limit", "-3")
+    assert "'--fps': it must be a valid number; see" in sentence("classify", good, "--fps", "often")
+    assert "No such command 'sho'" in sentence("events", "sho")
     assert "Missing argument" in sentence("classify")
     assert "Choose from: event, card, config; see" in sentence("schema")  # click puts it on three lines
 

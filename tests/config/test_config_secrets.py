@@ -95,7 +95,7 @@ def test_what_is_no_name_is_said(value, words):
     [
         (f"a: [\n  {SECRET}", "secrets.yml:1: "), (f"X: \n\t{SECRET}\n", "secrets.yml:2: a tab"),
         (f"- {SECRET}\n", "does not hold lines of NAME: value"), (f"X: {{{SECRET}: 1}}", "not in"),
-        (f"X {SECRET}", "does not hold lines"), (b"\xff\xfe" + SECRET.encode(), "UTF-16"),
+        (f"X {SECRET}", "does not hold lines"), (b"\xff\xfe" + SECRET.encode(), "no UTF-8"),
         (f"Y: {SECRET}\nY: {SECRET}\n", "secrets.yml:2: it is set twice"),
         (f"X: {SECRET}\nX: {SECRET}\n", "secrets.yml:2: it is set twice"),  # and not the first of them
         (f"X: “{SECRET}”\n", "secrets.yml:1: U+201C"), (f"X: &{SECRET}\n", "secrets.yml:1: put text"),

@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from edge.cli.events.evidence import EvidenceFolder, evidence_of, set_lock, write_zip
 from edge.cli.events.review import make_review, review_all, split_units
@@ -46,21 +44,7 @@ class NothingRecordedError(OptionError):
     """No alarm has kept a journal here yet."""
 
 
-class EventsGroup(TyperGroup):
-    """Suggests what to do with an id where ``show``, ``lock``, ``review`` or another command belongs."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command the words name, or a usage error that suggests the right one."""
-        word = args[0]
-        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
-            near = get_close_matches(word, self.commands, n=1)
-            ctx.fail(
-                f"{word!r} is no command of `events`; did you mean `events {near[0] if near else f'show {word}'}`?"
-            )
-        return super().resolve_command(ctx, args)
-
-
-app = command_group(cls=EventsGroup, invoke_without_command=True)
+app = command_group(invoke_without_command=True)
 
 StateOpt = Annotated[
     Path | None,

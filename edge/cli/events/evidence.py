@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from edge.cli.output import check_new_file
 from edge.errors import OptionError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from edge.record.history import PastEvent
 
 COMPRESSED = frozenset({".jpg", ".jpeg", ".png", ".mp4"})  # compressing them again gains nothing
-BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, words: str
             os.fsync(file.fileno())
         beside.replace(out)
     except OSError as error:
-        raise OptionError(f"--out {out}: cannot be written ({error.strerror or error}); name another file") from None
+        raise OptionError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -155,26 +155,8 @@ def _files_of(incident: PastEvent, state: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _add(made: zipfile.ZipFile, path: Path, name: str) -> None:
-    """Add one file, if it is still there. Raises OptionError if it cannot be read."""
-    try:
-        source = path.open("rb")
+    with path.open("rb") as source:
         info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    info.compress_type = zipfile.ZIP_STORED if path.suffix.lower() in COMPRESSED else zipfile.ZIP_DEFLATED
-    with source, made.open(info, "w") as target:
-        while block := _block(source, path):
-            target.write(block)
-
-
-def _block(source: BinaryIO, path: Path) -> bytes:
-    try:
-        return source.read(BLOCK_BYTES)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> OptionError:
-    return OptionError(f"{path}: this evidence cannot be read ({error.strerror or error})")
+        info.compress_type = zipfile.ZIP_STORED if path.suffix.lower() in COMPRESSED else zipfile.ZIP_DEFLATED
+        with made.open(info, "w") as target:
+            shutil.copyfileobj(source, target)

@@ -207,11 +207,8 @@ def _delivery(row: Delivery) -> str:
 
 
 def _local(text: str | None) -> str:
-    """Return a time of the journal in local time; unchanged where it is none."""
-    try:
-        return local(datetime.fromisoformat(text or ""))
-    except ValueError:
-        return text or ""
+    """Return a time of the journal in local time."""
+    return local(datetime.fromisoformat(text)) if text else ""
 
 
 def _row(name: str, words: str) -> list[str]:
@@ -366,5 +363,5 @@ def readme(found: Sequence[PastEvent], now: datetime) -> str:
         "evidence/     pictures and clips of each event, as far as they were kept",
         "",
         "It is an aid, not a life-safety device.",
-        "",
+        ""
     ])  # fmt: skip

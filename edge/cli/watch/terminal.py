@@ -156,7 +156,7 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
         elif tally.frames == 1 and not opened.live:
             say(
                 "%s: one picture alone raises no alarm, whatever it shows; look at single ones with "
-                "`bear-alarm classify`.", opened.name,
+                "`bear-alarm classify`.", opened.name
             )  # fmt: skip
     frames = sum(tally.frames for tally in tallies)
     if not frames:
@@ -201,7 +201,7 @@ def _print_cost(tallies: Sequence[LoopStats], taken_s: float, say: Say) -> None:
         "It took %s: %.0f frames a second, %s looked at. Without reading it, a frame took %.1f ms (median), %.1f ms "
         "(95 %%); peak memory %s.",
         lasting(taken_s), frames / max(taken_s, 1e-9), counted(crops, "place"), *np.percentile(times, [50, 95]),
-        "unknown" if peak_mb is None else f"{peak_mb:.0f} MB",
+        "unknown" if peak_mb is None else f"{peak_mb:.0f} MB"
     )  # fmt: skip
 
 
