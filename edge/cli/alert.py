@@ -191,7 +191,7 @@ class Answers:
 
 
 def _picture(path: Path) -> Path:
-    """Return a picture that says what it is."""
+    """Return a picture that is marked as a test."""
     import cv2
     import numpy as np
 

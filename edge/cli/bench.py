@@ -33,12 +33,9 @@ def bench(
     cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
     running alarm first: both would be slower.
     """
-    from edge.cli.output import track
     from edge.detect.classifier import find
 
-    found = measure(
-        [find(model), *map(find, against or [])], seconds, progress=lambda rounds: track(rounds, "measuring, rounds")
-    )
+    found = measure([find(model), *map(find, against or [])], seconds)
     if as_json:
         print_json(report(found))
     else:
@@ -111,7 +108,6 @@ def what_follows(found: Bench) -> list[str]:
 
 
 def _precisions(found: Bench) -> list[str]:
-    """Return whether the file is faster as it is or in float."""
     first = found.ways[0]
     other = next((way for way in found.ways if way.precision == "float" and way.model == first.model), None)
     if first.precision == "float":
@@ -130,7 +126,6 @@ def _precisions(found: Bench) -> list[str]:
 
 
 def _models(found: Bench) -> list[str]:
-    """Return how the other models compare, each as it is."""
     first = found.ways[0]
     others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
     words = []

@@ -165,16 +165,13 @@ class Steps:
         return len(compressed(self._still[0]))
 
 
-def measure(
-    models: Sequence[Path],
-    seconds: float,
-    *,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> Bench:
+def measure(models: Sequence[Path], seconds: float) -> Bench:
     """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
 
-    ``progress`` yields the numbers of the rounds, and can show them. Raises ModelError, SourceError.
+    Raises ModelError, SourceError.
     """
+    from edge.cli.output import track
+
     machine, before_c = about(Path("/")), temperature_c()
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
     with closing(Steps()) as steps:
@@ -188,7 +185,7 @@ def measure(
                     ways.append((classifier.name, name, threads, count))
                     works.append(partial(classifier, steps.crops(classifier.size, count)))
         started = time.monotonic()
-        took = by_turns(works, progress(rounds(seconds)))
+        took = by_turns(works, track(rounds(seconds), "measuring, rounds"))
     read, motion, jpeg, scan, *scored = map(Cost.of, took)
     return Bench(
         machine.board or machine.system or machine.machine,

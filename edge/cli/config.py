@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,8 +35,6 @@ MAX_DEVICES = 9  # devices that are offered
 PI_CAMERA = "picamera://0"
 NTFY = "ntfy"
 
-Ask = Callable[[str, str], str]  # a question and the answer that Enter stands for
-
 
 @app.command()
 def init(
@@ -47,7 +45,7 @@ def init(
     from edge.config.template import template
     from edge.files import hand_over
 
-    path = _expanded(file)
+    path = file.expanduser()
     check_new_file(path, BESIDE.name, force=force)
     if not path.parent.is_dir():
         raise OptionError(f"{path.parent}: no such folder; make it first")
@@ -148,7 +146,7 @@ def _asked(file: Path) -> str:
     from edge.config.template import template
 
     for _ in range(MAX_TRIES):
-        text = template(file=str(file), **asked(_ask, log.info))
+        text = template(file=str(file), **asked())
         try:
             load_text(text, file)
         except ConfigError as error:
@@ -175,13 +173,6 @@ def _write(path: Path, text: str) -> None:
     path.chmod(MODE)
 
 
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
-
-
 def at_a_terminal() -> bool:
     """Return whether somebody is there to answer."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
@@ -197,24 +188,24 @@ def found_cameras(devices: Path = DEVICES) -> list[str]:
     return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
 
 
-def asked(ask: Ask, say: Callable[[str], None]) -> dict[str, str]:
+def asked() -> dict[str, str]:
     """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
     found = found_cameras()
     if found:
-        say("Cameras that may be there:")
+        log.info("Cameras that may be there:")
         for number, source in enumerate(found, 1):
-            say(f"  {number}  {source}")
+            log.info(f"  {number}  {source}")
     usual = found[0] if found else "demo"
-    word = ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
+    word = _ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
     source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
-    say("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
-    say("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
-    who = ask("Notify with", "siren").strip()
+    log.info("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
+    log.info("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
+    who = _ask("Notify with", "siren").strip()
     if who.lower() == NTFY:
         from edge.alert.notify import new_topic
 
         topic = new_topic()
-        say(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
+        log.info(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
         who = f"ntfy://{topic}"
     return {"camera": "yard", "source": source} | section_of(who)
 

@@ -138,11 +138,11 @@ def _value(option: Any, ctx: Any) -> str:
     if option.metavar:
         return str(option.metavar)
     if hasattr(option, "display_type"):  # typer since it carries its own click: "<list[str]>", "<float range>"
-        said = str(option.display_type(ctx)).strip("<>")
+        kind = str(option.display_type(ctx)).strip("<>")
     else:
-        said = "|".join(getattr(option.type, "choices", ())) or str(option.type.name)
-    said = re.sub(r"^list\[(.*)\]$", r"\1", said).removesuffix(" range")
-    return TYPES.get(said, said if "|" in said else said.upper())
+        kind = "|".join(getattr(option.type, "choices", ())) or str(option.type.name)
+    kind = re.sub(r"^list\[(.*)\]$", r"\1", kind).removesuffix(" range")
+    return TYPES.get(kind, kind if "|" in kind else kind.upper())
 
 
 def help_of(param: Any) -> str:

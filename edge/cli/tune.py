@@ -136,7 +136,6 @@ def tune(
 
 
 def _configured_trace(config: Path | None) -> list[Path]:
-    """Return the trace that the config names. Raises OptionError where it names none."""
     trace = settings_of(config_for(config)).trace
     if trace is None:
         raise OptionError(
@@ -145,9 +144,7 @@ def _configured_trace(config: Path | None) -> list[Path]:
     return [trace]
 
 
-def _as_watched(
-    camera: str | None, config: Path | None, traced: Sequence[str] = ()
-) -> tuple[CameraSettings, str | None]:
+def _as_watched(camera: str | None, config: Path | None, traced: Sequence[str]) -> tuple[CameraSettings, str | None]:
     """Return how a camera of the config is watched, and with which model; the defaults where none is named.
 
     ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
@@ -155,19 +152,16 @@ def _as_watched(
     """
     from edge.settings import CameraSettings
 
-    for name in traced[:1]:
-        settings = settings_of(config_for(config))
-        own = (each.settings for each in settings.cameras if each.name == name)
-        return next(own, CameraSettings()), settings.model
-    if camera is None:
+    name = traced[0] if traced else camera
+    if name is None:
         return CameraSettings(), None
     settings = settings_of(config_for(config))
-    for each in settings.cameras:
-        if each.name == camera:
-            return each.settings, settings.model
+    own = next((each.settings for each in settings.cameras if each.name == name), None)
+    if own or traced:
+        return own or CameraSettings(), settings.model
     if not settings.cameras:
-        raise OptionError(f"--camera {camera!r}: no config names a camera; `bear-alarm config init` writes one")
-    raise no_such_camera(camera, [each.name for each in settings.cameras], "config")
+        raise OptionError(f"--camera {name!r}: no config names a camera; `bear-alarm config init` writes one")
+    raise no_such_camera(name, [each.name for each in settings.cameras], "config")
 
 
 def check_clips(clips: list[str]) -> None:
@@ -266,7 +260,6 @@ def _at(peak: Peak) -> str:
 
 
 def _look(peak: Peak) -> str:
-    """Return the command that shows it."""
     if peak.why is not None:
         return f"bear-alarm why {peak.why} --trace {shlex.quote(peak.clip)}"
     return f"bear-alarm snapshot {shlex.quote(peak.clip)} --at {peak.time_s:.1f}"

@@ -48,14 +48,9 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Load the config in a file. Raises ConfigError."""
     try:
-        text = read_text(path.expanduser())
-    except RuntimeError:
-        problem = ConfigProblem(0, 0, "", "no such user's home folder; give the whole path")
+        return load_text(read_text(path.expanduser()), path)
     except Unreadable as error:
-        problem = error.problem
-    else:
-        return load_text(text, path)
-    raise ConfigError(path, [problem])
+        raise ConfigError(path, [error.problem]) from None
 
 
 def load_text(text: str, path: Path) -> Loaded:
@@ -202,9 +197,8 @@ def refused(document: Document, key: Key, words: str) -> str:
 
 def _shown(document: Document, key: Key, value: Any) -> str:
     """Return a value as it was written, without the password of an address."""
-    for inner, written in document.filled.items():
-        if inner == key or key[: len(inner)] == inner:
-            return repr(written[:MAX_VALUE_SHOWN])
+    if written := filled_under(document, key):
+        return repr(written[0][:MAX_VALUE_SHOWN])
     words = scrub(str(value))
     return repr(words if len(words) <= MAX_VALUE_SHOWN else words[: MAX_VALUE_SHOWN - 2] + " …")
 

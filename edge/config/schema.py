@@ -104,7 +104,7 @@ class Words:
 class Short:
     """One value alone may stand for a section that has it under ``key``; ``schema`` is of that value.
 
-    ``about`` is its description and examples where it stands under a name of the user's: pydantic keeps none there.
+    ``about`` is its description and examples where it is under a name of the user's: pydantic keeps none there.
     """
 
     def __init__(self, expand: str | Callable[[Any], object], schema: Mapping[str, Any], **about: Any) -> None:
@@ -741,7 +741,7 @@ def config_schema() -> dict[str, Any]:
 
 @cache
 def settings() -> dict[Pattern, dict[str, Any]]:
-    """Map each setting and section to its part of the schema; what stands in a list is under the list's own name."""
+    """Map each setting and section to its part of the schema; what is in a list is under the list's own name."""
     schema = config_schema()
     return dict(_walk(schema, (), schema["$defs"]))
 
@@ -805,13 +805,13 @@ def _options(schema: dict[str, Any], parts: dict[str, Any]) -> Iterator[dict[str
 
 
 def _merged(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """Return what a schema says at its top, and what the section says to which it refers."""
+    """Return the top of a schema, with the description and type of the section to which it refers."""
     own = parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
     return {name: own[name] for name in ("description", "type") if name in own} | schema
 
 
 def _plain(schema: Any) -> Any:
-    """Drop titles, nulls that stand for what is empty, and defaults that a section's own settings say."""
+    """Drop titles, nulls that stand for what is empty, and defaults that a section's own settings have."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):

@@ -130,7 +130,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> Document:
-    """Return what a text in YAML says; its mistakes are the document's ``problems``. Empty list items are dropped."""
+    """Return the data of a text in YAML; its mistakes are the document's ``problems``. Empty list items are dropped."""
     walk = _Walk()
     loader = None
     try:

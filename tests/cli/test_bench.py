@@ -1,4 +1,4 @@
-"""``bench``: every step is measured by turns, with the real model, and what is said follows from the figures."""
+"""``bench``: every step is measured by turns, with the real model, and what is printed follows from the figures."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_there_may_be_several_masks():
         assert camera.settings.masks == (CORNERS, ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2)))
 
 
-def test_a_camera_has_what_detect_says_unless_it_says_otherwise():
+def test_a_camera_has_what_detect_shows_unless_it_shows_otherwise():
     found = made(
         """
         detect: {fps: 4, idle_fps: 1, threshold: 0.7, night_threshold: 0.8, alarm_at: 2, schedule: daily 20-6}
@@ -252,7 +252,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(monkeypatch, tmp_path, cap
     assert not caplog.records
 
 
-def test_the_services_config_by_another_ending_is_said(monkeypatch, tmp_path, caplog):
+def test_the_services_config_by_another_ending_is_shown(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
     monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")

@@ -1,7 +1,6 @@
 """A config that is wrong: every problem at once, with its line, what was meant, and what to do."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -28,16 +27,16 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         "  - ntfy://bees\n"
         "  - ntfy://bees\n"
     )
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         load_config(path)
-    assert [(each.line, each.column, each.key) for each in told.value.problems] == [
+    assert [(each.line, each.column, each.key) for each in raised.value.problems] == [
         (1, 1, "fps"), (5, 5, "cameras.yard.fsp"), (6, 5, "cameras.yard.schedule"), (8, 5, "cameras.bins.idle_fps"),
         (10, 1, "mqtt.host"), (11, 3, "mqtt.port"), (14, 5, "notify[2]"),
     ]  # fmt: skip
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert len(lines) == 7
     assert lines[1] == f"{path}:5: cameras.yard.fsp: no such setting; did you mean fps?"
-    assert isinstance(told.value, ValueError)
+    assert isinstance(raised.value, ValueError)
 
 
 @pytest.mark.parametrize(
@@ -154,5 +153,3 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
     for path, words in ((tmp_path, "a folder, not a file; .*"), (tmp_path / "no.yml", "no such file; .*")):
         with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {words}$"):
             load_config(path)
-    with pytest.raises(ConfigError, match="no such user's home folder"):
-        load_config(Path("~nobody-here/x.yml"))

@@ -256,7 +256,6 @@ def _no_journal(folder: Path) -> str:
 
 
 def _visible(path: Path) -> bool:
-    """Return True if this user can see the file."""
     try:
         return path.exists()
     except OSError:

@@ -40,11 +40,9 @@ class EvidenceFolder:
     def path(self) -> list[Any]:
         """Return where the animal was (event.json): seconds from the alarm, box_xywh, bear probability; or empty."""
         try:
-            found = json.loads((self.folder / "event.json").read_text(encoding="utf-8"))
+            return list(json.loads((self.folder / "event.json").read_text(encoding="utf-8")).get("path") or [])
         except (OSError, ValueError):
             return []
-        path = found.get("path") if isinstance(found, dict) else None
-        return [step for step in path if isinstance(step, list) and len(step) >= 5] if isinstance(path, list) else []
 
 
 def evidence_of(incident: PastEvent, state: Path) -> list[EvidenceFolder]:
@@ -155,7 +153,11 @@ def _files_of(incident: PastEvent, state: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _add(made: zipfile.ZipFile, path: Path, name: str) -> None:
-    with path.open("rb") as source:
+    try:
+        source = path.open("rb")
+    except PermissionError as error:
+        raise OptionError(f"{path}: this evidence cannot be looked at ({error.strerror})") from None
+    with source:
         info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
         info.compress_type = zipfile.ZIP_STORED if path.suffix.lower() in COMPRESSED else zipfile.ZIP_DEFLATED
         with made.open(info, "w") as target:

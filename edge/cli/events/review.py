@@ -26,25 +26,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
-    """Return the verdict that was chosen. Raises OptionError unless it is exactly one."""
-    chosen: dict[Verdict, bool] = {
-        "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
-    }  # fmt: skip
-    names = [name for name, given in chosen.items() if given]
-    if len(names) != 1:
-        raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
-    return names[0]
-
-
 def make_review(
     label: str | None, box: str | None, by: str | None, note: str | None, *, confirmed: bool, wrong: bool, unsure: bool
 ) -> Review:
     """Return the review, as of now. Raises OptionError where a part of it cannot be used."""
-    verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
+    chosen: dict[Verdict, bool] = {
+        "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
+    }  # fmt: skip
+    verdicts = [name for name, given in chosen.items() if given]
+    if len(verdicts) != 1:
+        raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
-        review = Review(verdict, utc_text(datetime.now(UTC)), label, by or _user(), note or "")
+        review = Review(verdicts[0], utc_text(datetime.now(UTC)), label, by or _user(), note or "")
     except ValueError as error:
         raise OptionError(f"this review cannot be used: {error}") from None
     if box is None:
@@ -100,11 +94,9 @@ def review_all(units: Sequence[Path], incidents: Sequence[PastEvent], state: Pat
 def _event_of(unit: Path) -> str | None:
     """Return the id of the event whose folder this is; None for a random negative, or where it cannot be read."""
     try:
-        found = json.loads((unit / "event.json").read_bytes())
-    except (OSError, ValueError):
+        return str(json.loads((unit / "event.json").read_bytes())["id"])
+    except (OSError, ValueError, KeyError):
         return None
-    id_ = found.get("id") if isinstance(found, dict) else None
-    return id_ if isinstance(id_, str) else None
 
 
 def _user() -> str:

@@ -70,7 +70,6 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 
 
 def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
-    """Return the notes at the end of an event's line."""
     notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
     notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
     notes += ["no noise"] if _silent(incident) else []
@@ -147,7 +146,6 @@ def path_text(path: Sequence[Sequence[float]]) -> str:
 
 
 def _review(review: Review) -> str:
-    """Return a review in words: result, person and time."""
     who = f", by {review.by}" if review.by else ""
     note = f": {review.note}" if review.note else ""
     return f"{review_text(review).removeprefix(REVIEWED)}{who}, {_local(review.at)}{note}"
@@ -187,13 +185,11 @@ def _at_once(rows: Sequence[Delivery]) -> str:
 
 
 def _of(row: Delivery, events: dict[int, EventRow]) -> str:
-    """Return which part of which message a delivery is of."""
     of = events.get(row.seq)
     return f"{moment(of) if of else ''} {of.event.type if of else '':<6} {row.part:<7}"
 
 
 def _delivery(row: Delivery) -> str:
-    """Return the state of a delivery."""
     tried = counted(row.attempts, "attempt")
     # The other side's words, without signs that would move the cursor.
     why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
@@ -207,7 +203,6 @@ def _delivery(row: Delivery) -> str:
 
 
 def _local(text: str | None) -> str:
-    """Return a time of the journal in local time."""
     return local(datetime.fromisoformat(text)) if text else ""
 
 

@@ -36,7 +36,7 @@ from edge.cli.options import (
 )
 from edge.cli.watch.reload import CONFIG, Checked, Reload
 from edge.cli.watch.signals import LAST_S, Stop, dump_on_request, stop_on_signal
-from edge.cli.watch.terminal import Say, Terminal, introduce, next_steps, sum_up
+from edge.cli.watch.terminal import Terminal, Write, introduce, next_steps, sum_up
 from edge.decide.schedule import parse_schedule
 from edge.detect.zones import parse_masks, parse_zones
 from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Order, Watchdog
@@ -51,8 +51,10 @@ log = logging.getLogger(__name__)
 
 MIN_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide.evidence) for the two to alarm
 
-WHERE, HOW = "Where and when", "How it looks and decides"  # panels of the help page
-RECORD = "What is kept"
+# Options on the panels of the help page.
+where_option = partial(typer.Option, rich_help_panel="Where and when")
+how_option = partial(typer.Option, rich_help_panel="How it looks and decides")
+record_option = partial(typer.Option, rich_help_panel="What is kept")
 
 NOTHING = (
     "nothing to watch; try `bear-alarm watch demo`, or `bear-alarm watch 0` for the first camera; "
@@ -89,63 +91,56 @@ def watch_settings(
     ] = None,
     zone: Annotated[
         list[str] | None,
-        typer.Option(
+        where_option(
             help="Only what stands in a zone alarms: 'NAME=x,y x,y x,y …', fractions of the frame. "
             "May be given again; `bear-alarm snapshot` draws it.",
-            rich_help_panel=WHERE,
         ),
     ] = None,
     mask: Annotated[
         list[str] | None,
-        typer.Option(help="Where nothing counts: 'x,y x,y x,y …'; may be given again.", rich_help_panel=WHERE),
+        where_option(help="Where nothing counts: 'x,y x,y x,y …'; may be given again."),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(
+        where_option(
             help="When it may make a noise, in local time: 'daily 20:00-06:00', 'mon-fri 22-5; sat,sun 20-7'.",
-            rich_help_panel=WHERE,
         ),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=MIN_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
+        how_option(min=MIN_FPS, max=60.0, help="Frames analysed a second. [default: 10]"),
     ] = None,
     idle_fps: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=MIN_FPS,
             max=60.0,
             help="Frames per second while nothing moves, on a live camera (default: half of --fps).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, max=0.999, help="Bear probability that counts (default: the model's own).", rich_help_panel=HOW
-        ),
+        how_option(min=0.001, max=0.999, help="Bear probability that counts (default: the model's own)."),
     ] = None,
     night_threshold: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=0.001,
             max=0.999,
             help="The threshold in the dark and in infrared (default: --threshold).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     alarm_at: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=1.21,
             max=6.0,
             help="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     trace: Annotated[
         Path | None,
-        typer.Option(help="Keep what was seen and thought in this file, for `bear-alarm why`.", rich_help_panel=HOW),
+        how_option(help="Keep what was seen and thought in this file, for `bear-alarm why`."),
     ] = None,
 ) -> Settings:
     """Return ``base`` with these options. Raises OptionError for options that contradict each other."""
@@ -189,44 +184,40 @@ def evidence_settings(
     *,
     evidence: Annotated[
         Path | None,
-        typer.Option(
+        record_option(
             "--evidence",
             "--record-path",
             help="Folder for the pictures of alarms (default: ./evidence).",
-            rich_help_panel=RECORD,
         ),
     ] = None,
     no_evidence: Annotated[
-        bool, typer.Option("--no-evidence", "--no-record", help="Keep no pictures and clips.", rich_help_panel=RECORD)
+        bool, record_option("--no-evidence", "--no-record", help="Keep no pictures and clips.")
     ] = False,
     evidence_quota_mb: Annotated[
         float | None,
-        typer.Option(
+        record_option(
             "--evidence-quota-mb",
             "--record-quota-mb",
             min=1.0,
             help="Room for evidence, in MB; the oldest goes first, what is locked stays. [default: 2000]",
-            rich_help_panel=RECORD,
         ),
     ] = None,
     evidence_full: Annotated[
         bool,
-        typer.Option(
+        record_option(
             "--evidence-full",
             "--record-full-frame",
             help="Keep the whole frame of each alarm too, nothing drawn on it.",
-            rich_help_panel=RECORD,
         ),
     ] = False,
     evidence_negatives: Annotated[
         float | None,
-        typer.Option(
+        record_option(
             "--evidence-negatives",
             "--record-negatives-per-day",
             min=0.0,
             max=100.0,
             help="Frames without an alarm to keep a day, at random; 0: none. [default: 4]",
-            rich_help_panel=RECORD,
         ),
     ] = None,
 ) -> EvidenceSettings:
@@ -321,9 +312,9 @@ def run_alarm(
     """
     notifier = Notifier.from_environment()
     notifier.extend(SLOW_START_S)
-    say = log.debug if quiet else log.info
+    write = log.debug if quiet else log.info
     if config:
-        say("Settings from %s.", config)
+        write("Settings from %s.", config)
     terminal = Terminal()
     with stop_on_signal(reloads=config is not None) as stop:  # first: a signal may come at any moment
         try:
@@ -338,16 +329,16 @@ def run_alarm(
         reload = Reload(settings, config, notifier) if config else None
         with dump_on_request(lambda: alarm.trace):
             while True:
-                introduce(alarm, say, verbose=verbose)
-                demo = _narrate_demo(alarm, say)
+                introduce(alarm, write, verbose=verbose)
+                demo = _narrate_demo(alarm, write)
                 end, taken_s = _run(alarm, reload, stop, notifier, show=not quiet)
                 if reload is None or not isinstance(end, Checked):
                     break
-                _report(alarm, taken_s, say, terminal, verbose=verbose)
+                _report(alarm, taken_s, write, terminal, verbose=verbose)
                 alarm = reload.restarted(alarm, end, terminal)
-    _report(alarm, taken_s, say, terminal, verbose=verbose)
+    _report(alarm, taken_s, write, terminal, verbose=verbose)
     for line in next_steps() if demo else ():
-        say("%s", line)
+        write("%s", line)
     if isinstance(end, str):
         logging.shutdown()
         # At once: a driver that hangs may abort the interpreter's own end, and with it lose this code.
@@ -416,15 +407,15 @@ def _watch(
     return end
 
 
-def _report(alarm: Alarm, taken_s: float, say: Say, terminal: Terminal, *, verbose: bool) -> None:
+def _report(alarm: Alarm, taken_s: float, write: Write, terminal: Terminal, *, verbose: bool) -> None:
     """Print what one alarm saw and what went wrong, when it is closed."""
     for thread in alarm.threads:
         for problem in thread.source.problems:
             log.warning("%s", problem)
-    sum_up(alarm, taken_s, say, terminal.pictures, verbose=verbose)
+    sum_up(alarm, taken_s, write, terminal.pictures, verbose=verbose)
     terminal.pictures.clear()
     for line in alarm.losses():
-        say("%s", line)
+        write("%s", line)
 
 
 def _end_at_last(order: Order, within_s: float = LAST_S) -> None:
@@ -437,13 +428,13 @@ def _end_at_last(order: Order, within_s: float = LAST_S) -> None:
     start_thread(end, "the end")
 
 
-def _narrate_demo(alarm: Alarm, say: Say) -> bool:
+def _narrate_demo(alarm: Alarm, write: Write) -> bool:
     """Print the story of the bundled clip while it plays; return whether it is watched at all."""
     from edge.demo.story import Story
 
     threads = [thread for thread in alarm.threads if thread.camera.source == "demo"]
     for thread in threads:
-        thread.watcher.trace = Story(lambda line: say("%s", line), thread.watcher.trace)
+        thread.watcher.trace = Story(lambda line: write("%s", line), thread.watcher.trace)
     return bool(threads)
 
 

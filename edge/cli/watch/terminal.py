@@ -31,7 +31,7 @@ OVER = "over after"  # how the detail of a trouble that is over begins; one that
 
 AN_AID = "An aid, not a life-safety device."
 MIN_LOST_S = 1.0  # without a picture: less is not worth a line
-Say = Callable[..., None]  # log.info, or log.debug with --quiet
+Write = Callable[..., None]  # log.info, or log.debug with --quiet
 
 
 class Terminal:
@@ -101,7 +101,7 @@ def _head(event: Event) -> str:
     return head
 
 
-def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
+def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
     """Print what is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
 
@@ -110,23 +110,25 @@ def introduce(alarm: Alarm, say: Say, *, verbose: bool = False) -> None:
     for thread in alarm.threads:
         word, name = shown(thread.camera.source), thread.camera.name
         places.append(word if name in word else f"{name} ({word})")
-    say("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
+    write("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
     if any(thread.source.slides for thread in alarm.threads):
-        say("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
-    say("%s", model_line(classifier))
+        write("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
+    write("%s", model_line(classifier))
     rule, fps = alarm.threads[0].watcher.rule, alarm.threads[0].camera.settings.fps
     if any(thread.source.single_images for thread in alarm.threads):
-        say("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
-        say("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
+        write("One picture with a score of %.2f or more raises the alarm. %s", rule.threshold, AN_AID)
+        write("Pictures of one folder are compared: what differs from earlier visits is looked at closer.")
     else:
         frames = rule.frames_needed(1.0 / fps) or rule.frames_at_best
         at_best_s = max(rule.seconds_at_best, (frames - 1) / fps)
         about = "half a second" if at_best_s < 0.75 else f"{at_best_s:.1f} seconds"
-        say("A clearly visible bear raises the alarm in about %s; one high score alone does not. %s", about, AN_AID)
+        write("A clearly visible bear raises the alarm in about %s; one high score alone does not. %s", about, AN_AID)
         if verbose:
-            say("At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best)
+            write(
+                "At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best
+            )
     if alarm.state and alarm.clock.synced() is False:
-        say("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
+        write("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
 
 
 def model_line(classifier: Classifier) -> str:
@@ -141,7 +143,7 @@ def model_line(classifier: Classifier) -> str:
     return f"Model {classifier.name}, licence: {licence}. {card.notice or ''}".rstrip()
 
 
-def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (), *, verbose: bool = False) -> None:
+def sum_up(alarm: Alarm, taken_s: float, write: Write, pictures: Sequence[str] = (), *, verbose: bool = False) -> None:
     """Print the sum: footage, alarms and where files are; ``verbose``: speed and memory too.
 
     ``pictures`` are those of the alarms; where there is one, it is named.
@@ -152,9 +154,9 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
     tallies = [watcher.stats for watcher in watchers]
     for opened, tally in zip(sources, tallies, strict=True):
         if not tally.frames:
-            say("%s: no frame came, so nothing is known of bears there.", opened.name)
+            write("%s: no frame came, so nothing is known of bears there.", opened.name)
         elif tally.frames == 1 and not opened.live:
-            say(
+            write(
                 "%s: one picture alone raises no alarm, whatever it shows; look at single ones with "
                 "`bear-alarm classify`.", opened.name
             )  # fmt: skip
@@ -166,30 +168,29 @@ def sum_up(alarm: Alarm, taken_s: float, say: Say, pictures: Sequence[str] = (),
     shown = f" in {lasting(footage_s)} of footage" if footage_s > 0 else ""
     if all(watcher.single_images for watcher in watchers):
         # Pictures come when they come: the time between them is no footage.
-        say("%s in %s, watched for %s.", _alarms(counts), counted(frames, "picture"), lasting(taken_s))
+        write("%s in %s, watched for %s.", _alarms(counts), counted(frames, "picture"), lasting(taken_s))
     else:
-        say("%s%s: %s.", _alarms(counts), shown, counted(frames, "frame"))
+        write("%s%s: %s.", _alarms(counts), shown, counted(frames, "frame"))
     if len(sources) > 1:
         for opened, watcher in zip(sources, watchers, strict=True):
             if watcher.stats.frames:
-                say("  %s", _of_one(opened, watcher))
+                write("  %s", _of_one(opened, watcher))
     if counts["trouble"]:
-        say("%s.", counted(counts["trouble"], "camera problem"))
+        write("%s.", counted(counts["trouble"], "camera problem"))
     for opened in sources:
         if lost := _lost(opened):
-            say("%s: %s", opened.name, lost)
+            write("%s: %s", opened.name, lost)
     if verbose:
-        _print_cost(tallies, taken_s, say)
+        _print_cost(tallies, taken_s, write)
     if len(pictures) == 1:
-        say("Picture of the alarm: %s", from_here(Path(pictures[0])))
+        write("Picture of the alarm: %s", from_here(Path(pictures[0])))
     elif counts["new"] and writer:
-        say("Pictures: %s", from_here(writer.folder))
+        write("Pictures: %s", from_here(writer.folder))
     if counts and events and events != "-":
-        say("Events: %s", events)
+        write("Events: %s", events)
 
 
-def _print_cost(tallies: Sequence[LoopStats], taken_s: float, say: Say) -> None:
-    """Print the figures for developers."""
+def _print_cost(tallies: Sequence[LoopStats], taken_s: float, write: Write) -> None:
     import numpy as np
 
     from edge.device.sensors import peak_memory_mb
@@ -197,7 +198,7 @@ def _print_cost(tallies: Sequence[LoopStats], taken_s: float, say: Say) -> None:
     frames, crops = (sum(numbers) for numbers in zip(*((each.frames, each.crops) for each in tallies), strict=True))
     peak_mb = peak_memory_mb()
     times = np.array([ms for tally in tallies for ms in tally.frame_ms] or [0.0])
-    say(
+    write(
         "It took %s: %.0f frames a second, %s looked at. Without reading it, a frame took %.1f ms (median), %.1f ms "
         "(95 %%); peak memory %s.",
         lasting(taken_s), frames / max(taken_s, 1e-9), counted(crops, "place"), *np.percentile(times, [50, 95]),
@@ -227,7 +228,6 @@ def _alarms(counts: Counter[str]) -> str:
 
 
 def _of_one(opened: Source, watcher: Watcher) -> str:
-    """Return what one of several sources gave."""
     tally = watcher.stats
     # From the first frame to the last: of one there is no rate.
     rate = f" ({(tally.frames - 1) / tally.footage_s:.1f} a second)" if tally.footage_s > 0 else ""
