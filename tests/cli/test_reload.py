@@ -127,7 +127,7 @@ def test_a_bad_config_is_reported_and_changes_nothing(place, yard):
         place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
         alarm.hang_up()
         alarm.until("was read again")
-        assert [line for line in alarm.printed if "config: all is well again" in line]
+        assert [line for line in alarm.said if "config: all is well again" in line]
     labels = [event["label"] for event in map(json.loads, (place.folder / "e.jsonl").read_text().splitlines())]
     assert labels.count("config") == 2
     assert yard.came == 2
@@ -195,10 +195,10 @@ def test_quiet_it_shows_nothing_of_what_goes_well(place, yard):
         assert soon((place.folder / "t.jsonl").exists)
         alarm.process.terminate()
         assert alarm.ended() == 0
-    assert alarm.printed == []
+    assert alarm.said == []
     with watching("--quiet", "demo", cwd=place.folder) as alarm:  # its config is left aside
         assert alarm.ended() == 0
-        with pytest.raises(AssertionError, match=r"was not printed:\nBEAR  demo at [^\n]*$"):  # nothing but the alarm
+        with pytest.raises(AssertionError, match=r"was not said:\nBEAR  demo at [^\n]*$"):  # nothing but the alarm
             alarm.until("bear-alarm.yml", within_s=1.0)
 
 
