@@ -178,14 +178,14 @@ def at_a_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def found_cameras(devices: Path = DEVICES) -> list[str]:
+def found_cameras() -> list[str]:
     """Return sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
     pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
     try:
-        names = [path.name for path in devices.iterdir() if re.fullmatch(r"video\d+", path.name)]
+        names = [path.name for path in DEVICES.iterdir() if re.fullmatch(r"video\d+", path.name)]
     except OSError:
         names = []
-    return [*pi, *(str(devices / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
+    return [*pi, *(str(DEVICES / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
 
 
 def asked() -> dict[str, str]:

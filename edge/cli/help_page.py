@@ -43,7 +43,7 @@ def common_options(*names: str) -> Callable[[Command], Command]:
 
 def _show_all(ctx: typer.Context, wanted: bool) -> None:
     if wanted:
-        print(page(ctx.command, ctx, shutil.get_terminal_size().columns))
+        print(page(ctx.command, ctx))
         raise typer.Exit
 
 
@@ -61,15 +61,15 @@ def use_page(command: Any) -> Any:
 
 def _format_help(command: Any, ctx: Any, formatter: Any) -> None:
     common = getattr(command.callback, "common_options", ())
-    formatter.write(page(command, ctx, shutil.get_terminal_size().columns, common))
+    formatter.write(page(command, ctx, common))
 
 
-def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> str:
-    """Return the page of one command in lines of ``columns`` characters; a path or word that is longer stays whole.
+def page(command: Any, ctx: Any, common: Sequence[str] = ()) -> str:
+    """Return the page of one command, as wide as the terminal; a path or word that is longer stays whole.
 
     ``common``: show only these options, in this order, and where the others are.
     """
-    width = min(max(columns, MIN_COLUMNS), MAX_COLUMNS)
+    width = min(max(shutil.get_terminal_size().columns, MIN_COLUMNS), MAX_COLUMNS)
     params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in params if param.param_type_name == "argument"]
     options = [param for param in params if param.param_type_name == "option"]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from edge.alert.mqtt_settings import PORTS, MqttSettings
 from edge.alert.redact import scrub
 from edge.config.check import ESCAPED, absent, check_together
-from edge.config.schema import CameraSection, Config, Looking, Section, about, kind_of, pattern, settings, unknown
+from edge.config.schema import CameraSection, Config, Looking, Section, about, kind_of, unknown
 from edge.config.secrets import SecretResolver, fill
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.detect.zones import Zone
@@ -204,12 +204,11 @@ def _shown(document: Document, key: Key, value: Any) -> str:
 
 
 def _not_settings(key: Key, value: Any) -> str:
-    names = [each[-1] for each in settings() if each[:-1] == pattern(key)]
-    such = f", such as {names[0]}: …" if names else ""
     space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
-    dash = " and without a - before them" if isinstance(value, list) else ""
     where = key_text(key) or "a config"
-    return f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented{dash}{such}"
+    return (
+        f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented and without -"
+    )
 
 
 def _wanted(key: Key) -> str:

@@ -252,15 +252,6 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(monkeypatch, tmp_path, cap
     assert not caplog.records
 
 
-def test_the_services_config_by_another_ending_is_shown(monkeypatch, tmp_path, caplog):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)
-    monkeypatch.setattr(edge.config, "SYSTEM", tmp_path / "config.yml")
-    (tmp_path / "config.yaml").write_text("")
-    assert find_config() is None
-    assert f"config.yaml is not read: call it {tmp_path / 'config.yml'}" in caplog.text
-
-
 def test_the_services_config_is_left_aside_by_who_may_not_read_it(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BEAR_ALARM_CONFIG", raising=False)

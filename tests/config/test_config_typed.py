@@ -27,7 +27,7 @@ from tests.helpers.config_text import problems
         ("notify:\n  - ntfy://x\n  -ntfy://hunter2\n", "3: ", "a plain space behind the colon or the -"),
         ("cameras:\n  yard:\n    source: 0\n      fps: 3\n", "4: ", "check the indentation"),
         ("cameras:\nyard:\n  source: 0\n", "2: yard: ", "if it is a camera, indent it"),
-        ("cameras:\n  - source: 0\n", "1: cameras: ", "without a - before them"),
+        ("cameras:\n  - source: 0\n", "1: cameras: ", "indented and without -"),
         # Passwords with signs of YAML's.
         ("mqtt:\n  host: h\n  password: &hunter2\n", "3: ", "in quotes"),
         ("mqtt:\n  host: h\n  password: !hunter2\n", "3: ", "put text in quotes"),
