@@ -46,7 +46,7 @@ def export(
     from train.learn.threads import wait_asleep
 
     wait_asleep()
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from export.artefact import export_run
     from train.data.labels import parse_labels
     from train.learn.run import read_run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.alert.mqtt_discovery import Announcer
 from edge.alert.mqtt_topics import Topics
-from edge.cli.leave import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
+from edge.cli.main import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
 from edge.device.telemetry import metrics_text, stats_of
 from edge.device.watchdog import REBOOT, RESTART
 from edge.status import CameraStatus, ChannelStatus, SinkStatus, Status

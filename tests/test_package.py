@@ -19,7 +19,7 @@ import pytest
 
 from edge import __version__
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS
+from edge.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

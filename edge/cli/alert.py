@@ -134,6 +134,8 @@ def _send(channel: Channel, event: Event, picture: Path | None, answers: Answers
         problem = _problem(channel, message, connected, until)
         answers(who, event, problem, (time.monotonic() - began) * 1000.0)
         if problem:
+            if who == channel.key and channel.pictures:
+                answers(who + PICTURE, event, NOT_SENT, 0.0)
             return
 
 
@@ -173,19 +175,15 @@ class Answers:
 
     @property
     def complete(self) -> bool:
-        """Return True once nobody is waited for; a picture is not sent where its message failed."""
-        return all(self._heard[who] or self._failed_before(who) for who in self._heard)
-
-    def _failed_before(self, who: str) -> bool:
-        answer = self._heard.get(who.removesuffix(PICTURE)) if who.endswith(PICTURE) else None
-        return answer is not None and answer[0] is not None
+        """Return True once all have answered."""
+        return all(self._heard.values())
 
     def show(self, problems: Mapping[str, str]) -> bool:
         """Print a line for each; return True if all were reached. ``problems``: of those known not to work."""
         width = max((len(who) for who in self._heard), default=0)
         reached = True
         for who, answer in self._heard.items():
-            problem, took_ms = answer or (NOT_SENT if self._failed_before(who) else NO_ANSWER, 0.0)
+            problem, took_ms = answer or (NO_ANSWER, 0.0)
             problem = problem or problems.get(who)
             reached = reached and problem is None
             log.info("%s  %s", who.ljust(width), f"FAILED: {problem}" if problem else f"OK, after {took_ms:.0f} ms")
@@ -193,7 +191,7 @@ class Answers:
 
 
 def _picture(path: Path) -> Path:
-    """Return a picture that says what it is."""
+    """Return a picture that is marked as a test."""
     import cv2
     import numpy as np
 

@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
@@ -22,9 +21,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from edge.cli.commands import COMMANDS, help_text
 from edge.cli.help_page import HELP, command_group, use_page
-from edge.cli.leave import INTERRUPTED, leave, nobody_reads, not_written, unwritable
+from edge.cli.main import COMMANDS, INTERRUPTED, help_text, leave, nobody_reads, not_written, unwritable
 from edge.errors import BearAlarmError, MissingExtraError
 from edge.installing import extra
 from edge.version import __version__
@@ -53,12 +51,11 @@ TRAIN_EXTRA = {
     "jinja2",
 }
 
-
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class LazyGroup(TyperGroup):
-    """The table of ``edge.cli.commands`` as a group: a command's module is imported when it is called."""
+    """The table of ``edge.cli.main`` as a group: a command's module is imported when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return every command's name, in the table's order."""
@@ -208,35 +205,23 @@ def run(words: list[str]) -> NoReturn:
         if isinstance(error, SystemExit):
             raise
         if hasattr(error, "format_message"):  # a usage error: click's or typer's own copy of click's
-            _usage(error, words)
+            _usage(error)
         if isinstance(error, typer.Abort):
             leave(INTERRUPTED)
         _our_fault(error, debug)
     leave(code if isinstance(code, int) else 0)
 
 
-def _usage(error: Any, words: list[str]) -> NoReturn:
+def _usage(error: Any) -> NoReturn:
     """Leave with the sentence about a word or option that is not known or has a bad value, and where to read on."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(2)
     path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
-    sentence = " ".join(str(error.format_message()).split()).replace("Value error, ", "").rstrip(".")
+    sentence = " ".join(str(error.format_message()).split()).rstrip(".")
     sentence = sentence.replace("Input should be", "it must be").partition(", unable to parse")[0]  # pydantic's words
-    value = _value_of(getattr(getattr(error, "param", None), "opts", ()), words)
-    if value is not None and repr(value) not in sentence:
-        sentence = sentence.replace(": ", f" ({value!r}): ", 1)
     print(f"{PROGRAM}: {sentence}{' See' if sentence.endswith('?') else '; see'} `{path} --help`", file=sys.stderr)
     sys.exit(error.exit_code)
-
-
-def _value_of(option: Sequence[str], words: list[str]) -> str | None:
-    """Return the value of an option, by any of its names, as it was typed; None where it was not."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, sign, value = word.partition("=")
-        if name in option:
-            return value if sign else following
-    return None
 
 
 def _fail(error: BaseException, sentence: str, code: int, debug: bool) -> NoReturn:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.options import ModelOpt
-from edge.cli.output import check_new_file
-from edge.cli.progress import counted
+from edge.cli.output import check_new_file, counted
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder
 from edge.schema import readable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
     from edge.detect.stills import FileResult
     from edge.detect.survey import Results, Row, Survey
-
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +60,8 @@ def classify(
     import cv2
 
     from edge.background import in_order
-    from edge.cli.progress import track
-    from edge.cli.watch.summary import model_line
+    from edge.cli.output import track
+    from edge.cli.watch.terminal import model_line
     from edge.detect.classifier import load
     from edge.detect.sequences import CardPictures, read_head
     from edge.detect.stills import FILES, find_in, is_clip, support

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.config_questions import asked, found_cameras
+from edge.alert.sound import NAMES
 from edge.cli.help_page import command_group
-from edge.cli.output import JsonOpt, check_new_file, print_json
-from edge.cli.progress import counted
+from edge.cli.output import JsonOpt, check_new_file, counted, print_json
 from edge.config import BESIDE, SYSTEM, find_config
 from edge.errors import ConfigError, ConfigProblem, OptionError
 
@@ -29,6 +30,11 @@ MAX_TRIES = 3
 
 app = command_group(no_args_is_help=True, help="Write a config to begin with, or check one.")
 
+DEVICES = Path("/dev")
+MAX_DEVICES = 9  # devices that are offered
+PI_CAMERA = "picamera://0"
+NTFY = "ntfy"
+
 
 @app.command()
 def init(
@@ -39,7 +45,7 @@ def init(
     from edge.config.template import template
     from edge.files import hand_over
 
-    path = _expanded(file)
+    path = file.expanduser()
     check_new_file(path, BESIDE.name, force=force)
     if not path.parent.is_dir():
         raise OptionError(f"{path.parent}: no such folder; make it first")
@@ -140,7 +146,7 @@ def _asked(file: Path) -> str:
     from edge.config.template import template
 
     for _ in range(MAX_TRIES):
-        text = template(file=str(file), **asked(_ask, log.info))
+        text = template(file=str(file), **asked())
         try:
             load_text(text, file)
         except ConfigError as error:
@@ -167,13 +173,51 @@ def _write(path: Path, text: str) -> None:
     path.chmod(MODE)
 
 
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise OptionError(f"{path}: no such user's home folder; give the whole path") from None
-
-
 def at_a_terminal() -> bool:
     """Return whether somebody is there to answer."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def found_cameras() -> list[str]:
+    """Return sources that may be there: a Raspberry Pi's camera, and each /dev/video*."""
+    pi = [PI_CAMERA] if shutil.which("rpicam-vid") or shutil.which("libcamera-vid") else []
+    try:
+        names = [path.name for path in DEVICES.iterdir() if re.fullmatch(r"video\d+", path.name)]
+    except OSError:
+        names = []
+    return [*pi, *(str(DEVICES / name) for name in sorted(names, key=lambda name: int(name[5:]))[:MAX_DEVICES])]
+
+
+def asked() -> dict[str, str]:
+    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
+    found = found_cameras()
+    if found:
+        log.info("Cameras that may be there:")
+        for number, source in enumerate(found, 1):
+            log.info(f"  {number}  {source}")
+    usual = found[0] if found else "demo"
+    word = _ask("Which camera (a number above, /dev/video0, rtsp://…, demo)", usual).strip() or usual
+    source = found[int(word) - 1] if found and word.isdecimal() and 1 <= int(word) <= len(found) else word
+    log.info("Notify with: a sound (siren, horn, a WAV file), a relay's pin (17), a phone with the ntfy app (ntfy),")
+    log.info("an address (mailto://…, mqtt://USER:PASSWORD@HOST, https://…), or none.")
+    who = _ask("Notify with", "siren").strip()
+    if who.lower() == NTFY:
+        from edge.alert.notify import new_topic
+
+        topic = new_topic()
+        log.info(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
+        who = f"ntfy://{topic}"
+    return {"camera": "yard", "source": source} | section_of(who)
+
+
+def section_of(word: str) -> dict[str, str]:
+    """Return the answer under the section of the template that it belongs to."""
+    if word.lower() in {"", "none", "no", "nobody"}:
+        return {}
+    scheme, sign, _ = word.partition("://")
+    if sign:
+        kinds = {"mqtt": "mqtt", "mqtts": "mqtt", "http": "webhook", "https": "webhook"}
+        return {kinds.get(scheme.lower(), "notify"): word}
+    if word in NAMES or word.lower().endswith(".wav"):
+        return {"sound": word}
+    return {"relay": word} if word[0].isdecimal() else {"sound": word}

@@ -43,7 +43,7 @@ def common_options(*names: str) -> Callable[[Command], Command]:
 
 def _show_all(ctx: typer.Context, wanted: bool) -> None:
     if wanted:
-        print(page(ctx.command, ctx, shutil.get_terminal_size().columns))
+        print(page(ctx.command, ctx))
         raise typer.Exit
 
 
@@ -61,15 +61,15 @@ def use_page(command: Any) -> Any:
 
 def _format_help(command: Any, ctx: Any, formatter: Any) -> None:
     common = getattr(command.callback, "common_options", ())
-    formatter.write(page(command, ctx, shutil.get_terminal_size().columns, common))
+    formatter.write(page(command, ctx, common))
 
 
-def page(command: Any, ctx: Any, columns: int, common: Sequence[str] = ()) -> str:
-    """Return the page of one command in lines of ``columns`` characters; a path or word that is longer stays whole.
+def page(command: Any, ctx: Any, common: Sequence[str] = ()) -> str:
+    """Return the page of one command, as wide as the terminal; a path or word that is longer stays whole.
 
     ``common``: show only these options, in this order, and where the others are.
     """
-    width = min(max(columns, MIN_COLUMNS), MAX_COLUMNS)
+    width = min(max(shutil.get_terminal_size().columns, MIN_COLUMNS), MAX_COLUMNS)
     params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in params if param.param_type_name == "argument"]
     options = [param for param in params if param.param_type_name == "option"]
@@ -138,11 +138,11 @@ def _value(option: Any, ctx: Any) -> str:
     if option.metavar:
         return str(option.metavar)
     if hasattr(option, "display_type"):  # typer since it carries its own click: "<list[str]>", "<float range>"
-        said = str(option.display_type(ctx)).strip("<>")
+        kind = str(option.display_type(ctx)).strip("<>")
     else:
-        said = "|".join(getattr(option.type, "choices", ())) or str(option.type.name)
-    said = re.sub(r"^list\[(.*)\]$", r"\1", said).removesuffix(" range")
-    return TYPES.get(said, said if "|" in said else said.upper())
+        kind = "|".join(getattr(option.type, "choices", ())) or str(option.type.name)
+    kind = re.sub(r"^list\[(.*)\]$", r"\1", kind).removesuffix(" range")
+    return TYPES.get(kind, kind if "|" in kind else kind.upper())
 
 
 def help_of(param: Any) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,12 +25,11 @@ from edge.errors import BearAlarmError, OptionError
 from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, Settings
 
-if TYPE_CHECKING:
-    from edge.alert.mqtt_settings import MqttSettings
-
 log = logging.getLogger(__name__)
 
-LOCAL, REMOTE = "Notified here and at once", "Notified over a network"  # panels of the help page
+# Options on the panels of the help page.
+local_option = functools.partial(typer.Option, rich_help_panel="Notified here and at once")
+remote_option = functools.partial(typer.Option, rich_help_panel="Notified over a network")
 
 Command = Callable[..., None]
 
@@ -150,7 +149,7 @@ StateOpt = Annotated[
     typer.Option(
         help="Folder for the journal of events, which `bear-alarm events` lists (default: $BEAR_ALARM_STATE or this "
         "system's place for it). For recorded sources that you name here, a journal is kept only with this option or "
-        "with a network channel.",
+        "with a network channel."
     ),
 ]
 
@@ -166,102 +165,86 @@ def alert_settings(
     ] = None,
     on_alarm: Annotated[
         str | None,
-        typer.Option(
-            help="Command to run at each alarm; the event's JSON is its standard input.", rich_help_panel=LOCAL
-        ),
+        local_option(help="Command to run at each alarm; the event's JSON is its standard input."),
     ] = None,
     on_trouble: Annotated[
         str | None,
-        typer.Option(
+        local_option(
             help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its "
             "input.",
-            rich_help_panel=LOCAL,
         ),
     ] = None,
     sound: Annotated[
         list[str] | None,
-        typer.Option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file.", rich_help_panel=LOCAL),
+        local_option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file."),
     ] = None,
     sound_seconds: Annotated[
         float | None,
-        typer.Option(
-            min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]", rich_help_panel=LOCAL
-        ),
+        local_option(min=0.5, max=300.0, help="How long it sounds from an alarm on. [default: 20]"),
     ] = None,
-    sound_device: Annotated[
-        str | None,
-        typer.Option(help="Output of ALSA to play on; `aplay -L` lists them.", rich_help_panel=LOCAL),
-    ] = None,
+    sound_device: Annotated[str | None, local_option(help="Output of ALSA to play on; `aplay -L` lists them.")] = None,
     relay: Annotated[
         list[str] | None,
-        typer.Option(
+        local_option(
             help="Raspberry Pi pin to switch at each alarm, as BCM numbers it: 17, 17:30 (seconds), 17:30:low:blink. "
             "May be given again.",
-            rich_help_panel=LOCAL,
         ),
     ] = None,
     deterrent: Annotated[
         str | None,
-        typer.Option(
+        local_option(
             help="Drive bears off with changing noises: on, or a folder of WAV files. Off unless it is given.",
-            rich_help_panel=LOCAL,
         ),
     ] = None,
     deterrent_lamp: Annotated[
         list[str] | None,
-        typer.Option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it.", rich_help_panel=LOCAL),
+        local_option(help="Pin of a lamp that flashes with the deterrent, as --relay takes it."),
     ] = None,
     deterrent_hours: Annotated[
         str | None,
-        typer.Option(
-            help="When the deterrent may be loud, as --schedule takes it (default: always).", rich_help_panel=LOCAL
-        ),
+        local_option(help="When the deterrent may be loud, as --schedule takes it (default: always)."),
     ] = None,
     bell: Annotated[
         bool | None,
-        typer.Option(
-            "--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]", rich_help_panel=LOCAL
-        ),
+        local_option("--bell/--no-bell", help="Ring the terminal's bell at each alarm. [default: on]"),
     ] = None,
     mqtt: Annotated[
         list[str] | None,
-        typer.Option(
+        remote_option(
             envvar="BEAR_ALARM_MQTT",
             show_envvar=True,
             help="MQTT broker: mqtt://USER:PASSWORD@HOST/PREFIX or mqtts://…; Home Assistant finds it by itself.",
-            rich_help_panel=REMOTE,
         ),
     ] = None,
     notify: Annotated[
         list[str] | None,
-        typer.Option(
+        remote_option(
             envvar="BEAR_ALARM_NOTIFY",
             show_envvar=True,
             help="Phone, chat, mail or desktop, as an Apprise URL: ntfy://…, tgram://…, mailto://…, dbus://. "
             "Repeatable.",
-            rich_help_panel=REMOTE,
         ),
     ] = None,
     webhook: Annotated[
         list[str] | None,
-        typer.Option(
+        remote_option(
             envvar="BEAR_ALARM_WEBHOOK",
             show_envvar=True,
             help="Address that each event is posted to as JSON.",
-            rich_help_panel=REMOTE,
         ),
     ] = None,
     webhook_secret: Annotated[
         str | None,
-        typer.Option(
+        remote_option(
             envvar="BEAR_ALARM_WEBHOOK_SECRET",
             show_envvar=True,
             help="Secret the posts are signed with (HMAC-SHA256).",
-            rich_help_panel=REMOTE,
         ),
     ] = None,
 ) -> AlertSettings:
     """Return who is notified: by these options, else by ``base``. Raises OptionError for bad combinations."""
+    from edge.alert.mqtt_settings import settings_from_url
+
     for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
@@ -285,7 +268,7 @@ def alert_settings(
         "on_alarm": on_alarm,
         "on_trouble": on_trouble,
         "events": events,
-        "mqtt": _broker(mqtt[0]) if mqtt else None,
+        "mqtt": settings_from_url(mqtt[0]) if mqtt else None,
         "webhook": webhook[0] if webhook else None,
         "webhook_secret": webhook_secret or None,
         "notify": tuple(notify or ()),
@@ -319,12 +302,6 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
         if number in seen:
             raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; give each its own pin")
         seen[number] = f"{option} {words}"
-
-
-def _broker(url: str) -> MqttSettings:
-    from edge.alert.mqtt_settings import settings_from_url
-
-    return settings_from_url(url)
 
 
 # What a SOURCE on the command line is called.

@@ -10,11 +10,11 @@ import typer
 
 from edge.cli.help_page import command_group
 from edge.cli.output import JsonOpt, print_json
+from edge.config import find_config, load_config
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.device.systemd_host import Host
-    from edge.settings import Settings
 
 
 app = command_group(no_args_is_help=True, help="Start at boot and restart after any failure.")
@@ -53,7 +53,7 @@ def install(
 
     host, program, path = machine(), this_program(), _config(config)
     if print_:
-        settings = _settings(path) if path else Settings()
+        settings = load_config(path) if path else Settings()
         print(unit(systemd.plan(host, program, path or systemd.CONFIG, settings, reboot=reboot)), end="")
         return
     systemd.need_systemd(host)
@@ -63,7 +63,7 @@ def install(
         words = ["service", "install", *(["--config", str(path)] if config else [])]
         words += [] if reboot is None else ["--reboot" if reboot else "--no-reboot"]
         systemd.need_root(host, program, words)
-    settings = _settings(path)
+    settings = load_config(path)
     systemd.check_cameras(path, settings)
     print(f"its configuration: {path}")
     systemd.install(host, program, path, settings, reboot=reboot, dry_run=dry_run)
@@ -119,7 +119,6 @@ def machine() -> Host:
 
 def _config(given: Path | None) -> Path | None:
     """Find the service's configuration: the one named, the service's own, else the one ``watch`` would take here."""
-    from edge.config import find_config
     from edge.device.systemd import CONFIG
 
     if given is None and _there(CONFIG):
@@ -134,9 +133,3 @@ def _there(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return True
-
-
-def _settings(path: Path) -> Settings:
-    from edge.config import load_config
-
-    return load_config(path)

@@ -172,16 +172,10 @@ def _settled(
 
 def _write(out: Path, picture: Picture) -> None:
     import cv2
-    import numpy as np
 
     from edge.files import replace_whole
 
-    try:
-        done, data = cv2.imencode(out.suffix.lower(), picture)
-    except cv2.error:
-        done, data = False, np.empty(0, np.uint8)
-    if not done:
-        raise OptionError(f"{out}: this kind of picture cannot be written; name it something.jpg")
+    _, data = cv2.imencode(out.suffix.lower(), picture)
     replace_whole(out, data.tobytes())
 
 

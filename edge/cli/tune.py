@@ -7,21 +7,20 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.cli.options import ConfigOpt, ModelOpt, config_for, no_such_camera, settings_of
-from edge.cli.output import JsonOpt, print_json
-from edge.cli.progress import counted
+from edge.cli.output import JsonOpt, counted, print_json
 from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from edge.settings import CameraSettings
     from edge.tuning import Level, Peak, Tuned
-
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def tune(
     --alarm-at`; give the other options as you watch.
     """
     from edge.camera import open_source
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.decide.evidence import Rule
     from edge.detect.classifier import load
     from edge.detect.zones import parse_masks, parse_zones
@@ -92,8 +91,7 @@ def tune(
     runs = runs_of(traces, camera) if traces else []
     base, chosen = _as_watched(camera, config, traced=[run.camera for _, run in runs])
     settings = CameraSettings(
-        masks=parse_masks(mask) if mask else base.masks,
-        zones=parse_zones(zone) if zone else base.zones,
+        masks=parse_masks(mask) if mask else base.masks, zones=parse_zones(zone) if zone else base.zones
     )
     fps = base.fps if fps is None else fps
     check_clips(clips)
@@ -131,14 +129,13 @@ def tune(
         )
     found = choose(heard, rule, levels, wanted)
     if as_json:
-        print_json(report(found, classifier.name, fps))
+        print_json({"model": classifier.name, "fps": fps, **asdict(found)})
         return
     print(f"{classifier.name} at {fps:g} frames a second")
     print(tuned_text(found, len(heard) - len(replayed), len({one.clip for one in replayed})))
 
 
 def _configured_trace(config: Path | None) -> list[Path]:
-    """Return the trace that the config names. Raises OptionError where it names none."""
     trace = settings_of(config_for(config)).trace
     if trace is None:
         raise OptionError(
@@ -147,9 +144,7 @@ def _configured_trace(config: Path | None) -> list[Path]:
     return [trace]
 
 
-def _as_watched(
-    camera: str | None, config: Path | None, traced: Sequence[str] = ()
-) -> tuple[CameraSettings, str | None]:
+def _as_watched(camera: str | None, config: Path | None, traced: Sequence[str]) -> tuple[CameraSettings, str | None]:
     """Return how a camera of the config is watched, and with which model; the defaults where none is named.
 
     ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
@@ -157,19 +152,16 @@ def _as_watched(
     """
     from edge.settings import CameraSettings
 
-    for name in traced[:1]:
-        settings = settings_of(config_for(config))
-        own = (each.settings for each in settings.cameras if each.name == name)
-        return next(own, CameraSettings()), settings.model
-    if camera is None:
+    name = traced[0] if traced else camera
+    if name is None:
         return CameraSettings(), None
     settings = settings_of(config_for(config))
-    for each in settings.cameras:
-        if each.name == camera:
-            return each.settings, settings.model
+    own = next((each.settings for each in settings.cameras if each.name == name), None)
+    if own or traced:
+        return own or CameraSettings(), settings.model
     if not settings.cameras:
-        raise OptionError(f"--camera {camera!r}: no config names a camera; `bear-alarm config init` writes one")
-    raise no_such_camera(camera, [each.name for each in settings.cameras], "config")
+        raise OptionError(f"--camera {name!r}: no config names a camera; `bear-alarm config init` writes one")
+    raise no_such_camera(name, [each.name for each in settings.cameras], "config")
 
 
 def check_clips(clips: list[str]) -> None:
@@ -220,11 +212,9 @@ def _telling(found: Tuned) -> list[Level]:
     levels = found.levels
     changed = [levels[0], *(two for one, two in itertools.pairwise(levels) if one.alarms != two.alarms)]
     wanted = [level for level in (found.chosen, found.quiet) if level]
-    return sorted({level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=_alarm_at)
-
-
-def _alarm_at(level: Level) -> float:
-    return level.alarm_at
+    return sorted(
+        {level.alarm_at: level for level in [*changed[:MAX_LINES], *wanted]}.values(), key=attrgetter("alarm_at")
+    )
 
 
 def _not_supported(found: Tuned) -> list[str]:
@@ -270,7 +260,6 @@ def _at(peak: Peak) -> str:
 
 
 def _look(peak: Peak) -> str:
-    """Return the command that shows it."""
     if peak.why is not None:
         return f"bear-alarm why {peak.why} --trace {shlex.quote(peak.clip)}"
     return f"bear-alarm snapshot {shlex.quote(peak.clip)} --at {peak.time_s:.1f}"
@@ -286,8 +275,3 @@ def _cost(usual: Level, level: Level) -> str:
 def _rate(alarms: float) -> str:
     """Return a rate with two digits: more would not be more exact."""
     return f"{float(f'{alarms:.2g}'):,g}" if alarms < 1e5 else f"{float(f'{alarms:.2g}'):,.0f}"
-
-
-def report(found: Tuned, model: str, fps: float) -> dict[str, Any]:
-    """Return all figures, ready for JSON."""
-    return {"model": model, "fps": fps, **asdict(found)}

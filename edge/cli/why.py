@@ -1,4 +1,4 @@
-"""``bear-alarm why``: the numbers of one moment against their thresholds, and which gate said no.
+"""``bear-alarm why``: the numbers of one moment against their thresholds, and the gate that held it back.
 
 ``explain`` returns paragraphs: a heading, a table (value, threshold, detail), the run-up of the evidence, notes, and at
 the end ``conclusion``: the alarm, or the first gate that held it back.
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli.options import settings_at_hand
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.errors import OptionError
 from edge.local_time import clock
 from edge.record.trace import Moment, Peak, Summary, TracedEvent, share
@@ -116,7 +116,7 @@ def explain(found: Match) -> list[str]:
 
 
 def conclusion(found: Match) -> str:
-    """Return one sentence: the alarm, or the gate that said no."""
+    """Return one sentence: the alarm, or the gate that held it back."""
     if found.missed and not found.missed.clock_set:
         return "No alarm: no picture came."
     if found.moment:
@@ -228,7 +228,6 @@ def _moment_rows(moment: Moment) -> list[Row]:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Return the rows below their headings, the numbers in columns."""
     rows = [("", "value", "threshold", ""), *rows]
     wide = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"  {a:<{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}  {d}" for a, b, c, d in rows]
@@ -272,7 +271,6 @@ def _run_up(run: TraceRun, moment: Moment, track: int) -> list[tuple[Moment, Evi
 
 
 def _quiet_stretch(found: Match, summary: Summary) -> list[str]:
-    """Return what is known of a time without a kept moment."""
     when = f" at {clock(found.asked)}" if found.asked else ""
     rows: list[Row] = [
         ("frames", f"{summary.frames:,}", "", f"motion in {summary.moved:,}"),

@@ -1,24 +1,40 @@
-"""Load a config: read it, fill in ``${NAME}``, check it, and make settings of it. Every problem is found at once."""
+"""Load a config: read it, fill in ``${NAME}``, check it, and make settings of it. Every problem is found at once.
+
+Below: each problem in one sentence that holds no secret, and the settings of a config without problems.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from edge.config.check import absent, check_together
-from edge.config.schema import Config
+from edge.alert.mqtt_settings import PORTS, MqttSettings
+from edge.alert.redact import scrub
+from edge.config.check import ESCAPED, absent, check_together
+from edge.config.schema import CameraSection, Config, Looking, Section, about, kind_of, unknown
 from edge.config.secrets import SecretResolver, fill
-from edge.config.sentences import filled_under, key_of, refused, sentence
-from edge.config.to_settings import settings_of
-from edge.config.yaml_tree import Document, Key, Unreadable, parse, read_text
+from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
+from edge.detect.zones import Zone
 from edge.errors import ConfigError, ConfigProblem
-from edge.settings import Settings
+from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from pydantic_core import ErrorDetails
 
 MAX_ROUNDS = 50
 MAX_PROBLEMS = 100  # shown at once, and looked for: each of them is compared with all the others
+
+MAX_SENTENCE = 400  # characters of a sentence
+MAX_VALUE_SHOWN = 60
+SOURCES = ("source", "motion_source")
+NO_SPACE = re.compile(r"[\w-]+:(?!//)\S")  # yard:0
+
+Made = TypeVar("Made", bound="DataclassInstance")  # one of edge.settings
 
 
 @dataclass(frozen=True)
@@ -32,14 +48,9 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Load the config in a file. Raises ConfigError."""
     try:
-        text = read_text(path.expanduser())
-    except RuntimeError:
-        problem = ConfigProblem(0, 0, "", "no such user's home folder; give the whole path")
+        return load_text(read_text(path.expanduser()), path)
     except Unreadable as error:
-        problem = error.problem
-    else:
-        return load_text(text, path)
-    raise ConfigError(path, [problem])
+        raise ConfigError(path, [error.problem]) from None
 
 
 def load_text(text: str, path: Path) -> Loaded:
@@ -116,3 +127,148 @@ def _without(data: Any, key: Key) -> Any:
     inner = _without(data[word], tuple(rest)) if rest else None
     left = {name: value for name, value in data.items() if name != word}
     return left if inner is None else left | {word: inner}
+
+
+def key_of(error: ErrorDetails, data: Any) -> Key:
+    """Return the setting that an error is of. In the checked ``data`` one value may be written for a list of it."""
+    key: Key = ()
+    for part in error["loc"]:
+        if part == "[key]" or (isinstance(part, int) and not isinstance(data, list)):
+            continue
+        key += (part,)
+        data = valued(data, (part,))
+    return key
+
+
+def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
+    """Return what is wrong with a setting, and what to do."""
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return unknown(key, valued(document.data, key))
+    if kind == "missing":
+        return f"it is missing. {about(key).get('description', '')}".rstrip()
+    value = valued(document.data, key)
+    if kind == "value_error":
+        return refused(document, key, str(error.get("ctx", {}).get("error", error["msg"])))
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return _not_settings(key, value)
+    if isinstance(value, dict | list):
+        return f"{kind_of(value)} where {_wanted(key)} is wanted"
+    shown = _shown(document, key, value)
+    if kind.startswith("bool"):
+        return f"{shown} is neither on nor off"
+    if kind == "literal_error":
+        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
+    if kind.startswith(("float", "int", "finite")):
+        give = f"; give one {_bounds(key)}" if _bounds(key) else ""
+        return f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{give}"
+    if kind.startswith(("greater", "less")):
+        return f"{shown} is not {_bounds(key)}"
+    return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
+
+
+def valued(data: Any, key: Key) -> Any:
+    """Return the value of a setting, or the one value that is written for the section around it."""
+    for part in key:
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if not inside or (isinstance(data, list) and isinstance(part, int) and part >= len(data)):
+            break
+        data = data[part]
+    return data
+
+
+def filled_under(document: Document, key: Key) -> list[str]:
+    """Return the values with ``${NAME}`` in them that a setting is made of, as they were written."""
+    return [
+        written for inner, written in document.filled.items() if inner[: len(key)] == key or key[: len(inner)] == inner
+    ]
+
+
+def refused(document: Document, key: Key, words: str) -> str:
+    """Return a parser's sentence about a setting, but another where it could quote a secret."""
+    written = filled_under(document, key)
+    if not written:
+        return words if len(words) <= MAX_SENTENCE else words[: MAX_SENTENCE - 2] + " …"
+    names = ", ".join(dict.fromkeys(name for each in written for name in re.findall(r"(?<!\$)\$\{[^{}]*\}", each)))
+    if key and key[-1] in SOURCES:
+        return f"with the value of {names} it is not an address; {ESCAPED}"
+    return f"with the value of {names} it cannot be used. {about(key).get('description', '')}".rstrip()
+
+
+def _shown(document: Document, key: Key, value: Any) -> str:
+    """Return a value as it was written, without the password of an address."""
+    if written := filled_under(document, key):
+        return repr(written[0][:MAX_VALUE_SHOWN])
+    words = scrub(str(value))
+    return repr(words if len(words) <= MAX_VALUE_SHOWN else words[: MAX_VALUE_SHOWN - 2] + " …")
+
+
+def _not_settings(key: Key, value: Any) -> str:
+    space = "; a space is missing behind the colon" if isinstance(value, str) and NO_SPACE.match(value) else ""
+    where = key_text(key) or "a config"
+    return (
+        f"{kind_of(value)} where settings are wanted{space}; {where} takes lines of KEY: VALUE, indented and without -"
+    )
+
+
+def _wanted(key: Key) -> str:
+    types = str(about(key))
+    if "'boolean'" in types:
+        return "on or off"
+    return "a number" if "'number'" in types or "'integer'" in types else "a word"
+
+
+def _bounds(key: Key) -> str:
+    low, high = about(key).get("minimum"), about(key).get("maximum")
+    if low is None or high is None:
+        return ""
+    return f"between {low:g} and {high:g}"
+
+
+def settings_of(config: Config) -> Settings:
+    """Return everything ``watch`` runs on; a camera that is missing at the start is down, and tried again."""
+    record, heartbeat = config.record, config.health.heartbeat
+    watched = [(name, camera) for name, camera in config.cameras.items() if camera.enabled]
+    return _made(
+        Settings,
+        config,
+        cameras=tuple(_camera(name, camera, config.detect) for name, camera in watched),
+        alerts=_alerts(config),
+        evidence=_made(EvidenceSettings, record, keep=record.enabled, folder=record.path, full=record.full_frame),
+        health=_made(HealthSettings, config.health, heartbeat_url=heartbeat.url, heartbeat_s=heartbeat.every_s),
+        waits=True,
+    )
+
+
+def _made(kind: type[Made], section: Section, **others: Any) -> Made:
+    """Make settings of a section: what is called the same in both, and the others."""
+    same = {each.name for each in fields(kind)} & type(section).model_fields.keys()
+    return kind(**{name: getattr(section, name) for name in same} | others)
+
+
+def _camera(name: str, camera: CameraSection, usual: Looking) -> Camera:
+    own = {key: value for key in Looking.model_fields if (value := getattr(camera, key)) is not None}
+    zones = tuple(Zone(zone, corners) for zone, corners in camera.zones.items())
+    settings = _made(CameraSettings, usual, masks=camera.motion.mask, zones=zones, **own)
+    return _made(Camera, camera, name=name, settings=settings)
+
+
+def _alerts(config: Config) -> AlertSettings:
+    mqtt = config.mqtt
+    usual_port = PORTS["mqtts" if mqtt and mqtt.tls else "mqtt"]
+    return _made(
+        AlertSettings,
+        config,
+        sounds=config.sound.play,
+        sound_s=config.sound.seconds,
+        sound_device=config.sound.device,
+        relays=tuple(pin.words for pin in config.relay),
+        deterrent=config.deterrent.play,
+        deterrent_lamps=tuple(pin.words for pin in config.deterrent.lamps),
+        deterrent_hours=config.deterrent.hours,
+        on_alarm=config.command.on_alarm,
+        on_trouble=config.command.on_trouble,
+        mqtt=mqtt and _made(MqttSettings, mqtt, port=usual_port if mqtt.port is None else mqtt.port),
+        webhook=config.webhook.url,
+        webhook_secret=config.webhook.secret,
+    )

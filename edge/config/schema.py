@@ -44,35 +44,13 @@ from edge.settings import parse_listen
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
 MAX_SETTINGS_SHOWN = 16
-MIN_WORD = 2  # characters of a word that resembles too many others
 NAMED_UNDER = (("cameras",), ("cameras", NAME, "zones"))
 
 Pattern = tuple[str, ...]  # cameras, NAME, fps
 
-# What people call it who come from the options of `watch`, or from other programs.
-ELSEWHERE: dict[str, Pattern] = {
-    "evidence": ("record", "path"),
-    "evidence_full": ("record", "full_frame"),
-    "evidence_negatives": ("record", "negatives_per_day"),
-    "evidence_quota_mb": ("record", "quota_mb"),
-    "motion_from": ("cameras", NAME, "motion_source"),
-    "sound_seconds": ("sound", "seconds"),
-    "sound_device": ("sound", "device"),
-    "light": ("relay",),
-    "deterrent_lamp": ("deterrent", "lamps"),
-    "deterrent_hours": ("deterrent", "hours"),
-    "webhook_secret": ("webhook", "secret"),
-    "no_evidence": ("record", "enabled"),
-    "topic_prefix": ("mqtt", "prefix"),
-    "snapshots": ("record",),
-    "inputs": ("cameras", NAME, "source"),
-    "stream": ("cameras", NAME, "source"),
-    "min_score": ("detect", "threshold"),
-}
 FILLED = r"\$\{[^{}]+\}"
 SWITCHES = "^([Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF|[Yy]|[Nn]|[Tt]rue|TRUE|[Ff]alse|FALSE)$"
 
-LONG_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what phones make of two of them
 OFF = frozenset({"off", "no", "false"})
 ON = frozenset({"on", "yes", "true"})
 SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
@@ -118,7 +96,7 @@ class Words:
         try:
             return self.parse(value, info.context if isinstance(info.context, Path) else Path())
         except OptionError as error:
-            raise ValueError(said(error)) from None
+            raise ValueError(parser_words(error)) from None
         except OSError as error:  # a name that is too long, a folder that may not be looked into
             raise ValueError(f"it cannot be looked at ({error.strerror or type(error).__name__})") from None
 
@@ -126,7 +104,7 @@ class Words:
 class Short:
     """One value alone may stand for a section that has it under ``key``; ``schema`` is of that value.
 
-    ``about`` is its description and examples where it stands under a name of the user's: pydantic keeps none there.
+    ``about`` is its description and examples where it is under a name of the user's: pydantic keeps none there.
     """
 
     def __init__(self, expand: str | Callable[[Any], object], schema: Mapping[str, Any], **about: Any) -> None:
@@ -152,7 +130,7 @@ class Short:
         try:
             return self.expand(value)
         except OptionError as error:
-            raise ValueError(said(error)) from None
+            raise ValueError(parser_words(error)) from None
 
 
 class Listed:
@@ -170,8 +148,8 @@ class Listed:
         return {"anyOf": [found["items"], found]}
 
 
-def said(error: Exception) -> str:
-    """Return what a parser says, without the option that it names first."""
+def parser_words(error: Exception) -> str:
+    """Return a parser's sentence without the option that it names first."""
     words = str(error)
     for start in (f"{HERE}: ", f"{HERE} ", "MQTT: "):
         words = words.removeprefix(start)
@@ -186,25 +164,14 @@ def text_of(value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Say what kind of value it is."""
+    """Return the kind of a value in words."""
     if isinstance(value, Mapping):
         return "settings (key: value)"
     return "a list" if isinstance(value, list) else "a word" if isinstance(value, str) else "nothing"
 
 
-def _schedule(value: Any, folder: Path) -> Schedule:
-    words = text_of(value)
-    if long := next((sign for sign in words if sign in LONG_DASHES), ""):
-        raise ValueError(f"{long} is no - but longer; type - in its place")
-    return parse_schedule(words, HERE)
-
-
 def corners(value: Any, folder: Path) -> Polygon:
     """Read '0.1,0.5 0.6,0.5 …', or a list of pairs. Raises ValueError."""
-    if value is None:
-        raise ValueError("it has no corners; give three or more, as '0.1,0.5 0.6,0.5 0.6,0.9'")
-    if isinstance(value, dict):
-        raise ValueError("settings (key: value) where corners are wanted, such as '0.1,0.5 0.6,0.5 0.6,0.9'")
     return parse_polygon(_corner_words(value), HERE)
 
 
@@ -219,7 +186,7 @@ def _corner_words(value: Any) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
-        raise ValueError(f"{kind_of(value)} where corners are wanted")
+        raise ValueError(f"{kind_of(value)} where corners are wanted, such as '0.1,0.5 0.6,0.5 0.6,0.9'")
     return " ".join(",".join(map(text_of, each)) if isinstance(each, list) else text_of(each) for each in value)
 
 
@@ -240,7 +207,7 @@ SWITCH = {"type": "boolean"}
 WORD = {"type": "string"}
 WORD_OR_NUMBER = {"type": ["string", "integer"]}
 
-When = Annotated[Schedule, Words(_schedule, WORD)]
+When = Annotated[Schedule, Words(lambda value, folder: parse_schedule(text_of(value), HERE), WORD)]
 Zone = Annotated[
     Polygon,
     Words(
@@ -273,7 +240,6 @@ def folder_at(value: Any, folder: Path) -> Path:
     path = placed(text_of(value), folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{value!r} is a file; name a folder")
-    _check_above(path, value)
     return path
 
 
@@ -284,14 +250,7 @@ def file_at(value: Any, folder: Path) -> Path:
         raise ValueError(f"{value!r} is a folder; name a file")
     if path.exists() and not path.is_file():
         raise ValueError(f"{value!r} is no ordinary file; name one")
-    _check_above(path, value)
     return path
-
-
-def _check_above(path: Path, word: str) -> None:
-    there = next((each for each in path.parents if each.exists()), None)
-    if there and not there.is_dir():
-        raise ValueError(f"{word!r} cannot be, for {there.name!r} is a file and no folder")
 
 
 def _sound(value: Any, folder: Path) -> str:
@@ -353,23 +312,22 @@ FilePath = Annotated[Path, Words(file_at, WORD)]
 FolderPath = Annotated[Path, Words(folder_at, WORD)]
 
 
+def described(description: str, example: object, **bounds: Any) -> Any:
+    """Return the field of one setting, with its help for editors and docs/settings.md."""
+    return Field(description=description, examples=[example], **bounds)
+
+
 class PinSection(Section):
     """A pin of a Raspberry Pi; 17, 17:30 or 17:30:low:blink may stand for it."""
 
-    pin: Annotated[
-        int, Field(ge=0, le=HIGHEST_PIN, description="Its number, as BCM counts: GPIO17 is 17.", examples=[17])
-    ]
+    pin: Annotated[int, described("Its number, as BCM counts: GPIO17 is 17.", 17, ge=0, le=HIGHEST_PIN)]
     seconds: Annotated[
-        float,
-        Field(
-            ge=0.1, le=LONGEST_RELAY_S, description="How long it stays on from an alarm on, in seconds.", examples=[30]
-        ),
+        float, described("How long it stays on from an alarm on, in seconds.", 30, ge=0.1, le=LONGEST_RELAY_S)
     ] = 10.0
     active: Annotated[
-        Literal["high", "low"],
-        Field(description="`low`: for boards that switch on when the pin is low.", examples=["low"]),
+        Literal["high", "low"], described("`low`: for boards that switch on when the pin is low.", "low")
     ] = "high"
-    blink: Annotated[bool, Field(description="On and off in turn, half a second each.", examples=[True])] = False
+    blink: Annotated[bool, described("On and off in turn, half a second each.", True)] = False
 
     @property
     def words(self) -> str:
@@ -388,24 +346,17 @@ class SoundSection(Section):
     play: Annotated[
         tuple[Annotated[str, Words(_sound, WORD)], ...],
         Listed(),
-        Field(
-            description="What to play at each alarm: `siren`, `chirp`, `horn`, `barks`, `shouts`, `bangs`, or WAV "
-            "files.",
-            examples=[["siren", "bark.wav"]],
+        described(
+            "What to play at each alarm: `siren`, `chirp`, `horn`, `barks`, `shouts`, `bangs`, or WAV files.",
+            ["siren", "bark.wav"],
         ),
     ] = ()
     seconds: Annotated[
-        float,
-        Field(
-            ge=0.5, le=LONGEST_SOUND_S, description="How long it sounds from an alarm on, in seconds.", examples=[30]
-        ),
+        float, described("How long it sounds from an alarm on, in seconds.", 30, ge=0.5, le=LONGEST_SOUND_S)
     ] = 20.0
     device: Annotated[
         Text | None,
-        Field(
-            description="Output of ALSA to play on; `aplay -L` lists them (default: the system's).",
-            examples=["plughw:1,0"],
-        ),
+        described("Output of ALSA to play on; `aplay -L` lists them (default: the system's).", "plughw:1,0"),
     ] = None
 
 
@@ -415,19 +366,11 @@ class DeterrentSection(Section):
     play: Annotated[
         str | None,
         Words(_deterrent, {"type": ["string", "boolean"]}),
-        Field(
-            description="`on`: the noises that come with the alarm; or a folder of WAV files (default: off).",
-            examples=["sounds"],
-        ),
+        described("`on`: the noises that come with the alarm; or a folder of WAV files (default: off).", "sounds"),
     ] = None
-    lamps: Annotated[
-        Pins, Field(description="Pins of lamps that flash with it, written as for `relay`.", examples=[[22]])
-    ] = ()
+    lamps: Annotated[Pins, described("Pins of lamps that flash with it, written as for `relay`.", [22])] = ()
     hours: Annotated[
-        When | None,
-        Field(
-            description="When it may be loud, such as 'daily 20:00-06:00' (default: always).", examples=["daily 21-6"]
-        ),
+        When | None, described("When it may be loud, such as 'daily 20:00-06:00' (default: always).", "daily 21-6")
     ] = None
 
 
@@ -436,16 +379,14 @@ class CommandSection(Section):
 
     on_alarm: Annotated[
         Text | None,
-        Field(
-            description="Command line to run at each alarm. The shell's `${NAME}` is written `$${NAME}`.",
-            examples=['espeak "$BEAR_LABEL"'],
+        described(
+            "Command line to run at each alarm. The shell's `${NAME}` is written `$${NAME}`.", 'espeak "$BEAR_LABEL"'
         ),
     ] = None
     on_trouble: Annotated[
         Text | None,
-        Field(
-            description="Command line to run when a camera or the alarm itself fails, or is well again.",
-            examples=['logger "$BEAR_DETAIL"'],
+        described(
+            "Command line to run when a camera or the alarm itself fails, or is well again.", 'logger "$BEAR_DETAIL"'
         ),
     ] = None
 
@@ -453,42 +394,31 @@ class CommandSection(Section):
 class MqttSection(Section):
     """The MQTT broker; a URL such as mqtt://USER:PASSWORD@HOST:1883/PREFIX may stand for it."""
 
-    host: Annotated[Text, Field(description="The broker's name or address.", examples=["10.0.0.7"])]
+    host: Annotated[Text, described("The broker's name or address.", "10.0.0.7")]
     port: Annotated[
-        int | None,
-        Field(ge=1, le=65_535, description="The broker's port (default: 1883, or 8883 with `tls`).", examples=[1884]),
+        int | None, described("The broker's port (default: 1883, or 8883 with `tls`).", 1884, ge=1, le=65_535)
     ] = None
-    user: Annotated[Text | None, Field(description="The user that logs in (default: no login).", examples=["bees"])] = (
-        None
-    )
+    user: Annotated[Text | None, described("The user that logs in (default: no login).", "bees")] = None
     password: Annotated[
-        Text | None,
-        Field(
-            description="The password; better as `${NAME}`, with NAME in secrets.yml.", examples=["${MQTT_PASSWORD}"]
-        ),
+        Text | None, described("The password; better as `${NAME}`, with NAME in secrets.yml.", "${MQTT_PASSWORD}")
     ] = None
-    tls: Annotated[bool, Field(description="Use TLS.", examples=[True])] = False
+    tls: Annotated[bool, described("Use TLS.", True)] = False
     ca: Annotated[
-        FilePath | None,
-        Field(description="PEM file of the CA to trust (default: those of the system).", examples=["ca.pem"]),
+        FilePath | None, described("PEM file of the CA to trust (default: those of the system).", "ca.pem")
     ] = None
-    insecure: Annotated[bool, Field(description="Use TLS without checking the certificate.", examples=[True])] = False
-    prefix: Annotated[Text, Field(description="What all topics begin with.", examples=["hives/bears"])] = PREFIX
+    insecure: Annotated[bool, described("Use TLS without checking the certificate.", True)] = False
+    prefix: Annotated[Text, described("What all topics begin with.", "hives/bears")] = PREFIX
     discovery: Annotated[
         str,
         Words(_discovery, {"type": ["string", "boolean"]}),
-        Field(
-            description="The prefix that Home Assistant listens to, so that it finds the alarm; `off`: no discovery.",
-            examples=["off"],
-        ),
+        described("The prefix that Home Assistant listens to, so that it finds the alarm; `off`: no discovery.", "off"),
     ] = DISCOVERY
-    every_s: Annotated[
-        float, Field(ge=0.05, le=3600.0, description="How often the state is sent again, in seconds.", examples=[10])
-    ] = EVERY_S
-    pictures: Annotated[bool, Field(description="Publish the pictures of alarms.", examples=[False])] = True
+    every_s: Annotated[float, described("How often the state is sent again, in seconds.", 10, ge=0.05, le=3600.0)] = (
+        EVERY_S
+    )
+    pictures: Annotated[bool, described("Publish the pictures of alarms.", False)] = True
     client_id: Annotated[
-        Text | None,
-        Field(description="The name under which it connects (default: one of this device).", examples=["hives-1"]),
+        Text | None, described("The name under which it connects (default: one of this device).", "hives-1")
     ] = None
 
 
@@ -497,14 +427,11 @@ class WebhookSection(Section):
 
     url: Annotated[
         WebAddress | None,
-        Field(
-            description="The address, https:// or http://; better as `${NAME}`, whole or in part.",
-            examples=["https://example.org/${HOOK}"],
+        described(
+            "The address, https:// or http://; better as `${NAME}`, whole or in part.", "https://example.org/${HOOK}"
         ),
     ] = None
-    secret: Annotated[
-        Text | None, Field(description="Secret that signs the posts (HMAC-SHA256).", examples=["${HOOK_SECRET}"])
-    ] = None
+    secret: Annotated[Text | None, described("Secret that signs the posts (HMAC-SHA256).", "${HOOK_SECRET}")] = None
 
 
 Sound = Annotated[SoundSection, Short("play", WORD)]
@@ -534,9 +461,7 @@ def _camera_name(name: str) -> str:
     if name in SETTINGS:
         raise ValueError(f"this is a setting of a camera, not its name; write cameras: {{NAME: {{{name}: …}}}}")
     if not CAMERA_NAME.fullmatch(name) or len(name) > MAX_NAME:
-        better = re.sub(r"[^\w-]+", "-", name).strip("-_")[:20]
-        such = f", such as {better}" if better and "://" not in name and "@" not in name else ""
-        raise ValueError(f"this is no name for a camera; letters and digits, spaces, - and _ between them{such}")
+        raise ValueError("this is no name for a camera; letters and digits, spaces, - and _ between them")
     return name
 
 
@@ -556,9 +481,9 @@ class Motion(Section):
 
     mask: Annotated[
         Masks,
-        Field(
-            description="Where nothing counts: the corners of an area, as for a zone, or a list of such areas.",
-            examples=[[[0, 0], [1, 0], [1, 0.2], [0, 0.2]]],
+        described(
+            "Where nothing counts: the corners of an area, as for a zone, or a list of such areas.",
+            [[0, 0], [1, 0], [1, 0.2], [0, 0.2]],
         ),
     ] = ()
 
@@ -566,37 +491,26 @@ class Motion(Section):
 class Looking(Section):
     """Detection and decision for all cameras; each camera may have its own."""
 
-    fps: Annotated[Rate, Field(description="Frames analysed a second.", examples=[5])] = 10.0
+    fps: Annotated[Rate, described("Frames analysed a second.", 5)] = 10.0
     idle_fps: Annotated[
         Rate | None,
-        Field(
-            description="Frames per second while nothing moves, on a live camera; at most `fps` (default: half of "
-            "`fps`).",
-            examples=[2],
+        described(
+            "Frames per second while nothing moves, on a live camera; at most `fps` (default: half of `fps`).", 2
         ),
     ] = None
-    threshold: Annotated[
-        Share | None, Field(description="Bear probability that counts (default: the model's).", examples=[0.7])
-    ] = None
+    threshold: Annotated[Share | None, described("Bear probability that counts (default: the model's).", 0.7)] = None
     night_threshold: Annotated[
-        Share | None,
-        Field(
-            description="Bear probability that counts in the dark and in infrared (default: `threshold`).",
-            examples=[0.8],
-        ),
+        Share | None, described("Bear probability that counts in the dark and in infrared (default: `threshold`).", 0.8)
     ] = None
     alarm_at: Annotated[
-        Evidence | None,
-        Field(
-            description="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).", examples=[2.4]
-        ),
+        Evidence | None, described("Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).", 2.4)
     ] = None
     schedule: Annotated[
         When | None,
-        Field(
-            description="When it may alarm, in local time, such as 'daily 20:00-06:00' (default: always). Outside it "
+        described(
+            "When it may alarm, in local time, such as 'daily 20:00-06:00' (default: always). Outside it "
             "bears are recorded, and only machines get them (MQTT, webhook, events).",
-            examples=["mon-fri 20-6; sat,sun 18-8"],
+            "mon-fri 20-6; sat,sun 18-8",
         ),
     ] = None
 
@@ -606,48 +520,32 @@ class CameraSection(Section):
 
     source: Annotated[
         Source,
-        Field(
-            description="Where its pictures come from: `0`, `/dev/video0`, `/dev/v4l/by-id/…`, `picamera://0`, "
+        described(
+            "Where its pictures come from: `0`, `/dev/video0`, `/dev/v4l/by-id/…`, `picamera://0`, "
             "`rtsp://…`, `http://…`, a clip, a folder, `demo`.",
-            examples=["rtsp://ranger:${CAMERA_PASSWORD}@10.0.0.20/main"],
+            "rtsp://ranger:${CAMERA_PASSWORD}@10.0.0.20/main",
         ),
     ]
     motion_source: Annotated[
-        Source | None,
-        Field(description="The camera's smaller stream, to look for motion in.", examples=["rtsp://10.0.0.20/small"]),
+        Source | None, described("The camera's smaller stream, to look for motion in.", "rtsp://10.0.0.20/small")
     ] = None
     follow: Annotated[
-        bool,
-        Field(
-            description="The source is a folder in which pictures arrive (FTP, trail-camera stations).", examples=[True]
-        ),
+        bool, described("The source is a folder in which pictures arrive (FTP, trail-camera stations).", True)
     ] = False
-    enabled: Annotated[
-        bool, Field(description="`no`: the camera is not watched, and its settings are kept.", examples=[False])
-    ] = True
-    fps: Annotated[Rate | None, Field(description="As `detect.fps`, of this camera.", examples=[5])] = None
-    idle_fps: Annotated[Rate | None, Field(description="As `detect.idle_fps`, of this camera.", examples=[2])] = None
-    threshold: Annotated[Share | None, Field(description="As `detect.threshold`, of this camera.", examples=[0.8])] = (
-        None
-    )
-    night_threshold: Annotated[
-        Share | None, Field(description="As `detect.night_threshold`, of this camera.", examples=[0.9])
-    ] = None
-    alarm_at: Annotated[Evidence | None, Field(description="As `detect.alarm_at`, of this camera.", examples=[2.4])] = (
-        None
-    )
-    schedule: Annotated[
-        When | None, Field(description="As `detect.schedule`, of this camera.", examples=["daily 0-24"])
-    ] = None
-    motion: Annotated[
-        Motion, Field(description="Places where motion counts.", examples=[{"mask": "0,0 1,0 1,0.2 0,0.2"}])
-    ] = Motion()
+    enabled: Annotated[bool, described("`no`: the camera is not watched, and its settings are kept.", False)] = True
+    fps: Annotated[Rate | None, described("As `detect.fps`, of this camera.", 5)] = None
+    idle_fps: Annotated[Rate | None, described("As `detect.idle_fps`, of this camera.", 2)] = None
+    threshold: Annotated[Share | None, described("As `detect.threshold`, of this camera.", 0.8)] = None
+    night_threshold: Annotated[Share | None, described("As `detect.night_threshold`, of this camera.", 0.9)] = None
+    alarm_at: Annotated[Evidence | None, described("As `detect.alarm_at`, of this camera.", 2.4)] = None
+    schedule: Annotated[When | None, described("As `detect.schedule`, of this camera.", "daily 0-24")] = None
+    motion: Annotated[Motion, described("Places where motion counts.", {"mask": "0,0 1,0 1,0.2 0,0.2"})] = Motion()
     zones: Annotated[
         dict[ZoneName, Zone],
-        Field(
-            description="Where there are any, only what stands in one alarms. Each has a name and corners: `x,y` as "
+        described(
+            "Where there are any, only what stands in one alarms. Each has a name and corners: `x,y` as "
             "fractions of the picture, from `0,0` at the left top to `1,1` at the right bottom.",
-            examples=[{"hives": "0.1,0.5 0.6,0.5 0.6,1"}],
+            {"hives": "0.1,0.5 0.6,0.5 0.6,1"},
         ),
     ] = {}
 
@@ -684,50 +582,34 @@ def _listen(value: Any, folder: Path) -> str:
 class Record(Section):
     """Pictures and clips kept of an alarm; on or off may stand for it."""
 
-    enabled: Annotated[bool, Field(description="Keep pictures and clips of alarms.", examples=[False])] = True
+    enabled: Annotated[bool, described("Keep pictures and clips of alarms.", False)] = True
     path: Annotated[
         FolderPath | None,
-        Field(
-            description="Folder for them (default: `./evidence`, or in the state folder under a service).",
-            examples=["/mnt/stick/evidence"],
+        described(
+            "Folder for them (default: `./evidence`, or in the state folder under a service).", "/mnt/stick/evidence"
         ),
     ] = None
     quota_mb: Annotated[
         float | None,
-        Field(
-            ge=1.0,
-            le=1e8,
-            description="Room for them, in MB; the oldest goes first, what is locked stays (default: 2000).",
-            examples=[8000],
+        described(
+            "Room for them, in MB; the oldest goes first, what is locked stays (default: 2000).", 8000, ge=1.0, le=1e8
         ),
     ] = None
     reserve_mb: Annotated[
         float | None,
-        Field(
-            ge=0.0,
-            le=1e8,
-            description="Room left free on the disk for everything else, in MB (default: 200).",
-            examples=[500],
-        ),
+        described("Room left free on the disk for everything else, in MB (default: 200).", 500, ge=0.0, le=1e8),
     ] = None
     negatives_per_day: Annotated[
-        float | None,
-        Field(
-            ge=0.0, le=100.0, description="Frames without an alarm to keep a day, at random (default: 4).", examples=[0]
-        ),
+        float | None, described("Frames without an alarm to keep a day, at random (default: 4).", 0, ge=0.0, le=100.0)
     ] = None
     full_frame: Annotated[
-        bool, Field(description="Keep the whole frame of each alarm too, with nothing drawn on it.", examples=[True])
+        bool, described("Keep the whole frame of each alarm too, with nothing drawn on it.", True)
     ] = False
     pre_capture_s: Annotated[
-        float | None,
-        Field(ge=0.0, le=30.0, description="Seconds of a clip before the alarm (default: 5).", examples=[8]),
+        float | None, described("Seconds of a clip before the alarm (default: 5).", 8, ge=0.0, le=30.0)
     ] = None
     post_capture_s: Annotated[
-        float | None,
-        Field(
-            ge=0.0, le=30.0, description="Seconds of a clip after the bear was last seen (default: 10).", examples=[20]
-        ),
+        float | None, described("Seconds of a clip after the bear was last seen (default: 10).", 20, ge=0.0, le=30.0)
     ] = None
 
 
@@ -736,14 +618,12 @@ class HeartbeatSection(Section):
 
     url: Annotated[
         WebAddress | None,
-        Field(
-            description="The address, such as one of healthchecks.io or Uptime Kuma; better as `${NAME}`.",
-            examples=["https://hc.example.org/ping/${PING}"],
+        described(
+            "The address, such as one of healthchecks.io or Uptime Kuma; better as `${NAME}`.",
+            "https://hc.example.org/ping/${PING}",
         ),
     ] = None
-    every_s: Annotated[
-        float, Field(ge=10.0, le=86_400.0, description="How often it is asked, in seconds.", examples=[600])
-    ] = 300.0
+    every_s: Annotated[float, described("How often it is asked, in seconds.", 600, ge=10.0, le=86_400.0)] = 300.0
 
 
 class Health(Section):
@@ -751,60 +631,46 @@ class Health(Section):
 
     hot_c: Annotated[
         float,
-        Field(
+        described(
+            "Above this temperature (°C) of the processor a problem is reported and the frame rate falls; "
+            "for a processor that says at which temperature it slows down, 5 °C below that if that is more.",
+            75,
             ge=30.0,
             le=110.0,
-            description="Above this temperature (°C) of the processor a problem is reported and the frame rate falls; "
-            "for a processor that says at which temperature it slows down, 5 °C below that if that is more.",
-            examples=[75],
         ),
     ] = 80.0
     low_disk_mb: Annotated[
-        float,
-        Field(
-            ge=0.0, le=1e8, description="Report less room than this on the state folder's disk, in MB.", examples=[1000]
-        ),
+        float, described("Report less room than this on the state folder's disk, in MB.", 1000, ge=0.0, le=1e8)
     ] = 500.0
     slow_ms: Annotated[
-        float,
-        Field(
-            ge=1.0,
-            le=60_000.0,
-            description="Report a crop that takes longer to score than this, in ms.",
-            examples=[800],
-        ),
+        float, described("Report a crop that takes longer to score than this, in ms.", 800, ge=1.0, le=60_000.0)
     ] = 500.0
     heartbeat: Annotated[
         Annotated[HeartbeatSection, Short("url", WORD)],
-        Field(
-            description="A dead man's switch on another machine: its address is asked for while all is well.",
-            examples=["https://hc.example.org/ping/${PING}"],
+        described(
+            "A dead man's switch on another machine: its address is asked for while all is well.",
+            "https://hc.example.org/ping/${PING}",
         ),
     ] = HeartbeatSection()
     listen: Annotated[
         str | None,
         Words(_listen, {"type": ["string", "integer"]}),
-        Field(
-            description="Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone "
-            "(default: off).",
-            examples=["0.0.0.0:9095"],
+        described(
+            "Address and port of /healthz and /metrics, such as 127.0.0.1:9095, or the port alone (default: off).",
+            "0.0.0.0:9095",
         ),
     ] = None
     restart_after_s: Annotated[
         float,
-        Field(
+        described(
+            "Every camera gone for so long, in seconds, restarts the service, once an outage.",
+            900,
             ge=60.0,
             le=86_400.0,
-            description="Every camera gone for so long, in seconds, restarts the service, once an outage.",
-            examples=[900],
         ),
     ] = 600.0
     reboot: Annotated[
-        bool,
-        Field(
-            description="Restart the machine where restarting the service did not help, at most once a day.",
-            examples=[True],
-        ),
+        bool, described("Restart the machine where restarting the service did not help, at most once a day.", True)
     ] = False
 
 
@@ -812,74 +678,58 @@ class Config(Section):
     """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
     model: Annotated[
-        str | None,
-        Words(_model, WORD),
-        Field(description="Model file (default: the chosen or the bundled one).", examples=["bear.onnx"]),
+        str | None, Words(_model, WORD), described("Model file (default: the chosen or the bundled one).", "bear.onnx")
     ] = None
     state: Annotated[
         FolderPath | None,
-        Field(
-            description="Folder for the journal of events (default: this system's place for it).",
-            examples=["/var/lib/bear-alarm"],
-        ),
+        described("Folder for the journal of events (default: this system's place for it).", "/var/lib/bear-alarm"),
     ] = None
     trace: Annotated[
-        FilePath | None,
-        Field(description="Keep what was seen and thought in this file, for `bear-alarm why`.", examples=["trace.bin"]),
+        FilePath | None, described("Keep what was seen and thought in this file, for `bear-alarm why`.", "trace.bin")
     ] = None
     cameras: Annotated[
         dict[CameraName, CameraValue],
-        Field(
-            description="The cameras, each by a name of your own; a camera may be just its source: `{yard: 0}`.",
-            examples=[{"yard": 0}],
+        described(
+            "The cameras, each by a name of your own; a camera may be just its source: `{yard: 0}`.", {"yard": 0}
         ),
     ] = {}
     detect: Annotated[
-        Looking,
-        Field(description="How cameras look and decide, where one does not say otherwise.", examples=[{"fps": 5}]),
+        Looking, described("How cameras look and decide, where one does not say otherwise.", {"fps": 5})
     ] = Looking()
-    sound: Annotated[Sound, Field(description="What sounds at an alarm.", examples=["siren"])] = SoundSection()
+    sound: Annotated[Sound, described("What sounds at an alarm.", "siren")] = SoundSection()
     relay: Annotated[
-        Pins,
-        Field(description="Pins of a Raspberry Pi to switch at each alarm.", examples=[["17:30", "27:60:low:blink"]]),
+        Pins, described("Pins of a Raspberry Pi to switch at each alarm.", ["17:30", "27:60:low:blink"])
     ] = ()
     deterrent: Annotated[
-        Deterrent, Field(description="Noises and lamps that drive bears off, where you may do that.", examples=["on"])
+        Deterrent, described("Noises and lamps that drive bears off, where you may do that.", "on")
     ] = DeterrentSection()
-    command: Annotated[Command, Field(description="Commands of your own.", examples=["espeak bear"])] = CommandSection()
-    bell: Annotated[bool, Field(description="Ring the terminal's bell at each alarm.", examples=[False])] = True
+    command: Annotated[Command, described("Commands of your own.", "espeak bear")] = CommandSection()
+    bell: Annotated[bool, described("Ring the terminal's bell at each alarm.", False)] = True
     events: Annotated[
         str | None,
         Words(_events, WORD),
-        Field(
-            description="Append events to this file, one line of JSON each; `-` for standard output.",
-            examples=["events.jsonl"],
-        ),
+        described("Append events to this file, one line of JSON each; `-` for standard output.", "events.jsonl"),
     ] = None
     mqtt: Annotated[
         Mqtt | None,
-        Field(
-            description="The MQTT broker; Home Assistant finds the alarm through it.",
-            examples=["mqtt://bees:${MQTT_PASSWORD}@10.0.0.7"],
+        described(
+            "The MQTT broker; Home Assistant finds the alarm through it.", "mqtt://bees:${MQTT_PASSWORD}@10.0.0.7"
         ),
     ] = None
-    webhook: Annotated[
-        Webhook, Field(description="An address that each event is posted to.", examples=["https://example.org/bears"])
-    ] = WebhookSection()
+    webhook: Annotated[Webhook, described("An address that each event is posted to.", "https://example.org/bears")] = (
+        WebhookSection()
+    )
     notify: Annotated[
         Notify,
-        Field(
-            description="Phones, chats, mail or the desktop, as Apprise URLs: `ntfy://…`, `tgram://…`, `mailto://…`, "
-            "`dbus://`.",
-            examples=[["ntfy://TOPIC", "${TELEGRAM}"]],
+        described(
+            "Phones, chats, mail or the desktop, as Apprise URLs: `ntfy://…`, `tgram://…`, `mailto://…`, `dbus://`.",
+            ["ntfy://TOPIC", "${TELEGRAM}"],
         ),
     ] = ()
-    record: Annotated[
-        Annotated[Record, Short("enabled", SWITCH)], Field(description="What is kept of an alarm.", examples=[False])
-    ] = Record()
-    health: Annotated[
-        Health, Field(description="How the alarm watches itself, and who may ask it.", examples=[{"hot_c": 75}])
-    ] = Health()
+    record: Annotated[Annotated[Record, Short("enabled", SWITCH)], described("What is kept of an alarm.", False)] = (
+        Record()
+    )
+    health: Annotated[Health, described("How the alarm watches itself, and who may ask it.", {"hot_c": 75})] = Health()
 
 
 @cache
@@ -891,7 +741,7 @@ def config_schema() -> dict[str, Any]:
 
 @cache
 def settings() -> dict[Pattern, dict[str, Any]]:
-    """Map each setting and section to its part of the schema; what stands in a list is under the list's own name."""
+    """Map each setting and section to its part of the schema; what is in a list is under the list's own name."""
     schema = config_schema()
     return dict(_walk(schema, (), schema["$defs"]))
 
@@ -911,7 +761,7 @@ def about(key: Key) -> dict[str, Any]:
 
 
 def unknown(key: Key, value: Any = None) -> str:
-    """Say what a setting that does not exist was meant to be, and where it belongs."""
+    """Return what a setting that does not exist was meant to be, and where it belongs."""
     *_, word = pattern(key)
     level = pattern(key)[:-1]
     plain = word.strip().lower().replace("-", "_").replace(" ", "_")
@@ -921,13 +771,8 @@ def unknown(key: Key, value: Any = None) -> str:
     elsewhere = [each for each in settings() if each[-1] == plain]
     if elsewhere and not get_close_matches(plain, here, n=1, cutoff=0.8):
         return f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
-    if plain in ELSEWHERE:
-        return f"no such setting; did you mean {'.'.join(ELSEWHERE[plain])}?"
     if near := get_close_matches(plain, here, n=1):
         return f"no such setting; did you mean {near[0]}?"
-    words = {each[-1]: each for each in settings() if each[-1] != NAME}
-    if len(plain) > MIN_WORD and (near := get_close_matches(plain, words, n=1, cutoff=0.66)):
-        return f"no such setting; did you mean {'.'.join(words[near[0]])}?"
     if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():
         return "no such setting; if it is a camera, indent it, and what belongs to it, under cameras:"
     more = ", …" if len(here) > MAX_SETTINGS_SHOWN else ""
@@ -960,13 +805,13 @@ def _options(schema: dict[str, Any], parts: dict[str, Any]) -> Iterator[dict[str
 
 
 def _merged(schema: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """Return what a schema says at its top, and what the section says to which it refers."""
+    """Return the top of a schema, with the description and type of the section to which it refers."""
     own = parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
     return {name: own[name] for name in ("description", "type") if name in own} | schema
 
 
 def _plain(schema: Any) -> Any:
-    """Drop titles, nulls that stand for what is empty, and defaults that a section's own settings say."""
+    """Drop titles, nulls that stand for what is empty, and defaults that a section's own settings have."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):

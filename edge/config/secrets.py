@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edge.config.find import SECRETS
+from edge.config import SECRETS
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.errors import ConfigProblem
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's LoadCredential= and SetCredential=
-MAX_CREDENTIAL_BYTES = 65_536
 OTHERS_MODE = 0o007  # the part of a file's mode that is about everybody else
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -91,9 +90,7 @@ class SecretResolver:
         if not folder:
             return None
         try:
-            with (Path(folder) / name).open("rb") as file:
-                data = file.read(MAX_CREDENTIAL_BYTES)
-            return data.decode().removesuffix("\n").removesuffix("\r")
+            return (Path(folder) / name).read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, ValueError):  # none of that name, or no text
             return None
 

@@ -26,20 +26,17 @@ MAX_TEXT = 4096  # characters of a key or value; some checks take the square of 
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 MERGE = "<<"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 NO_LETTER = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # only an escape can put it into a text
 # Quotes and spaces of phones and web pages, which YAML takes for letters.
 LOOKALIKE = re.compile(
     "^[\u201c-\u201f\u2018-\u201b\u00ab\u00bb\u2039\u203a\u2032\u2033]"
     "|[\u00a0\u00ad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff]"
 )
-CORNER = re.compile(r"[\d. -]+")  # what {mask: 0.1,0.5 0.6,0.5} has in the place of a key
 
 NO_COLON = "this is no 'key: value': a colon is missing, or a plain space behind the colon or the -"
 QUOTES = "put text that holds ': ' or begins with one of @ ` % * & ! | > in quotes"
 ESCAPE = r"a \ in double quotes begins an escape, and this is none; write \\, or use single quotes"
 RETYPE = "type ', \" or a space in its place, or put the text in quotes where it is meant"
-COMMAS = "within { } put text with commas in quotes, and write numbers with a point"
 TOO_DEEP = f"more than {MAX_DEPTH} levels deep; no setting is"
 TOO_MANY = f"more than {MAX_VALUES} values with all aliases and merge keys (<<) written out; no config needs so many"
 # Words of PyYAML; whether to show where the part began; and the sentence. The first that fits counts.
@@ -50,8 +47,6 @@ EXPLAINED = (
     ("escape", False, ESCAPE),
     ("quoted scalar", True, "a quote begins here that never ends"),
     ("flow", True, "a [ or { begins here that is not closed; put text that holds one of , ? [ ] { } in quotes"),
-    ("cannot start any token", False, f"a sign with which no value can begin; {QUOTES}"),
-    ("block scalar", False, QUOTES),
     ("block", False, "this does not fit the lines above: check the indentation, and put the whole of a text in quotes"),
 )
 
@@ -126,8 +121,6 @@ def read_text(path: Path) -> str:
         raise Unreadable(Place(), f"it cannot be read ({why})") from None
     if len(data) > MAX_BYTES:
         raise Unreadable(Place(), f"larger than {MAX_BYTES // 1_000_000} MB; name a config")
-    if data.startswith(UTF_16):
-        raise Unreadable(Place(), "it is in UTF-16; save it as UTF-8")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -137,7 +130,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> Document:
-    """Return what a text in YAML says; its mistakes are the document's ``problems``. Empty list items are dropped."""
+    """Return the data of a text in YAML; its mistakes are the document's ``problems``. Empty list items are dropped."""
     walk = _Walk()
     loader = None
     try:
@@ -229,11 +222,6 @@ class _Walk:
                 merged.append(value)
             elif doubt := _lookalike(name):
                 add((*key, name.value), doubt, place)
-            elif own and CORNER.fullmatch(name.value) and not name.style and _is_empty(value):
-                before = (*key, list(own)[-1])
-                if before not in self.document.wrong:
-                    add(before, COMMAS, place)
-                self.document.wrong.add(before)
             elif name.value in own:
                 first = own[name.value][0].line
                 add((*key, name.value), f"it is set twice, first in line {first}; keep one", place)

@@ -176,7 +176,7 @@ def test_a_state_folder_that_cannot_be_had_leaves_the_alarm_alive(tmp_path):
     assert everyone.journal.problem
 
 
-def test_a_sink_that_goes_on_failing_is_told_as_the_alarms_own_trouble(tmp_path):
+def test_a_sink_that_goes_on_failing_is_reported_as_the_alarms_own_trouble(tmp_path):
     lines = tmp_path / "events.jsonl"
     everyone = alerting(tmp_path / "state", events=str(lines), on_alarm="exit 7")
     everyone.publish(event())
@@ -190,7 +190,7 @@ def test_a_sink_that_goes_on_failing_is_told_as_the_alarms_own_trouble(tmp_path)
     assert "exit code 7" in health["detail"]
 
 
-def test_a_setting_that_is_refused_lets_go_of_what_was_made_before(tmp_path):
+def test_a_setting_that_is_refused_closes_what_was_made_before(tmp_path):
     with pytest.raises(OptionError, match="named twice"):
         alerting(tmp_path / "state", notify=("json://127.0.0.1:9/x", "json://127.0.0.1:9/x"), on_alarm="true")
 
@@ -220,7 +220,7 @@ def test_one_pin_that_cannot_be_had_does_not_keep_the_others_from_being_tried(tm
     assert json.loads(got.read_text())["kind"] == "test"
 
 
-def test_a_lamp_that_cannot_be_had_is_said_by_its_own_name(tmp_path):
+def test_a_lamp_that_cannot_be_had_is_shown_by_its_own_name(tmp_path):
     player(tmp_path, "aplay")
     words = ["--deterrent", "on", "--deterrent-lamp", "27", "--sound-device", "null"]
     done = alert(*words, "--on-alarm", "true", GPIOZERO_PIN_FACTORY="nonsense", PATH=path(tmp_path))
@@ -230,7 +230,7 @@ def test_a_lamp_that_cannot_be_had_is_said_by_its_own_name(tmp_path):
     assert any(line.startswith("--on-alarm") and "OK" in line for line in said)
 
 
-def test_a_relay_is_switched_and_said(tmp_path):
+def test_a_relay_is_switched_and_shown(tmp_path):
     done = alert("--relay", "17:1", GPIOZERO_PIN_FACTORY="mock")
     assert done.returncode == 0, done.stderr
     assert any(line.startswith("relay 17:1") and "OK" in line for line in done.stderr.splitlines())

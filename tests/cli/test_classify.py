@@ -244,7 +244,7 @@ def test_threads_go_by_cores_and_memory(monkeypatch, cores, mb, threads):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_says_how_far_it_got_and_the_same_command_goes_on(tmp_path, model):
+def test_ctrl_c_shows_how_far_it_got_and_the_same_command_goes_on(tmp_path, model):
     out, table = tmp_path / "results.json", tmp_path / "bears.csv"
     folder = card(tmp_path / "card", {f"{number}.jpg": NO_BEAR_COLOUR for number in range(PICTURES)}, 480, 640)
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs do not

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.alert.notify import guessable
-from edge.cli.config import check, init
-from edge.cli.config_questions import asked
+from edge.cli.config import asked, check, init
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template
@@ -56,7 +55,7 @@ def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
     assert seen == [0o640]
 
 
-def test_init_overwrites_only_when_told_to(tmp_path):
+def test_init_overwrites_only_when_asked_to(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text("bell: no\n")
     assert "is there already; name another file, or replace it with --force" in sentence("config", "init", path)
@@ -127,9 +126,9 @@ def test_what_this_machine_cannot_do_now_is_a_warning_and_no_mistake(tmp_path, m
     check(path)
     for words in ("sound: no program", "relay: pin 17", "deterrent.lamps: pin 22", "command.on_alarm: ", "short topic"):
         assert words in caplog.text, words
-    said = capsys.readouterr().out
-    assert "5 warnings" in said
-    assert "fine" not in said
+    printed = capsys.readouterr().out
+    assert "5 warnings" in printed
+    assert "fine" not in printed
 
 
 def test_files_of_a_disk_that_is_not_mounted_are_warnings(tmp_path, caplog):
@@ -157,13 +156,14 @@ def test_an_empty_config_is_a_mistake_and_one_without_cameras_a_warning(tmp_path
     assert "SOURCE" in caplog.text
 
 
-def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses():
-    said: list[str] = []
+def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses(monkeypatch, caplog):
+    caplog.set_level("INFO")
     answers = iter(["demo", "ntfy", "demo", "ntfy"])
-    one, two = (asked(lambda question, usual: next(answers), said.append)["notify"] for _ in range(2))
+    monkeypatch.setattr("edge.cli.config._ask", lambda question, usual: next(answers))
+    one, two = (asked()["notify"] for _ in range(2))
     assert one != two
     assert guessable(one) is None
-    assert any(one.removeprefix("ntfy://") in line for line in said)
+    assert any(one.removeprefix("ntfy://") in line for line in caplog.messages)
     assert template() != template()
     (example,) = re.findall(r"ntfy://\S+", template())
     assert guessable(example) is None
@@ -197,7 +197,7 @@ def answered(path: Path, *answers: str) -> str:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals are of POSIX")
-def test_on_a_terminal_it_asks_which_camera_and_who_is_told(tmp_path):
+def test_on_a_terminal_it_asks_which_camera_and_who_is_notified(tmp_path):
     path = tmp_path / "bear-alarm.yml"
     shown = answered(path, "rtsp://10.0.0.20/main", "siren")
     assert "Which camera" in shown

@@ -22,8 +22,8 @@ BOXES = json.loads(TRUTH.read_text(encoding="utf-8"))["boxes"]
 
 def told(scores, *, alarm_at=None, then=None):
     """The story of ``(seconds, animal, score)`` looks, each at the animal's own box."""
-    said: list[str] = []
-    story = Story(said.append, then)
+    printed: list[str] = []
+    story = Story(printed.append, then)
     for index in range(FRAMES):
         here = [(name, score) for time_s, name, score in scores if round(time_s * FPS) == index]
         looks = tuple(ScoredRegion("motion", BOXES[index][name], score, "bear", 0.0) for name, score in here)
@@ -45,12 +45,14 @@ def told(scores, *, alarm_at=None, then=None):
                 events=new,
             )
         )
-    return said
+    return printed
 
 
 def test_each_animal_has_its_line_with_its_highest_score_and_when():
-    said = told([(4.1, "fox", 0.02), (5.0, "fox", 0.01), (9.0, "boar", 0.3), (2.0, "toy", 0.1), (14.0, "bear", 0.99)])
-    assert said == [
+    printed = told(
+        [(4.1, "fox", 0.02), (5.0, "fox", 0.01), (9.0, "boar", 0.3), (2.0, "toy", 0.1), (14.0, "bear", 0.99)]
+    )
+    assert printed == [
         "fox: highest score 0.02 at 4 s, no alarm",
         "boar: highest score 0.30 at 9 s, no alarm",
         "toy: highest score 0.10 at 2 s, no alarm",
@@ -62,9 +64,9 @@ def test_what_is_scored_once_the_bear_is_there_is_not_the_toys():
 
 
 def test_an_alarm_at_the_fox_is_the_foxs_alone():
-    said = told([(4.0, "fox", 0.9), (9.0, "boar", 0.1), (2.0, "toy", 0.1)], alarm_at=(4.0, "fox"))
-    assert said[0] == "fox: highest score 0.90 at 4 s, ALARM"
-    assert all(line.endswith("no alarm") for line in said[1:])
+    printed = told([(4.0, "fox", 0.9), (9.0, "boar", 0.1), (2.0, "toy", 0.1)], alarm_at=(4.0, "fox"))
+    assert printed[0] == "fox: highest score 0.90 at 4 s, ALARM"
+    assert all(line.endswith("no alarm") for line in printed[1:])
 
 
 def test_what_was_never_looked_at_has_no_score_and_another_trace_goes_on():
@@ -74,14 +76,17 @@ def test_what_was_never_looked_at_has_no_score_and_another_trace_goes_on():
 
 
 @pytest.mark.slow
-def test_the_command_tells_the_story_and_what_to_type_next(tmp_path, monkeypatch, caplog):
+def test_the_command_prints_the_story_and_what_to_type_next(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO, "edge")
     model = yard_model(tmp_path / "tiny.onnx")
     as_command("watch", watch).main(args=["demo", "--model", str(model), "--no-evidence"], standalone_mode=False)
-    said = [record.message for record in caplog.records]
-    story = [line for line in said if "highest score" in line]
+    printed = [record.message for record in caplog.records]
+    story = [line for line in printed if "highest score" in line]
     animals = ("fox", "boar", "toy")
     assert tuple(name for line in story if (name := line.partition(":")[0]) in animals) == animals
-    assert [line.split()[-3:] for line in said[-2:]] == [["bear-alarm", "snapshot", "0"], ["bear-alarm", "watch", "0"]]
-    assert not any("peak memory" in line for line in said)
+    assert [line.split()[-3:] for line in printed[-2:]] == [
+        ["bear-alarm", "snapshot", "0"],
+        ["bear-alarm", "watch", "0"],
+    ]
+    assert not any("peak memory" in line for line in printed)

@@ -1,4 +1,4 @@
-"""Two reviewers at once: one waits for the other, and what either said stays."""
+"""Two reviewers at once: one waits for the other, and what either decided stays."""
 
 from __future__ import annotations
 

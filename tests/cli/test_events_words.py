@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from edge.cli.events.details import path_text
+from edge.cli.events.show import path_text
 from edge.errors import BearAlarmError
 from edge.record import history
 from edge.record.history import NoJournalError, UnwrittenError
@@ -44,9 +44,9 @@ def test_a_picture_that_did_not_come_is_withdrawn_and_not_refused(state, ask):
     state.delivery(row, "ntfy", part="picture", state="parked", attempts=3, error=WITHDRAWN)
     state.delivery(row, "sms", state="parked", error="HTTP 403")
     assert ask().splitlines()[1].endswith("2 delivered, 1 refused")
-    said = " ".join(ask("show", "last").split())
-    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {WITHDRAWN}" in said
-    assert said.count("REFUSED") == 1
+    printed = " ".join(ask("show", "last").split())
+    assert f"withdrawn 2026-11-24 03:12:07+01:00, 3 attempts: {WITHDRAWN}" in printed
+    assert printed.count("REFUSED") == 1
 
 
 def test_what_was_delivered_at_once_is_one_line_a_channel(state, ask):
@@ -67,7 +67,7 @@ def test_what_was_delivered_at_once_is_one_line_a_channel(state, ask):
     assert len(json.loads(ask("show", "last", "--json"))["deliveries"]) == 16
 
 
-def test_a_trouble_says_what_it_is_and_that_it_was_open_when_the_alarm_ended(state, ask):
+def test_a_trouble_shows_what_it_is_and_that_it_was_open_when_the_alarm_ended(state, ask):
     state.event(
         A, "new", kind="health", camera="alarm", label="mqtt 127.0.0.1:1883",
         detail="mqtt 127.0.0.1:1883: not reached (nothing listens there); messages wait and are sent later",
@@ -97,7 +97,7 @@ def test_a_trouble_in_short(label, detail, short, state, ask):
     assert ask().splitlines()[1].split("5 s")[1].strip() == short
 
 
-def test_locking_says_which_one_it_was(state, ask):
+def test_locking_shows_which_one_it_was(state, ask):
     state.bear(A, evidence=state.evidence(A))
     which = "a1a1a1a1 (brown bear 0.98 at yard, 2026-11-24 03:12:07): "
     assert ask("lock", "last") == f"{which}locked, and never deleted to make room\n"
@@ -117,7 +117,7 @@ def empty(state):
 
 
 @pytest.mark.parametrize("words", [(), ("show", "last"), ("--json",)])
-def test_an_alarm_that_could_not_write_yet_is_not_said_never_to_have_run(words, state, ask):
+def test_an_alarm_that_could_not_write_yet_is_not_shown_never_to_have_run(words, state, ask):
     empty(state)
     with closing(RunLock(state.folder, "run")) as alive:
         assert alive.take()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS
+from edge.cli.main import COMMANDS
 from edge.device import systemd
 from tests.helpers.guide_pages import DOCS, ROOT, Step, steps
 
@@ -85,7 +85,7 @@ def test_the_packages_of_the_system_have_those_names():
         assert not DEBIAN - set(told)
 
 
-def test_installing_is_told_as_in_the_readme():
+def test_installing_is_reported_as_in_the_readme():
     commands = [step.command for _, step in typed()]
     for line in (
         "sudo apt install git make python3-venv",
@@ -108,7 +108,7 @@ def test_the_guide_installs_where_the_service_looks():
     assert any(str(systemd.CONFIG) in command for command in commands if command.startswith("sudo install"))
 
 
-def test_each_trouble_says_what_to_do():
+def test_each_trouble_shows_what_to_do():
     """A heading is followed by words of its own before the next, or by quotes that say what to do themselves."""
     for entry in re.split(r"^### ", text("troubleshooting.md"), flags=re.MULTILINE)[1:]:
         head, *rest = entry.split("\n## ")[0].splitlines()

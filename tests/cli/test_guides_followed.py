@@ -48,7 +48,7 @@ def cut(path: Path, begin_s: float, end_s: float) -> None:
 
 
 @pytest.mark.parametrize(("page", "least"), [("raspberry-pi.md", 10), ("desktop.md", 9)])
-def test_every_step_of_the_page_works_as_it_says(reader: Reader, page: str, least: int):
+def test_every_step_of_the_page_works_as_it_shows(reader: Reader, page: str, least: int):
     done = 0
     for step in steps(page):
         problem = reader.follow(step)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS, help_text
+from edge.cli.main import COMMANDS, help_text
 from edge.errors import MissingExtraError
+from tests.helpers.make_commands_page import PAGE, section, tree
 
 ROOMS = sorted(COMMANDS)
 
@@ -42,11 +43,11 @@ def test_each_page_fits_80_columns_and_names_each_option_whole(name, monkeypatch
         flags = {param.opts[0] for param in options if param.is_flag}
         assert not [flag for flag in flags if re.search(rf"{flag} (TEXT|PATH|NUMBER|BOOL)", text)], full
         # Every word of an explanation is there as it was written.
-        said = {word for param in command.params for word in (param.help or "").split()}
-        assert said - set(text.split()) - {word.strip("[]") for word in text.split()} == set(), full
+        printed = {word for param in command.params for word in (param.help or "").split()}
+        assert printed - set(text.split()) - {word.strip("[]") for word in text.split()} == set(), full
 
 
-def test_a_page_says_what_an_option_takes_its_limits_default_and_variable(monkeypatch, capsys):
+def test_a_page_shows_what_an_option_takes_its_limits_default_and_variable(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     found = pages("watch", capsys)["watch"][1]
     assert re.search(r"^  --follow +[A-Z]", found, re.MULTILINE)
@@ -87,3 +88,26 @@ def test_the_page_of_watch_fits_on_a_screen_with_what_people_use_most(monkeypatc
 
 def test_the_front_page_fits_80_columns():
     assert [line for line in help_text().splitlines() if len(line) > 80] == []
+
+
+# docs/commands.md.
+
+
+def sections() -> dict[str, str]:
+    """The page's sections by heading."""
+    parts = re.split(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name: text.split("\n## ")[0].strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_page_has_each_command_as_it_is_and_no_other(name: str):
+    try:
+        found = {full: section(full, command) for full, command in tree(name)}
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    page = {full: f"### {full}\n\n{text}\n" for full, text in sections().items() if full.split()[0] == name}
+    assert page == found, "run: python tests/helpers/make_commands_page.py"
+
+
+def test_the_page_has_no_section_but_for_commands():
+    assert {each.split()[0] for each in sections()} == set(COMMANDS)

@@ -38,7 +38,7 @@ def test_an_event_is_text_and_keeps_the_name() -> None:
     assert Event.from_json(line).file == ODD
 
 
-def test_people_are_told_in_words_that_are_text() -> None:
+def test_people_are_notified_in_words_that_are_text() -> None:
     _, body = title_and_body(Message((odd_event(),), "word", None), datetime.now(UTC))
     assert r"picture B\udce4r.jpg" in body
     assert body.encode()
@@ -63,7 +63,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_everyone_is_told_and_the_evidence_is_whole(watched: Path) -> None:
+def test_everyone_is_notified_and_the_evidence_is_whole(watched: Path) -> None:
     events = [json.loads(line) for line in (watched / "events.jsonl").read_text().splitlines()]
     [alarm] = [event for event in events if event["type"] == "new" and event["kind"] == "bear"]
     assert os.fsencode(alarm["file"]).startswith(b"B\xe4r")

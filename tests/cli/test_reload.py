@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from edge.cli.watch import reload as reloading
-from edge.cli.watch.run import _watch
+from edge.cli.watch.command import _watch
 from edge.cli.watch.signals import Stop
 from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError
@@ -78,8 +78,8 @@ def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_sec
         assert soon(lambda: (frames(place) or 0) > 10)
         place(f"command: {{on_alarm: 'cat >> {after}'}}\ndetect: {{schedule: daily 0-24}}\n")
         alarm.hang_up()
-        said = alarm.until("was read again")
-        (unseen_s,) = re.findall(r"nothing was seen for ([\d.]+) s\.$", said)
+        printed = alarm.until("was read again")
+        (unseen_s,) = re.findall(r"nothing was seen for ([\d.]+) s\.$", printed)
         assert float(unseen_s) <= 3.0
         assert soon(lambda: (frames(place) or 0) > 10)
         yard.bear = True
@@ -110,7 +110,7 @@ def test_a_bear_in_view_is_a_new_event_and_alarms_again_with_the_new_settings(pl
 
 
 @pytest.mark.slow
-def test_a_bad_config_is_said_told_and_changes_nothing(place, yard):
+def test_a_bad_config_is_reported_and_changes_nothing(place, yard):
     told = place.folder / "told.json"
     place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
     with watching(cwd=place.folder) as alarm:
@@ -186,7 +186,7 @@ def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
 
 
 @pytest.mark.slow
-def test_quiet_it_says_nothing_of_what_goes_well(place, yard):
+def test_quiet_it_shows_nothing_of_what_goes_well(place, yard):
     place()
     with watching("--quiet", cwd=place.folder) as alarm:
         assert soon(lambda: (frames(place, target=True) or 0) > 5)
@@ -224,7 +224,7 @@ def test_a_fault_of_ours_in_the_main_loop_does_not_end_the_watching(tmp_path, ca
     )  # fmt: skip
     assert _watch(alarm, None, stop, Notifier.from_environment({}), show=False) is None
     assert len(ticks) == 4
-    assert caplog.text.count("the cameras are still watched") == 1  # said once
+    assert caplog.text.count("the cameras are still watched") == 1  # printed once
 
 
 def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatch, tmp_path):

@@ -62,7 +62,7 @@ def test_one_that_is_named_beats_the_services_own(machine, tmp_path, capsys):
     assert f"--config {tmp_path / 'other.yml'}\n" in capsys.readouterr().out
 
 
-def test_without_a_configuration_the_line_that_makes_one_is_said(machine, monkeypatch):
+def test_without_a_configuration_the_line_that_makes_one_is_shown(machine, monkeypatch):
     machine.config.unlink()
     monkeypatch.setattr("edge.config.SYSTEM", machine.config)
     with pytest.raises(ServiceError, match=r"sudo .* config init /etc/bear-alarm/config\.yml"):
@@ -118,7 +118,7 @@ def test_a_purge_that_nobody_can_confirm_needs_yes(machine, monkeypatch, capsys)
     assert not state.exists()
 
 
-def test_elsewhere_the_page_that_says_how_is_named(machine, monkeypatch):
+def test_elsewhere_the_page_that_shows_how_is_named(machine, monkeypatch):
     monkeypatch.setattr(service, "machine", lambda: replace(machine.host, platform="darwin"))
     for words in (["install"], ["status"], ["uninstall"]):
         with pytest.raises(ServiceError, match=r"no systemd runs .*docs/service\.md"):
@@ -127,7 +127,7 @@ def test_elsewhere_the_page_that_says_how_is_named(machine, monkeypatch):
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="a systemd runs on this machine")
-def test_as_a_program_it_says_where_no_systemd_runs():
+def test_as_a_program_it_shows_where_no_systemd_runs():
     here = Path(__file__).parents[2]
     words = [sys.executable, "-m", "edge", "service", "status"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, cwd=here)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.cli import snapshot as command
-from edge.cli.watch.summary import model_line
+from edge.cli.watch.terminal import model_line
 from edge.detect.classifier import BUNDLED, Classifier, file_digest
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.zones import GREY, Zone, contains
@@ -55,7 +55,7 @@ def test_words_find_a_place_beside_their_box_that_is_free_or_none():
     assert first_free(around((180, 50, 199, 99), (30, 12), (200, 200)), []) == (169, 38, 199, 50)
 
 
-def test_the_last_mark_keeps_its_words_where_two_would_stand():
+def test_the_last_mark_keeps_its_words_where_two_would_be():
     image = np.zeros((240, 320, 3), np.uint8)
     box = (0.0, 0.0, 0.1, 0.04)  # too small and too far up for a second place that is clear of the first
     alone = annotate(image, [Mark(box, "", FOUND), Mark(box, "brown bear 0.99", ALARM)])
@@ -143,7 +143,7 @@ def test_letters_that_opencv_does_not_have_are_near_ones():
     assert plain("Zäune–Süd 木") == "Zaune-Sud ?"
 
 
-def test_a_name_that_has_no_room_at_the_corners_stands_elsewhere_in_its_zone():
+def test_a_name_that_has_no_room_at_the_corners_is_elsewhere_in_its_zone():
     corners = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
     taken = [(0, 0, 100, 30), (0, 70, 100, 100)]
     place = first_free(within(corners, (30, 10), (100, 100)), taken)
@@ -184,7 +184,7 @@ def test_a_snapshot_names_the_colours(tmp_path):
     )
 
 
-def test_masks_that_leave_nothing_to_look_at_are_said_and_drawn(tmp_path, caplog):
+def test_masks_that_leave_nothing_to_look_at_are_shown_and_drawn(tmp_path, caplog):
     model = str(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
     out = tmp_path / "shot.png"
     command.snapshot("demo", out, at=1.0, model=model, zone=[], mask=["0,0 1,0 1,0.96 0,0.96"])
@@ -240,7 +240,7 @@ def test_a_live_camera_has_no_time_to_look_at(tmp_path, monkeypatch):
         command.snapshot("0", at=5.0, model=model)
 
 
-def test_the_models_line_is_short_and_says_evaluation_only(tmp_path):
+def test_the_models_line_is_short_and_shows_evaluation_only(tmp_path):
     def line(**fields):
         card = SimpleNamespace(**{"licence": "CC0.", "notice": None} | fields)
         classifier: Any = SimpleNamespace(name="bear@0123456789ab", card=card)

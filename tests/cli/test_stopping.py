@@ -46,8 +46,8 @@ def program(*, hangs_s=0.0, lingers_s=0.0, last_s=30.0, nohup=False, reloads=Fal
 def test_the_first_signal_silences_and_ends_in_good_order(number):
     running = program()
     running.send_signal(number)
-    said, _ = running.communicate(timeout=30)
-    assert sorted(said.split()) == ["done", "silent", "stopped"]
+    printed, _ = running.communicate(timeout=30)
+    assert sorted(printed.split()) == ["done", "silent", "stopped"]
     assert running.returncode == 0
 
 
@@ -56,9 +56,9 @@ def test_a_second_signal_ends_it_the_hard_way_and_noises_are_off_by_then():
     running.send_signal(signal.SIGINT)
     time.sleep(1.2)  # sooner, it would be the same one
     running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=30)
-    assert "silent" in said
-    assert "done" not in said
+    printed, _ = running.communicate(timeout=30)
+    assert "silent" in printed
+    assert "done" not in printed
     assert running.returncode == 130
 
 
@@ -66,8 +66,8 @@ def test_two_signals_at_once_are_one():
     running = program()
     for _ in range(2):
         running.send_signal(signal.SIGTERM)
-    said, _ = running.communicate(timeout=30)
-    assert "done" in said
+    printed, _ = running.communicate(timeout=30)
+    assert "done" in printed
     assert running.returncode == 0
 
 
@@ -75,8 +75,8 @@ def test_two_signals_at_once_are_one():
 def test_what_hangs_on_the_way_out_is_ended(where):
     running = program(**{where: 60.0}, last_s=0.3)
     running.send_signal(signal.SIGTERM)
-    said, _ = running.communicate(timeout=30)
-    assert "silent" in said
+    printed, _ = running.communicate(timeout=30)
+    assert "silent" in printed
     assert running.returncode == 143
 
 
@@ -98,8 +98,8 @@ def test_a_config_to_be_read_again_ends_nothing_not_even_when_it_ends_already():
     running.send_signal(signal.SIGTERM)
     time.sleep(1.2)
     running.send_signal(signal.SIGHUP)
-    said, _ = running.communicate(timeout=30)
-    assert "done" in said
+    printed, _ = running.communicate(timeout=30)
+    assert "done" in printed
     assert running.returncode == 0
 
 
@@ -114,8 +114,8 @@ def test_a_terminal_that_is_closed_ends_it_whichever_of_its_streams_it_was(strea
     assert running.poll() is None
     os.close(ours)
     running.send_signal(signal.SIGHUP)
-    said, _ = running.communicate(timeout=30)
-    assert "done" in said
+    printed, _ = running.communicate(timeout=30)
+    assert "done" in printed
 
 
 def test_what_is_to_be_silenced_and_comes_late_is_silenced_at_once():
@@ -168,10 +168,10 @@ def test_a_test_is_loud_for_three_seconds_however_long_the_network_takes(player,
         assert soon(lambda: not sounding(players))
         assert running.poll() is None  # the network is still waited for
         running.terminate()
-        _, said = running.communicate(timeout=30)
+        _, printed = running.communicate(timeout=30)
     assert running.returncode == 1
-    assert "sound siren" in said
-    assert "FAILED: " in said
+    assert "sound siren" in printed
+    assert "FAILED: " in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

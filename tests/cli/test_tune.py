@@ -89,7 +89,7 @@ def test_the_least_level_within_the_budget_is_chosen():
     assert chosen([heard(500.0, falling((1.8, 5), (2.2, 1))), heard(600.0, falling((1.8, 1)), "b.mp4")]) == 2.2
 
 
-def test_what_too_little_footage_cannot_support_is_said():
+def test_what_too_little_footage_cannot_support_is_shown():
     found = choose([heard(24.0, falling((1.8, 2), (2.5, 0)))], RULE, LEVELS, WEEK)
     assert found.chosen is None
     assert found.quiet is not None
@@ -170,7 +170,7 @@ def tune(*words, cwd):
     return run("tune", *words, cwd=cwd)
 
 
-def test_the_command_says_what_the_footage_supports_and_what_it_costs(clips, model, tmp_path):
+def test_the_command_shows_what_the_footage_supports_and_what_it_costs(clips, model, tmp_path):
     code, out, err = tune(*clips, "--model", model, "--budget", "1000/hour", cwd=tmp_path)
     assert code == 0, err
     for words in (
@@ -200,7 +200,7 @@ def test_a_zone_leaves_out_what_lies_outside(clips, model, tmp_path):
     assert json.loads(out)["levels"][0]["alarms"] == 0
 
 
-def test_what_tells_nothing_of_a_rate_is_refused(clips, tmp_path):
+def test_what_shows_nothing_of_a_rate_is_refused(clips, tmp_path):
     from edge.camera.source import DEMO
     from edge.cli.tune import check_clips
 
@@ -219,7 +219,7 @@ def test_what_tells_nothing_of_a_rate_is_refused(clips, tmp_path):
             check_clips([str(word) for word in words])
 
 
-def test_a_clip_that_cannot_be_read_is_left_out_and_said(clips, model, tmp_path):
+def test_a_clip_that_cannot_be_read_is_left_out_and_shown(clips, model, tmp_path):
     (tmp_path / "cut.mp4").write_bytes(b"no video")
     code, out, err = tune(tmp_path / "cut.mp4", "--model", model, cwd=tmp_path)
     assert (code, out) == (2, "")
@@ -246,17 +246,17 @@ def test_the_words_of_a_long_quiet_record():
     assert Rule(0.5, 0.5, alarm_at=2.4).seconds_at_best == pytest.approx(0.8)
 
 
-def test_footage_that_is_never_quiet_is_said_to_be_so_before_any_arithmetic():
+def test_footage_that_is_never_quiet_is_shown_to_be_so_before_any_arithmetic():
     found = choose([heard(0.01, falling((1.8, 1)))], RULE, LEVELS, WEEK)
-    said = tuned_text(found, 1)
-    after = said.index(
+    printed = tuned_text(found, 1)
+    after = printed.index(
         "It alarms here even at --alarm-at 6, so no level can be advised. Look at what raised it (below)"
     )
-    assert after < said.index(
+    assert after < printed.index(
         "1 a week is not supported by this footage: it is 36 s long, and so little, even without an alarm, only "
         "shows that there are at most 50,000 a week (3/T, 95 %). It takes 21 days without one."
     )
-    assert "80,000  0.6 s or 2 frames" in said  # two digits are enough
+    assert "80,000  0.6 s or 2 frames" in printed  # two digits are enough
     long = tuned_text(choose([heard(1000.0, falling((1.8, 300)))], RULE, LEVELS, WEEK), 1)
     assert "1 a week is not supported by this footage.\n" in long
 

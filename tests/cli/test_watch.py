@@ -60,7 +60,7 @@ def run(*words, cwd):
     return ran.returncode, ran.stdout, ran.stderr
 
 
-def test_the_command_tells_keeps_and_sums_up(clip, model, tmp_path):
+def test_the_command_notifies_keeps_and_sums_up(clip, model, tmp_path):
     hook = f"\"{sys.executable}\" -c \"import sys; open('rang.json', 'a').write(sys.stdin.read())\""
     code, out, err = run("watch", clip, "--model", model, "--events", "-", "--on-alarm", hook, cwd=tmp_path)
     assert code == 0, err
@@ -106,7 +106,7 @@ def test_several_sources_share_the_numbers(clip, model, tmp_path):
     assert {event.camera for event in events} == {"yard", "yard-2"}
 
 
-def test_a_failing_alarm_command_is_said_and_the_rest_goes_on(clip, model, tmp_path):
+def test_a_failing_alarm_command_is_shown_and_the_rest_goes_on(clip, model, tmp_path):
     code, out, err = run("watch", clip, "--model", model, "--events", "-", "--on-alarm", "exit 3", cwd=tmp_path)
     assert code == 0
     assert len(out.splitlines()) == 2
@@ -206,7 +206,7 @@ def test_an_alarm_command_that_is_not_there_is_doubted(line, doubted):
     assert bool(command_in_doubt(line)) is doubted
 
 
-def test_a_folder_is_said_to_be_a_film_and_no_frame_is_not_no_bear(model, tmp_path):
+def test_a_folder_is_shown_to_be_a_film_and_no_frame_is_not_no_bear(model, tmp_path):
     (tmp_path / "cards").mkdir()
     cv2.imwrite(str(tmp_path / "cards" / "a.png"), GREEN)
     code, _, err = run("watch", "cards", "--model", model, "--on-alarm", "sirne", cwd=tmp_path)
@@ -237,9 +237,9 @@ def test_signals_that_come_twice_or_for_nothing_harm_nothing(long_clip, model, t
         for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGINT):
             process.send_signal(number)
             time.sleep(0.05)
-        said = process.stderr.read()
-    assert process.returncode == 0, said
-    assert "frames" in said
+        printed = process.stderr.read()
+    assert process.returncode == 0, printed
+    assert "frames" in printed
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ import pytest
 
 from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
-from edge.cli.watch.summary import next_steps, sum_up
-from edge.cli.watch.terminal import OVER, alert
+from edge.cli.watch.terminal import OVER, alert, next_steps, sum_up
 from edge.detect.camera_faults import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
@@ -27,7 +26,7 @@ def event(kind="bear", type_="new", **more):
     return Event(kind, type_, "ab12" * 8, 1, "run", "yard", captured_at, **((bear if kind == "bear" else {}) | more))
 
 
-def test_an_alert_is_told_by_the_clock_of_the_place_and_in_utc(time_zone):
+def test_an_alert_is_dated_by_the_clock_of_the_place_and_in_utc(time_zone):
     time_zone("Europe/Berlin")
     assert alert(event(onset_s=0.6, evidence="e.jpg")) == (
         "BEAR  yard at 03:12:07 (02:12:07Z): brown bear 0.95, first seen 0.6 s before, e.jpg"
@@ -65,7 +64,7 @@ def test_every_kind_of_event_has_its_words(told, says, time_zone):
     assert alert(told) == says.replace(" T:", " 02:12:07Z:")
 
 
-def test_a_camera_that_is_back_is_said_to_be_well(time_zone):
+def test_a_camera_that_is_back_is_shown_to_be_well(time_zone):
     time_zone("UTC")
     told: list[Event] = []
     publisher = EventPublisher([told.append])
@@ -88,8 +87,8 @@ def test_on_a_terminal_what_alarms_is_red(monkeypatch, time_zone):
 
 
 def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), verbose=False, single_images=False):
-    """Return what is said at the end of (name, frames, seconds, told) cameras."""
-    said: list[str] = []
+    """Return what is printed at the end of (name, frames, seconds, told) cameras."""
+    printed: list[str] = []
     posts = []
     for name, frames, seconds, told in cameras:
         source = SimpleNamespace(name=name, live=single_images, lost_s=0.0, reopened=0)
@@ -102,21 +101,21 @@ def summed(*cameras, taken_s=5.2, events=None, writer: Any = None, pictures=(), 
         posts.append(SimpleNamespace(source=source, watcher=watcher))
     settings = Settings(alerts=AlertSettings(events=events))
     alarm: Any = SimpleNamespace(threads=posts, writer=writer, settings=settings)
-    sum_up(alarm, taken_s, lambda words, *more: said.append(words % more), pictures, verbose=verbose)
-    return said
+    sum_up(alarm, taken_s, lambda words, *more: printed.append(words % more), pictures, verbose=verbose)
+    return printed
 
 
 def test_the_sum_begins_with_what_matters():
     writer = SimpleNamespace(folder=Path("evidence"))
-    said = summed(("demo", 320, 31.9, {"new": 2, "end": 2}), events="e.jsonl", writer=writer, pictures=["a", "b"])
-    assert said == ["2 alarms in 31.9 s of footage: 320 frames.", "Pictures: evidence", "Events: e.jsonl"]
+    printed = summed(("demo", 320, 31.9, {"new": 2, "end": 2}), events="e.jsonl", writer=writer, pictures=["a", "b"])
+    assert printed == ["2 alarms in 31.9 s of footage: 320 frames.", "Pictures: evidence", "Events: e.jsonl"]
     one = summed(("demo", 320, 31.9, {"new": 1, "end": 1}), writer=writer, pictures=["evidence/a/alarm.jpg"])
     assert one[1:] == ["Picture of the alarm: evidence/a/alarm.jpg"]
     assert summed(("demo", 320, 31.9, {}))[0].startswith("No alarm in 31.9 s of footage: ")
     assert summed(("yard", 1_000_000, 100_000.0, {"new": 2}))[0] == "2 alarms in 28 h of footage: 1,000,000 frames."
 
 
-def test_only_verbose_says_what_it_cost():
+def test_only_verbose_shows_what_it_cost():
     cameras = [("demo", 320, 31.9, {"new": 1}), ("yard", 50, 5.0, {})]
     brief, whole = summed(*cameras), summed(*cameras, verbose=True)
     cost = [line for line in whole if line not in brief]
@@ -140,9 +139,9 @@ def test_the_next_command_can_be_typed_where_the_program_is_on_no_path(monkeypat
 
 
 def test_one_picture_is_no_proof_and_has_no_rate():
-    said = summed(("one", 1, 0.0, {}), taken_s=0.1)
-    assert said[0].startswith("one: one picture alone raises no alarm, whatever it shows; look at single ones with ")
-    assert said[1] == "No alarm: 1 frame."
+    printed = summed(("one", 1, 0.0, {}), taken_s=0.1)
+    assert printed[0].startswith("one: one picture alone raises no alarm, whatever it shows; look at single ones with ")
+    assert printed[1] == "No alarm: 1 frame."
     both = summed(("demo", 320, 31.9, {"new": 1}), ("one", 1, 0.0, {}))
     assert "  demo: 1 alarm, 320 frames (10.0 a second)." in both
     assert "  one: no alarm, 1 frame." in both
@@ -150,19 +149,19 @@ def test_one_picture_is_no_proof_and_has_no_rate():
 
 
 def test_pictures_that_arrive_are_no_footage():
-    (said, *_) = summed(("cards", 2, 66.0, {"new": 3}), taken_s=23.0, single_images=True)
-    assert "3 alarms in 2 pictures" in said
-    assert "23 s" in said
-    assert "66" not in said
-    assert "footage" not in said
+    (printed, *_) = summed(("cards", 2, 66.0, {"new": 3}), taken_s=23.0, single_images=True)
+    assert "3 alarms in 2 pictures" in printed
+    assert "23 s" in printed
+    assert "66" not in printed
+    assert "footage" not in printed
 
 
 def test_a_source_without_a_frame_and_one_in_trouble_are_named():
-    said = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
-    assert said[0] == "yard: no frame came, so nothing is known of bears there."
-    assert "1 camera problem." in said
-    assert not any(line.startswith("  yard") for line in said)
-    assert summed(("yard", 0, 0.0, {})) == said[:1]
+    printed = summed(("yard", 0, 0.0, {}), ("bin", 50, 5.0, {"trouble": 1}))
+    assert printed[0] == "yard: no frame came, so nothing is known of bears there."
+    assert "1 camera problem." in printed
+    assert not any(line.startswith("  yard") for line in printed)
+    assert summed(("yard", 0, 0.0, {})) == printed[:1]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_lengths_of_time(seconds, words):
     assert lasting(seconds) == words
 
 
-def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
+def test_the_sum_up_shows_how_long_a_camera_gave_no_picture():
     kept = ReconnectingSource(lambda: None, name="yard")  # type: ignore[arg-type, return-value]
     kept._lost.total_s, kept.reopened = 41.2, 3
     watcher = SimpleNamespace(
@@ -189,10 +188,10 @@ def test_the_sum_up_says_how_long_a_camera_gave_no_picture():
     alarm: Any = SimpleNamespace(
         threads=[SimpleNamespace(source=kept, watcher=watcher)], writer=None, settings=Settings()
     )
-    said: list[str] = []
-    sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))
-    assert "yard: 41.2 s without a picture, reopened 3 times" in said
+    printed: list[str] = []
+    sum_up(alarm, 60.0, lambda words, *more: printed.append(words % more))
+    assert "yard: 41.2 s without a picture, reopened 3 times" in printed
     kept._lost.total_s = 0.4
-    said.clear()
-    sum_up(alarm, 60.0, lambda words, *more: said.append(words % more))
-    assert not any("without a picture" in line for line in said)
+    printed.clear()
+    sum_up(alarm, 60.0, lambda words, *more: printed.append(words % more))
+    assert not any("without a picture" in line for line in printed)

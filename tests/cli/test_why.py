@@ -80,33 +80,33 @@ def refused(*words):
 def test_an_alarm_is_explained_with_how_its_evidence_grew(clip, capsys):
     path, events = clip
     new, end = events
-    said = ask(capsys, "--trace", path)
-    assert said == ask(capsys, new.id, "--trace", path) == ask(capsys, new.id[:6], "--trace", path)
-    assert said == ask(capsys, "last", "--trace", path)
+    printed = ask(capsys, "--trace", path)
+    assert printed == ask(capsys, new.id, "--trace", path) == ask(capsys, new.id[:6], "--trace", path)
+    assert printed == ask(capsys, "last", "--trace", path)
     assert "yard at 14.9 s " in ask(capsys, "end", "--trace", path)
-    assert f"yard at {new.media_time_s:.1f} s " in said
-    assert "motion regions 1 largest" in said
-    assert "best score 0.93 0.50 brown bear" in said
-    assert "told already" not in said  # by this very alarm
-    assert "track 1 score threshold logits S h" in said
-    assert f"Afterwards: ended at {end.media_time_s:.1f} s." in said
-    assert f"ALARM, event {new.id[:8]}: track 1, evidence S" in said
-    assert said.endswith(" ≥ h 1.80 (111 %).")
+    assert f"yard at {new.media_time_s:.1f} s " in printed
+    assert "motion regions 1 largest" in printed
+    assert "best score 0.93 0.50 brown bear" in printed
+    assert "told already" not in printed  # by this very alarm
+    assert "track 1 score threshold logits S h" in printed
+    assert f"Afterwards: ended at {end.media_time_s:.1f} s." in printed
+    assert f"ALARM, event {new.id[:8]}: track 1, evidence S" in printed
+    assert printed.endswith(" ≥ h 1.80 (111 %).")
 
 
-def test_the_moment_before_an_alarm_says_how_much_was_missing(clip, capsys):
+def test_the_moment_before_an_alarm_shows_how_much_was_missing(clip, capsys):
     path, events = clip
-    said = ask(capsys, f"{events[0].media_time_s - 0.2:.1f}", "--trace", path)
-    assert f"It alarmed 0.2 s later (event {events[0].id[:8]})." in said
-    assert re.search(r"No alarm: evidence S 1\.\d\d < h 1\.80 \(\d\d %\)\.$", said)
+    printed = ask(capsys, f"{events[0].media_time_s - 0.2:.1f}", "--trace", path)
+    assert f"It alarmed 0.2 s later (event {events[0].id[:8]})." in printed
+    assert re.search(r"No alarm: evidence S 1\.\d\d < h 1\.80 \(\d\d %\)\.$", printed)
 
 
 def test_a_quiet_moment_of_a_clip_is_explained_too(clip, capsys):
     path, _ = clip
-    said = ask(capsys, "0:01.5", "--trace", path)
-    assert said.startswith("yard at 1.5 s ")
-    assert "motion regions 0 " in said
-    assert "No alarm: nothing was scored" in said
+    printed = ask(capsys, "0:01.5", "--trace", path)
+    assert printed.startswith("yard at 1.5 s ")
+    assert "motion regions 0 " in printed
+    assert "No alarm: nothing was scored" in printed
     first = ask(capsys, "0", "--trace", path)
     assert "new background" in first
     assert "best score 0.01 0.50 brown bear, in the whole picture" in first
@@ -127,16 +127,16 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
         moment(2, live=False, evidence_states=(replace(outside, bear=None, sum=1.2, held=()),), events=(told("end"),))
     )
     assert trace.close(5.0)
-    said = ask(capsys, "0", "--trace", trace.path)
-    assert "evidence S 2.70 1.80 150 %" in said
-    assert f"camera trouble {dark}" in said
-    assert said.endswith("held back by outside the zones; needs twice the evidence.")
-    said = ask(capsys, "0.1", "--trace", trace.path)
-    assert "the picture as a whole moved" in said
-    assert said.endswith("event ab12cd34, without noise: outside the schedule.")
-    said = ask(capsys, "end", "--trace", trace.path)
-    assert "evidence S 1.20 1.80 67 %" in said
-    assert said.endswith("event ab12cd34 ended here.")
+    printed = ask(capsys, "0", "--trace", trace.path)
+    assert "evidence S 2.70 1.80 150 %" in printed
+    assert f"camera trouble {dark}" in printed
+    assert printed.endswith("held back by outside the zones; needs twice the evidence.")
+    printed = ask(capsys, "0.1", "--trace", trace.path)
+    assert "the picture as a whole moved" in printed
+    assert printed.endswith("event ab12cd34, without noise: outside the schedule.")
+    printed = ask(capsys, "end", "--trace", trace.path)
+    assert "evidence S 1.20 1.80 67 %" in printed
+    assert printed.endswith("event ab12cd34 ended here.")
 
 
 def test_without_an_event_the_moment_of_most_evidence_is_explained(tmp_path, capsys):
@@ -145,36 +145,36 @@ def test_without_an_event_the_moment_of_most_evidence_is_explained(tmp_path, cap
         near = EvidenceState(3, LEFT, 0.9, 0.4, 3.0, grown, 1.8)
         trace(moment(index, live=False, scored=(look(0.9),), evidence_states=(near,)))
     assert trace.close(5.0)
-    said = ask(capsys, "--trace", trace.path)
-    assert said.startswith("yard at 0.2 s")
-    assert said.endswith("No alarm: evidence S 1.40 < h 1.80 (78 %).")
+    printed = ask(capsys, "--trace", trace.path)
+    assert printed.startswith("yard at 0.2 s")
+    assert printed.endswith("No alarm: evidence S 1.40 < h 1.80 (78 %).")
     assert "last: this trace has no event; leave `last` out" in refused("last", "--trace", trace.path)
 
 
-def test_times_of_day_are_local_unless_they_say_otherwise(night, capsys):
-    said = ask(capsys, "04:30", "--trace", night)
-    assert "yard at 2026-11-24 04:30:00 (03:30:00Z)" in said
-    assert "ALARM, event ab12cd34" in said
+def test_times_of_day_are_local_unless_they_have_a_zone(night, capsys):
+    printed = ask(capsys, "04:30", "--trace", night)
+    assert "yard at 2026-11-24 04:30:00 (03:30:00Z)" in printed
+    assert "ALARM, event ab12cd34" in printed
     for word in ("03:30Z", "2026-11-24T03:30:00Z", "2026-11-24 04:30:00", "03:30:00.02Z", "ab12cd", "05:30+02:00"):
-        assert ask(capsys, word, "--trace", night) == said
+        assert ask(capsys, word, "--trace", night) == printed
     assert "04:29:59 (03:29:59Z)" in ask(capsys, "04:29:59.5", "--trace", night)
 
 
 def test_a_quiet_hour_is_explained_by_its_summary(night, capsys):
-    said = ask(capsys, "04:10:30", "--trace", night)
-    assert "at 2026-11-24 04:10:30 (03:10:30Z). No moment was kept" in said
-    assert "Summary of 2026-11-24 04:10:00 (03:10:00Z) to 04:19:59" in said
-    assert "frames 6,000 motion in 0 places scored 600" in said
-    assert "best score 0.19 0.40 at the left edge, at" in said
-    assert "events 0" in said
-    assert "Nearest moment that was kept: 2026-11-24 04:10:09 (03:10:09Z)." in said
-    assert said.endswith("No alarm: no evidence.")
+    printed = ask(capsys, "04:10:30", "--trace", night)
+    assert "at 2026-11-24 04:10:30 (03:10:30Z). No moment was kept" in printed
+    assert "Summary of 2026-11-24 04:10:00 (03:10:00Z) to 04:19:59" in printed
+    assert "frames 6,000 motion in 0 places scored 600" in printed
+    assert "best score 0.19 0.40 at the left edge, at" in printed
+    assert "events 0" in printed
+    assert "Nearest moment that was kept: 2026-11-24 04:10:09 (03:10:09Z)." in printed
+    assert printed.endswith("No alarm: no evidence.")
     near = ask(capsys, "04:52", "--trace", night)
     assert "most evidence 44 % 100 % at the left edge, at 04:50:00 (03:50:00Z)" in near
     assert near.endswith("No alarm: the evidence never sufficed.")
     kept = ask(capsys, "04:50", "--trace", night)  # the most notable moment of that minute was kept
     assert "evidence S 0.80 1.80 44 %" in kept
-    assert "logits S h" not in kept  # of what was not kept nothing is said
+    assert "logits S h" not in kept  # of what was not kept nothing is printed
     told_of = ask(capsys, "04:32", "--trace", night)
     assert told_of.endswith("name one of them or its time.")
 
@@ -230,11 +230,12 @@ def test_a_time_when_nothing_was_written_is_a_mistake_that_names_the_range(tmp_p
     for index in (36_000, 36_001):
         trace(moment(index, events=(told(id_="ff00ff00"),)))
     assert trace.close(5.0)
-    said = refused("04:20", "--trace", tmp_path / "t.jsonl")
+    printed = refused("04:20", "--trace", tmp_path / "t.jsonl")
     assert (
-        "the alarm did not run or could not write from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00" in said
+        "the alarm did not run or could not write from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00"
+        in printed
     )
-    assert "yard from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00 (04:00:00Z)" in said
+    assert "yard from 2026-11-24 04:00:00 (03:00:00Z) to 2026-11-24 05:00:00 (04:00:00Z)" in printed
     both = refused("aabbcc", "--trace", tmp_path / "t.jsonl")
     assert "no such event" in both
 
@@ -245,9 +246,9 @@ def test_of_several_cameras_the_most_notable_answers_and_the_others_are_named(tm
         for camera, bear in (("yard", 0.1), ("bin", 0.7), ("hives", 0.2)):
             trace(moment(index, live=False, camera=camera, scored=(look(bear),)))
     assert trace.close(5.0)
-    said = ask(capsys, "1.0", "--trace", trace.path)
-    assert said.startswith("bin at 1.0 s ")
-    assert "--camera yard or hives." in said
+    printed = ask(capsys, "1.0", "--trace", trace.path)
+    assert printed.startswith("bin at 1.0 s ")
+    assert "--camera yard or hives." in printed
     assert ask(capsys, "1.0", "--camera", "hives", "--trace", trace.path).startswith("hives at 1.0 s ")
 
 

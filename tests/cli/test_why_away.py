@@ -37,7 +37,7 @@ def written(path, lines):
         time.sleep(0.02)
 
 
-def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path, capsys, clock):
+def test_while_the_camera_is_away_what_was_reported_of_it_can_be_asked_for(tmp_path, capsys, clock):
     began = datetime.now(UTC)
     events: list[Event] = []
     trace = Trace(tmp_path / "t.jsonl")
@@ -56,10 +56,10 @@ def test_while_the_camera_is_away_what_was_told_of_it_can_be_asked_for(tmp_path,
             capsys, "last", "--trace", trace.path
         )  # it ended, for nothing is known of it
         clock((began - WALL).total_seconds() / 60 + 20)
-        said = ask(capsys, (began + timedelta(minutes=10)).isoformat(), "--trace", trace.path)
-        assert said.startswith("yard: no picture came from")
-        assert "1,204 s; nothing is known of" in said  # until now
-        assert f"camera trouble {DEAD}" in said
+        printed = ask(capsys, (began + timedelta(minutes=10)).isoformat(), "--trace", trace.path)
+        assert printed.startswith("yard: no picture came from")
+        assert "1,204 s; nothing is known of" in printed  # until now
+        assert f"camera trouble {DEAD}" in printed
         watcher.report(None, 1200.0, "yard")
 
     watcher(frames())
@@ -90,10 +90,10 @@ def test_a_time_of_day_is_todays_and_not_yesterdays_where_today_it_has_been(tmp_
     assert "beefbeef" in ask(capsys, "05:00", "--trace", path)
 
 
-def test_of_an_old_trace_it_is_said_where_it_ends(tmp_path, capsys):
-    said = ask(capsys, "05:00", "--trace", dead_since_four(tmp_path / "t.jsonl"))
-    assert "beefbeef" in said
-    assert "The trace ends at 2026-11-24 04:00:00 (03:00:00Z); nothing is known after that." in said
+def test_of_an_old_trace_it_is_shown_where_it_ends(tmp_path, capsys):
+    printed = ask(capsys, "05:00", "--trace", dead_since_four(tmp_path / "t.jsonl"))
+    assert "beefbeef" in printed
+    assert "The trace ends at 2026-11-24 04:00:00 (03:00:00Z); nothing is known after that." in printed
     assert "The trace ends" not in ask(capsys, "04:00", "--trace", tmp_path / "t.jsonl")
 
 
@@ -114,8 +114,8 @@ def test_pictures_that_came_out_of_order_are_no_gap(tmp_path, capsys):
     trace.flush("SIGUSR1")
     assert trace.close(5.0)
     for asked, since, until in (("04:30", "04:00", "05:00"), ("05:30", "05:00", "06:00"), ("06:30", "06:00", "07:00")):
-        said = ask(capsys, asked, "--trace", trace.path)
-        assert f"no picture came from 2026-11-24 {since}:00" in said
-        assert f"to {until}:00" in said
-        assert "3,600 s" in said
+        printed = ask(capsys, asked, "--trace", trace.path)
+        assert f"no picture came from 2026-11-24 {since}:00" in printed
+        assert f"to {until}:00" in printed
+        assert "3,600 s" in printed
     assert ask(capsys, "05:00", "--trace", trace.path).startswith("yard at 2026-11-24 05:00:00")

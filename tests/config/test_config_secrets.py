@@ -57,12 +57,12 @@ def test_any_value_may_hold_names(monkeypatch, tmp_path):
     assert found.evidence.full
 
 
-def test_what_a_name_stands_for_is_not_looked_into_again(monkeypatch, tmp_path):
+def test_what_a_name_holds_is_not_looked_into_again(monkeypatch, tmp_path):
     monkeypatch.setenv("X", "${HOOK}: [*a, !b")
     assert made("events: 'x ${X}'", tmp_path).alerts.events == str(tmp_path / "x ${HOOK}: [*a, !b")
 
 
-def test_a_name_that_stands_for_nothing_is_said_with_its_line(monkeypatch, tmp_path):
+def test_a_name_without_a_value_is_shown_with_its_line(monkeypatch, tmp_path):
     text = "bell: no\nmqtt:\n  host: h\n  password: ${MQTT_PASSWORD}\nnotify:\n  - ${X}\n"
     first, second = problems(text, tmp_path)
     assert first.startswith(
@@ -84,7 +84,7 @@ def test_a_name_that_stands_for_nothing_is_said_with_its_line(monkeypatch, tmp_p
         ("'${BEAR:-x}'", r"holds no name"), ("'${a b}'", "holds no name"), ("'${../x}'", "holds no name"),
     ],
 )  # fmt: skip
-def test_what_is_no_name_is_said(value, words):
+def test_what_is_no_name_is_shown(value, words):
     (found,) = problems(f"events: {value}")
     assert words in found
     assert "$${" in found
@@ -95,13 +95,13 @@ def test_what_is_no_name_is_said(value, words):
     [
         (f"a: [\n  {SECRET}", "secrets.yml:1: "), (f"X: \n\t{SECRET}\n", "secrets.yml:2: a tab"),
         (f"- {SECRET}\n", "does not hold lines of NAME: value"), (f"X: {{{SECRET}: 1}}", "not in"),
-        (f"X {SECRET}", "does not hold lines"), (b"\xff\xfe" + SECRET.encode(), "UTF-16"),
+        (f"X {SECRET}", "does not hold lines"), (b"\xff\xfe" + SECRET.encode(), "no UTF-8"),
         (f"Y: {SECRET}\nY: {SECRET}\n", "secrets.yml:2: it is set twice"),
         (f"X: {SECRET}\nX: {SECRET}\n", "secrets.yml:2: it is set twice"),  # and not the first of them
         (f"X: “{SECRET}”\n", "secrets.yml:1: U+201C"), (f"X: &{SECRET}\n", "secrets.yml:1: put text"),
     ],
 )  # fmt: skip
-def test_a_file_of_secrets_that_is_wrong_is_said_without_them(content, words, tmp_path):
+def test_a_file_of_secrets_that_is_wrong_is_shown_without_them(content, words, tmp_path):
     (tmp_path / "secrets.yml").write_bytes(content if isinstance(content, bytes) else content.encode())
     (found,) = problems("events: ${X}", tmp_path)
     assert words in found
@@ -109,7 +109,7 @@ def test_a_file_of_secrets_that_is_wrong_is_said_without_them(content, words, tm
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
-def test_a_file_of_secrets_that_others_may_read_is_said_once(tmp_path, caplog):
+def test_a_file_of_secrets_that_others_may_read_is_shown_once(tmp_path, caplog):
     (tmp_path / "bear-alarm.yml").write_text("events: ${X}\nstate: ${X}2\n")
     secrets = tmp_path / "secrets.yml"
     secrets.write_text(f"X: {SECRET}\n")
@@ -157,13 +157,13 @@ WITH_A_SECRET = [
 
 @pytest.mark.parametrize("text", WITH_A_SECRET)
 @pytest.mark.parametrize("secret", [SECRET, "s3cr3t/pa55 w0rd", "-s3cr3t:@#pa55", "S3CR3T\npa55"])
-def test_what_a_name_stands_for_is_never_shown(text, secret, monkeypatch, tmp_path, caplog):
+def test_what_a_name_holds_is_never_shown(text, secret, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("X", secret)
-    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigError) as told:
+    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigError) as raised:
         load_text(text, tmp_path / "bear-alarm.yml")
     # pytest listens to Apprise's loggers too, which nobody else hears.
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("edge")]
-    shown = f"{told.value} {told.value!r} {told.value.problems} {logged} {told.value.__context__!r}".lower()
+    shown = f"{raised.value} {raised.value!r} {raised.value.problems} {logged} {raised.value.__context__!r}".lower()
     assert "s3cr3t" not in shown
     assert "pa55" not in shown
 
@@ -174,9 +174,9 @@ def test_a_path_in_an_address_with_a_secret_may_be_away(monkeypatch, tmp_path):
     text = f"mqtt: 'mqtts://bees:${{X}}@h/?ca={tmp_path}/usb/ca.pem'"
     broker = load_text(text, tmp_path / "bear-alarm.yml").settings.alerts.mqtt
     assert broker
-    with pytest.raises(UnavailableError) as told:
+    with pytest.raises(UnavailableError) as raised:
         broker.tls_context()
-    assert SECRET not in str(told.value)
+    assert SECRET not in str(raised.value)
 
 
 def test_no_repr_shows_a_secret(monkeypatch, tmp_path):

@@ -82,9 +82,7 @@ def test_aliases_and_merge_keys_are_taken():
         ("a: 'open\nb: 1\n", "1: ", "a quote begins here that never ends"),
         ("notify: [ntfy://bees\nbell: no\n", "1: ", "begins here that is not closed"),
         ("mqtt: {host: b\n", "1: ", "begins here that is not closed"),
-        ("events: @x\n", "1: ", "no value can begin"),
-        ("events: `x`\n", "1: ", "no value can begin"),
-        ("events: %x\n", "1: ", "no value can begin"),
+        ("events: @x\n", "1: ", "begins with one of @"),
         ("events: *x\n", "1: ", "begins with one of .* in quotes"),
         ('events: "C:\\bears"\n', "1: ", "a . in double quotes begins an escape"),
         ('events: "C:\\Bears"\n', "1: ", "a . in double quotes begins an escape"),
@@ -192,7 +190,6 @@ def test_bytes_that_are_no_text_are_one_sentence(tmp_path):
     assert put(path, b"\xef\xbb\xbfbell: no\r\nsound: siren\r\n") == ""
     assert put(path, "events: Bär\n".encode("latin-1")) == ":1: byte 0xe4 is no UTF-8 text; save the file as UTF-8"
     assert put(path, b"bell: no\n\nevents: \xff\n").startswith(":3: byte 0xff")
-    assert put(path, "bell: no\n".encode("utf-16")) == ": it is in UTF-16; save it as UTF-8"
     assert put(path, b"bell: no\nevents: a\x00b\n") == ":2: an unprintable sign (U+0000); take it out"
     assert put(path, b"bell: \x1b[0m\n").startswith(":1: an unprintable sign (U+001B)")
     assert put(path, b"# " + b"x" * 1_000_000) == ": larger than 1 MB; name a config"

@@ -96,6 +96,6 @@ def test_a_dead_camera_is_restarted_for_once_then_the_machine_once_and_then_only
 
 @pytest.mark.parametrize(("order", "code"), [("restart", RESTART), ("reboot", REBOOT)])
 def test_after_an_order_it_ends_though_something_hangs(order, code):
-    hangs = "import threading; from edge.cli.watch.run import _end_at_last as end; "
+    hangs = "import threading; from edge.cli.watch.command import _end_at_last as end; "
     hangs += f"end({order!r}, 0.1); threading.Event().wait(60.0)"
     assert subprocess.run([sys.executable, "-c", hangs], check=False, timeout=60).returncode == code

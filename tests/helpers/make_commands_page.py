@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from edge.cli.app import load
-from edge.cli.commands import COMMANDS
 from edge.cli.help_page import argument_name, help_of, names_of
+from edge.cli.main import COMMANDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 INTRO = """\

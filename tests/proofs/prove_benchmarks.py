@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.cli.progress import track
+from edge.cli.output import track
 from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.data.catalog import read_catalog

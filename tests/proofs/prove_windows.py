@@ -20,7 +20,7 @@ import itertools
 
 import numpy as np
 
-from edge.cli.progress import track
+from edge.cli.output import track
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.pictures import read_picture
 from edge.schema import Region

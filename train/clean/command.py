@@ -93,7 +93,7 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
     wait_asleep()
     import numpy as np
 
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.clean.embeddings import CACHE, embed
     from train.clean.suspects import find_suspects
     from train.data.decisions import live, match, read_decisions
@@ -194,7 +194,7 @@ def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool
 
     check_retrain(place, out, force=force)  # before torch loads
     wait_asleep()
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.clean.retrain import retrain, table
 
     report = retrain(place, out, _say, track, force=force, weights=weights)

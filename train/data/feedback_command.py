@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def import_(
     reviewer was unsure, do not. You can run it again: what is in the table is skipped, what has a newer review is
     replaced. Review with `bear-alarm events review`.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.data.feedback import ImportOptions, import_evidence, missing_cameras
     from train.data.feedback_evidence import open_evidence
     from train.data.labels import parse_labels

@@ -51,7 +51,7 @@ def evaluate(
     and other animals are shrunk to four sizes and put into other places. A folder with the runs fold-1, fold-2 … (train
     --fold) is judged on trail cameras: each model on the frames that it has not seen.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.detect.classifier import load
     from train.evaluate.clips import evaluate_clips
     from train.evaluate.held_out import learned, split_digest
@@ -100,7 +100,7 @@ def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: b
     As JSON it has every frame's scores, from which the figures can be computed again. Each model watches all clips.
     Raises CatalogError if the pictures have no bear on a frame of a trail camera.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.evaluate.clips import evaluate_clips
     from train.evaluate.text import clips_line, trail_text
     from train.evaluate.trail_cameras import score_frames, trail_figures
@@ -128,7 +128,7 @@ def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: b
 
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
     """Measure benchmarks A and B of these pictures; ``known``: the model has seen their sources."""
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.evaluate.far_bears import benchmark_scores
     from train.evaluate.far_figures import figures
 

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def compare(
     skipped, except for a model of the run whose --split-file is given with --split test. Of a folder of runs fold-1,
     fold-2 … (train --fold) each model judges the frames that it has not seen.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.detect.classifier import Classifier
     from edge.errors import ModelError, OptionError
     from train.evaluate.compare import compare as compare_models

@@ -32,7 +32,7 @@ def report(
 
     The page is one file and needs no network. It has pictures in it: mind their licences before you pass it on.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from edge.detect.classifier import Classifier
     from edge.errors import OptionError
     from edge.files import replace_whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.detect.card import Card
 from train.evaluate.clips import Clip, Clips, Outcome
 from train.evaluate.compare import Comparison, Guard

@@ -141,7 +141,7 @@ def train(
     split = divide(catalog)
     wait_asleep()
     check_gpu(recipe)
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.learn.distributed import end_processes, first
     from train.learn.examples import PictureCache, skip_broken
     from train.learn.hard_negatives import FOLDER, from_notes

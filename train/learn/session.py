@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress as RichProgress
 
-from edge.cli.progress import counted, track
+from edge.cli.output import counted, track
 from edge.detect.classifier import load
 from train.data.pictures import Catalog
 from train.data.pictures import Picture as Row

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
 from edge.cli.doctor.target import Target
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.device import sensors
 from edge.device.health import hot_from
 from edge.device.sensors import Reading, about

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, split_todo, unknown
 from edge.cli.doctor.target import Target
-from edge.cli.progress import counted
+from edge.cli.output import counted
 from edge.device import sensors
 from edge.device.systemd import WRITE, denied
 from edge.device.systemd_host import NAME, Host, ServiceError

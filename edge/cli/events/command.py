@@ -1,62 +1,50 @@
-"""Commands of ``bear-alarm events``, and their options."""
+"""Commands of ``bear-alarm events``, and how they find events in the journal."""
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
-from difflib import get_close_matches
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from edge.cli.events.archive import readme, write_zip
-from edge.cli.events.details import details
-from edge.cli.events.evidence import EvidenceFolder, evidence_of, set_lock
-from edge.cli.events.facts import facts
-from edge.cli.events.journal import (
-    Kind,
-    NothingRecordedError,
-    check_camera,
-    find_events,
-    no_event,
-    open_journal,
-    parse_since,
-)
-from edge.cli.events.listing import listed, waits
+from edge.cli.events.evidence import EvidenceFolder, evidence_of, set_lock, write_zip
 from edge.cli.events.review import make_review, review_all, split_units
-from edge.cli.events.words import named
+from edge.cli.events.show import details, facts, listed, named, readme, waits
 from edge.cli.help_page import command_group
-from edge.cli.options import settings_at_hand
-from edge.cli.output import print_json
-from edge.cli.progress import counted
+from edge.cli.options import no_such_camera, settings_at_hand
+from edge.cli.output import counted, print_json
 from edge.errors import OptionError
-from edge.files import ENVIRONMENT, state_folder
+from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
 
 if TYPE_CHECKING:
-    from edge.record.history import PastEvent
+    from edge.record.history import JournalReader, PastEvent
 
 log = logging.getLogger(__name__)
 
 MAX_LISTED = 50  # events listed unless more are asked for
 
-
-class EventsGroup(TyperGroup):
-    """Suggests what to do with an id where ``show``, ``lock``, ``review`` or another command belongs."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command the words name, or a usage error that suggests the right one."""
-        word = args[0]
-        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
-            near = get_close_matches(word, self.commands, n=1)
-            ctx.fail(
-                f"{word!r} is no command of `events`; did you mean `events {near[0] if near else f'show {word}'}`?"
-            )
-        return super().resolve_command(ctx, args)
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-app = command_group(cls=EventsGroup, invoke_without_command=True)
+class Kind(StrEnum):
+    """Name the kinds of events."""
+
+    bear = "bear"
+    camera = "camera"
+    health = "health"
+
+
+class NothingRecordedError(OptionError):
+    """No alarm has kept a journal here yet."""
+
+
+app = command_group(invoke_without_command=True)
 
 StateOpt = Annotated[
     Path | None,
@@ -66,13 +54,19 @@ StateOpt = Annotated[
         help=f"Folder of the alarm's journal (default: the config's, ${ENVIRONMENT} or this user's own).",
     ),
 ]
+
 SinceOpt = Annotated[
     str | None, typer.Option(help="Only what began since then: 30m, 12h, 2d, 1w, 2026-11-24 or '2026-11-24 03:00'.")
 ]
+
 KindOpt = Annotated[Kind | None, typer.Option(help="Only this kind.")]
+
 CameraOpt = Annotated[str | None, typer.Option(help="Only this camera.")]
+
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print it as JSON; times are UTC.")]
+
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, its beginning, or last.")]
+
 IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help="Events' ids, their beginnings, or last.")]
 
 
@@ -223,3 +217,78 @@ def _set_locks(state: Path | None, ids: list[str], *, locked: bool) -> None:
     for found in find_events(state, ids):
         set_lock(found, state_folder(state), locked=locked)
         print(f"{named(found)}: {'locked, and never deleted to make room' if locked else 'no longer locked'}")
+
+
+@contextmanager
+def open_journal(state: Path | None) -> Iterator[JournalReader]:
+    """Yield the journal. Raises OptionError without one: NothingRecordedError where no folder was named."""
+    from edge.record.history import JournalReader, NoJournalError
+
+    folder = state_folder(state)
+    try:
+        journal = JournalReader(folder / JOURNAL)
+    except NoJournalError as error:
+        if state is None:
+            raise NothingRecordedError(_no_journal(folder)) from None
+        if not folder.is_dir():
+            what = "is no folder" if folder.exists() else "no such folder"
+            raise OptionError(f"--state {state}: {what}; name the folder of the alarm's journal") from None
+        raise OptionError(f"{error}; name the folder of an alarm that has run, or leave --state out") from None
+    with journal:
+        yield journal
+
+
+def find_events(state: Path | None, ids: list[str]) -> list[PastEvent]:
+    """Return the events these ids name, each once. Raises OptionError."""
+    with open_journal(state) as journal:
+        found = {one.id: one for one in map(journal.find, ids)}
+    return list(found.values())
+
+
+def _no_journal(folder: Path) -> str:
+    service = SERVICE / JOURNAL
+    hint = f"; the service's is shown by --state {SERVICE}" if folder != SERVICE and _visible(service) else ""
+    return (
+        f"nothing was recorded yet: {folder} holds no journal{hint}. `bear-alarm watch` keeps one of live cameras; "
+        "the demo and clips leave their pictures in ./evidence, and are recorded here "
+        "only with --state, a config or a channel over a network"
+    )
+
+
+def _visible(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def parse_since(word: str | None) -> datetime | None:
+    """Parse --since: a duration back from now, or a date with or without a time, local unless it has a zone."""
+    if word is None:
+        return None
+    ago = re.fullmatch(r"\s*(\d{1,6})\s*([mhdw])\s*", word.lower())
+    try:
+        if ago:
+            return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(word.strip().replace("z", "Z")).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise OptionError(f"--since {word!r}: give 30m, 12h, 2d, 1w, or a date like 2026-11-24") from None
+
+
+def check_camera(journal: JournalReader, camera: str | None) -> None:
+    """Check that the journal has events of this camera. Raises OptionError."""
+    names = journal.cameras()
+    if camera and names and camera not in names:
+        raise no_such_camera(camera, names, "journal")
+
+
+def no_event(journal: JournalReader, kind: Kind | None, camera: str | None, after: datetime | None) -> str:
+    """Return one sentence: which event was looked for and not found, and what there is."""
+    asked = f" of kind {kind.value}" if kind else ""
+    asked += f" from camera {camera}" if camera else ""
+    asked += f" since {after.astimezone():%Y-%m-%d %H:%M}" if after else ""
+    newest = journal.incidents(limit=1)
+    if not newest:
+        return "Nothing has happened yet: the journal is there and holds no event."
+    last = newest[0].first
+    return f"No event{asked}; the last one of all was on {last.at.astimezone():%Y-%m-%d at %H:%M} ({last.event.kind})."

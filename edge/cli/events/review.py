@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.events.evidence import EvidenceFolder, folders_there
-from edge.cli.events.words import named
+from edge.cli.events.evidence import folders_there
+from edge.cli.events.show import named, review_text
 from edge.errors import OptionError
 from edge.record.media_store import SAMPLE
-from edge.record.review import Review, Verdict, read_review, write_review
+from edge.record.review import Review, Verdict, write_review
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
@@ -25,28 +25,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REVIEWED = "reviewed: "
-
-
-def verdict_of(*, confirmed: bool, wrong: bool, unsure: bool, label: str | None) -> Verdict:
-    """Return the verdict that was chosen. Raises OptionError unless it is exactly one."""
-    chosen: dict[Verdict, bool] = {
-        "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
-    }  # fmt: skip
-    names = [name for name, given in chosen.items() if given]
-    if len(names) != 1:
-        raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
-    return names[0]
-
 
 def make_review(
     label: str | None, box: str | None, by: str | None, note: str | None, *, confirmed: bool, wrong: bool, unsure: bool
 ) -> Review:
     """Return the review, as of now. Raises OptionError where a part of it cannot be used."""
-    verdict = verdict_of(confirmed=confirmed, wrong=wrong, unsure=unsure, label=label)
+    chosen: dict[Verdict, bool] = {
+        "confirmed": confirmed, "wrong": wrong, "unsure": unsure, "relabelled": label is not None
+    }  # fmt: skip
+    verdicts = [name for name, given in chosen.items() if given]
+    if len(verdicts) != 1:
+        raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
-        review = Review(verdict, utc_text(datetime.now(UTC)), label, by or _user(), note or "")
+        review = Review(verdicts[0], utc_text(datetime.now(UTC)), label, by or _user(), note or "")
     except ValueError as error:
         raise OptionError(f"this review cannot be used: {error}") from None
     if box is None:
@@ -102,31 +94,9 @@ def review_all(units: Sequence[Path], incidents: Sequence[PastEvent], state: Pat
 def _event_of(unit: Path) -> str | None:
     """Return the id of the event whose folder this is; None for a random negative, or where it cannot be read."""
     try:
-        found = json.loads((unit / "event.json").read_bytes())
-    except (OSError, ValueError):
+        return str(json.loads((unit / "event.json").read_bytes())["id"])
+    except (OSError, ValueError, KeyError):
         return None
-    id_ = found.get("id") if isinstance(found, dict) else None
-    return id_ if isinstance(id_, str) else None
-
-
-def review_of(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> Review | None:
-    """Return the last review: the file beside the evidence, else the journal's row."""
-    found = [incident.review] if incident.review else []
-    for each in folders:
-        try:
-            review = read_review(each.folder) if each.there else None
-        except OptionError as error:
-            log.warning("%s", error)
-            continue
-        found += [review] if review else []
-    return max(reversed(found), key=lambda review: review.at, default=None)
-
-
-def review_text(review: Review) -> str:
-    """Return a review in short: ``reviewed: no bear``."""
-    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "not clear"}
-    label = (review.label or "").replace("_", " ")
-    return f"{REVIEWED}{what.get(review.verdict, label)}"
 
 
 def _user() -> str:

@@ -1,15 +1,27 @@
-"""``bear-alarm watch``: cameras, streams, clips and folders, until they end or a signal stops it."""
+"""``bear-alarm watch``: cameras, streams, clips and folders, until they end or a signal stops it.
+
+The options come first, then the run from the start to the last word. Its main loop ticks until the sources end or a
+signal comes. A reload (``edge.cli.watch.reload``) ends one alarm in good order and begins the next in this process.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
-from collections.abc import Callable, Sequence
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.background import call_in_thread, start_thread
 from edge.cli.help_page import HelpAllOpt, common_options
 from edge.cli.options import (
     ConfigOpt,
@@ -22,24 +34,42 @@ from edge.cli.options import (
     options_of,
     settings_of,
 )
-from edge.cli.watch.run import run_alarm
+from edge.cli.watch.reload import CONFIG, Checked, Reload
+from edge.cli.watch.signals import LAST_S, Stop, dump_on_request, stop_on_signal
+from edge.cli.watch.terminal import Terminal, Write, introduce, next_steps, sum_up
 from edge.decide.schedule import parse_schedule
 from edge.detect.zones import parse_masks, parse_zones
+from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Order, Watchdog
 from edge.errors import OptionError
 from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
+
+if TYPE_CHECKING:
+    from edge.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
 MIN_FPS = 0.25  # slower, the first of two sure frames is forgotten too far (edge.decide.evidence) for the two to alarm
 
-WHERE, HOW = "Where and when", "How it looks and decides"  # panels of the help page
-RECORD = "What is kept"
+# Options on the panels of the help page.
+where_option = partial(typer.Option, rich_help_panel="Where and when")
+how_option = partial(typer.Option, rich_help_panel="How it looks and decides")
+record_option = partial(typer.Option, rich_help_panel="What is kept")
 
 NOTHING = (
     "nothing to watch; try `bear-alarm watch demo`, or `bear-alarm watch 0` for the first camera; "
     "`bear-alarm config init` writes a config that names cameras"
 )
+
+TICK_S = 0.1
+JUDGE_S = 1.0  # how often the watchdog and the escalation look at the status
+DRAIN_S = 35.0  # an alarm's command may take 30
+DRAIN_STOPPED_S = 5.0  # when somebody waits for the end
+EXITS: dict[Order, int] = {"restart": RESTART, "reboot": REBOOT}
+
+PATIENCE_S = 2.0  # what takes less needs no bar
+STEP_S = 0.2
+GOODBYE_S = 0.5
 
 
 def watch_settings(
@@ -61,63 +91,56 @@ def watch_settings(
     ] = None,
     zone: Annotated[
         list[str] | None,
-        typer.Option(
+        where_option(
             help="Only what stands in a zone alarms: 'NAME=x,y x,y x,y …', fractions of the frame. "
             "May be given again; `bear-alarm snapshot` draws it.",
-            rich_help_panel=WHERE,
         ),
     ] = None,
     mask: Annotated[
         list[str] | None,
-        typer.Option(help="Where nothing counts: 'x,y x,y x,y …'; may be given again.", rich_help_panel=WHERE),
+        where_option(help="Where nothing counts: 'x,y x,y x,y …'; may be given again."),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(
+        where_option(
             help="When it may make a noise, in local time: 'daily 20:00-06:00', 'mon-fri 22-5; sat,sun 20-7'.",
-            rich_help_panel=WHERE,
         ),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=MIN_FPS, max=60.0, help="Frames analysed a second. [default: 10]", rich_help_panel=HOW),
+        how_option(min=MIN_FPS, max=60.0, help="Frames analysed a second. [default: 10]"),
     ] = None,
     idle_fps: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=MIN_FPS,
             max=60.0,
             help="Frames per second while nothing moves, on a live camera (default: half of --fps).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, max=0.999, help="Bear probability that counts (default: the model's own).", rich_help_panel=HOW
-        ),
+        how_option(min=0.001, max=0.999, help="Bear probability that counts (default: the model's own)."),
     ] = None,
     night_threshold: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=0.001,
             max=0.999,
             help="The threshold in the dark and in infrared (default: --threshold).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     alarm_at: Annotated[
         float | None,
-        typer.Option(
+        how_option(
             min=1.21,
             max=6.0,
             help="Evidence that raises the alarm, as `bear-alarm tune` advises (default: 1.8).",
-            rich_help_panel=HOW,
         ),
     ] = None,
     trace: Annotated[
         Path | None,
-        typer.Option(help="Keep what was seen and thought in this file, for `bear-alarm why`.", rich_help_panel=HOW),
+        how_option(help="Keep what was seen and thought in this file, for `bear-alarm why`."),
     ] = None,
 ) -> Settings:
     """Return ``base`` with these options. Raises OptionError for options that contradict each other."""
@@ -161,44 +184,40 @@ def evidence_settings(
     *,
     evidence: Annotated[
         Path | None,
-        typer.Option(
+        record_option(
             "--evidence",
             "--record-path",
             help="Folder for the pictures of alarms (default: ./evidence).",
-            rich_help_panel=RECORD,
         ),
     ] = None,
     no_evidence: Annotated[
-        bool, typer.Option("--no-evidence", "--no-record", help="Keep no pictures and clips.", rich_help_panel=RECORD)
+        bool, record_option("--no-evidence", "--no-record", help="Keep no pictures and clips.")
     ] = False,
     evidence_quota_mb: Annotated[
         float | None,
-        typer.Option(
+        record_option(
             "--evidence-quota-mb",
             "--record-quota-mb",
             min=1.0,
             help="Room for evidence, in MB; the oldest goes first, what is locked stays. [default: 2000]",
-            rich_help_panel=RECORD,
         ),
     ] = None,
     evidence_full: Annotated[
         bool,
-        typer.Option(
+        record_option(
             "--evidence-full",
             "--record-full-frame",
             help="Keep the whole frame of each alarm too, nothing drawn on it.",
-            rich_help_panel=RECORD,
         ),
     ] = False,
     evidence_negatives: Annotated[
         float | None,
-        typer.Option(
+        record_option(
             "--evidence-negatives",
             "--record-negatives-per-day",
             min=0.0,
             max=100.0,
             help="Frames without an alarm to keep a day, at random; 0: none. [default: 4]",
-            rich_help_panel=RECORD,
         ),
     ] = None,
 ) -> EvidenceSettings:
@@ -282,3 +301,171 @@ def watch(
         return options(replace(base, alerts=alerting, evidence=evidence(base.evidence)), sources)
 
     run_alarm(settings, path, quiet=quiet, verbose=verbose)
+
+
+def run_alarm(
+    settings: Callable[[], Settings], config: Path | None, *, quiet: bool = False, verbose: bool = False
+) -> None:
+    """Watch with what ``settings`` gives; it is called again on SIGHUP where there is a ``config``.
+
+    ``quiet``: print alarms only. ``verbose``: print what it costs too.
+    """
+    notifier = Notifier.from_environment()
+    notifier.extend(SLOW_START_S)
+    write = log.debug if quiet else log.info
+    if config:
+        write("Settings from %s.", config)
+    terminal = Terminal()
+    with stop_on_signal(reloads=config is not None) as stop:  # first: a signal may come at any moment
+        try:
+            wanted = settings()
+            from edge.alarm import Alarm
+            from edge.camera_thread import complaints
+
+            alarm = Alarm(wanted, terminal=terminal)
+        except BaseException:
+            notifier.stopping()
+            raise
+        reload = Reload(settings, config, notifier) if config else None
+        with dump_on_request(lambda: alarm.trace):
+            while True:
+                introduce(alarm, write, verbose=verbose)
+                demo = _narrate_demo(alarm, write)
+                end, taken_s = _run(alarm, reload, stop, notifier, show=not quiet)
+                if reload is None or not isinstance(end, Checked):
+                    break
+                _report(alarm, taken_s, write, terminal, verbose=verbose)
+                alarm = reload.restarted(alarm, end, terminal)
+    _report(alarm, taken_s, write, terminal, verbose=verbose)
+    for line in next_steps() if demo else ():
+        write("%s", line)
+    if isinstance(end, str):
+        logging.shutdown()
+        # At once: a driver that hangs may abort the interpreter's own end, and with it lose this code.
+        os._exit(EXITS[end])
+    if alarm.failed and not stop.is_set():
+        for line in complaints(alarm.threads)[1:]:
+            log.error("%s", line)
+        raise alarm.failed[0]
+
+
+def _run(
+    alarm: Alarm, reload: Reload | None, stop: Stop, notifier: Notifier, *, show: bool
+) -> tuple[Order | Checked | None, float]:
+    """Watch with one alarm, and close it in good order; return why it ended, and after how many seconds."""
+    stop.silenced_by(alarm.silence)
+    end: Order | Checked | None = None
+    started = time.perf_counter()
+    try:
+        end = _watch(alarm, reload, stop, notifier, show=show)
+        return end, time.perf_counter() - started
+    finally:
+        if reload and isinstance(end, Checked):
+            reload.close(alarm)
+        else:
+            notifier.stopping()
+            if isinstance(end, str):
+                _end_at_last(end)
+            alarm.stop_cameras()
+            alarm.close(DRAIN_STOPPED_S if stop.is_set() or end else DRAIN_S)
+
+
+def _watch(
+    alarm: Alarm, reload: Reload | None, stop: Stop, notifier: Notifier, *, show: bool
+) -> Order | Checked | None:
+    """Watch until the sources end or a signal comes (None), a restart is ordered, or a new config is good."""
+    health = alarm.settings.health
+    watchdog = Watchdog(notifier)
+    escalation = Escalation(
+        alarm.state or Path(), health.restart_after_s, health.reboot, present=notifier.present and bool(alarm.state)
+    )
+    alarm.ask("watchdog", watchdog.problem)
+    if reload:
+        alarm.ask(CONFIG, reload.problem)
+    alarm.start()
+    notifier.ready(f"watching {', '.join(thread.camera.name for thread in alarm.threads)}")
+    judged, logged = 0.0, ""
+    end: Order | Checked | None = None
+    with progress(alarm, show):
+        while alarm.alive and not (end or stop.wait(TICK_S)):
+            now = time.monotonic()
+            try:
+                alarm.tick(now)
+                if now - judged >= JUDGE_S:
+                    judged = now
+                    status = alarm.status(now)
+                    watchdog(status, now)
+                    end = escalation(status, now)
+                if reload and not end:
+                    end = reload(alarm, stop)
+            except Exception as error:
+                # The cameras are still watched. Where this lasts, the watchdog is not fed: a service starts it again.
+                words = f"internal error ({type(error).__name__}: {error})"
+                log.log(logging.DEBUG if words == logged else logging.ERROR, "%s; the cameras are still watched", words)
+                log.debug("in the main loop", exc_info=error)
+                logged = words
+    return end
+
+
+def _report(alarm: Alarm, taken_s: float, write: Write, terminal: Terminal, *, verbose: bool) -> None:
+    """Print what one alarm saw and what went wrong, when it is closed."""
+    for thread in alarm.threads:
+        for problem in thread.source.problems:
+            log.warning("%s", problem)
+    sum_up(alarm, taken_s, write, terminal.pictures, verbose=verbose)
+    terminal.pictures.clear()
+    for line in alarm.losses():
+        write("%s", line)
+
+
+def _end_at_last(order: Order, within_s: float = LAST_S) -> None:
+    """End the process in so many seconds, whatever still waits for a driver or a disk."""
+
+    def end() -> None:
+        time.sleep(within_s)
+        os._exit(EXITS[order])
+
+    start_thread(end, "the end")
+
+
+def _narrate_demo(alarm: Alarm, write: Write) -> bool:
+    """Print the story of the bundled clip while it plays; return whether it is watched at all."""
+    from edge.demo.story import Story
+
+    threads = [thread for thread in alarm.threads if thread.camera.source == "demo"]
+    for thread in threads:
+        thread.watcher.trace = Story(lambda line: write("%s", line), thread.watcher.trace)
+    return bool(threads)
+
+
+@contextmanager
+def progress(alarm: Alarm, show: bool) -> Iterator[None]:
+    """Show a bar over the seconds of footage, on a terminal, for files that take over two seconds.
+
+    It is drawn in a thread of its own: a terminal that is paused holds up nobody.
+    """
+    lengths = [thread.source.length_s for thread in alarm.threads]
+    if not show or sys.stderr is None or not sys.stderr.isatty() or any(length is None for length in lengths):
+        yield
+        return
+    over = threading.Event()
+    total = sum(length or 0.0 for length in lengths)
+    drawing = call_in_thread(partial(_draw, alarm, total, over), "progress")
+    try:
+        yield
+    finally:
+        over.set()
+        concurrent.futures.wait([drawing], GOODBYE_S)
+
+
+def _draw(alarm: Alarm, total: float, over: threading.Event) -> None:
+    if over.wait(PATIENCE_S):
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.completed:.0f} of {task.total:.0f} s"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("watching", total=total)
+        while not over.wait(STEP_S):
+            bar.update(task, completed=sum(thread.watcher.stats.footage_s for thread in alarm.threads))

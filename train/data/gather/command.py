@@ -139,7 +139,7 @@ def card(
     Without --label they go to unsorted/, which training skips. Move them into folders named by labels (`bear-alarm
     classify` shows which to look at first), then run `bear-alarm gather sort`.
     """
-    from edge.cli.progress import track
+    from edge.cli.output import track
     from train.data.gather.download import import_pictures
     from train.data.gather.local import from_card
     from train.data.labels import plain_label

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from edge.cli.progress import track
+from edge.cli.output import track
 from edge.errors import PictureError, SourceError
 from edge.pictures import picture_bytes
 from edge.version import __version__

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.bench.measure import MIN_CROPS, Bench, Cost, Way, measure
+from edge.cli.bench_measure import MIN_CROPS, Bench, Cost, Way, measure
 from edge.cli.options import ModelOpt
-from edge.cli.output import JsonOpt, print_json
-from edge.cli.progress import counted
+from edge.cli.output import JsonOpt, counted, print_json
 
 FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
 NEAR = 0.05  # of a ratio: within that, two ways are equally fast
@@ -34,12 +33,9 @@ def bench(
     cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
     running alarm first: both would be slower.
     """
-    from edge.cli.progress import track
     from edge.detect.classifier import find
 
-    found = measure(
-        [find(model), *map(find, against or [])], seconds, progress=lambda rounds: track(rounds, "measuring, rounds")
-    )
+    found = measure([find(model), *map(find, against or [])], seconds)
     if as_json:
         print_json(report(found))
     else:
@@ -71,7 +67,7 @@ def bench_text(found: Bench) -> str:
         f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
         "",
         f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
-        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows if cost),
+        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows),
         "",
     ]
     memory = ", ".join(f"{mb:.0f} MB in {name}" for name, mb in found.memory_mb.items() if mb is not None)
@@ -112,8 +108,8 @@ def what_follows(found: Bench) -> list[str]:
 
 
 def _precisions(found: Bench) -> list[str]:
-    """Return whether the file is faster as it is or in float."""
-    first, other = found.ways[0], found.way("float")
+    first = found.ways[0]
+    other = next((way for way in found.ways if way.precision == "float" and way.model == first.model), None)
     if first.precision == "float":
         return ["This processor computes int8 wrongly, so the model runs in float."]
     if other is None:
@@ -130,7 +126,6 @@ def _precisions(found: Bench) -> list[str]:
 
 
 def _models(found: Bench) -> list[str]:
-    """Return how the other models compare, each as it is."""
     first = found.ways[0]
     others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
     words = []

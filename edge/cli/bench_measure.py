@@ -1,6 +1,6 @@
 """Measure what the alarm costs here: the steps take turns, because boards slow down in heat.
 
-python -m edge.cli.bench.measure MODEL [float]      the peak memory of a process that does each step once, MB
+python -m edge.cli.bench_measure MODEL [float]      the peak memory of a process that does each step once, MB
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +71,11 @@ class Way:
     precision: str  # "int8", "fp32"; "float": an int8 file that is run so
     threads: int
     crops: int  # scored together
-    cost: Cost | None = None  # of all of them
+    cost: Cost  # of all of them
 
     @property
     def crop_ms(self) -> float:
         """Return the milliseconds that one crop takes."""
-        assert self.cost
         return self.cost.median_ms / self.crops
 
 
@@ -99,34 +97,27 @@ class Bench:
     rounds: int
     seconds: float
 
-    def way(self, precision: str | None = None, *, threads: int = 1, crops: int = 1, model: str = "") -> Way | None:
-        """Return the way with these properties; by default those of the first."""
-        wanted = (model or self.ways[0].model, precision or self.ways[0].precision, threads, crops)
-        found = (each for each in self.ways if (each.model, each.precision, each.threads, each.crops) == wanted)
-        return next(found, None)
-
     def crops_within(self, seconds: float) -> int:
         """Return how many crops of a frame can be scored within so many seconds, as the alarm counts them."""
         budget = CropBudget(seconds)
         budget.note(1, self.ways[0].crop_ms / 1000.0)
         return budget.crops
 
-    def cameras(self, crops_each: int = 0, *, fps: float = FPS) -> float:
+    def cameras(self, crops_each: int = 0) -> float:
         """Return how many 1280x720 streams of so many frames a second this machine can watch, on most of its cores.
 
         ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
         at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
         """
-        frame_ms = fps * (self.read.median_ms + self.motion.median_ms)
+        frame_ms = FPS * (self.read.median_ms + self.motion.median_ms)
         kept, timer = 1.0 / (ACTIVE_S if crops_each else IDLE_S), ScanTimer()
         scan_ms = min(self.scan.median_ms / timer.every_s, 1000.0 * timer.share)
-        busy_ms = frame_ms + fps * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
+        busy_ms = frame_ms + FPS * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
         return USABLE * self.cores * 1000.0 / busy_ms
 
     @property
     def slowed(self) -> float:
         """Return how many times as long the alarm's own way took at the end as at the beginning."""
-        assert self.ways[0].cost
         return self.ways[0].cost.slowed
 
 
@@ -142,12 +133,8 @@ class Steps:
         self._finder = MotionFinder()
         self._numbers = itertools.count()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the clip."""
         self._source.close()
 
     def crops(self, size: int, count: int) -> NDArray[np.uint8]:
@@ -178,38 +165,33 @@ class Steps:
         return len(compressed(self._still[0]))
 
 
-def measure(
-    models: Sequence[Path],
-    seconds: float,
-    *,
-    root: Path = Path("/"),
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> Bench:
+def measure(models: Sequence[Path], seconds: float) -> Bench:
     """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
 
-    ``root``: the folder of ``sys`` and ``proc``. ``progress`` yields the numbers of the rounds, and can show them.
     Raises ModelError, SourceError.
     """
-    machine, before_c = about(root), temperature_c()
+    from edge.cli.output import track
+
+    machine, before_c = about(Path("/")), temperature_c()
     memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
-    with Steps() as steps:
-        ways: list[Way] = []
+    with closing(Steps()) as steps:
+        ways: list[tuple[str, str, int, int]] = []
         scanner = FrameScanner(Classifier(models[0]))
         works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg, partial(steps.scan, scanner)]
         for path in models:
             for (name, in_float), threads in itertools.product(precisions(path), sorted({1, machine.cores})):
                 classifier = Classifier(path, threads=threads, in_float=in_float)
                 for count in (1, MANY):
-                    ways.append(Way(classifier.name, name, threads, count))
+                    ways.append((classifier.name, name, threads, count))
                     works.append(partial(classifier, steps.crops(classifier.size, count)))
         started = time.monotonic()
-        took = by_turns(works, progress(rounds(seconds)))
+        took = by_turns(works, track(rounds(seconds), "measuring, rounds"))
     read, motion, jpeg, scan, *scored = map(Cost.of, took)
     return Bench(
         machine.board or machine.system or machine.machine,
         machine.cores,
         machine.dot_products,
-        tuple(replace(way, cost=cost) for way, cost in zip(ways, scored, strict=True)),
+        tuple(Way(*way, cost) for way, cost in zip(ways, scored, strict=True)),
         read,
         motion,
         jpeg,
@@ -256,8 +238,8 @@ def rounds(seconds: float) -> Iterator[int]:
 
 def peak_mb(path: Path, in_float: bool) -> float | None:
     """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
-    command = [sys.executable, "-m", "edge.cli.bench.measure", str(path.absolute()), *([FLOAT] if in_float else [])]
-    home = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "edge.cli.bench_measure", str(path.absolute()), *([FLOAT] if in_float else [])]
+    home = Path(__file__).parents[2]
     try:
         ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
         return float(ran.stdout)
@@ -270,7 +252,7 @@ def main() -> None:
     """Do each step once and write the peak memory, MB."""
     path, *words = sys.argv[1:]
     classifier = Classifier(path, in_float=FLOAT in words)
-    with Steps() as steps:
+    with closing(Steps()) as steps:
         steps.motion()
         steps.jpeg()
         steps.scan(FrameScanner(classifier))

@@ -1,1 +1,0 @@
-"""``bear-alarm bench``: measure what the alarm costs on this machine."""
