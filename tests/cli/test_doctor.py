@@ -11,9 +11,9 @@ import threading
 import pytest
 
 from edge.cli.doctor.child import call, run
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, lines_of, unknown, verdict
-from edge.cli.doctor.run import Check, run_checks
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.command import Check, run_checks
+from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, lines_of, unknown, verdict
+from edge.settings import Settings
 from tests.helpers.broker import until
 from tests.helpers.sink_world import alive
 from tests.helpers.small_disk import ROOT
@@ -34,7 +34,7 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
         yield doubt("card", "is old", "take another")
 
     checks = [Check("Group", "raiser", raises), Check("Group", "hanger", hangs, 0.05), Check("Group", "worker", works)]
-    found = list(run_checks(Target(), checks))
+    found = list(run_checks(Target(Settings()), checks))
     held.set()
     assert [(each.name, each.state) for each in found] == [
         ("half", "fine"), ("raiser", "broken"), ("hanger", "unknown"), ("card", "doubt"),

@@ -11,8 +11,8 @@ import pytest
 
 from edge.camera.source import DEMO
 from edge.cli.doctor import cameras
-from edge.cli.doctor.target import Target
-from edge.settings import Camera, CameraSettings
+from edge.cli.doctor.findings import Target
+from edge.settings import Camera, CameraSettings, Settings
 from tests.helpers import fake_rpicam_vid
 from tests.helpers.broker import free_port
 from tests.helpers.doctor_world import by_name, put, states
@@ -22,6 +22,7 @@ FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
 
 def tried(*sources, **more):
     chosen = tuple(Camera(f"c{number}", source) for number, source in enumerate(sources))
+    more.setdefault("settings", Settings())
     return list(cameras.check_cameras(Target(sources=chosen, **more)))
 
 
@@ -162,16 +163,16 @@ def test_with_nothing_configured_it_lists_what_there_is(tmp_path, monkeypatch):
     files = {"dev__video0": "", "dev__video10": "", "sys__class__video4linux__video10__name": "bcm2835-codec-decode"}
     put(tmp_path, **files)
     assert [each.camera for each in cameras.devices(tmp_path)] == [True, False]
-    found = list(cameras.check_cameras(Target(root=tmp_path)))
+    found = list(cameras.check_cameras(Target(Settings(), root=tmp_path)))
     assert found[0].words == f"none is configured; there is {tmp_path}/dev/video0"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "none is plugged in" in next(iter(cameras.check_cameras(Target(root=tmp_path / "none")))).words
+    assert "none is plugged in" in next(iter(cameras.check_cameras(Target(Settings(), root=tmp_path / "none")))).words
 
 
 def test_a_folder_that_is_followed_and_a_camera_that_is_not_tried(tmp_path):
     followed = Camera("station", str(tmp_path), follow=True, settings=CameraSettings())
     gone = Camera("gone", str(tmp_path / "no"), follow=True)
-    assert states(cameras.check_cameras(Target(sources=(followed, gone)))) == {
+    assert states(cameras.check_cameras(Target(Settings(), sources=(followed, gone)))) == {
         "camera station": "fine", "camera gone": "broken",
     }  # fmt: skip
     (found,) = tried("demo", try_cameras=False)

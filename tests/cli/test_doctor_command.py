@@ -11,10 +11,9 @@ import zipfile
 import pytest
 
 from edge.cli.doctor import bundle
+from edge.cli.doctor.bundle import Redactor, secrets_of_device
 from edge.cli.doctor.command import admitted
-from edge.cli.doctor.findings import doubt
-from edge.cli.doctor.redactor import Redactor, secrets_of_device
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import Target, doubt
 from edge.cli.options import names
 from edge.config import load_config
 from edge.errors import OptionError

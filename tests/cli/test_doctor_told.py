@@ -8,8 +8,7 @@ import pytest
 
 from edge.alert.mqtt_settings import settings_from_url
 from edge.cli.doctor import alerts as alert_checks
-from edge.cli.doctor import pins
-from edge.cli.doctor.run import check_anyone
+from edge.cli.doctor.command import check_anyone
 from edge.record.run_lock import RunLock
 from edge.settings import AlertSettings, HealthSettings, Settings
 from tests.helpers.broker import Broker, Listener, refusing_port
@@ -52,9 +51,9 @@ class Kernel:
         self.used = {int(name[3:]): by for name, by in used.items()}
 
     def __call__(self, file, what, question):
-        if what == pins.GET_CHIP:
+        if what == alert_checks.GET_CHIP:
             struct.pack_into("32s32sI", question, 0, b"gpiochip0", b"pinctrl-bcm2711", 58)
-        elif what == pins.GET_LINE:
+        elif what == alert_checks.GET_LINE:
             (number,) = struct.unpack_from("=I", question, 64)
             if number in self.used:
                 struct.pack_into("32s", question, 32, self.used[number].encode())
@@ -66,7 +65,7 @@ class Kernel:
 def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     put(tmp_path, dev__gpiochip0="")
     alerts = {"relays": ("17:30:low", "22"), "deterrent_lamps": ("27",)}
-    found = by_name(pins.check_pins(with_alerts(tmp_path, **alerts), Kernel(pin22="spi0 CS1")))
+    found = by_name(alert_checks.check_pins(with_alerts(tmp_path, **alerts), Kernel(pin22="spi0 CS1")))
     assert found["relay 17:30:low"].state == "fine"
     assert "was not switched" in found["relay 17:30:low"].words
     assert found["relay 22"].state == "broken"
@@ -74,19 +73,19 @@ def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path):
     assert found["lamp 27"].state == "fine"
     alarm = RunLock(tmp_path / "state", "a" * 32)
     assert alarm.take()
-    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
+    found = by_name(alert_checks.check_pins(with_alerts(tmp_path, relays=("22",)), Kernel(pin22="lg")))
     alarm.close()
     assert found["relay 22"].state == "fine"
     assert "the running alarm" in found["relay 22"].words
 
 
 def test_a_machine_without_pins_and_pins_that_are_made_up(tmp_path, monkeypatch):
-    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    found = by_name(alert_checks.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
     assert found["pins"].state == "broken"
-    assert list(pins.check_pins(with_alerts(tmp_path), Kernel())) == []
+    assert list(alert_checks.check_pins(with_alerts(tmp_path), Kernel())) == []
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
     put(tmp_path, dev__gpiochip0="")
-    found = by_name(pins.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
+    found = by_name(alert_checks.check_pins(with_alerts(tmp_path, relays=("17",)), Kernel()))
     assert (found["pins"].state, found["relay 17"].state) == ("doubt", "fine")
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from edge.detect.classifier import BUNDLED, load
-from edge.device.model_self_test import TOLERANCE, ModelSelfTest, drawn_bear
+from edge.device.health import TOLERANCE, ModelSelfTest, drawn_bear
 from edge.schema import Region, Score
 from tests.helpers.sink_world import soon
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.device.systemd import InstallPlan, command, unit, word
 from edge.device.systemd_host import ServiceError
-from edge.device.systemd_unit import InstallPlan, command, unit, word
 from edge.device.watchdog import REBOOT
 
 EXPOSURE = 21  # tenths; docs/service.md names it

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from edge.device.systemd_host import ProgramResult, ServiceError
-from edge.device.systemd_status import ask, lasting, shown, span_s
+from edge.device.systemd_host import ProgramResult, ServiceError, ask, lasting, shown, span_s
 from tests.helpers.service_world import ABSENT, RUNS, Machine
 
 FAILING = {

@@ -41,7 +41,7 @@ def main(how, folder):
 
     from edge.camera.reconnect import ReconnectingSource
     from edge.camera.source import Source
-    from edge.device.model_self_test import ModelSelfTest
+    from edge.device.health import ModelSelfTest
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status

@@ -14,8 +14,7 @@ from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
 from edge.cli.doctor.child import call
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, unknown
 from edge.settings import Camera
 
 # Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
