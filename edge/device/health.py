@@ -40,9 +40,8 @@ LOOK_S = 5.0  # how often the machine is read
 class SelfMonitor:
     """Reads the machine every 5 s, has the model answer every 20 s, and answers requests for its status.
 
-    Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
-    ``proc`` are. ``before``: of the alarm before a reload; a processor that was hot stays throttled. Raises OptionError
-    for an address or URL that can never work.
+    Only for cameras: what is played is over soon. ``status`` is the whole alarm's. ``before``: of the alarm before a
+    reload; a processor that was hot stays throttled. Raises OptionError for an address or URL that can never work.
     """
 
     def __init__(
@@ -51,21 +50,13 @@ class SelfMonitor:
         state: Path | None,
         classifier: Callable[[], Classifier],
         status: Callable[[], Status],
-        *,
-        root: Path = Path("/"),
         before: SelfMonitor | None = None,
     ) -> None:
         self.reading = Reading()
-        self._board = Board(root, state)
+        self._board = Board(state=state)
         self._effort: ThermalThrottle = before._effort if before else ThermalThrottle()
         self._effort.hot_c = settings.hot_c
-        self._machine = parts(
-            lambda: self.reading,
-            settings,
-            state=state,
-            share=self.share,
-            crop_ms=lambda: status().crop_ms,
-        )
+        self._machine = MachineHealth(lambda: self.reading, settings, state, self.share, lambda: status().crop_ms)
         self._looked: float | None = None
         self._self_test = ModelSelfTest(classifier)
         self._heartbeat: Heartbeat | None = None
@@ -107,8 +98,7 @@ class SelfMonitor:
 
     def parts(self) -> dict[str, Ask]:
         """Return whom health asks, by the event's label."""
-        found = dict(self._machine)
-        found["model"] = self._self_test.problem
+        found = self._machine.parts() | {"model": self._self_test.problem}
         if self._server:
             found["page"] = self._server.problem
         if self._heartbeat:
@@ -250,69 +240,63 @@ def slowest_fps(frames_needed: Callable[[float], int | None]) -> float:
     return 2.5  # frames 0.4 s apart count in full: no rule is made with which a sure bear would take longer
 
 
-def parts(
-    read: Read,
-    settings: HealthSettings,
-    *,
-    state: Path | None = None,
-    share: Callable[[], float] = lambda: 1.0,
-    crop_ms: Callable[[], float | None] = lambda: None,
-) -> dict[str, Ask]:
-    """List what ``edge.status.Health`` is to ask of the machine, by the event's label: a sentence, or None while well.
+class MachineHealth:
+    """Finds what is wrong with the machine, in one sentence each; ``edge.status.Health`` asks for them.
 
     ``read``: the machine now (``Board.read``); ``share`` of the frame rate that is kept up; ``crop_ms``: what scoring
-    one crop takes, lately.
+    one crop takes, lately. ``state``: the folder whose disk matters.
     """
 
-    def follows() -> str:
-        return slower(share())
-
-    return {
-        "hot": Hot(read, settings.hot_c, follows),
-        "undervolted": Undervolted(read, follows),
-        "slow": Slow(crop_ms, settings.slow_ms),
-        "memory": MemoryLow(read),
-        "disk": DiskLow(read, settings.low_disk_mb, state),
-        "storage": StorageFails(read, state),
-    }
-
-
-class Hot:
-    """The processor is hot, or slowed down for another reason than its voltage.
-
-    Until it is 5 °C below the limit, and every frame is looked at again.
-    """
-
-    def __init__(self, read: Read, hot_c: float, follows: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        read: Read,
+        settings: HealthSettings,
+        state: Path | None,
+        share: Callable[[], float],
+        crop_ms: Callable[[], float | None],
+    ) -> None:
         self.read = read
-        self.hot_c = hot_c
-        self.follows = follows
-        self._is = False
+        self.settings = settings
+        self.share = share
+        self.crop_ms = crop_ms
+        self._where = f"{state}: " if state else ""
+        self._wrong: set[str] = set()  # labels of what was wrong at the last look
+        self._dips: deque[float] = deque(maxlen=200)  # when the voltage was low, by the readings
+        self._first_errors: int | None = None  # of the file system, when the alarm started
 
-    def __call__(self) -> str | None:
-        """Return one sentence while it is hot."""
-        reading = self.read()
+    def parts(self) -> dict[str, Ask]:
+        """List what is to be asked, by the event's label: a sentence, or None while all is well."""
+        return {
+            "hot": self.hot,
+            "undervolted": self.undervolted,
+            "slow": self.slow,
+            "memory": self.memory,
+            "disk": self.disk,
+            "storage": self.storage,
+        }
+
+    def hot(self) -> str | None:
+        """Return one sentence while the processor is hot, or slowed down for another reason than its voltage.
+
+        Until it is 5 °C below the limit, and every frame is looked at again.
+        """
+        reading, follows, was = self.read(), slower(self.share()), "hot" in self._wrong
         degrees = reading.temperature_c
-        limit_c = hot_from(self.hot_c, reading) - (COOLER_C if self._is else 0.0)
-        hot, follows = degrees is not None and degrees >= limit_c, self.follows()
-        self._is = hot or (self._is and bool(follows))
-        if hot and degrees is not None:
-            return f"{heat_words(degrees)}{follows}; {SHADE}"
-        if reading.throttled and not reading.undervolted:
-            return f"{SLOWED_WORDS}{follows}; {SHADE}"
-        return f"{WAS_HOT_WORDS}{follows}; {SHADE}" if self._is else None
+        limit_c = hot_from(self.settings.hot_c, reading) - (COOLER_C if was else 0.0)
+        hot = degrees is not None and degrees >= limit_c
+        lasts = self._note("hot", hot or (was and bool(follows)))
+        if hot:
+            words = heat_words(degrees or 0.0)
+        elif reading.throttled and not reading.undervolted:
+            words = SLOWED_WORDS
+        elif lasts:
+            words = WAS_HOT_WORDS
+        else:
+            return None
+        return f"{words}{follows}; {SHADE}"
 
-
-class Undervolted:
-    """The supply voltage is low, or dips again and again."""
-
-    def __init__(self, read: Read, follows: Callable[[], str] = lambda: "") -> None:
-        self.read = read
-        self.follows = follows
-        self._dips: deque[float] = deque(maxlen=200)  # when it was low, by the readings
-
-    def __call__(self) -> str | None:
-        """Return one sentence while it is low, and for two minutes after."""
+    def undervolted(self) -> str | None:
+        """Return one sentence while the supply voltage is low or dips again and again, and for two minutes after."""
         reading = self.read()
         if reading.undervolted and (not self._dips or reading.at > self._dips[-1]):
             self._dips.append(reading.at)
@@ -321,98 +305,65 @@ class Undervolted:
         if len(self._dips) < DIPS or reading.at - self._dips[-1] > DIP_LASTS_S:
             return None
         how = "is too low" if reading.undervolted else "falls too low again and again"
-        return f"the supply voltage {how}{self.follows()}; {SUPPLY}, or the machine may stop without a word"
+        return f"the supply voltage {how}{slower(self.share())}; {SUPPLY}, or the machine may stop without a word"
 
-
-class Slow:
-    """Scoring takes so long that an alarm comes late."""
-
-    def __init__(self, crop_ms: Callable[[], float | None], slow_ms: float) -> None:
-        self.crop_ms = crop_ms
-        self.slow_ms = slow_ms
-        self._is = False
-
-    def __call__(self) -> str | None:
-        """Return one sentence while it is slow."""
-        took = self.crop_ms()
-        self._is = took is not None and took > self.slow_ms / (BACK_FACTOR if self._is else 1.0)
-        if not self._is:
+    def slow(self) -> str | None:
+        """Return one sentence while scoring takes so long that an alarm comes late."""
+        took, slow_ms = self.crop_ms(), self.settings.slow_ms
+        if not self._note("slow", took is not None and took > slow_ms / self._back("slow")):
             return None
         return (
-            f"looking at one crop takes {took:.0f} ms, more than {self.slow_ms:.0f}, so an alarm comes late; "
+            f"looking at one crop takes {took:.0f} ms, more than {slow_ms:.0f}, so an alarm comes late; "
             "see what else runs here, or watch with fewer cameras"
         )
 
-
-class MemoryLow:
-    """There is hardly any memory left."""
-
-    def __init__(self, read: Read) -> None:
-        self.read = read
-        self._is = False
-
-    def __call__(self) -> str | None:
-        """Return one sentence while there is too little."""
+    def memory(self) -> str | None:
+        """Return one sentence while there is hardly any memory left."""
         reading = self.read()
-        free, whole = reading.memory_free_mb, reading.memory_mb
-        if free is None or whole is None:
-            self._is = False
-            return None
-        self._is = free < min(MIN_MEMORY_SHARE * whole, MIN_MEMORY_MB) * (BACK_FACTOR if self._is else 1.0)
-        if not self._is:
+        free, whole = reading.memory_free_mb, reading.memory_mb or 0.0
+        least = min(MIN_MEMORY_SHARE * whole, MIN_MEMORY_MB) * self._back("memory")
+        if not self._note("memory", free is not None and free < least):
             return None
         return (
             f"{free:.0f} of {whole:.0f} MB of memory are left, and the system may end this program; "
             "see what else runs here, or watch with fewer cameras"
         )
 
-
-class DiskLow:
-    """The disk that the events are kept on is nearly full, or takes nothing."""
-
-    def __init__(self, read: Read, low_mb: float, state: Path | None = None) -> None:
-        self.read = read
-        self.low_mb = low_mb
-        self.where = f"{state}: " if state else ""
-        self._is = False
-
-    def __call__(self) -> str | None:
-        """Return one sentence while there is too little room."""
-        reading = self.read()
+    def disk(self) -> str | None:
+        """Return one sentence while the disk of the events is nearly full, or takes nothing."""
+        reading, low_mb = self.read(), self.settings.low_disk_mb
         free = reading.disk_free_mb
-        self._is = free is not None and free < self.low_mb * (BACK_FACTOR if self._is else 1.0)
+        low = self._note("disk", free is not None and free < low_mb * self._back("disk"))
         if reading.read_only:
-            return f"{self.where}the disk is read-only, so nothing is kept; a card that fails does that: replace it"
-        if not self._is:
+            return f"{self._where}the disk is read-only, so nothing is kept; a card that fails does that: replace it"
+        if not low:
             return None
         return (
-            f"{self.where}{free:.0f} MB are free, fewer than {self.low_mb:.0f}; "
+            f"{self._where}{free:.0f} MB are free, fewer than {low_mb:.0f}; "
             "delete what is not needed, or give evidence a smaller quota"
         )
 
-
-class StorageFails:
-    """The disk that the events are kept on is failing: its file system finds more errors, or it reports so itself."""
-
-    def __init__(self, read: Read, state: Path | None = None) -> None:
-        self.read = read
-        self.where = f"{state}: " if state else ""
-        self._first: int | None = None  # errors that were there when the alarm started
-
-    def __call__(self) -> str | None:
-        """Return one sentence from the first new error on."""
+    def storage(self) -> str | None:
+        """Return one sentence while the disk of the events is failing: new errors, or it reports so itself."""
         reading = self.read()
         errors = reading.fs_errors
         if errors is not None:
-            self._first = errors if self._first is None else min(self._first, errors)
-            if errors > self._first:
+            self._first_errors = errors if self._first_errors is None else min(self._first_errors, errors)
+            if errors > self._first_errors:
                 return (
-                    f"{self.where}the file system has found {errors - self._first} new errors; "
+                    f"{self._where}the file system has found {errors - self._first_errors} new errors; "
                     "the card or disk may be failing: copy what matters and replace it"
                 )
         if reading.worn:
-            return f"{self.where}the memory chip says that it is nearly worn out; copy what matters and replace it"
+            return f"{self._where}the memory chip reports that it is nearly worn out; copy what matters and replace it"
         return None
+
+    def _back(self, label: str) -> float:
+        return BACK_FACTOR if label in self._wrong else 1.0
+
+    def _note(self, label: str, wrong: bool) -> bool:
+        (self._wrong.add if wrong else self._wrong.discard)(label)
+        return wrong
 
 
 # The model's self-test.
@@ -443,7 +394,6 @@ class ModelSelfTest:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.every_s = every_s
-        self.took_ms: float | None = None  # by the last inference
         self._source = classifier_source
         self._clock = clock
         self._picture = drawn_bear()
@@ -477,13 +427,11 @@ class ModelSelfTest:
         """Do one inference now, in this thread; whatever goes wrong is kept as the problem."""
         try:
             scorer = self._source()
-            began = self._clock()
             (score,) = scorer.score(self._picture, [WHOLE_PICTURE])
             self._finished_at = self._clock()
         except Exception as error:  # onnxruntime raises classes of its own; it is not counted as finished
             self._note(f"the model fails ({type(error).__name__}: {str(error)[:120]}); start the alarm again")
             return
-        self.took_ms = (self._finished_at - began) * 1000.0
         if scorer is not self._scorer:
             self._scorer, self._first = scorer, None
         wrong = _wrong(score, self._first)

@@ -38,8 +38,6 @@ def test_the_bundled_model_answers_the_same_for_hours_and_is_neither_sure_nor_si
     for _ in range(50):
         pulse.beat()
         assert pulse.problem() is None
-    assert pulse.took_ms is not None
-    assert pulse.took_ms > 0.0
     (score,) = bundled.score(drawn_bear(), [Region((0.0, 0.0, 1.0, 1.0), "scan")])
     assert 0.05 < score.bear < 0.95  # where a small change in the network shows most
 
@@ -60,11 +58,10 @@ def test_it_beats_in_a_thread_of_its_own_and_takes_the_new_model_after_a_reload(
     assert models[0].asked == asked
 
 
-def test_it_says_how_long_ago_an_answer_came_and_what_it_took():
+def test_it_reports_how_long_ago_an_answer_came():
     model = Model()
     pulse = ModelSelfTest(lambda: model, clock=model.clock)
     pulse.beat()
-    assert pulse.took_ms == pytest.approx(250.0)
     assert pulse.age_s(model.now + 7.0) == pytest.approx(7.0)
 
 

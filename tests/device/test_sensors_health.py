@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.health import ThermalThrottle, parts
+from edge.device.health import MachineHealth, ThermalThrottle
 from edge.device.sensors import Board, Reading
 from edge.run import EventFactory
 from edge.settings import HealthSettings
@@ -27,13 +27,9 @@ class Machine:
         self.reading = FINE
         self.crop_ms: float | None = 40.0
         self.effort = ThermalThrottle()
-        self.parts = parts(
-            lambda: self.reading,
-            HealthSettings(),
-            state=Path("/state"),
-            share=lambda: self.effort.share,
-            crop_ms=lambda: self.crop_ms,
-        )
+        self.parts = MachineHealth(
+            lambda: self.reading, HealthSettings(), Path("/state"), lambda: self.effort.share, lambda: self.crop_ms
+        ).parts()
 
     def at(self, now: float = 0.0, **reading: object) -> dict[str, str]:
         """Return what is wrong with it now, by part."""
@@ -165,7 +161,8 @@ def test_slow_scoring_is_told_while_it_lasts() -> None:
 def test_from_the_files_of_a_board_to_an_event_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = boot(pi(tmp_path, milli_c="81000\n"), monkeypatch)
     board, now = Board(root, tmp_path), 0.0
-    found = parts(lambda: board.read(now), HealthSettings(low_disk_mb=0.0), state=tmp_path)
+    settings = HealthSettings(low_disk_mb=0.0)
+    found = MachineHealth(lambda: board.read(now), settings, tmp_path, lambda: 1.0, lambda: None).parts()
     health, told = Health(EventFactory(), found), []
     for second in range(0, 300, 5):
         now = float(second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -34,18 +33,13 @@ def check_board(target: Target) -> Iterator[CheckResult]:
     """Check its name, processor and memory."""
     it = about(target.root)
     parts = [it.board, it.system, counted(it.cores, "core"), f"{it.memory_mb:.0f} MB"]
-    words = ", ".join(each for each in parts if each)
-    if it.half:
-        todo = "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)"
-        yield broken("board", f"{words}: a 32-bit system on a 64-bit kernel", todo)
-    else:
-        yield fine("board", words)
+    yield fine("board", ", ".join(each for each in parts if each))
     memory = sensors.memory()
+    words = f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}"
     if not target.alarm_runs and memory.available_mb < MIN_MEMORY_MB:
-        words = f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}"
         yield doubt("memory", words, "end what else runs here, and use a system without a desktop")
     else:
-        yield fine("memory", f"{memory.available_mb:.0f} MB are left of {memory.total_mb:.0f}")
+        yield fine("memory", words)
 
 
 def check_power(target: Target) -> Iterator[CheckResult]:
@@ -69,10 +63,9 @@ def check_power(target: Target) -> Iterator[CheckResult]:
         yield unknown("voltage", "this machine does not report it")
     else:
         yield fine("voltage", "as it should be")
-    slowed = sensors.throttled(target.root) or (whole is not None and (whole.throttled or whole.capped))
-    if slowed:
+    if sensors.throttled(target.root) or (whole and whole.slowed):
         yield doubt("throttling", "the processor is slowed down now, by heat or for want of power", f"{COOL}; {SUPPLY}")
-    elif whole and (whole.throttled_before or whole.capped_before):
+    elif whole and whole.slowed_before:
         words = "the processor was slowed down since the machine was started, by heat or for want of power"
         yield doubt("throttling", words, f"{COOL}; {SUPPLY}")
     supply = about(target.root).supply_ma
@@ -149,7 +142,6 @@ def check_network(target: Target) -> Iterator[CheckResult]:
 
 
 MAX_CHECKED_BYTES = 200 << 20  # a larger journal takes too long to look through
-LONG_UP_S = 86_400.0  # a shorter time shows little of a day
 OTHER_FOLDER = "check the folder, and name another with --state"
 NEW_CARD = "keep a copy of what matters, and put in a new card or disk"
 
@@ -166,11 +158,7 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
         words = f"{mount.folder} is read-only, so no event outlives the power"
         yield broken("disk", words, f"see `dmesg` for why; then sudo mount -o remount,rw {mount.folder}")
     elif mount and mount.fleeting:
-        words = f"{state} is in memory ({mount.kind}): what is written there is lost without power"
-        if mount.overlaid:
-            words = (
-                f"{state} is in an overlay: what is written there is mostly lost without power, or with the container"
-            )
+        words = f"{state} is in memory or an overlay ({mount.kind}): what is written there is lost without power"
         yield doubt("disk", words, "name a state folder on a card or disk with --state")
     least, free = target.settings.health.low_disk_mb, sensors.free_mb(state)
     if free is None:
@@ -180,29 +168,13 @@ def check_disk(target: Target) -> Iterator[CheckResult]:
     else:
         yield fine("room", f"{free:.0f} MB are free at {state}")
     disk = sensors.disk_of(target.root, mount) if mount else None
-    if disk:
-        yield from _health(
-            disk,
-            up_s=time.monotonic(),  # which Linux counts from the start of the machine
-        )
-
-
-def _health(disk: sensors.Disk, *, up_s: float) -> Iterator[CheckResult]:
-    sound = True
-    if disk.fs_errors:
-        sound, when = False, f", the first on {disk.first_error:%Y-%m-%d}" if disk.first_error else ""
-        words = f"its file system has met {disk.fs_errors} errors{when}"
+    if disk and disk.fs_errors:
+        words = f"its file system has met {disk.fs_errors} errors"
         yield doubt(f"disk {disk.part}", words, f"sudo fsck -f /dev/{disk.part} while it is not mounted; {NEW_CARD}")
-    if disk.worn:
-        sound = False
+    if disk and disk.worn:
         yield doubt(f"disk {disk.name}", "it reports that it is nearly worn out", NEW_CARD)
-    if sound:
-        what = " ".join(each for each in (disk.kind, disk.model, disk.made) if each)
-        day = ""
-        if disk.written_mb and up_s > LONG_UP_S:
-            day = f"; {disk.written_mb * 86_400.0 / up_s:.0f} MB are written a day"
-        failed = f"; {disk.io_errors} commands were refused since the start, as a few are" if disk.io_errors else ""
-        yield fine(f"disk {disk.name}", f"no errors are known{f' ({what})' if what else ''}{failed}{day}")
+    if disk and not disk.fs_errors and not disk.worn:
+        yield fine(f"disk {disk.name}", "no errors are known")
 
 
 def check_state(target: Target) -> Iterator[CheckResult]:
@@ -217,9 +189,8 @@ def check_state(target: Target) -> Iterator[CheckResult]:
 
 
 def check_evidence(target: Target) -> Iterator[CheckResult]:
-    """Check that the folder of evidence can be written, and that the disk has room for what it may take."""
-    settings = target.settings.evidence
-    if not settings.keep:
+    """Check that the folder of evidence can be written."""
+    if not target.settings.evidence.keep:
         yield fine("evidence", "off, as the config sets it")
         return
     try:
@@ -228,26 +199,6 @@ def check_evidence(target: Target) -> Iterator[CheckResult]:
         return
     yield _writable(target, "evidence", folder)
     yield from of_service(target, "evidence", folder)
-    free = sensors.free_mb(folder)
-    if settings.quota_mb and free is not None and folder.is_dir():
-        used_mb = _bytes_in(folder) / 1e6
-        if used_mb + free < settings.quota_mb:
-            words = f"it may take {settings.quota_mb:g} MB and there is room for {used_mb + free:.0f}"
-            yield doubt(
-                "quota",
-                words,
-                "set a smaller quota, or make room: the oldest evidence is deleted earlier than you expect",
-            )
-
-
-def _bytes_in(folder: Path) -> int:
-    """Add up the sizes of the files there; a running alarm may delete one at this moment."""
-    size = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += Path(place, name).stat().st_size
-    return size
 
 
 def of_service(target: Target, name: str, folder: Path, host: Host | None = None) -> Iterator[CheckResult]:
