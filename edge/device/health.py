@@ -40,8 +40,9 @@ LOOK_S = 5.0  # how often the machine is read
 class SelfMonitor:
     """Reads the machine every 5 s, has the model answer every 20 s, and answers requests for its status.
 
-    Only for cameras: what is played is over soon. ``status`` is the whole alarm's. ``before``: of the alarm before a
-    reload; a processor that was hot stays throttled. Raises OptionError for an address or URL that can never work.
+    Only for cameras: what is played is over soon. ``status`` is the whole alarm's; ``root``: where ``sys`` and
+    ``proc`` are. ``before``: of the alarm before a reload; a processor that was hot stays throttled. Raises OptionError
+    for an address or URL that can never work.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class SelfMonitor:
         state: Path | None,
         classifier: Callable[[], Classifier],
         status: Callable[[], Status],
+        *,
+        root: Path = Path("/"),
         before: SelfMonitor | None = None,
     ) -> None:
         self.reading = Reading()
-        self._board = Board(state=state)
+        self._board = Board(root, state)
         self._effort: ThermalThrottle = before._effort if before else ThermalThrottle()
         self._effort.hot_c = settings.hot_c
         self._machine = MachineHealth(lambda: self.reading, settings, state, self.share, lambda: status().crop_ms)

@@ -6,20 +6,19 @@ Everything is checked before anything is changed.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from edge.config import SECRETS, SYSTEM
 from edge.device.systemd_host import GROUPS, NAME, UNIT, Host, Program, ServiceError, State, ask, ended, started
 from edge.device.watchdog import REBOOT
 from edge.files import SERVICE, replace_whole
+from edge.installing import origin
 from edge.settings import Settings
 
 CONFIG = SYSTEM  # /etc/bear-alarm/config.yml
@@ -120,12 +119,8 @@ def _unreadable_program(why: str) -> ServiceError:
 
 def _requirement() -> str:
     """Return what pip was given here, with the extra for pins where this environment has it."""
-    name = f"{NAME}[pi]" if importlib.util.find_spec("gpiozero") else NAME
-    try:
-        origin = distribution(NAME).read_text("direct_url.json")  # the folder or wheel it was installed from
-    except PackageNotFoundError:
-        origin = None
-    return f"{name} @ {json.loads(origin)['url']}" if origin else name
+    extra = "[pi]" if importlib.util.find_spec("gpiozero") else ""
+    return f"{origin()[-1]}{extra}"
 
 
 @dataclass(frozen=True)

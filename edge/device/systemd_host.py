@@ -14,6 +14,7 @@ from pathlib import Path
 from edge.device import sensors
 from edge.errors import BearAlarmError
 from edge.files import SERVICE
+from edge.local_time import lasting
 
 NAME = "bear-alarm"  # of the service, its user and its folders
 UNIT = f"{NAME}.service"
@@ -154,7 +155,6 @@ PROPERTIES = (
     "FragmentPath", "MemoryCurrent", "InvocationID",
 )  # fmt: skip
 LOG_LINES = 5
-LOG_MAX_CHARS = 200  # of a line
 LABEL_CHARS = 12  # of a line's first column
 ACTIVE, INACTIVE, MISSING = 0, 3, 4  # exit codes, as `systemctl status` has them
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -285,7 +285,8 @@ def shown(state: State) -> str:
     """Write it for a person: one screen."""
     if not state.installed:
         return f"{NAME} is not installed as a service; `sudo {NAME} service install` does it."
-    lines = [_line("service", f"{_running(state)}; {_boot(state)}")]
+    boot = "starts at boot" if state.enabled else f"does not start at boot: sudo systemctl enable {NAME}"
+    lines = [_line("service", f"{_running(state)}; {boot}")]
     if state.said:
         lines.append(_line("says", state.said))
     if last := ended(state):
@@ -299,30 +300,14 @@ def shown(state: State) -> str:
     lines.append(_line("unit", f"{state.path}{'; it was changed: `sudo systemctl daemon-reload`' * state.outdated}"))
     lines.append(_line("events", f"sudo {NAME} events --state {SERVICE}"))
     if state.log:
-        lines += ["", f"The log's end; all of it: journalctl -u {NAME}", *(f"  {_short(line)}" for line in state.log)]
+        lines += ["", f"The log's end; all of it: journalctl -u {NAME}", *(f"  {line}" for line in state.log)]
     else:
         lines += ["", f"Its log shows nothing to this user; try `sudo journalctl -u {NAME}`."]
     return "\n".join(lines)
 
 
-def lasting(seconds: float) -> str:
-    """Write a time in its two largest units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
 def _line(label: str, words: str) -> str:
     return f"{label:<{LABEL_CHARS}}{words}"
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= LOG_MAX_CHARS else f"{line[: LOG_MAX_CHARS - 1]}…"
 
 
 def _running(state: State) -> str:
@@ -336,10 +321,6 @@ def _running(state: State) -> str:
     if state.active == "deactivating":
         return "is ending"
     return f"does not run{' (failed)' * (state.active == 'failed')}; start it: sudo systemctl start {NAME}"
-
-
-def _boot(state: State) -> str:
-    return "starts at boot" if state.enabled else f"does not start at boot: sudo systemctl enable {NAME}"
 
 
 def ended(state: State) -> str:

@@ -89,9 +89,11 @@ def test_what_is_configured_needs_its_package(site):
     assert not {"gpiozero", "apprise", "paho-mqtt"} & set(plain)
 
 
-def test_a_32_bit_python_is_known_by_its_pointers_not_by_the_kernel():
-    found = by_name(software.check_python(bits=32))["64 bits"]
+def test_a_32_bit_python_is_known_by_its_pointers_not_by_the_kernel(monkeypatch):
+    monkeypatch.setattr("struct.calcsize", lambda kind: 4)
+    found = by_name(software.check_python())["64 bits"]
     assert found.state == "broken"
     assert "32 bits" in found.words
     assert "64-bit" in found.todo
-    assert by_name(software.check_python(bits=64))["64 bits"].state == "fine"
+    monkeypatch.undo()
+    assert by_name(software.check_python())["64 bits"].state == "fine"

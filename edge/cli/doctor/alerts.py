@@ -9,21 +9,19 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
 from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, split_todo, unknown
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt_connection import BrokerConnection
+    pass
 
 
 WITHIN_S = 8.0  # for an answer over the network
-PROBLEM_LASTS_S = 1.0
 WAITS = "check the network; until then events wait in the journal"
 SILENT = "check the network; until then anyone who watches it is right to raise an alarm"
 CORRECT = "correct it in the config"
@@ -117,9 +115,13 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     except (OptionError, UnavailableError) as error:
         yield broken(name, *split_todo(str(error), NO_ANSWER))
         return
-    _settled(connection, called)
-    problem = None if connection.up else connection.problem
-    up = connection.up
+    until = time.monotonic() + WITHIN_S
+    connection.tend()
+    while not connection.up and time.monotonic() < until:  # an older broker refuses once, and is asked again its way
+        if called.wait(0.05):
+            called.clear()
+            connection.tend()
+    up, problem = connection.up, connection.problem
     connection.close(1.0)
     if up:
         yield fine(name, "the broker is there and accepts the login")
@@ -127,24 +129,6 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         yield broken(name, problem, "correct it in the config, or at the broker")
     else:
         yield doubt(name, f"the broker took the connection and did not answer for {WITHIN_S:g} s", WAITS)
-
-
-def _settled(connection: BrokerConnection, called: threading.Event) -> None:
-    """Wait until it is up, or has a problem that lasts: an older broker refuses once, and is asked again its way."""
-    until = time.monotonic() + WITHIN_S
-    wrong_since: float | None = None
-    connection.tend()
-    while not connection.up and (now := time.monotonic()) < until:
-        if called.wait(0.05):
-            called.clear()
-            connection.tend()
-            wrong_since = None
-        elif connection.problem is None:
-            wrong_since = None
-        elif wrong_since is None:
-            wrong_since = now
-        elif now - wrong_since > PROBLEM_LASTS_S:
-            return
 
 
 def check_webhook(target: Target) -> Iterator[CheckResult]:
@@ -163,20 +147,14 @@ def check_webhook(target: Target) -> Iterator[CheckResult]:
 
 
 def check_heartbeat(target: Target) -> Iterator[CheckResult]:
-    """Check that the host of the heartbeat, or the proxy on the way to it, has an address and answers."""
-    from urllib.request import getproxies, proxy_bypass
-
+    """Check that the host of the heartbeat has an address and answers."""
     url = target.settings.health.heartbeat_url
     if not url:
         return
     try:
-        to = web_address(url, "the heartbeat")
+        web_address(url, "the heartbeat")
     except OptionError as error:
         yield broken("heartbeat", *split_todo(str(error), NO_ANSWER))
-        return
-    proxy = getproxies().get("https" if to.tls else "http")
-    if proxy and not proxy_bypass(to.host):
-        yield _answers("heartbeat's proxy", proxy if "://" in proxy else f"http://{proxy}", SILENT)
     else:
         yield _answers("heartbeat", url, SILENT)
 
@@ -232,10 +210,8 @@ GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], 
 USED = 1
 HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-bcm2711, pinctrl-rp1
 
-Ask = Callable[[int, int, bytearray], Any]  # fcntl.ioctl
 
-
-def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
+def check_pins(target: Target) -> Iterator[CheckResult]:
     """Check that the pin of every relay and lamp is there and free."""
     alerts = target.settings.alerts
     wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
@@ -246,12 +222,8 @@ def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
     factory = os.environ.get(FACTORY_VARIABLE)
     if factory:
         yield doubt("pins", f"{FACTORY_VARIABLE} is {factory!r}, so perhaps no real pin is switched", "unset it")
-    if ask is None:
-        import fcntl  # there is none on Windows, which has no pins
-
-        ask = fcntl.ioctl
     try:
-        chip = header(target.root, ask)
+        chip = header(target.root)
     except PermissionError:
         yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
         return
@@ -262,54 +234,48 @@ def check_pins(target: Target, ask: Ask | None = None) -> Iterator[CheckResult]:
         name = f"{kind} {words}"
         try:
             number = parse_pin(words, kind).number
-            found = line(chip, number, ask)
+            user = user_of(chip, number)
         except OptionError as error:
             yield broken(name, *split_todo(str(error), "correct it in the config"))
         except OSError as error:
             yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
         else:
-            yield _pin(target, name, number, found.used, found.by)
+            yield _pin(target, name, number, user)
 
 
-def _pin(target: Target, name: str, number: int, used: bool, by: str) -> CheckResult:
-    if not used:
+def _pin(target: Target, name: str, number: int, user: str | None) -> CheckResult:
+    if user is None:
         return fine(name, f"pin {number} is there and free; it was not switched")
     if target.alarm_runs:
-        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({by or 'no name'})")
+        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({user or 'no name'})")
     todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
-    return broken(name, f"pin {number} is in use by another program ({by or 'no name'})", todo)
+    return broken(name, f"pin {number} is in use by another program ({user or 'no name'})", todo)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One pin."""
-
-    used: bool
-    by: str  # who has it, as that program calls itself; empty where none has
-
-
-def header(root: Path, ask: Ask) -> Path | None:
+def header(root: Path) -> Path | None:
     """Find the device of the chip that has the header's pins; None where there is none. Raises OSError."""
     for path in sorted((root / "dev").glob("gpiochip*")):
-        answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES), ask)
+        answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES))
         if _text(answer[32:64]).startswith(HEADER):
             return path
     return None
 
 
-def line(chip: Path, number: int, ask: Ask) -> Line:
-    """Ask whether one pin is used, by its BCM number. Raises OSError where there is no such pin."""
+def user_of(chip: Path, number: int) -> str | None:
+    """Ask who uses a pin, by its BCM number, as that program calls itself; None: it is free. Raises OSError."""
     question = bytearray(LINE_BYTES)
     struct.pack_into("=I", question, 64, number)
-    answer = _asked(chip, GET_LINE, question, ask)
+    answer = _asked(chip, GET_LINE, question)
     (flags,) = struct.unpack_from("=Q", answer, 72)
-    return Line(bool(flags & USED), _text(answer[32:64]))
+    return _text(answer[32:64]) if flags & USED else None
 
 
-def _asked(path: Path, what: int, question: bytearray, ask: Ask) -> bytearray:
+def _asked(path: Path, what: int, question: bytearray) -> bytearray:
+    import fcntl  # there is none on Windows, which has no pins
+
     file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        ask(file, what, question)
+        fcntl.ioctl(file, what, question)
     finally:
         os.close(file)
     return question

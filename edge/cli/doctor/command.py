@@ -111,26 +111,19 @@ def admitted(source: list[str], config: Path | None, state: Path | None, *, try_
 
 def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
     """List the cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
-    from edge.cli.options import named
+    from edge.cli.doctor.software import imported
+    from edge.cli.options import named, names
     from edge.settings import Camera
 
     own = {each.name: each for each in settings.cameras}
-    called = _called([word for word in source if word not in own])
+    others = [word for word in source if word not in own]
+    # Naming them as `watch` does brings OpenCV, which may be what kills or fails.
+    called = iter(names(others) if others and imported("cv2").code == 0 else map(str, range(1, len(others) + 1)))
     for word in source:
         if word in own:
             yield own[word]
         else:
             yield Camera(next(called), named(word)[1])
-
-
-def _called(words: list[str]) -> Iterator[str]:
-    """Name SOURCE words as ``watch`` does; number them where OpenCV, which that brings, would kill or fail."""
-    from edge.cli.doctor.software import imported
-    from edge.cli.options import names
-
-    if words and imported("cv2").code == 0:
-        return iter(names(words))
-    return iter([str(number) for number, _ in enumerate(words, 1)])
 
 
 class _Progress:
@@ -148,8 +141,7 @@ class _Progress:
         if finding.group != self._group:
             print(f"{'' if not self._group else chr(10)}{finding.group}")
             self._group = finding.group
-        width, encoding = line_width(MAX_COLUMNS), sys.stdout.encoding or "ascii"
-        for line in lines_of(finding, width, encoding=encoding, colour=self._colour):
+        for line in lines_of(finding, line_width(MAX_COLUMNS), colour=self._colour):
             print(line, flush=True)
 
 

@@ -23,10 +23,8 @@ State = Literal["fine", "doubt", "broken", "unknown"]
 
 NAME_WIDTH = 16
 MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unknown": "·"}
-PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
-SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
+PREFIXES: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
 COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
-ARROWS = "→", ">"  # before what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +77,19 @@ def verdict(findings: Sequence[CheckResult]) -> str:
     return f"{', '.join(counts)}: {', '.join(named)}."
 
 
-def lines_of(finding: CheckResult, width: int, *, encoding: str, colour: bool) -> list[str]:
+def lines_of(finding: CheckResult, width: int, *, colour: bool) -> list[str]:
     """Write the lines of one finding, at most ``width`` characters wide where words allow it."""
-    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
-    mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
+    mark = MARKS[finding.state]
     if colour:
         mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
     beside = max(NAME_WIDTH, len(finding.name) + 2)
     indent = " " * (4 + NAME_WIDTH)
-    words = f"{finding.name:<{beside}}{SAID[finding.state]}{finding.words}"
+    words = f"{finding.name:<{beside}}{PREFIXES[finding.state]}{finding.words}"
     first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
     lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
     if finding.todo:
-        arrow = ARROWS[0] if signs else ARROWS[1]
-        lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
-    if not signs:
-        lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
+        lines += wrapped(f"→ {finding.todo}", max(width, 44), indent, f"{indent}  ")
     return lines
-
-
-def can_be_written(signs: str, encoding: str) -> bool:
-    """Return whether the terminal's encoding has these signs."""
-    try:
-        signs.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 ASK_S = 5.0  # for systemctl

@@ -31,9 +31,9 @@ def imported(module: str) -> Ended:
     return run([sys.executable, "-P", "-c", f"import {module}"], IMPORT_S)
 
 
-def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
+def check_python() -> Iterator[CheckResult]:
     """Check Python's version, whether it has 64 bits by the size of a pointer, and its folder."""
-    version = platform.python_version()
+    version, bits = platform.python_version(), struct.calcsize("P") * 8
     if sys.version_info < MIN_PYTHON:
         yield broken("python", f"{version} is too old", f"install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer")
     else:
@@ -41,25 +41,19 @@ def check_python(bits: int = struct.calcsize("P") * 8) -> Iterator[CheckResult]:
     if bits == 64:
         yield fine("64 bits", "yes, by the size of a pointer")
     else:
-        kernel = platform.machine()
-        also = f" although the kernel is {kernel}" if "64" in kernel else ""
         yield broken(
             "64 bits",
-            f"this Python has {bits} bits{also}, and onnxruntime has no wheels for it",
+            f"this Python has {bits} bits, and onnxruntime has no wheels for it",
             "put a 64-bit system on the card: Raspberry Pi OS Lite (64-bit)",
         )
-    if sys.prefix != sys.base_prefix:
-        yield fine("bear-alarm", f"{__version__}, in the environment {sys.prefix}")
-    else:
-        yield fine("bear-alarm", f"{__version__}, in the system's Python at {sys.prefix}")
+    where = "the environment" if sys.prefix != sys.base_prefix else "the system's Python at"
+    yield fine("bear-alarm", f"{__version__}, in {where} {sys.prefix}")
 
 
 def check_first() -> Iterator[CheckResult]:
     """Check what the doctor itself cannot go on without."""
-    yield _needed("numpy", "numpy")
-    yield _needed("pydantic", "pydantic")
-    yield _needed("pyyaml", "yaml")
-    yield _needed("psutil", "psutil")
+    for package, module in (("numpy", "numpy"), ("pydantic", "pydantic"), ("pyyaml", "yaml"), ("psutil", "psutil")):
+        yield _needed(package, module)
 
 
 def check_packages(target: Target) -> Iterator[CheckResult]:
@@ -68,7 +62,9 @@ def check_packages(target: Target) -> Iterator[CheckResult]:
     yield from _opencv()
     alerts = target.settings.alerts
     if target.settings.evidence.keep:
-        yield _wanted("av", "av", "evidence has no clips without it")
+        found = _needed("av", "av", pip("install", "av"))
+        words = f"{found.words}; evidence has no clips without it"
+        yield found if found.state == "fine" else doubt("av", words, found.todo)
     if alerts.relays or alerts.deterrent_lamps:
         yield _needed("gpiozero", "gpiozero", extra("pi"))
         # Not imported: it would leave a pipe in the working folder.
@@ -87,22 +83,16 @@ def _needed(package: str, module: str, todo: str = INSTALL) -> CheckResult:
     return broken(package, f"{_named(package)}: its import {ended.why}", _remedy(package, ended, todo))
 
 
-def _wanted(package: str, module: str, without: str) -> CheckResult:
-    found = _needed(package, module, pip("install", package))
-    return found if found.state == "fine" else doubt(package, f"{found.words}; {without}", found.todo)
-
-
 def _opencv() -> Iterator[CheckResult]:
     found = _needed("opencv-python-headless", "cv2")
     names = {_plain(each.name): str(each.version) for each in metadata.distributions() if each.name}
     here = [name for name in OPENCVS if name in names]
-    alone = len(here) <= 1
     if found.state == "fine":
         known = ", ".join(f"{name} {names[name]}" for name in here) or found.words.removesuffix(" can be imported")
         yield fine("opencv", f"{known} can be imported")
     else:
         yield broken("opencv", found.words, found.todo)
-    if not alone:
+    if len(here) > 1:
         words = " and ".join(f"{name} {names[name]}" for name in here)
         make = doubt if found.state == "fine" else broken
         yield make(
@@ -113,8 +103,7 @@ def _opencv() -> Iterator[CheckResult]:
 
 
 def _remedy(package: str, ended: Ended, todo: str) -> str:
-    said = ended.last
-    if package == "opencv-python-headless" and "libGL" in said:
+    if package == "opencv-python-headless" and "libGL" in ended.last:
         return (
             f"{pip('uninstall', '-y', 'opencv-python', 'opencv-contrib-python')}, then "
             f"{pip('install', '--force-reinstall', 'opencv-python-headless')}, which needs no libGL"
@@ -129,8 +118,6 @@ def _remedy(package: str, ended: Ended, todo: str) -> str:
         return f"{line}; if that is of no use, take another version"
     if ended.signal == "SIGKILL" or ended.code is None:
         return "free some memory, or wait until the machine rests, and try again"
-    if "cannot open shared object file" in said:
-        return "install the system library it names"
     return todo
 
 
