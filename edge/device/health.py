@@ -462,8 +462,6 @@ def _wrong(score: Score, first: Score | None) -> str | None:
         return f"the model's answer is no number; {todo}"
     if first is None:
         return None
-    if len(score.probabilities) != len(first.probabilities):
-        return f"the model gives {len(score.probabilities)} probabilities, and gave {len(first.probabilities)}; {todo}"
     off = max(abs(now - then) for now, then in zip(score.probabilities, first.probabilities, strict=True))
     if off > TOLERANCE or abs(score.ood - first.ood) > TOLERANCE_OOD * max(1.0, abs(first.ood)):
         return (

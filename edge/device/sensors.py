@@ -42,7 +42,6 @@ MIN_CRITICAL_C = 80.0  # a smaller one is not the true one
 PC_CHIPS = ("coretemp", "k10temp", "zenpower")
 # One processor has many names: cpu_thermal, cpu0-thermal, soc_thermal, bigcore1_thermal, x86_pkg_temp.
 PROCESSOR_CHIP = re.compile(rf"{'|'.join(PC_CHIPS)}|cpu|soc|core|pkg_temp|package", re.IGNORECASE)
-PI_SUPPLY = Path("proc/device-tree/chosen/power/max_current")
 
 # Gone with the power; an overlay mostly lies in memory, in a container it is gone with that.
 FLEETING = {"tmpfs", "ramfs", "rootfs", "overlay", "overlayfs", "aufs", "unionfs"}
@@ -52,9 +51,6 @@ RESERVE_LOW = 2  # eMMC, pre_eol_info: 80 % of the reserve are used; 3: 90 %
 # What makes int8 fast: dot products of bytes in one instruction. Names as /proc/cpuinfo has them (Linux:
 # Documentation/arch/arm64/elf_hwcaps.rst, arch/x86/include/asm/cpufeatures.h).
 DOT_PRODUCTS = ("asimddp", "i8mm", "avx_vnni", "avx512_vnni", "amx_int8")
-FEATURES = ("asimd", "asimdhp", *DOT_PRODUCTS, "neon", "sse4_1", "avx", "avx2", "avx512f")
-PI_5 = re.compile(r"Raspberry Pi (Compute Module )?5")  # older ones are content with a weaker supply
-NOT_FILLED_IN = re.compile(r"to be filled|default string|system product name|not applicable|^none$", re.IGNORECASE)
 
 PROGRAM_WITHIN_S = 3.0
 PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/opt/vc/bin")  # iw lies where a plain user's PATH does not lead
@@ -201,7 +197,7 @@ def _temperatures() -> dict[str, list[tuple[float, float | None]]]:
 
 def undervolted(root: Path) -> bool | None:
     """Return whether the supply voltage is too low now; None: not known on this board."""
-    for chip in entries(root / "sys/class/hwmon", "hwmon*"):
+    for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         if text(chip / "name") == "rpi_volt" and (alarm := number(chip / "in0_lcrit_alarm")) is not None:
             return bool(alarm)
     return None
@@ -211,7 +207,7 @@ def throttled(root: Path) -> bool | None:
     """Return whether the processor is slowed down now because of heat or power; None: not known on this board."""
     slowed = [
         state > 0
-        for each in entries(root / "sys/class/thermal", "cooling_device*")
+        for each in sorted((root / "sys/class/thermal").glob("cooling_device*"))
         if (text(each / "type") or "").startswith("cpufreq-") and (state := number(each / "cur_state")) is not None
     ]
     return any(slowed) if slowed else None
@@ -233,15 +229,6 @@ def asked_throttling() -> Throttling | None:
     if bits is None or not 0 <= bits < 1 << 32:
         return None
     return Throttling(bool(bits & 1), bool(bits & 0b110), bool(bits >> 16 & 1), bool(bits >> 16 & 0b110))
-
-
-def supply_ma(root: Path) -> int | None:
-    """Read how many mA a Raspberry Pi 5's supply reports; the board asks for 5000 (Raspberry Pi documentation)."""
-    try:
-        cell = (root / PI_SUPPLY).read_bytes()
-    except OSError:
-        return None
-    return int.from_bytes(cell, "big") if len(cell) == 4 else None
 
 
 # What the events are kept on.
@@ -311,10 +298,10 @@ def mounts() -> list[Mount]:
 def disk_of(root: Path, mount: Mount) -> Disk | None:
     """Find the card or disk of a file system; None: it lies on none (memory, a network)."""
     node = root / "sys/class/block" / Path(os.path.realpath(mount.source)).name  # /dev/disk/by-uuid/… is a link
-    if not there(node):
+    if not node.exists():
         return None
     node = Path(os.path.realpath(node))
-    whole_disk = node.parent if there(node / "partition") else node
+    whole_disk = node.parent if (node / "partition").exists() else node
     device = whole_disk / "device"
     # Two kinds of memory, in tenths begun of their life: ``0x02 0x01``.
     life = [whole(word, 16) for word in (text(device / "life_time") or "").split()]
@@ -337,27 +324,19 @@ class About:
     system: str | None  # "Debian GNU/Linux 12 (bookworm)"
     machine: str  # the kernel's word for the processor: aarch64, x86_64
     cores: int  # that this program may use
-    features: tuple[str, ...]  # the processor's, of those that matter here: FEATURES
+    dot_products: bool | None  # whether the processor has what makes int8 fast
     memory_mb: float  # 10^6 bytes
-    supply_ma: int | None  # that a Raspberry Pi 5's supply reports
-
-    @property
-    def dot_products(self) -> bool | None:
-        """Return whether the processor has what makes int8 fast; None: its features are not known."""
-        return any(name in DOT_PRODUCTS for name in self.features) if self.features else None
 
 
 def about(root: Path = Path("/")) -> About:
     """Describe the machine whose ``sys``, ``proc`` and ``etc`` lie in ``root``."""
-    name = board(root)
     return About(
-        board=name,
+        board=board(root),
         system=system(root),
         machine=platform.machine(),
         cores=cores(),
-        features=features(root),
+        dot_products=dot_products(root),
         memory_mb=memory().total_mb,
-        supply_ma=supply_ma(root) if PI_5.match(name or "") else None,
     )
 
 
@@ -367,23 +346,19 @@ def board(root: Path) -> str | None:
     if model:
         return model
     words = [text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
-    known = [each for each in words if each and not NOT_FILLED_IN.search(each)]
-    return " ".join(known) or None
+    return " ".join(each for each in words if each) or None
 
 
 def system(root: Path) -> str | None:
     """Read the operating system's name for people, from os-release."""
-    for place in ("etc/os-release", "usr/lib/os-release"):
-        if name := pairs(root / place).get("PRETTY_NAME"):
-            return name
-    return None
+    return pairs(root / "etc/os-release").get("PRETTY_NAME")
 
 
-def features(root: Path) -> tuple[str, ...]:
-    """Read the processor's features of those that matter here; nothing where /proc/cpuinfo does not list them."""
+def dot_products(root: Path) -> bool | None:
+    """Return whether the processor has what makes int8 fast; None where /proc/cpuinfo does not list its features."""
     found = pairs(root / "proc/cpuinfo")
-    flags = set((found.get("Features") or found.get("flags") or "").split())  # Arm; x86
-    return tuple(name for name in FEATURES if name in flags)
+    flags = (found.get("Features") or found.get("flags") or "").split()  # Arm; x86
+    return any(name in flags for name in DOT_PRODUCTS) if flags else None
 
 
 def cores() -> int:
@@ -407,7 +382,11 @@ class Radio:
 
 def radios(root: Path = Path("/")) -> list[Radio]:
     """List the WiFi interfaces; names of networks are never read."""
-    found = [each for each in entries(root / "sys/class/net") if there(each / "phy80211") or there(each / "wireless")]
+    found = [
+        each
+        for each in sorted((root / "sys/class/net").glob("*"))
+        if (each / "phy80211").exists() or (each / "wireless").exists()
+    ]
     return [Radio(each.name, text(each / "operstate") == "up", _signal_dbm(root, each.name)) for each in found]
 
 
@@ -467,22 +446,6 @@ def whole(words: str | None, base: int = 10) -> int | None:
         return int(words, base)
     except ValueError:
         return None
-
-
-def there(path: Path) -> bool:
-    """Return whether there is such a file or folder, as far as this user may know."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def entries(folder: Path, pattern: str = "*") -> list[Path]:
-    """List what lies in the folder, by name; nothing where there is no such folder."""
-    try:
-        return sorted(folder.glob(pattern))
-    except (OSError, ValueError):
-        return []
 
 
 def pairs(path: Path) -> dict[str, str]:

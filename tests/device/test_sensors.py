@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge.device import sensors
 from edge.device.sensors import Board, Reading, about
-from tests.helpers.boards import ARM_OLD, CPU_C, MEMINFO, boot, lay, pc, pi, zero
+from tests.helpers.boards import CPU_C, MEMINFO, boot, lay, pc, pi, zero
 
 ROOT = Path(__file__).parents[2]
 STATE = Path("/var/lib/bear-alarm")
@@ -72,7 +72,7 @@ def test_a_machine_that_reports_nothing_is_unknown(tmp_path: Path) -> None:
     known = Reading(at=10.0, memory_mb=2.048, memory_free_mb=1.024, disk_free_mb=reading.disk_free_mb)
     assert reading == known
     found = about(tmp_path)
-    assert (found.board, found.system, found.features) == (None, None, ())
+    assert (found.board, found.system) == (None, None)
     assert found.dot_products is None
     assert found.cores >= 1
 
@@ -107,16 +107,6 @@ def test_vcgencmd_reports_the_whole_time_since_the_start(monkeypatch: pytest.Mon
     assert asked("throttled=0xd0008\n") == sensors.Throttling(False, False, True, True)
     for garbled in (None, "", "throttled=", "VCHI initialization failed", "-1", "fffffffff"):
         assert asked(garbled) is None
-
-
-def test_what_the_supply_of_a_pi_5_can_give(tmp_path: Path) -> None:
-    root = lay(pi(tmp_path / "5"), {str(sensors.PI_SUPPLY): (3000).to_bytes(4, "big")})
-    assert about(root).supply_ma == 3000
-    assert about(lay(root, {str(sensors.PI_SUPPLY): b"3000\n"})).supply_ma is None
-    four = pi(tmp_path / "4", model="Raspberry Pi 4 Model B Rev 1.5", features=ARM_OLD)
-    assert about(lay(four, {str(sensors.PI_SUPPLY): (3000).to_bytes(4, "big")})).supply_ma is None  # all it wants
-    assert about(four).dot_products is False
-    assert sensors.undervolted(lay(four, {"sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"})) is True
 
 
 NAMES = sorted(str(path.relative_to("/")) for path in map(Path, (

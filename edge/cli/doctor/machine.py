@@ -68,9 +68,6 @@ def check_power(target: Target) -> Iterator[CheckResult]:
     elif whole and whole.slowed_before:
         words = "the processor was slowed down since the machine was started, by heat or for want of power"
         yield doubt("throttling", words, f"{COOL}; {SUPPLY}")
-    supply = about(target.root).supply_ma
-    if supply is not None and supply < 5000:
-        yield doubt("supply", f"it can give {supply} mA and the board asks for 5000", SUPPLY)
 
 
 def check_clock(target: Target, now: datetime | None = None, synced: bool | None = None) -> Iterator[CheckResult]:
