@@ -371,37 +371,14 @@ def cores() -> int:
 # Its networks. A device may well have none: nothing here is a fault.
 
 
-@dataclass(frozen=True, slots=True)
-class Radio:
-    """One WiFi interface."""
-
-    name: str
-    linked: bool  # to a network
-    signal_dbm: float | None  # of the access point; below -75 the connection breaks now and then
-
-
-def radios(root: Path = Path("/")) -> list[Radio]:
-    """List the WiFi interfaces; names of networks are never read."""
-    found = [
-        each
-        for each in sorted((root / "sys/class/net").glob("*"))
+def radios(root: Path = Path("/")) -> dict[str, bool]:
+    """List the WiFi interfaces, each with whether it is linked; names of networks are never read."""
+    found = sorted((root / "sys/class/net").glob("*"))
+    return {
+        each.name: text(each / "operstate") == "up"
+        for each in found
         if (each / "phy80211").exists() or (each / "wireless").exists()
-    ]
-    return [Radio(each.name, text(each / "operstate") == "up", _signal_dbm(root, each.name)) for each in found]
-
-
-def _signal_dbm(root: Path, name: str) -> float | None:
-    """Read the level that /proc/net/wireless gives, where it is one in dBm."""
-    for line in (text(root / "proc/net/wireless") or "").splitlines():
-        first, colon, rest = line.partition(":")
-        fields = rest.split()
-        if colon and first.strip() == name and len(fields) > 2:
-            try:
-                level = float(fields[2])
-            except ValueError:
-                return None
-            return level if -120.0 <= level < 0.0 else None
-    return None
+    }
 
 
 def power_save(interface: str) -> bool | None:

@@ -29,7 +29,7 @@ READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold p
 NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
 MIN_PERSON_UID = 1000  # users from this number on are people
 
-Say = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 # What would stop the service.
@@ -205,7 +205,7 @@ def install(
     *,
     reboot: bool | None = None,
     dry_run: bool = False,
-    say: Say = print,
+    report: Report = print,
 ) -> State | None:
     """Make it a service that runs, print each step, and return its state; None for a dry run. Raises ServiceError.
 
@@ -216,25 +216,25 @@ def install(
         check_program(host, program)
         check_named(host, named(settings, config), ours(host, config))
     if reboot and not settings.health.reboot:
-        say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
+        report(f"note: the alarm asks for a reboot only where {config} sets it too (health: reboot: yes)")
     made = plan(host, program, config, settings, reboot=reboot)
     before = None if dry_run else ask(host, lines=0)
-    _run_steps(install_steps(host, made, settings), dry_run, say)
+    _run_steps(install_steps(host, made, settings), dry_run, report)
     if before is None:
         if not host.is_root:
-            say("Not looked at, for only root can: whether the service may read all it needs.")
+            report("Not looked at, for only root can: whether the service may read all it needs.")
         return None
     now = started(host, before)
     if now.up and now.start != before.start:
-        say(f"it runs{f': {now.said}' if now.said else ''}")
+        report(f"it runs{f': {now.said}' if now.said else ''}")
     elif now.active == "failed" or now.restarts:
         raise ServiceError(
             f"{UNIT} is installed, but does not stay up: {ended(now) or 'it ended'}; it is tried again every 5 s. "
-            f"`journalctl -u {NAME} -n 30` says what is wrong"
+            f"`journalctl -u {NAME} -n 30` shows what is wrong"
         )
     else:
-        say(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
-    say(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
+        report(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
+    report(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
     return now
 
 
@@ -290,18 +290,18 @@ def _write(path: Path, data: bytes) -> None:
     path.chmod(0o644)  # whatever the umask
 
 
-def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
+def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, report: Report = print) -> None:
     """Remove the service, and print each step. Raises ServiceError."""
     need_systemd(host)
     steps = uninstall_steps(host, purge=purge)
     if not steps:
-        say(f"{NAME} is not installed as a service; there is nothing to remove.")
+        report(f"{NAME} is not installed as a service; there is nothing to remove.")
         return
-    _run_steps(steps, dry_run, say)
+    _run_steps(steps, dry_run, report)
     if not purge:
         kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
         if kept:
-            say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
+            report(f"{' and '.join(kept)} stay as they are; with --purge they go too")
 
 
 def uninstall_steps(host: Host, *, purge: bool) -> list[InstallStep]:
@@ -338,7 +338,7 @@ def _check_drives(host: Host) -> None:
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
-def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
+def _run_steps(steps: Sequence[InstallStep], dry_run: bool, report: Report) -> None:
     for step in steps:
         try:
             if not dry_run:
@@ -346,7 +346,7 @@ def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
         except OSError as error:
             why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
             raise ServiceError(f"this could not be done: {step.words} ({why})") from None
-        say(f"{'would be done: ' if dry_run else ''}{step.words}")
+        report(f"{'would be done: ' if dry_run else ''}{step.words}")
 
 
 # The unit file, for systemd 252 (Debian 12) and newer.
@@ -421,7 +421,7 @@ RuntimeDirectory={NAME}
 ConfigurationDirectory={NAME}
 WorkingDirectory=%S/{NAME}
 Environment=PYTHONUNBUFFERED=1
-# Where it hangs and is ended by the watchdog, the log says where.
+# Where it hangs and is ended by the watchdog, the log shows where.
 Environment=PYTHONFAULTHANDLER=1
 LimitCORE=0
 # The service's own choice of a model: /etc/bear-alarm/model.onnx, put there by

@@ -37,7 +37,7 @@ def test_heat_and_a_weak_supply_are_doubts_with_a_remedy(tmp_path):
     assert "own power supply" in found["voltage"].todo
 
 
-def test_a_machine_that_says_nothing_is_unknown_not_wrong(tmp_path):
+def test_a_machine_that_reports_nothing_is_unknown_not_wrong(tmp_path):
     assert set(states(machine.check_power(device(tmp_path))).values()) == {"unknown"}
 
 
@@ -73,10 +73,10 @@ def test_a_radio_that_sleeps_is_a_doubt_and_its_network_is_not_named(tmp_path, m
     assert "HomeSweetHome" not in str(found)
 
 
-def test_no_way_out_matters_only_where_somebody_is_told_over_a_network(tmp_path):
+def test_no_way_out_matters_only_where_somebody_is_notified_over_a_network(tmp_path):
     assert list(machine.check_network(device(tmp_path))) == []
-    told = Settings(alerts=AlertSettings(webhook="https://host/x"))
-    assert states(machine.check_network(device(tmp_path, settings=told))) == {"network": "doubt"}
+    reported = Settings(alerts=AlertSettings(webhook="https://host/x"))
+    assert states(machine.check_network(device(tmp_path, settings=reported))) == {"network": "doubt"}
 
 
 def test_a_clock_that_was_never_set_and_one_that_nothing_keeps(tmp_path):
@@ -162,7 +162,7 @@ def test_groups_that_devices_want_and_the_service_has(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups")
-def test_a_user_without_groups_is_told_which():
+def test_a_user_without_groups_learns_which():
     code = (
         "import grp, os, pathlib\nfrom edge.cli.doctor import findings, service\nfrom edge.settings import *\n"
         "if os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -177,7 +177,7 @@ def test_a_user_without_groups_is_told_which():
     assert "usermod -aG gpio" in ran.stdout
 
 
-def told(**found):
+def reported(**found):
     """The service as systemd would describe it."""
     words = {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active", "WatchdogUSec": "1min"} | found
     out = "\n".join(f"{name}={value}" for name, value in words.items())
@@ -186,7 +186,7 @@ def told(**found):
 
 def test_the_service_in_every_state(tmp_path):
     def found(**words):
-        return by_name(service.check_service(device(tmp_path), told(**words)))
+        return by_name(service.check_service(device(tmp_path), reported(**words)))
 
     assert states(found(StatusText="2 cameras").values()) == {"service": "fine"}
     assert "2 cameras" in found(StatusText="2 cameras")["service"].words

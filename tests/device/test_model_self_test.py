@@ -1,4 +1,4 @@
-"""The heartbeat of the model: the real one answers the same again and again; one that does not is said."""
+"""The heartbeat of the model: the real one answers the same again and again; one that does not is reported."""
 
 import math
 import threading
@@ -12,7 +12,7 @@ from tests.helpers.sink_world import soon
 
 
 class Model:
-    """Answers as it is told to; a clock goes on by what an answer takes."""
+    """Answers as the test sets it; a clock goes on by what an answer takes."""
 
     def __init__(self, bear=0.2, ood=-8.0):
         self.bear, self.ood, self.now, self.asked, self.error = bear, ood, 100.0, 0, None
@@ -118,6 +118,6 @@ def test_one_that_hangs_grows_old_and_is_left_behind_at_the_end():
     pulse.start()
     assert began.wait(60)
     assert pulse.age_s(95.0) == 90.0
-    assert pulse.problem() is None  # its age says it
+    assert pulse.problem() is None  # its age shows it
     pulse.close()
     never.set()

@@ -31,7 +31,7 @@ def no_proxy_of_this_machine(monkeypatch):
 
 
 class Monitor:
-    """A real web server that is asked, and answers as it is told; ``answers`` are used up in turn, then it is 200."""
+    """A real web server that is asked, and answers as the test sets it; ``answers`` in turn, then 200."""
 
     def __init__(self, *answers):
         self.answers, self.silent = list(answers), threading.Event()

@@ -22,7 +22,6 @@ from edge.errors import OptionError
 from edge.files import JOURNAL
 
 MIN_MEMORY_MB = 150.0  # the alarm with a camera takes about as much
-WEAK_DBM = -75.0  # WiFi: below, it breaks off now and then
 FIRST_RELEASE = datetime(2025, 1, 1, tzinfo=UTC)  # a clock that shows less was never set
 COOL = "give it shade, air and a heat sink"
 SUPPLY = "use the board's own power supply and a short, thick cable"
@@ -111,18 +110,15 @@ def _zone(target: Target) -> CheckResult:
 
 def check_network(target: Target) -> Iterator[CheckResult]:
     """Check for radios that sleep, and for a way out where somebody is notified over a network."""
-    for each in sensors.radios(target.root):
-        name = f"WiFi {each.name}"
-        if sensors.power_save(each.name):
+    for radio, linked in sensors.radios(target.root).items():
+        name = f"WiFi {radio}"
+        if sensors.power_save(radio):
             todo = (
-                f"sudo iw dev {each.name} set power_save off, for good: a file in /etc/NetworkManager/conf.d with "
+                f"sudo iw dev {radio} set power_save off, for good: a file in /etc/NetworkManager/conf.d with "
                 "[connection] and wifi.powersave = 2"
             )
             yield doubt(name, "it sleeps between packets (power save), so streams break off and nobody gets in", todo)
-        elif each.linked and each.signal_dbm is not None and each.signal_dbm < WEAK_DBM:
-            words = f"the signal is weak ({each.signal_dbm:.0f} dBm)"
-            yield doubt(name, words, "bring it nearer to the access point, or use a better aerial")
-        elif each.linked:
+        elif linked:
             yield fine(name, "joined to a network")
         else:
             yield unknown(name, "joined to no network")

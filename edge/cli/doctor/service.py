@@ -30,8 +30,8 @@ def check_service(target: Target, host: Host | None = None) -> Iterator[CheckRes
     try:
         now = ask(host, lines=0)
     except ServiceError as error:
-        said = scrub(str(error).partition("did not work: ")[2] or str(error))  # without the long command
-        yield unknown("service", f"systemd does not answer ({said})", "see `systemctl status`")
+        words = scrub(str(error).partition("did not work: ")[2] or str(error))  # without the long command
+        yield unknown("service", f"systemd does not answer ({words})", "see `systemctl status`")
         return
     if not now.installed:
         words = "not installed: the alarm runs only while somebody runs `watch`"
@@ -49,14 +49,14 @@ def check_service(target: Target, host: Host | None = None) -> Iterator[CheckRes
 
 
 def _state(now: State) -> CheckResult:
-    said = f": {now.said}" if now.said else ""
+    status = f": {now.said}" if now.said else ""
     if now.up:
-        return fine("service", f"it runs{said}")
+        return fine("service", f"it runs{status}")
     if now.active == "activating" and (now.sub == "auto-restart" or now.restarts >= MANY_RESTARTS):
         why = f"{now.result or 'no reason given'}, {now.restarts} times by now"
-        return broken("service", f"it ends again and again and is started again ({why}){said}", LOG)
+        return broken("service", f"it ends again and again and is started again ({why}){status}", LOG)
     if now.active == "activating":
-        return doubt("service", f"it is starting ({now.sub}){said}", f"look again in a minute; {LOG}")
+        return doubt("service", f"it is starting ({now.sub}){status}", f"look again in a minute; {LOG}")
     if now.active == "failed":
         return broken("service", f"it failed ({now.result or 'no reason given'})", LOG)
     return broken("service", f"it does not run ({now.active})", "sudo systemctl start bear-alarm")

@@ -51,7 +51,7 @@ def test_a_memory_fault_in_a_library_is_a_finding(site):
     assert "--force-reinstall" in found.todo
 
 
-def test_opencv_without_libgl_says_which_wheel_needs_none(site):
+def test_opencv_without_libgl_names_which_wheel_needs_none(site):
     (site / "cv2.py").write_text(NO_GL)
     found = by_name(software.check_packages(Target(Settings())))["opencv"]
     assert found.state == "broken"
