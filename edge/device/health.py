@@ -383,22 +383,14 @@ WHOLE_PICTURE = Region((0.0, 0.0, 1.0, 1.0), "scan")
 
 
 class ModelSelfTest:
-    """Scores one small picture in a thread of its own, every ``every_s`` seconds, and notes when an answer came.
+    """Scores one small picture in a thread of its own, every 20 s, and notes when an answer came.
 
     ``classifier_source`` gives the classifier of now, which may change (a reload). The first answer of each is what
     later ones are held against: a board whose memory or voltage fails gives others.
     """
 
-    def __init__(
-        self,
-        classifier_source: Callable[[], Scorer],
-        every_s: float = EVERY_S,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.every_s = every_s
+    def __init__(self, classifier_source: Callable[[], Scorer]) -> None:
         self._source = classifier_source
-        self._clock = clock
         self._picture = drawn_bear()
         self._scorer: Scorer | None = None
         self._first: Score | None = None
@@ -431,7 +423,7 @@ class ModelSelfTest:
         try:
             scorer = self._source()
             (score,) = scorer.score(self._picture, [WHOLE_PICTURE])
-            self._finished_at = self._clock()
+            self._finished_at = time.monotonic()
         except Exception as error:  # onnxruntime raises classes of its own; it is not counted as finished
             self._note(f"the model fails ({type(error).__name__}: {str(error)[:120]}); start the alarm again")
             return
@@ -445,7 +437,7 @@ class ModelSelfTest:
     def _run(self) -> None:
         while not self._over.is_set():
             self.beat()
-            self._over.wait(self.every_s)
+            self._over.wait(EVERY_S)
 
     def _note(self, problem: str | None) -> None:
         if problem and not self._problem:

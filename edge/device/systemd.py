@@ -123,16 +123,11 @@ def _requirement() -> str:
     return f"{origin()[-1]}{extra}"
 
 
-@dataclass(frozen=True)
-class NamedPaths:
-    """The files and folders a configuration names, absolute."""
+def named(settings: Settings, config: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Collect the files and folders that the service's user must read, and the folders it must write; all absolute.
 
-    reads: tuple[Path, ...]  # files and folders, the configuration first
-    writes: tuple[Path, ...]  # folders, outside of the service's own
-
-
-def named(settings: Settings, config: Path) -> NamedPaths:
-    """Collect what the service's user must read or write; a stream, a device and a built-in sound are no files."""
+    A stream, a device and a built-in sound are no files; the service's own folder is not listed.
+    """
     alerts, kept = settings.alerts, settings.evidence
     sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
     words = [settings.model, *alerts.sounds, alerts.deterrent, *sources]
@@ -143,27 +138,28 @@ def named(settings: Settings, config: Path) -> NamedPaths:
     files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
     folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
     writes = [each for each in folders if each and not each.is_relative_to(STATE)]
-    return NamedPaths(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
+    return tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))
 
 
-def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
+def check_named(host: Host, settings: Settings, config: Path, ours: Sequence[Path]) -> None:
     """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
     ``ours``: files that get their rights from the installation.
     """
-    for path in (*found.reads, *found.writes):
+    reads, writes = named(settings, config)
+    for path in (*reads, *writes):
         if any(path.is_relative_to(each) for each in host.private):
             raise ServiceError(f"{path}: the service has a folder for temporary files of its own; move this elsewhere")
     for folder in denied(host, list(dict.fromkeys(path.parent for path in ours)), ENTER):
         raise ServiceError(f"{folder} is closed to the user {NAME}; let every user enter it: sudo chmod a+x '{folder}'")
-    for path in denied(host, [each for each in found.reads if each not in ours], READ):
+    for path in denied(host, [each for each in reads if each not in ours], READ):
         if not path.exists():
             raise ServiceError(f"{path}: no such file, but the configuration names it")
         raise ServiceError(
             f"{path} cannot be read by the user {NAME}{closed_by(host, path)}; put it into {CONFIG.parent} and name it "
             "there"  # never chmod: it may hold passwords
         )
-    for path in denied(host, found.writes, WRITE):
+    for path in denied(host, writes, WRITE):
         gate = closed_by(host, path) if path.exists() else ""
         if gate or host.find_account(NAME):  # a user that is not made yet cannot own a folder: it is asked again then
             raise ServiceError(
@@ -174,13 +170,13 @@ def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
 
 def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
     """Find what this machine's unit depends on. ``reboot`` None: as in the configuration."""
-    found = named(settings, config)
-    paths = [path.resolve() for path in (*program.folders, *found.reads, *found.writes)]
+    reads, writes = named(settings, config)
+    paths = [path.resolve() for path in (*program.folders, *reads, *writes)]
     return InstallPlan(
         program.command,
         config,
         groups=tuple(filter(host.has_group, GROUPS)),
-        writes=found.writes,
+        writes=writes,
         sees_home=any(path.is_relative_to(home) for path in paths for home in host.home),
         reboot=settings.health.reboot if reboot is None else reboot,
     )
@@ -214,7 +210,7 @@ def install(
     need_systemd(host)
     if host.is_root:
         check_program(host, program)
-        check_named(host, named(settings, config), ours(host, config))
+        check_named(host, settings, config, ours(host, config))
     if reboot and not settings.health.reboot:
         report(f"note: the alarm asks for a reboot only where {config} sets it too (health: reboot: yes)")
     made = plan(host, program, config, settings, reboot=reboot)
@@ -260,9 +256,9 @@ def install_steps(host: Host, made: InstallPlan, settings: Settings) -> list[Ins
         if stat.S_IMODE(path.stat().st_mode) != READABLE_MODE or not _is_services(host, path):
             words_of = f"{path} can be read by root and the service alone"
             steps.append(InstallStep(words_of, lambda path=path: _hand_over(host, path)))  # type: ignore[misc]
-    found = named(settings, made.config)
-    if found.writes:
-        steps.append(InstallStep("its folders can be written by the service", lambda: check_named(host, found, kept)))
+    if made.writes:
+        words_of = "its folders can be written by the service"
+        steps.append(InstallStep(words_of, lambda: check_named(host, settings, made.config, kept)))
     text = unit(made).encode()
     if not host.unit_path.is_file() or host.unit_path.read_bytes() != text:
         steps.append(InstallStep(f"{host.unit_path} written", lambda: _write(host.unit_path, text)))

@@ -133,8 +133,7 @@ def test_streams_devices_and_noises_are_no_files(place):
         alerts=AlertSettings(sounds=("siren",), deterrent="on", events="-"),
         evidence=EvidenceSettings(keep=False, folder=Path("/srv/unused")),
     )  # fmt: skip
-    assert named(settings, place / "c.yml").reads == (place / "c.yml",)
-    assert named(settings, place / "c.yml").writes == ()
+    assert named(settings, place / "c.yml") == ((place / "c.yml",), ())
 
 
 def test_a_configuration_elsewhere_must_be_readable_and_keeps_its_rights(runs, place):
@@ -195,6 +194,6 @@ def test_temporary_folders_are_refused_for_the_service_has_its_own(runs, place):
     (sound := place / "moo.wav").touch()
     settings = Settings(alerts=AlertSettings(sounds=(str(sound),)))
     with pytest.raises(ServiceError, match="the service has a folder for temporary files of its own"):
-        check_named(replace(runs.host, private=(place,)), named(settings, runs.config), ())
+        check_named(replace(runs.host, private=(place,)), settings, runs.config, ())
     with pytest.raises(ServiceError, match="a folder for temporary files"):
         check_program(replace(runs.host, private=(place,)), program(place / "opt"))

@@ -69,13 +69,12 @@ def check_power(target: Target) -> Iterator[CheckResult]:
         yield doubt("throttling", words, f"{COOL}; {SUPPLY}")
 
 
-def check_clock(target: Target, now: datetime | None = None, synced: bool | None = None) -> Iterator[CheckResult]:
-    """Check that the clock is right and outlives the power. ``now`` (UTC) and ``synced`` None: the machine's."""
+def check_clock(target: Target, now: datetime | None = None) -> Iterator[CheckResult]:
+    """Check that the clock is right and outlives the power. ``now`` None: the machine's time."""
     from edge.record.clock import Clock
 
-    clock = Clock()
-    known = clock.synced() if synced is None else synced
-    now = now or datetime.now(UTC)
+    clock, now = Clock(), now or datetime.now(UTC)
+    known = clock.synced()
     rtc = any((target.root / "sys/class/rtc").glob("rtc*"))
     shown = f"{now.astimezone():%Y-%m-%d %H:%M}"
     if now < FIRST_RELEASE:
