@@ -71,8 +71,6 @@ def _complete(future: Future[T], work: Callable[[], T]) -> None:
 
 @dataclass(eq=False, slots=True)
 class _ExecutorCall:
-    """One call asked of an executor, and its result."""
-
     work: Callable[[], Any]
     name: str | None
     future: Future[Any] = field(default_factory=Future)
@@ -260,8 +258,6 @@ class StoppableThread:
 
 
 class _Call(Generic[Item]):
-    """One item being worked on."""
-
     def __init__(self, item: Item, put_at: float) -> None:
         self.item = item
         self.waited_s = time.monotonic() - put_at

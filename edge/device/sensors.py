@@ -90,7 +90,6 @@ class Board:
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._latest = Reading()
-        self._failed = False
 
     def read(self, now: float) -> Reading:
         """Read how it is at ``now``, seconds of a monotonic clock; what was read within 5 s is not read again.
@@ -108,10 +107,8 @@ class Board:
             return self._executor(lambda: self._look(now), READ_WITHIN_S)
         except DeadlineError:
             return self._latest if now - self._latest.at <= READING_MAX_AGE_S else Reading(now)
-        except Exception as error:  # an alarm must not end because a board has odd files
-            if not self._failed:
-                self._failed = True
-                log.warning("this machine cannot be read (%s: %s)", type(error).__name__, error)
+        except Exception:  # an alarm must not end because a board has odd files
+            log.debug("this machine cannot be read", exc_info=True)
             return Reading(now)
 
     def _look(self, now: float) -> Reading:

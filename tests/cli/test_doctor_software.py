@@ -24,11 +24,10 @@ def site(tmp_path, monkeypatch):
     return tmp_path
 
 
-def dist(site, name, version, tag="cp311-cp311-manylinux_2_27_aarch64"):
+def dist(site, name, version):
     folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (folder / "WHEEL").write_text(f"Wheel-Version: 1.0\nTag: {tag}\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -37,7 +36,7 @@ def test_a_wheel_for_another_processor_dies_in_the_child_and_is_named(site):
     dist(site, "onnxruntime", "1.21.0")
     found = by_name(software.check_packages(Target(Settings())))["onnxruntime"]
     assert found.state == "broken"
-    assert "onnxruntime 1.21.0 (cp311-cp311-manylinux_2_27_aarch64)" in found.words
+    assert "onnxruntime 1.21.0: " in found.words
     assert "illegal instruction: it is made for another processor (SIGILL)" in found.words
     assert "pip install onnxruntime==1.20.1" in found.todo
 

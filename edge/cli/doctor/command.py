@@ -54,6 +54,7 @@ def doctor(
     Makes no noise, switches and sends nothing, and works beside a running alarm. Exit code 0: nothing is broken (some
     things may be in doubt); 1: something is; 2: an option or the config's path is wrong.
     """
+    from edge.cli.doctor.software import check_first
     from edge.config import find_config
 
     path = find_config(config)
@@ -63,7 +64,7 @@ def doctor(
     target = None
     report = _Progress(silent=as_json)
     with quiet():
-        for finding in first():
+        for finding in check_first():
             found.append(finding)
             report(finding)
         if not any(each.state == "broken" and each.name in NEEDED for each in found):
@@ -83,14 +84,6 @@ def doctor(
     if bundle and target:
         packed(bundle, target, found)
     raise typer.Exit(1 if any(each.state == "broken" for each in found) else 0)
-
-
-def first() -> Iterator[CheckResult]:
-    """Check what has to work before any of our modules that needs numpy is imported."""
-    from edge.cli.doctor.software import check_first, check_python
-
-    for finding in (*check_python(), *check_first()):
-        yield replace(finding, group="Python")
 
 
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:

@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
@@ -51,9 +51,11 @@ def check_python() -> Iterator[CheckResult]:
 
 
 def check_first() -> Iterator[CheckResult]:
-    """Check what the doctor itself cannot go on without."""
+    """Check what has to work before any of our modules that needs numpy is imported."""
+    for finding in check_python():
+        yield replace(finding, group="Python")
     for package, module in (("numpy", "numpy"), ("pydantic", "pydantic"), ("pyyaml", "yaml"), ("psutil", "psutil")):
-        yield _needed(package, module)
+        yield replace(_needed(package, module), group="Python")
 
 
 def check_packages(target: Target) -> Iterator[CheckResult]:
@@ -80,7 +82,8 @@ def _needed(package: str, module: str, todo: str = INSTALL) -> CheckResult:
     ended = imported(module)
     if ended.code == 0:
         return fine(package, f"{_version(package, 'it')} can be imported")
-    return broken(package, f"{_named(package)}: its import {ended.why}", _remedy(package, ended, todo))
+    words = f"{package} {_version(package, '(not installed by pip)')}: its import {ended.why}"
+    return broken(package, words, _remedy(package, ended, todo))
 
 
 def _opencv() -> Iterator[CheckResult]:
@@ -126,16 +129,6 @@ def _version(package: str, otherwise: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return otherwise
-
-
-def _named(package: str) -> str:
-    """Name the package with its version, and which wheel it came from: that names the processor it is made for."""
-    try:
-        found = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return f"{package} (not installed by pip)"
-    tags = [line.partition(":")[2].strip() for line in (found.read_text("WHEEL") or "").splitlines() if "Tag:" in line]
-    return f"{package} {found.version}" + (f" ({tags[0]})" if tags else "")
 
 
 def _plain(name: str) -> str:
@@ -231,7 +224,6 @@ def try_model(asks: str | None) -> dict[str, Any]:
 
 
 def _crop_ms(classifier: Any) -> float:
-    """Return the median of a few crops, ms."""
     import numpy as np
 
     crop = np.random.default_rng(0).integers(0, 256, (1, classifier.size, classifier.size, 3), np.uint8)
