@@ -20,7 +20,7 @@ from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.camera_thread import CameraThread, Shared, connect, end_all, make_watcher, open_kept, rule_for
 from edge.detect.classifier import Classifier, load
-from edge.device.self_monitor import SelfMonitor
+from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
 from edge.errors import OptionError
 from edge.files import made_state_folder, make_folder

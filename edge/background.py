@@ -71,8 +71,6 @@ def _complete(future: Future[T], work: Callable[[], T]) -> None:
 
 @dataclass(eq=False, slots=True)
 class _ExecutorCall:
-    """One call asked of an executor, and its result."""
-
     work: Callable[[], Any]
     name: str | None
     future: Future[Any] = field(default_factory=Future)
@@ -260,8 +258,6 @@ class StoppableThread:
 
 
 class _Call(Generic[Item]):
-    """One item being worked on."""
-
     def __init__(self, item: Item, put_at: float) -> None:
         self.item = item
         self.waited_s = time.monotonic() - put_at
@@ -303,6 +299,7 @@ class Worker(Generic[Item]):
         self.failures = 0  # calls that raised, late ones too
         self.dropped = 0  # items that were never worked on
         self.hung = 0  # calls that passed the deadline
+        self.hanging = 0  # calls that hang now, 0 to 3
         self.last_error: str | None = None
         self.last_ms: float | None = None  # of the last call that ended in time
         self._wanted = wanted
@@ -312,7 +309,6 @@ class Worker(Generic[Item]):
         self._changed = threading.Condition()
         self._busy = False  # an item is being worked on
         self._executor = DeadlineExecutor(name)
-        self._left = 0  # calls that hang now
         self._closing = self._over = False
         self._failing: str | None = None  # what the last call raised
         self._logged_dropped = 0
@@ -336,15 +332,10 @@ class Worker(Generic[Item]):
         """Return True if the item would be worked on, and answered."""
         return self._wanted is None or self._wanted(item)
 
-    @property
-    def hanging(self) -> int:
-        """Return how many calls hang now, 0 to 3."""
-        return self._left
-
     def problem(self) -> str | None:
         """Return one sentence while calls hang, or when the last one failed; None while all is well."""
-        if self._left:
-            return f"{self.name} hangs: {self._hung_words} ({self._left} of {MAX_HUNG})"
+        if self.hanging:
+            return f"{self.name} hangs: {self._hung_words} ({self.hanging} of {MAX_HUNG})"
         return f"{self.name} failed: {self._failing}" if self._failing else None
 
     def status(self) -> str:
@@ -352,8 +343,8 @@ class Worker(Generic[Item]):
         words = [f"{self.done} done" + ("" if self.last_ms is None else f" (the last call took {self.last_ms:.0f} ms)")]
         counts = (self.failures, "failed"), (self.dropped, "dropped"), (self.hung, "hung")
         words += [f"{count} {what}" for count, what in counts if count]
-        if self._left:
-            words[-1] += f" ({self._left} of them still)"
+        if self.hanging:
+            words[-1] += f" ({self.hanging} of them still)"
         error = f"; last error: {self.last_error}" if self.last_error else ""
         return f"{self.name}: {', '.join(words)}{error}"
 
@@ -363,7 +354,7 @@ class Worker(Generic[Item]):
             self._closing = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting and not self._busy, max(within_s, 0.0))
-            left = len(self._waiting) + self._busy + self._left
+            left = len(self._waiting) + self._busy + self.hanging
             at_end, self._at_end = self._at_end, None
         if left:
             log.warning("%s: %d left undone, for time is up", self.name, left)
@@ -394,7 +385,7 @@ class Worker(Generic[Item]):
             self._logged_dropped = self.dropped
         if more:  # logged here: a terminal that takes no words must not hold up the loop
             log.warning("%s is too slow: %d left undone so far", self.name, self.dropped)
-        if self._left >= MAX_HUNG:
+        if self.hanging >= MAX_HUNG:
             with self._changed:
                 self.dropped += 1
             self._answer(item, f"dropped, for {MAX_HUNG} calls before it hang", 0.0)
@@ -417,14 +408,14 @@ class Worker(Generic[Item]):
             if call.left:
                 self._executor.close()
                 self._executor = DeadlineExecutor(self.name)
-                self._left += 1
+                self.hanging += 1
                 self.hung += 1
                 self.last_error = call.problem = self._hung_words
                 call.took_ms = (self.deadline_s or 0.0) * 1000.0
         problem, took_ms = call.problem, call.took_ms
         if call.left:
-            then = "what comes is dropped until one returns" if self._left >= MAX_HUNG else "going on without it"
-            log.warning("%s hangs: %s (%d of %d); %s", self.name, problem, self._left, MAX_HUNG, then)
+            then = "what comes is dropped until one returns" if self.hanging >= MAX_HUNG else "going on without it"
+            log.warning("%s hangs: %s (%d of %d); %s", self.name, problem, self.hanging, MAX_HUNG, then)
         elif problem:
             log.warning("%s failed: %s", self.name, problem)
         self._answer(call.item, problem, took_ms)
@@ -442,7 +433,7 @@ class Worker(Generic[Item]):
             self.failures += problem is not None
             self.last_error = problem or self.last_error
             if call.left:
-                self._left -= 1
+                self.hanging -= 1
             else:
                 self._failing = call.problem = problem
                 self.last_ms = call.took_ms = took_s * 1000.0

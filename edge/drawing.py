@@ -184,7 +184,6 @@ def annotate(
 
 
 def _stripes(shape_hw: tuple[int, ...], line: int) -> NDArray[np.bool_]:
-    """Slanting stripes: bool (H, W)."""
     height, width = shape_hw
     return np.asarray(np.add.outer(np.arange(height), np.arange(width)) % (12 * line) < line)
 

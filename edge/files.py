@@ -60,12 +60,12 @@ def mistaken(error: OSError) -> bool:
     return error.errno is None or error.errno in MISTAKES
 
 
-def make_folder(folder: Path, within_s: float = MAKE_S) -> None:
-    """Make a folder and those above it, waiting at most so many seconds for the disk. Raises OSError."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, waiting at most 10 s for the disk. Raises OSError."""
     try:
-        call_with_deadline(lambda: folder.mkdir(parents=True, exist_ok=True), within_s, "the disk")
+        call_with_deadline(lambda: folder.mkdir(parents=True, exist_ok=True), MAKE_S, "the disk")
     except DeadlineError:
-        raise TimeoutError(errno.ETIMEDOUT, f"the disk has not answered for {within_s:g} s", str(folder)) from None
+        raise TimeoutError(errno.ETIMEDOUT, f"the disk has not answered for {MAKE_S:g} s", str(folder)) from None
 
 
 # A lock on an open file, between processes: the system frees it when its holder ends, however it ends.

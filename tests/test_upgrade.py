@@ -196,5 +196,5 @@ def test_the_command_of_its_unit_is_one_of_today(left: Path) -> None:
 
 def test_its_unit_is_written_anew(machine: Machine) -> None:
     said: list[str] = []
-    install(machine.host, program(machine.root / "opt"), machine.config, Settings(), dry_run=True, say=said.append)
+    install(machine.host, program(machine.root / "opt"), machine.config, Settings(), dry_run=True, report=said.append)
     assert [line for line in said if "bear-alarm.service" in line], said

@@ -209,7 +209,7 @@ def run(words: list[str]) -> NoReturn:
         if isinstance(error, typer.Abort):
             leave(INTERRUPTED)
         if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.expanduser
-            _fail(error, "a path begins with ~, and there is no such user or home folder; write the whole path", 2, debug)
+            _fail(error, "a path begins with ~, but there is no such user or home; write the whole path", 2, debug)
         _our_fault(error, debug)
     leave(code if isinstance(code, int) else 0)
 

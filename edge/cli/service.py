@@ -47,8 +47,8 @@ def install(
     it needs. Its events are shown by `bear-alarm events --state /var/lib/bear-alarm`.
     """
     from edge.device import systemd
+    from edge.device.systemd import unit
     from edge.device.systemd_host import this_program
-    from edge.device.systemd_unit import unit
     from edge.settings import Settings
 
     host, program, path = machine(), this_program(), _config(config)
@@ -73,7 +73,7 @@ def install(
 def status(as_json: JsonOpt = False) -> None:
     """Show how the service is. Exit code 0: it runs; 3: it does not; 4: it is not installed."""
     from edge.device.systemd import need_systemd
-    from edge.device.systemd_status import ask, shown
+    from edge.device.systemd_host import ask, shown
 
     host = machine()
     need_systemd(host)

@@ -4,13 +4,11 @@ psutil reads memory, temperatures and mounts; ``root`` is the folder of the ``sy
 here. Where each board reports what, from the kernels' own sources and documentation:
 
 - Voltage: Documentation/hwmon/raspberrypi-hwmon.rst. Every Raspberry Pi since kernel 4.19 has a hwmon called
-  ``rpi_volt``; its driver asks the firmware every 2 s, and its alarm is on where the voltage was low since then.
-- Throttling: drivers/firmware/raspberrypi.c of the Raspberry Pi kernel. ``get_throttled`` holds hexadecimal digits
-  without 0x. Since 4.19 it is deprecated: the first read after each start has the kernel write a warning with a call
-  trace into its log and call itself tainted, so the alarm does not read it where there is ``rpi_volt``. What it holds
-  is of that driver's last question, so only the program ``vcgencmd`` knows of the time since the start.
-- Slowed down by the kernel itself (boards of others): cooling devices called ``cpufreq-…``, before 5.12
-  ``thermal-cpufreq-…`` (drivers/thermal/cpufreq_cooling.c).
+  ``rpi_volt``; its driver asks the firmware every 2 s, and its alarm is on where the voltage was low since then. The
+  firmware's own file, ``get_throttled``, is not read: then the kernel writes a warning and calls itself tainted. Only
+  the program ``vcgencmd`` knows of the time since the start.
+- Slowed down by the kernel itself (boards of others): cooling devices called ``cpufreq-…``
+  (drivers/thermal/cpufreq_cooling.c).
 - Wear: Documentation/ABI/testing/sysfs-fs-ext4, Documentation/driver-api/mmc/mmc-dev-attrs.rst, JESD84-B51 (eMMC:
   life_time, pre_eol_info). An SD card does not report its wear; what the file system counts is all there is.
 """
@@ -23,13 +21,11 @@ import platform
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.background import DeadlineError, DeadlineExecutor
@@ -46,23 +42,15 @@ MIN_CRITICAL_C = 80.0  # a smaller one is not the true one
 PC_CHIPS = ("coretemp", "k10temp", "zenpower")
 # One processor has many names: cpu_thermal, cpu0-thermal, soc_thermal, bigcore1_thermal, x86_pkg_temp.
 PROCESSOR_CHIP = re.compile(rf"{'|'.join(PC_CHIPS)}|cpu|soc|core|pkg_temp|package", re.IGNORECASE)
-SLOWED = re.compile(r"(thermal-)?cpufreq-")
-FIRMWARE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
-PI_SUPPLY = Path("proc/device-tree/chosen/power/max_current")
 
-IN_MEMORY = {"tmpfs", "ramfs", "rootfs"}  # gone with the power
-OVERLAYS = {"overlay", "overlayfs", "aufs", "unionfs"}
-SECTOR_BYTES = 512  # as the kernel counts in stat, whatever the disk's own are
+# Gone with the power; an overlay mostly lies in memory, in a container it is gone with that.
+FLEETING = {"tmpfs", "ramfs", "rootfs", "overlay", "overlayfs", "aufs", "unionfs"}
 LIFE_OVER = 11  # eMMC: more than all of its estimated life
 RESERVE_LOW = 2  # eMMC, pre_eol_info: 80 % of the reserve are used; 3: 90 %
 
 # What makes int8 fast: dot products of bytes in one instruction. Names as /proc/cpuinfo has them (Linux:
 # Documentation/arch/arm64/elf_hwcaps.rst, arch/x86/include/asm/cpufeatures.h).
 DOT_PRODUCTS = ("asimddp", "i8mm", "avx_vnni", "avx512_vnni", "amx_int8")
-FEATURES = ("asimd", "asimdhp", *DOT_PRODUCTS, "neon", "sse4_1", "avx", "avx2", "avx512f")
-KERNELS_64 = {"aarch64", "arm64", "x86_64", "amd64", "riscv64"}
-PI_5 = re.compile(r"Raspberry Pi (Compute Module )?5")  # older ones are content with a weaker supply
-NOT_FILLED_IN = re.compile(r"to be filled|default string|system product name|not applicable|^none$", re.IGNORECASE)
 
 PROGRAM_WITHIN_S = 3.0
 PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/opt/vc/bin")  # iw lies where a plain user's PATH does not lead
@@ -95,23 +83,13 @@ class Board:
     ``state``: the folder whose disk matters, None: the working folder.
     """
 
-    def __init__(
-        self,
-        root: Path = Path("/"),
-        state: Path | None = None,
-        *,
-        every_s: float = READ_EVERY_S,
-        within_s: float = READ_WITHIN_S,
-    ) -> None:
+    def __init__(self, root: Path = Path("/"), state: Path | None = None) -> None:
         self.root = root
         self.state = state or Path()
-        self.every_s = every_s
-        self.within_s = within_s
         self._executor = DeadlineExecutor()
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._latest = Reading()
-        self._failed = False
 
     def read(self, now: float) -> Reading:
         """Read how it is at ``now``, seconds of a monotonic clock; what was read within 5 s is not read again.
@@ -119,20 +97,18 @@ class Board:
         Where the machine does not answer at once, the last reading counts for a minute; then nothing is known.
         """
         with self._lock:
-            if self._asked_at is None or now - self._asked_at >= self.every_s:
+            if self._asked_at is None or now - self._asked_at >= READ_EVERY_S:
                 self._asked_at = now
                 self._latest = self._asked(now)
             return self._latest
 
     def _asked(self, now: float) -> Reading:
         try:
-            return self._executor(lambda: self._look(now), self.within_s)
+            return self._executor(lambda: self._look(now), READ_WITHIN_S)
         except DeadlineError:
             return self._latest if now - self._latest.at <= READING_MAX_AGE_S else Reading(now)
-        except Exception as error:  # an alarm must not end because a board has odd files
-            if not self._failed:
-                self._failed = True
-                log.warning("this machine cannot be read (%s: %s)", type(error).__name__, error)
+        except Exception:  # an alarm must not end because a board has odd files
+            log.debug("this machine cannot be read", exc_info=True)
             return Reading(now)
 
     def _look(self, now: float) -> Reading:
@@ -216,73 +192,40 @@ def _temperatures() -> dict[str, list[tuple[float, float | None]]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Throttling:
-    """Power and heat by a Raspberry Pi's firmware. ``before``: since the machine started, if known."""
-
-    undervolted: bool
-    capped: bool  # the processor's frequency may not rise
-    throttled: bool
-    undervolted_before: bool | None = None
-    capped_before: bool | None = None
-    throttled_before: bool | None = None
-
-    @classmethod
-    def from_words(cls, words: str | None, *, history: bool) -> Throttling | None:
-        """Read hexadecimal digits, also ``throttled=0x50005``; ``history``: bits 16 to 18 are of the whole time."""
-        bits = whole((words or "").rpartition("=")[2].strip() or None, 16)
-        if bits is None or not 0 <= bits < 1 << 32:
-            return None
-        flags = [bool(bits >> bit & 1) for bit in ((0, 1, 2, 16, 17, 18) if history else (0, 1, 2))]
-        return cls(*flags)
-
-
 def undervolted(root: Path) -> bool | None:
     """Return whether the supply voltage is too low now; None: not known on this board."""
-    for chip in entries(root / "sys/class/hwmon", "hwmon*"):
-        if text(chip / "name") == "rpi_volt":
-            alarm = number(chip / "in0_lcrit_alarm")
-            if alarm is not None:
-                return bool(alarm)
-    found = firmware_throttling(root)
-    return found.undervolted if found else None
+    for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
+        if text(chip / "name") == "rpi_volt" and (alarm := number(chip / "in0_lcrit_alarm")) is not None:
+            return bool(alarm)
+    return None
 
 
 def throttled(root: Path) -> bool | None:
     """Return whether the processor is slowed down now because of heat or power; None: not known on this board."""
     slowed = [
         state > 0
-        for each in entries(root / "sys/class/thermal", "cooling_device*")
-        if SLOWED.match(text(each / "type") or "") and (state := number(each / "cur_state")) is not None
+        for each in sorted((root / "sys/class/thermal").glob("cooling_device*"))
+        if (text(each / "type") or "").startswith("cpufreq-") and (state := number(each / "cur_state")) is not None
     ]
-    if slowed:
-        return any(slowed)
-    if any(text(chip / "name") == "rpi_volt" for chip in entries(root / "sys/class/hwmon", "hwmon*")):
-        return None  # the firmware's file would have to be read, see above
-    found = firmware_throttling(root)
-    return found.throttled if found else None
+    return any(slowed) if slowed else None
 
 
-def firmware_throttling(root: Path) -> Throttling | None:
-    """Read the Raspberry Pi firmware's flags as of the kernel's last query; new kernels log a warning."""
-    return Throttling.from_words(text(root / FIRMWARE), history=False)
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """Power and heat by a Raspberry Pi's firmware, now and since the machine started (``before``)."""
+
+    undervolted: bool
+    slowed: bool  # or its frequency may not rise
+    undervolted_before: bool
+    slowed_before: bool
 
 
-def asked_throttling(within_s: float = PROGRAM_WITHIN_S) -> Throttling | None:
-    """Ask ``vcgencmd get_throttled``, for the doctor alone: power and heat now and since the start.
-
-    The kernel's driver clears the history that it is given every 2 s; this program still reports the whole time.
-    """
-    return Throttling.from_words(_answer(["vcgencmd", "get_throttled"], within_s), history=True)
-
-
-def supply_ma(root: Path) -> int | None:
-    """Read how many mA a Raspberry Pi 5's supply reports; the board asks for 5000 (Raspberry Pi documentation)."""
-    try:
-        cell = (root / PI_SUPPLY).read_bytes()
-    except OSError:
+def asked_throttling() -> Throttling | None:
+    """Ask ``vcgencmd get_throttled``, for the doctor alone: ``throttled=0x50005``."""
+    bits = whole((_answer(["vcgencmd", "get_throttled"]) or "").rpartition("=")[2].strip() or None, 16)
+    if bits is None or not 0 <= bits < 1 << 32:
         return None
-    return int.from_bytes(cell, "big") if len(cell) == 4 else None
+    return Throttling(bool(bits & 1), bool(bits & 0b110), bool(bits >> 16 & 1), bool(bits >> 16 & 0b110))
 
 
 # What the events are kept on.
@@ -298,14 +241,9 @@ class Mount:
     read_only: bool
 
     @property
-    def overlaid(self) -> bool:
-        """Return whether it is laid over another: in memory, on a Raspberry Pi; in a container, and gone with that."""
-        return self.kind in OVERLAYS
-
-    @property
     def fleeting(self) -> bool:
-        """Return whether what is written there lies in memory and is gone with the power (an overlay mostly is)."""
-        return self.kind in IN_MEMORY or self.overlaid
+        """Return whether what is written there is gone with the power."""
+        return self.kind in FLEETING
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,20 +252,8 @@ class Disk:
 
     name: str  # mmcblk0, sda, nvme0n1
     part: str  # mmcblk0p2, sda2; the same as ``name`` where it has no parts
-    kind: str | None  # SD, MMC (an eMMC) or None
-    model: str | None
-    made: str | None  # month and year, "03/2023"
-    life_used_percent: int | None  # eMMC: at most so much of its life is used; above 100: all of it
-    reserve: int | None  # eMMC: 1 as it should be, 2 nearly used up, 3 urgent
     fs_errors: int | None  # ext4: found since it was last repaired
-    first_error: datetime | None  # ext4, UTC
-    io_errors: int | None  # SCSI and USB disks: commands that failed since the start
-    written_mb: float | None  # since the machine was started, 10^6 bytes
-
-    @property
-    def worn(self) -> bool:
-        """Return whether the eMMC itself reports that its end is near."""
-        return (self.reserve or 0) >= RESERVE_LOW or (self.life_used_percent or 0) > 100
+    worn: bool  # the eMMC itself reports that its end is near
 
 
 def free_mb(path: Path) -> float | None:
@@ -369,45 +295,19 @@ def mounts() -> list[Mount]:
 def disk_of(root: Path, mount: Mount) -> Disk | None:
     """Find the card or disk of a file system; None: it lies on none (memory, a network)."""
     node = root / "sys/class/block" / Path(os.path.realpath(mount.source)).name  # /dev/disk/by-uuid/… is a link
-    if not there(node):
+    if not node.exists():
         return None
     node = Path(os.path.realpath(node))
-    whole_disk = node.parent if there(node / "partition") else node
+    whole_disk = node.parent if (node / "partition").exists() else node
     device = whole_disk / "device"
-    errors = root / "sys/fs/ext4" / node.name
+    # Two kinds of memory, in tenths begun of their life: ``0x02 0x01``.
+    life = [whole(word, 16) for word in (text(device / "life_time") or "").split()]
     return Disk(
         name=whole_disk.name,
         part=node.name,
-        kind=text(device / "type") if text(device / "type") in ("SD", "MMC") else None,
-        model=text(device / "name") or text(device / "model"),
-        made=text(device / "date"),
-        life_used_percent=_life_used(text(device / "life_time")),
-        reserve=number(device / "pre_eol_info", 16),
-        fs_errors=number(errors / "errors_count"),
-        first_error=_moment(number(errors / "first_error_time")),
-        io_errors=number(device / "ioerr_cnt", 16),
-        written_mb=_written_mb(whole_disk),
+        fs_errors=number(root / "sys/fs/ext4" / node.name / "errors_count"),
+        worn=LIFE_OVER in life or (number(device / "pre_eol_info", 16) or 0) >= RESERVE_LOW,
     )
-
-
-def _written_mb(disk: Path) -> float | None:
-    fields = (text(disk / "stat") or "").split()
-    sectors = whole(fields[6]) if len(fields) > 6 else None
-    return sectors * SECTOR_BYTES / 1e6 if sectors is not None else None
-
-
-def _life_used(words: str | None) -> int | None:
-    """Read ``0x02 0x01``, two kinds of memory in tenths begun, 0 for unknown: the worse of them in percent."""
-    tenths = [whole(word, 16) for word in (words or "").split()]
-    known = [each for each in tenths if each is not None and 0 < each <= LIFE_OVER]
-    return max(known) * 10 if known else None
-
-
-def _moment(seconds: int | None) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (OSError, OverflowError, ValueError):
-        return None
 
 
 # What this machine is. Read once.
@@ -419,43 +319,21 @@ class About:
 
     board: str | None  # "Raspberry Pi 5 Model B Rev 1.0"
     system: str | None  # "Debian GNU/Linux 12 (bookworm)"
-    kernel: str | None  # its release
     machine: str  # the kernel's word for the processor: aarch64, x86_64
-    bits: int  # of this Python: 32 or 64
     cores: int  # that this program may use
-    features: tuple[str, ...]  # the processor's, of those that matter here: FEATURES
+    dot_products: bool | None  # whether the processor has what makes int8 fast
     memory_mb: float  # 10^6 bytes
-    supply_ma: int | None  # that a Raspberry Pi 5's supply reports
-
-    @property
-    def dot_products(self) -> bool | None:
-        """Return whether the processor has what makes int8 fast; None: its features are not known."""
-        return any(name in DOT_PRODUCTS for name in self.features) if self.features else None
-
-    @property
-    def half(self) -> bool:
-        """Return whether this is a 32-bit Python on a 64-bit kernel, for which there are hardly any wheels."""
-        return self.bits == 32 and self.machine.lower() in KERNELS_64
-
-    @property
-    def pi(self) -> bool:
-        """Return whether it is a Raspberry Pi."""
-        return (self.board or "").startswith("Raspberry Pi")
 
 
-def about(root: Path = Path("/"), *, machine: str | None = None, bits: int | None = None) -> About:
+def about(root: Path = Path("/")) -> About:
     """Describe the machine whose ``sys``, ``proc`` and ``etc`` lie in ``root``."""
-    name = board(root)
     return About(
-        board=name,
+        board=board(root),
         system=system(root),
-        kernel=text(root / "proc/sys/kernel/osrelease"),
-        machine=machine or platform.machine(),
-        bits=bits or struct.calcsize("P") * 8,
+        machine=platform.machine(),
         cores=cores(),
-        features=features(root),
+        dot_products=dot_products(root),
         memory_mb=memory().total_mb,
-        supply_ma=supply_ma(root) if PI_5.match(name or "") else None,
     )
 
 
@@ -465,23 +343,19 @@ def board(root: Path) -> str | None:
     if model:
         return model
     words = [text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
-    known = [each for each in words if each and not NOT_FILLED_IN.search(each)]
-    return " ".join(known) or None
+    return " ".join(each for each in words if each) or None
 
 
 def system(root: Path) -> str | None:
     """Read the operating system's name for people, from os-release."""
-    for place in ("etc/os-release", "usr/lib/os-release"):
-        if name := pairs(root / place).get("PRETTY_NAME"):
-            return name
-    return None
+    return pairs(root / "etc/os-release").get("PRETTY_NAME")
 
 
-def features(root: Path) -> tuple[str, ...]:
-    """Read the processor's features of those that matter here; nothing where /proc/cpuinfo does not list them."""
+def dot_products(root: Path) -> bool | None:
+    """Return whether the processor has what makes int8 fast; None where /proc/cpuinfo does not list its features."""
     found = pairs(root / "proc/cpuinfo")
-    flags = set((found.get("Features") or found.get("flags") or "").split())  # Arm; x86
-    return tuple(name for name in FEATURES if name in flags)
+    flags = (found.get("Features") or found.get("flags") or "").split()  # Arm; x86
+    return any(name in flags for name in DOT_PRODUCTS) if flags else None
 
 
 def cores() -> int:
@@ -494,38 +368,19 @@ def cores() -> int:
 # Its networks. A device may well have none: nothing here is a fault.
 
 
-@dataclass(frozen=True, slots=True)
-class Radio:
-    """One WiFi interface."""
-
-    name: str
-    linked: bool  # to a network
-    signal_dbm: float | None  # of the access point; below -75 the connection breaks now and then
-
-
-def radios(root: Path = Path("/")) -> list[Radio]:
-    """List the WiFi interfaces; names of networks are never read."""
-    found = [each for each in entries(root / "sys/class/net") if there(each / "phy80211") or there(each / "wireless")]
-    return [Radio(each.name, text(each / "operstate") == "up", _signal_dbm(root, each.name)) for each in found]
+def radios(root: Path = Path("/")) -> dict[str, bool]:
+    """List the WiFi interfaces, each with whether it is linked; names of networks are never read."""
+    found = sorted((root / "sys/class/net").glob("*"))
+    return {
+        each.name: text(each / "operstate") == "up"
+        for each in found
+        if (each / "phy80211").exists() or (each / "wireless").exists()
+    }
 
 
-def _signal_dbm(root: Path, name: str) -> float | None:
-    """Read the level that /proc/net/wireless gives, where it is one in dBm."""
-    for line in (text(root / "proc/net/wireless") or "").splitlines():
-        first, colon, rest = line.partition(":")
-        fields = rest.split()
-        if colon and first.strip() == name and len(fields) > 2:
-            try:
-                level = float(fields[2])
-            except ValueError:
-                return None
-            return level if -120.0 <= level < 0.0 else None
-    return None
-
-
-def power_save(interface: str, within_s: float = PROGRAM_WITHIN_S) -> bool | None:
+def power_save(interface: str) -> bool | None:
     """Ask, for the doctor alone, whether a WiFi interface sleeps between packets; None: ``iw`` does not report it."""
-    words = (_answer(["iw", "dev", interface, "get", "power_save"], within_s) or "").lower()
+    words = (_answer(["iw", "dev", interface, "get", "power_save"]) or "").lower()
     state = words.rpartition("power save:")[2].strip() if "power save:" in words else ""
     return {"on": True, "off": False}.get(state)
 
@@ -567,22 +422,6 @@ def whole(words: str | None, base: int = 10) -> int | None:
         return None
 
 
-def there(path: Path) -> bool:
-    """Return whether there is such a file or folder, as far as this user may know."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def entries(folder: Path, pattern: str = "*") -> list[Path]:
-    """List what lies in the folder, by name; nothing where there is no such folder."""
-    try:
-        return sorted(folder.glob(pattern))
-    except (OSError, ValueError):
-        return []
-
-
 def pairs(path: Path) -> dict[str, str]:
     """Read lines such as ``VmHWM: 1234 kB`` or ``NAME="Debian"`` by name, the first of each."""
     found: dict[str, str] = {}
@@ -593,7 +432,7 @@ def pairs(path: Path) -> dict[str, str]:
     return found
 
 
-def _answer(command: list[str], within_s: float) -> str | None:
+def _answer(command: list[str]) -> str | None:
     """Run a program and return what it prints; None where it is missing, fails, or does not answer in time."""
     program = shutil.which(command[0], path=os.pathsep.join([os.environ.get("PATH", ""), *PLACES]))
     if program is None:
@@ -603,7 +442,7 @@ def _answer(command: list[str], within_s: float) -> str | None:
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=within_s,
+            timeout=PROGRAM_WITHIN_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

@@ -1,29 +1,24 @@
 """The alarm as a systemd service: check what would stop it, install it, remove it.
 
 Everything is checked before anything is changed.
-
-systemd_host     the machine it is installed on
-systemd_unit     the text of the unit file
-systemd_status   the state of the service
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from edge.config import SECRETS, SYSTEM
-from edge.device.systemd_host import GROUPS, NAME, UNIT, Host, Program, ServiceError
-from edge.device.systemd_status import State, ask, ended, started
-from edge.device.systemd_unit import InstallPlan, unit
+from edge.device.systemd_host import GROUPS, NAME, UNIT, Host, Program, ServiceError, State, ask, ended, started
+from edge.device.watchdog import REBOOT
 from edge.files import SERVICE, replace_whole
+from edge.installing import origin
 from edge.settings import Settings
 
 CONFIG = SYSTEM  # /etc/bear-alarm/config.yml
@@ -34,7 +29,7 @@ READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold p
 NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
 MIN_PERSON_UID = 1000  # users from this number on are people
 
-Say = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 # What would stop the service.
@@ -124,24 +119,15 @@ def _unreadable_program(why: str) -> ServiceError:
 
 def _requirement() -> str:
     """Return what pip was given here, with the extra for pins where this environment has it."""
-    name = f"{NAME}[pi]" if importlib.util.find_spec("gpiozero") else NAME
-    try:
-        origin = distribution(NAME).read_text("direct_url.json")  # the folder or wheel it was installed from
-    except PackageNotFoundError:
-        origin = None
-    return f"{name} @ {json.loads(origin)['url']}" if origin else name
+    extra = "[pi]" if importlib.util.find_spec("gpiozero") else ""
+    return f"{origin()[-1]}{extra}"
 
 
-@dataclass(frozen=True)
-class NamedPaths:
-    """The files and folders a configuration names, absolute."""
+def named(settings: Settings, config: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Collect the files and folders that the service's user must read, and the folders it must write; all absolute.
 
-    reads: tuple[Path, ...]  # files and folders, the configuration first
-    writes: tuple[Path, ...]  # folders, outside of the service's own
-
-
-def named(settings: Settings, config: Path) -> NamedPaths:
-    """Collect what the service's user must read or write; a stream, a device and a built-in sound are no files."""
+    A stream, a device and a built-in sound are no files; the service's own folder is not listed.
+    """
     alerts, kept = settings.alerts, settings.evidence
     sources = [word for each in settings.cameras for word in (each.source, each.motion_source) if word]
     words = [settings.model, *alerts.sounds, alerts.deterrent, *sources]
@@ -152,27 +138,28 @@ def named(settings: Settings, config: Path) -> NamedPaths:
     files = [settings.trace, Path(alerts.events) if alerts.events and alerts.events != "-" else None]
     folders = [settings.state, kept.folder if kept.keep else None, *(each.parent for each in files if each)]
     writes = [each for each in folders if each and not each.is_relative_to(STATE)]
-    return NamedPaths(tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes)))
+    return tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))
 
 
-def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
+def check_named(host: Host, settings: Settings, config: Path, ours: Sequence[Path]) -> None:
     """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
     ``ours``: files that get their rights from the installation.
     """
-    for path in (*found.reads, *found.writes):
+    reads, writes = named(settings, config)
+    for path in (*reads, *writes):
         if any(path.is_relative_to(each) for each in host.private):
             raise ServiceError(f"{path}: the service has a folder for temporary files of its own; move this elsewhere")
     for folder in denied(host, list(dict.fromkeys(path.parent for path in ours)), ENTER):
         raise ServiceError(f"{folder} is closed to the user {NAME}; let every user enter it: sudo chmod a+x '{folder}'")
-    for path in denied(host, [each for each in found.reads if each not in ours], READ):
+    for path in denied(host, [each for each in reads if each not in ours], READ):
         if not path.exists():
             raise ServiceError(f"{path}: no such file, but the configuration names it")
         raise ServiceError(
             f"{path} cannot be read by the user {NAME}{closed_by(host, path)}; put it into {CONFIG.parent} and name it "
             "there"  # never chmod: it may hold passwords
         )
-    for path in denied(host, found.writes, WRITE):
+    for path in denied(host, writes, WRITE):
         gate = closed_by(host, path) if path.exists() else ""
         if gate or host.find_account(NAME):  # a user that is not made yet cannot own a folder: it is asked again then
             raise ServiceError(
@@ -183,13 +170,13 @@ def check_named(host: Host, found: NamedPaths, ours: Sequence[Path]) -> None:
 
 def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
     """Find what this machine's unit depends on. ``reboot`` None: as in the configuration."""
-    found = named(settings, config)
-    paths = [path.resolve() for path in (*program.folders, *found.reads, *found.writes)]
+    reads, writes = named(settings, config)
+    paths = [path.resolve() for path in (*program.folders, *reads, *writes)]
     return InstallPlan(
         program.command,
         config,
         groups=tuple(filter(host.has_group, GROUPS)),
-        writes=found.writes,
+        writes=writes,
         sees_home=any(path.is_relative_to(home) for path in paths for home in host.home),
         reboot=settings.health.reboot if reboot is None else reboot,
     )
@@ -214,7 +201,7 @@ def install(
     *,
     reboot: bool | None = None,
     dry_run: bool = False,
-    say: Say = print,
+    report: Report = print,
 ) -> State | None:
     """Make it a service that runs, print each step, and return its state; None for a dry run. Raises ServiceError.
 
@@ -223,27 +210,27 @@ def install(
     need_systemd(host)
     if host.is_root:
         check_program(host, program)
-        check_named(host, named(settings, config), ours(host, config))
+        check_named(host, settings, config, ours(host, config))
     if reboot and not settings.health.reboot:
-        say(f"note: the alarm asks for a reboot only where {config} says so too (health: reboot: yes)")
+        report(f"note: the alarm asks for a reboot only where {config} sets it too (health: reboot: yes)")
     made = plan(host, program, config, settings, reboot=reboot)
     before = None if dry_run else ask(host, lines=0)
-    _run_steps(install_steps(host, made, settings), dry_run, say)
+    _run_steps(install_steps(host, made, settings), dry_run, report)
     if before is None:
         if not host.is_root:
-            say("Not looked at, for only root can: whether the service may read all it needs.")
+            report("Not looked at, for only root can: whether the service may read all it needs.")
         return None
     now = started(host, before)
     if now.up and now.start != before.start:
-        say(f"it runs{f': {now.said}' if now.said else ''}")
+        report(f"it runs{f': {now.said}' if now.said else ''}")
     elif now.active == "failed" or now.restarts:
         raise ServiceError(
             f"{UNIT} is installed, but does not stay up: {ended(now) or 'it ended'}; it is tried again every 5 s. "
-            f"`journalctl -u {NAME} -n 30` says what is wrong"
+            f"`journalctl -u {NAME} -n 30` shows what is wrong"
         )
     else:
-        say(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
-    say(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
+        report(f"it is still starting, which may take minutes from a slow card; look again: {NAME} service status")
+    report(f"What happened, later: sudo {program.shown} events --state {settings.state or STATE}")
     return now
 
 
@@ -269,9 +256,9 @@ def install_steps(host: Host, made: InstallPlan, settings: Settings) -> list[Ins
         if stat.S_IMODE(path.stat().st_mode) != READABLE_MODE or not _is_services(host, path):
             words_of = f"{path} can be read by root and the service alone"
             steps.append(InstallStep(words_of, lambda path=path: _hand_over(host, path)))  # type: ignore[misc]
-    found = named(settings, made.config)
-    if found.writes:
-        steps.append(InstallStep("its folders can be written by the service", lambda: check_named(host, found, kept)))
+    if made.writes:
+        words_of = "its folders can be written by the service"
+        steps.append(InstallStep(words_of, lambda: check_named(host, settings, made.config, kept)))
     text = unit(made).encode()
     if not host.unit_path.is_file() or host.unit_path.read_bytes() != text:
         steps.append(InstallStep(f"{host.unit_path} written", lambda: _write(host.unit_path, text)))
@@ -299,18 +286,18 @@ def _write(path: Path, data: bytes) -> None:
     path.chmod(0o644)  # whatever the umask
 
 
-def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, say: Say = print) -> None:
+def uninstall(host: Host, *, purge: bool = False, dry_run: bool = False, report: Report = print) -> None:
     """Remove the service, and print each step. Raises ServiceError."""
     need_systemd(host)
     steps = uninstall_steps(host, purge=purge)
     if not steps:
-        say(f"{NAME} is not installed as a service; there is nothing to remove.")
+        report(f"{NAME} is not installed as a service; there is nothing to remove.")
         return
-    _run_steps(steps, dry_run, say)
+    _run_steps(steps, dry_run, report)
     if not purge:
         kept = [str(path) for path in (STATE, CONFIG.parent) if host.at(path).exists()]
         if kept:
-            say(f"{' and '.join(kept)} stay as they are; with --purge they go too")
+            report(f"{' and '.join(kept)} stay as they are; with --purge they go too")
 
 
 def uninstall_steps(host: Host, *, purge: bool) -> list[InstallStep]:
@@ -347,7 +334,7 @@ def _check_drives(host: Host) -> None:
             raise ServiceError(f"{point}: something is mounted there, and --purge would empty it; unmount it first")
 
 
-def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
+def _run_steps(steps: Sequence[InstallStep], dry_run: bool, report: Report) -> None:
     for step in steps:
         try:
             if not dry_run:
@@ -355,4 +342,147 @@ def _run_steps(steps: Sequence[InstallStep], dry_run: bool, say: Say) -> None:
         except OSError as error:
             why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
             raise ServiceError(f"this could not be done: {step.words} ({why})") from None
-        say(f"{'would be done: ' if dry_run else ''}{step.words}")
+        report(f"{'would be done: ' if dry_run else ''}{step.words}")
+
+
+# The unit file, for systemd 252 (Debian 12) and newer.
+
+
+# The shell is asked, for systemd cannot start a command for one exit code alone; + is: as root, outside of the fence.
+REBOOTS = f"""
+# Asked for with --reboot: the alarm ends with {REBOOT} where starting it again did not bring the cameras back.
+ExecStopPost=+/bin/sh -c 'if [ "$$EXIT_CODE:$$EXIT_STATUS" = exited:{REBOOT} ]; then systemctl --no-block reboot; fi'
+"""
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """Values that one machine's unit depends on."""
+
+    program: tuple[str, ...]  # starts bear-alarm; the first word is an absolute path
+    config: Path  # absolute
+    groups: tuple[str, ...] = ()  # of the machine's, those its user joins: a missing one would keep it from starting
+    writes: tuple[Path, ...] = ()  # folders outside of its own that it writes to
+    sees_home: bool = False  # it has to read something under /home
+    reboot: bool = False  # the machine, where nothing else helps
+
+
+def unit(plan: InstallPlan) -> str:
+    """Write the text of bear-alarm.service, for systemd 252 (Debian 12) and newer. Raises ServiceError."""
+    groups = f"SupplementaryGroups={' '.join(plan.groups)}\n" if plan.groups else ""
+    # The minus: a drive that is not there must not keep the alarm from starting.
+    writes = "".join(f"ReadWritePaths={word(f'-{path}')}\n" for path in plan.writes)
+    return f"""\
+# Written by `bear-alarm service install`, which replaces it each time.
+# Changes of your own belong into a file beside it: `sudo systemctl edit {NAME}`.
+[Unit]
+Description=Bear Alarm: sees bears and says so
+# It waits for no network: an alarm that needs none must not hang on one.
+After=network.target
+# The kernel's names for cameras and sound cards are looked up below when the service starts, also where none is
+# plugged in yet.
+Wants=modprobe@videodev.service modprobe@mc.service modprobe@snd.service
+After=modprobe@videodev.service modprobe@mc.service modprobe@snd.service
+# However often it fails, it is started again.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command([*plan.program, "watch", "--config", str(plan.config)])}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=5
+# Fed by the alarm while it looks, scores and every camera goes on; else it is ended here, and started again.
+WatchdogSec=60
+TimeoutAbortSec=10
+# A slow card may take minutes to load everything; the alarm asks for more time while it gets on.
+TimeoutStartSec=180
+# It ends by itself within 30 s, whatever hangs.
+TimeoutStopSec=45
+# SIGTERM is for the alarm: it silences its players and ends its cameras itself, and lets a clip be finished.
+KillMode=mixed
+{REBOOTS if plan.reboot else ""}
+# Memory short: the child that writes clips goes first, and the alarm goes on without it.
+OOMScoreAdjust=-500
+OOMPolicy=continue
+Nice=-5
+
+User={NAME}
+Group={NAME}
+{groups}UMask=0027
+StateDirectory={NAME}
+StateDirectoryMode=0750
+RuntimeDirectory={NAME}
+ConfigurationDirectory={NAME}
+WorkingDirectory=%S/{NAME}
+Environment=PYTHONUNBUFFERED=1
+# Where it hangs and is ended by the watchdog, the log shows where.
+Environment=PYTHONFAULTHANDLER=1
+LimitCORE=0
+# The service's own choice of a model: /etc/bear-alarm/model.onnx, put there by
+# `sudo XDG_CONFIG_HOME=/etc bear-alarm model use FILE`.
+Environment=XDG_CONFIG_HOME=%E
+
+# The devices it needs: cameras, a ribbon camera's memory, pins, sound, and the board's own health.
+DevicePolicy=closed
+DeviceAllow=char-video4linux rw
+DeviceAllow=char-media rw
+DeviceAllow=char-dma_heap rw
+DeviceAllow=char-gpiochip rw
+DeviceAllow=char-alsa rw
+DeviceAllow=/dev/vchiq rw
+DeviceAllow=/dev/vcio rw
+
+# Nothing else. These options are missing for a reason:
+# ProtectClock= forbids adjtimex, also to ask whether the clock is right; ProcSubset=pid hides the board and its
+# memory; PrivateDevices= hides the camera; MemoryDenyWriteExecute= would break a command of yours that makes code while
+# it runs (node, java).
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+{writes}ProtectHome={"read-only" if plan.sees_home else "yes"}
+PrivateTmp=yes
+ProtectProc=invisible
+ProtectHostname=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RemoveIPC=yes
+# Netlink: names are looked up and cameras are found through it.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+# To ask whether the clock is right. Setting it needs a privilege, which it has not.
+SystemCallFilter=adjtimex clock_adjtime
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def command(words: Sequence[str]) -> str:
+    """Quote a command line for ExecStart=. The first word is an absolute path; $ is special in the others alone.
+
+    Raises ServiceError for a program systemd would not start.
+    """
+    first, *more = words
+    if set(first) & set("\"'\\"):
+        raise ServiceError(f"{first}: systemd starts nothing whose path has a quote or a backslash in it; rename it")
+    return " ".join([word(first), *(word(each).replace("$", "$$") for each in more)])
+
+
+def word(text: str) -> str:
+    """Quote one word of a setting. Raises ServiceError for line breaks and other control characters."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ServiceError(f"{text!r}: a service cannot name what has control characters in it; rename it")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return escaped if re.fullmatch(r"[A-Za-z0-9/._+=:,@-]+", text) else f'"{escaped}"'

@@ -66,13 +66,12 @@ ANSWER_MAX_BYTES = 200  # of an answer that are read
 class Server:
     """Answers on ``listen``, ADDRESS:PORT, until it is closed; a port that cannot be had is tried again and again.
 
-    Raises OptionError for what is no address. ``again_s``: seconds between two tries, after the first few.
+    Raises OptionError for what is no address.
     """
 
-    def __init__(self, listen: str, status: Callable[[], Status], *, again_s: float = PORT_RETRY_MAX_S) -> None:
+    def __init__(self, listen: str, status: Callable[[], Status]) -> None:
         self._host, self._wanted_port = parse_listen(listen)
         self._shown = f"[{self._host}]" if ":" in self._host else self._host
-        self._again_s = again_s
         self._latest = _CachedStatus(status)
         self._closed = threading.Event()
         self._problem: str | None = None
@@ -115,9 +114,9 @@ class Server:
         pause_s = PORT_RETRY_MIN_S
         while not self._closed.is_set():
             if self._listener is None:
-                if self._closed.wait(min(pause_s, self._again_s)):
+                if self._closed.wait(min(pause_s, PORT_RETRY_MAX_S)):
                     return
-                pause_s = min(2.0 * pause_s, self._again_s)
+                pause_s = min(2.0 * pause_s, PORT_RETRY_MAX_S)
                 self._listener = self._open()
                 continue
             listener, pause_s = self._listener, PORT_RETRY_MIN_S
@@ -244,8 +243,6 @@ class _Listener(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request: its answer, and the line is closed."""
-
     server: _Listener
     default_request_version = "HTTP/1.0"  # else what cannot be read is answered without a status
 
@@ -506,10 +503,8 @@ class Heartbeat:
         every_s: float,
         status: Callable[[], Status],
         *,
-        timeout_s: float = BEAT_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], bool] | None = None,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         if not MIN_PERIOD_S <= every_s <= MAX_PERIOD_S:
             raise OptionError(f"a heartbeat every {every_s:g} s makes no sense; give {MIN_PERIOD_S:g} s to a day")
@@ -517,10 +512,8 @@ class Heartbeat:
         self._secrets = secrets_of(url)
         self._to = web_address(url, "the heartbeat")
         self._every_s = every_s
-        self._timeout_s = timeout_s
         self._status = status
         self._clock = clock
-        self._chance = chance
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
         self._opener = urllib.request.build_opener(_SameHostRedirects)
@@ -528,9 +521,6 @@ class Heartbeat:
         self._why = ""
         self._logged: str | None = None
         self._thread = start_thread(self._run, "heartbeat")
-
-    def __repr__(self) -> str:
-        return f"Heartbeat({self._shown}/…)"
 
     def problem(self) -> str | None:
         """Return what is wrong where no beat has arrived for an hour; None while all is well."""
@@ -555,7 +545,7 @@ class Heartbeat:
             elif self._beat():
                 wait, pause = self._every_s, BEAT_RETRY_MIN_S
             else:
-                wait, pause = pause * (0.75 + 0.5 * self._chance()), min(pause * 2.0, self._every_s)
+                wait, pause = pause * (0.75 + 0.5 * random.random()), min(pause * 2.0, self._every_s)
             if self._sleep(min(wait, self._every_s)):
                 return
 
@@ -580,11 +570,11 @@ class Heartbeat:
         if self._to.login:
             request.add_unredirected_header("Authorization", self._to.login)
         try:
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
+            with self._opener.open(request, timeout=BEAT_TIMEOUT_S) as answer:
                 why = _refusal(answer.read(ANSWER_MAX_BYTES))
         except urllib.error.HTTPError as error:
             with error:
-                why = _http_words(error)
+                why = f"HTTP {error.code} {error.reason}"
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = _why(error)
         return self._note(why)
@@ -630,12 +620,6 @@ def _refusal(body: bytes) -> str | None:
     """Find a 200 that means no: healthchecks.io answers a check it does not know with "OK (not found)"."""
     match = re.match(rb"OK \(([a-z ]{3,40})\)", body)
     return f"it answers {match[1].decode()!r}: copy the address again" if match else None
-
-
-def _http_words(error: urllib.error.HTTPError) -> str:
-    if 300 <= error.code < 400:
-        return f"HTTP {error.code}: it has moved to another host; give the address it has now"
-    return f"HTTP {error.code} {error.reason}"
 
 
 def _why(error: BaseException) -> str:

@@ -72,10 +72,8 @@ class Watchdog:
     Without a service manager nothing is fed, and ``problem`` judges all the same.
     """
 
-    def __init__(self, notifier: Notifier, *, alive_s: float = ALIVE_S, inference_s: float = INFERENCE_S) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self.notifier = notifier
-        self.alive_s = alive_s
-        self.inference_s = inference_s
         self._problems: list[str] = []
         self._began: float | None = None
         self._fed_at: float | None = None
@@ -109,13 +107,13 @@ class Watchdog:
         live = [each for each in status.cameras if each.live]
         crop_s = SLOWEST_CROP_S if status.crop_ms is None else min(status.crop_ms / 1000.0, SLOWEST_CROP_S)
         found = [
-            f"{each.name}: its loop has not gone on for {self.alive_s:g} s, so a bear there is not seen; it hangs"
+            f"{each.name}: its loop has not gone on for {ALIVE_S:g} s, so a bear there is not seen; it hangs"
             for each in live
-            if each.alive_age_s > self.alive_s + CROPS * crop_s
+            if each.alive_age_s > ALIVE_S + CROPS * crop_s
         ]
         age_s = now - self._began if status.inference_age_s is None else status.inference_age_s
-        if live and age_s > self.inference_s:
-            found.append(f"the model has not answered for {self.inference_s:g} s, so no bear is known; it hangs")
+        if live and age_s > INFERENCE_S:
+            found.append(f"the model has not answered for {INFERENCE_S:g} s, so no bear is known; it hangs")
         return found
 
     def _log_changes(self, before: list[str]) -> None:
@@ -148,16 +146,9 @@ class Notifier:
     full or gone. Only from one thread.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        watchdog_s: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, address: str | None = None, *, watchdog_s: float | None = None) -> None:
         self.watchdog_s = watchdog_s  # to be fed within so many seconds; None: there is no watchdog
         self._address = _address(address) if address else None
-        self._clock = clock
         self._owed: dict[str, str] = {}  # what has not arrived yet: "state" and "status" -> lines
         self._status: str | None = None  # the last one that was asked for
         self._failing: str | None = None
@@ -195,7 +186,7 @@ class Notifier:
 
     def reloading(self) -> bool:
         """Notify that the configuration is being read again; ``ready`` follows when that is done."""
-        self._owed["state"] = f"RELOADING=1\nMONOTONIC_USEC={round(self._clock() * 1e6)}"
+        self._owed["state"] = f"RELOADING=1\nMONOTONIC_USEC={round(time.monotonic() * 1e6)}"
         return self._send()
 
     def stopping(self) -> bool:
@@ -401,7 +392,6 @@ class Escalation:
         return self._next(now)
 
     def _flows_long(self, live: Sequence[CameraStatus], now: float) -> bool:
-        """Return whether frames come, and have for a minute."""
         if not self._flows(live, now):
             if all(each.trouble and not each.fresh for each in live):
                 self._flows_since = None
@@ -410,7 +400,6 @@ class Escalation:
         return now - self._flows_since >= STEADY_S
 
     def _flows(self, live: Sequence[CameraStatus], now: float) -> bool:
-        """Return whether a frame was looked at since the last look."""
         before = self._frames
         self._frames = {each.name: each.frames for each in live}
         # Fewer than before: a reload has restarted it.
@@ -453,7 +442,6 @@ class Escalation:
         return order
 
     def _restarted(self, note: RecoveryLog) -> bool:
-        """Return whether the alarm was restarted in this outage."""
         if self._flowed or note.restart is None:
             return "restart" in self._done
         # One of this process that was not given: the disk took it later than it was waited for.

@@ -13,8 +13,7 @@ from edge.alert import sound
 from edge.alert.alerting import Alerting
 from edge.alert.delivery import BURST
 from edge.alert.jsonl import JsonLines
-from edge.device.health import HALF
-from edge.device.self_monitor import SelfMonitor
+from edge.device.health import HALF, SelfMonitor
 from edge.device.sensors import Reading
 from edge.record.journal import Journal
 from edge.run import EventFactory

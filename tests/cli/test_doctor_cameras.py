@@ -11,8 +11,8 @@ import pytest
 
 from edge.camera.source import DEMO
 from edge.cli.doctor import cameras
-from edge.cli.doctor.target import Target
-from edge.settings import Camera, CameraSettings
+from edge.cli.doctor.findings import Target
+from edge.settings import Camera, CameraSettings, Settings
 from tests.helpers import fake_rpicam_vid
 from tests.helpers.broker import free_port
 from tests.helpers.doctor_world import by_name, put, states
@@ -22,6 +22,7 @@ FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
 
 def tried(*sources, **more):
     chosen = tuple(Camera(f"c{number}", source) for number, source in enumerate(sources))
+    more.setdefault("settings", Settings())
     return list(cameras.check_cameras(Target(sources=chosen, **more)))
 
 
@@ -63,7 +64,7 @@ def test_a_dead_address_and_a_missing_file_are_broken_and_show_no_password(tmp_p
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the camera program of Linux")
-def test_a_live_camera_says_its_size_and_rate(ribbon):
+def test_a_live_camera_shows_its_size_and_rate(ribbon):
     ribbon("clip=demo")
     found = by_name(tried("picamera://0"))["camera c0"]
     assert "gives 1280x720 at" in found.words
@@ -104,6 +105,7 @@ def test_a_camera_that_another_has_is_broken_only_where_no_alarm_runs(ribbon, tm
     finally:
         alarm.close()
     assert found.state == "unknown"
+    assert "in use by the running alarm" in found.words
     assert "systemctl stop bear-alarm" in found.todo
 
 
@@ -130,26 +132,7 @@ def test_a_camera_that_never_gives_a_frame_is_broken_in_time(ribbon):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="devices of Linux")
-def test_who_holds_a_device_is_named(tmp_path):
-    put(tmp_path, dev__video0="", proc__77__comm="motion\n", proc__77__cmdline="motion\0-n")
-    folder = tmp_path / "proc/77/fd"
-    folder.mkdir()
-    (folder / "4").symlink_to(tmp_path / "dev/video0")
-    device = cameras.Device.of("0", tmp_path)
-    assert device
-    assert cameras.holder(device, tmp_path) == cameras.Holder(77, "motion", False)
-    put(tmp_path, proc__77__cmdline="/opt/bear-alarm/bin/python\0/opt/bear-alarm/bin/bear-alarm\0watch")
-    held_by = cameras.holder(device, tmp_path)
-    assert held_by
-    assert held_by.ours
-    # The device itself is not there, so opening it fails as where it is in use.
-    (found,) = tried("0", root=tmp_path)
-    assert found.state == "unknown"
-    assert "in use by the running alarm (process 77)" in found.words
-
-
-@pytest.mark.skipif(os.name != "posix", reason="devices of Linux")
-def test_a_device_of_a_group_one_is_not_in_says_which(tmp_path, monkeypatch):
+def test_a_device_of_a_group_one_is_not_in_names_the_group(tmp_path, monkeypatch):
     put(tmp_path, dev__video0="")
     monkeypatch.setattr(os, "access", lambda path, mode: "video" not in str(path))
     (found,) = tried("0", root=tmp_path)
@@ -162,16 +145,16 @@ def test_with_nothing_configured_it_lists_what_there_is(tmp_path, monkeypatch):
     files = {"dev__video0": "", "dev__video10": "", "sys__class__video4linux__video10__name": "bcm2835-codec-decode"}
     put(tmp_path, **files)
     assert [each.camera for each in cameras.devices(tmp_path)] == [True, False]
-    found = list(cameras.check_cameras(Target(root=tmp_path)))
+    found = list(cameras.check_cameras(Target(Settings(), root=tmp_path)))
     assert found[0].words == f"none is configured; there is {tmp_path}/dev/video0"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "none is plugged in" in next(iter(cameras.check_cameras(Target(root=tmp_path / "none")))).words
+    assert "none is plugged in" in next(iter(cameras.check_cameras(Target(Settings(), root=tmp_path / "none")))).words
 
 
 def test_a_folder_that_is_followed_and_a_camera_that_is_not_tried(tmp_path):
     followed = Camera("station", str(tmp_path), follow=True, settings=CameraSettings())
     gone = Camera("gone", str(tmp_path / "no"), follow=True)
-    assert states(cameras.check_cameras(Target(sources=(followed, gone)))) == {
+    assert states(cameras.check_cameras(Target(Settings(), sources=(followed, gone)))) == {
         "camera station": "fine", "camera gone": "broken",
     }  # fmt: skip
     (found,) = tried("demo", try_cameras=False)

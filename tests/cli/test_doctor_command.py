@@ -11,10 +11,9 @@ import zipfile
 import pytest
 
 from edge.cli.doctor import bundle
+from edge.cli.doctor.bundle import Redactor, secrets_of_device
 from edge.cli.doctor.command import admitted
-from edge.cli.doctor.findings import doubt
-from edge.cli.doctor.redactor import Redactor, secrets_of_device
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import Target, doubt
 from edge.cli.options import names
 from edge.config import load_config
 from edge.errors import OptionError
@@ -123,7 +122,7 @@ def test_cameras_are_called_as_watch_calls_them(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (["--config", "no.yml"], "no.yml: no such config"),
         (["--bundle", "report.txt"], "report.txt: a bundle is a zip"),
@@ -132,13 +131,13 @@ def test_cameras_are_called_as_watch_calls_them(tmp_path, monkeypatch):
         (["--bundle", "pictures.zip"], "exists and is not a bundle"),
     ],
 )
-def test_a_wrong_option_is_one_sentence_and_exit_code_2(tmp_path, words, said):
+def test_a_wrong_option_is_one_sentence_and_exit_code_2(tmp_path, words, printed):
     (tmp_path / "mine.zip").write_text("not a zip")
     with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as file:
         file.writestr("bear.jpg", "mine")
     ran = bear_alarm("doctor", *words, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert said in ran.stderr
+    assert printed in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
 
 
@@ -180,8 +179,8 @@ def test_the_log_of_the_service_is_scrubbed_too(device, monkeypatch):
     monkeypatch.setenv("PATH", str(device), prepend=os.pathsep)
     settings = load_config(_harmless(device))
     bundle.write(device / "report.zip", Target(settings, device / "bear-alarm.yml", root=device), [])
-    said = words_in(device / "report.zip")["service.log"]
-    assert said == "2026-11-24T02:12:07+00:00 bear-alarm[7]: at mqtt://***@h: no\n"
+    printed = words_in(device / "report.zip")["service.log"]
+    assert printed == "2026-11-24T02:12:07+00:00 bear-alarm[7]: at mqtt://***@h: no\n"
 
 
 def _harmless(device):
@@ -230,7 +229,7 @@ def test_secrets_of_a_config_with_mistakes_are_known_too(tmp_path):
     assert "mqttpass1" in set(secrets_of_device(tmp_path / "bear-alarm.yml"))
 
 
-def test_a_serial_number_and_names_of_people_are_not_told(tmp_path, monkeypatch):
+def test_a_serial_number_and_names_of_people_are_not_shown(tmp_path, monkeypatch):
     put(tmp_path, proc__cpuinfo="model name\t: ARMv8\nSerial\t\t: 10000000abcdef12\nRevision\t: c04170\n")
     target = Target(Settings(cameras=(Camera("c", "demo"),)), given_state=tmp_path, root=tmp_path)
     monkeypatch.setattr("platform.node", lambda: "honeyhouse.local")

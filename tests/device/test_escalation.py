@@ -18,7 +18,7 @@ YARD = Zone("yard", ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)))
 BIN = Zone("bin", ((0.6, 0.4), (0.9, 0.4), (0.9, 0.8), (0.6, 0.8)))
 
 
-def test_a_bear_told_in_doubt_is_told_again_once_it_is_sure():
+def test_a_bear_reported_in_doubt_is_reported_again_once_it_is_sure():
     stage = Stage()(8.0, (LEFT, 0.5))(4.0, (LEFT, 0.97))(60.0, (LEFT, 0.5))(60.0, (LEFT, 0.99))
     assert stage.escalations() == ["rising score"]
     new, again = stage.noises()
@@ -32,7 +32,7 @@ def test_the_doubt_is_settled_once_even_where_the_still_threshold_is_high():
     assert stage.escalations() == ["rising score"]
 
 
-def test_a_bear_told_surely_enough_is_not_told_again_for_its_score():
+def test_a_bear_reported_surely_enough_is_not_reported_again_for_its_score():
     assert Stage()(8.0, (LEFT, 0.7))(20.0, (LEFT, 0.999)).escalations() == []
     assert Stage()(8.0, (LEFT, 0.5))(20.0, (LEFT, 0.85)).escalations() == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.device.health import ThermalThrottle, parts
+from edge.device.health import MachineHealth, ThermalThrottle
 from edge.device.sensors import Board, Reading
 from edge.run import EventFactory
 from edge.settings import HealthSettings
@@ -27,13 +27,9 @@ class Machine:
         self.reading = FINE
         self.crop_ms: float | None = 40.0
         self.effort = ThermalThrottle()
-        self.parts = parts(
-            lambda: self.reading,
-            HealthSettings(),
-            state=Path("/state"),
-            share=lambda: self.effort.share,
-            crop_ms=lambda: self.crop_ms,
-        )
+        self.parts = MachineHealth(
+            lambda: self.reading, HealthSettings(), Path("/state"), lambda: self.effort.share, lambda: self.crop_ms
+        ).parts()
 
     def at(self, now: float = 0.0, **reading: object) -> dict[str, str]:
         """Return what is wrong with it now, by part."""
@@ -42,7 +38,7 @@ class Machine:
         return {name: words for name, ask in self.parts.items() if (words := ask())}
 
 
-def test_all_is_well_on_a_good_machine_and_on_one_that_says_nothing() -> None:
+def test_all_is_well_on_a_good_machine_and_on_one_that_reports_nothing() -> None:
     machine = Machine()
     assert machine.at() == {}
     assert set(machine.parts) == {"hot", "undervolted", "slow", "memory", "disk", "storage"}
@@ -51,7 +47,7 @@ def test_all_is_well_on_a_good_machine_and_on_one_that_says_nothing() -> None:
     assert machine.at(5.0, **unknown) == {}
 
 
-def test_heat_is_told_with_what_follows_until_it_is_5_degrees_cooler() -> None:
+def test_heat_is_reported_with_what_follows_until_it_is_5_degrees_cooler() -> None:
     machine = Machine()
     assert machine.at(0.0, temperature_c=83.0) == {
         "hot": "the processor has 83 °C, so half of the frames are looked at; give it shade or a heat sink"
@@ -76,24 +72,24 @@ def test_a_laptop_that_works_at_90_degrees_is_not_hot_and_one_at_its_own_limit_i
 def test_a_board_that_is_hot_at_the_whole_rate_and_cool_at_half_of_it_does_not_go_up_and_down_all_day(
     slowness_s: float,
 ) -> None:
-    machine, degrees, shares, told = Machine(), 60.0, [1.0], 0
+    machine, degrees, shares, reported = Machine(), 60.0, [1.0], 0
     health = Health(EventFactory(), machine.parts)
     for now in range(0, 86_400, 5):
         aim = 83.0 if machine.effort.share == 1.0 else 73.0
         degrees += (aim - degrees) * 5.0 / slowness_s
         machine.at(float(now), temperature_c=degrees)
         shares += [machine.effort.share] * (machine.effort.share != shares[-1])
-        told += sum(event.type == "new" for event in health(float(now)))
+        reported += sum(event.type == "new" for event in health(float(now)))
     assert len(shares) < 80  # in a day; it was 120 to 840
-    assert told <= len(shares) // 2 + 1
+    assert reported <= len(shares) // 2 + 1
 
 
-def test_a_processor_that_slows_itself_down_is_told_unless_its_voltage_is_why() -> None:
+def test_a_processor_that_slows_itself_down_is_reported_unless_its_voltage_is_why() -> None:
     assert list(Machine().at(0.0, throttled=True)) == ["hot"]
     machine = Machine()
     for now in (0.0, 5.0):
-        told = machine.at(now, throttled=True, undervolted=True)
-    assert list(told) == ["undervolted"]
+        reported = machine.at(now, throttled=True, undervolted=True)
+    assert list(reported) == ["undervolted"]
 
 
 def test_a_voltage_that_dips_again_and_again_is_one_problem_and_one_dip_is_none() -> None:
@@ -111,11 +107,11 @@ def test_a_voltage_that_dips_again_and_again_is_one_problem_and_one_dip_is_none(
 def test_a_dipping_voltage_outlasts_the_grace_time_of_health() -> None:
     machine = Machine()
     health = Health(EventFactory(), machine.parts)
-    told = []
+    reported = []
     for now in range(0, 900, 5):
         machine.at(float(now), undervolted=now < 300 and now % 50 == 0)
-        told += [(now, event.type, event.label) for event in health(float(now))]
-    assert told == [(110, "new", "undervolted"), (400, "end", "undervolted")]
+        reported += [(now, event.type, event.label) for event in health(float(now))]
+    assert reported == [(110, "new", "undervolted"), (400, "end", "undervolted")]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,7 @@ def test_errors_that_were_there_before_are_no_news() -> None:
     assert machine.at(10.0, fs_errors=8)["storage"].startswith("/state: the file system has found 1 new")
 
 
-def test_slow_scoring_is_told_while_it_lasts() -> None:
+def test_slow_scoring_is_reported_while_it_lasts() -> None:
     machine = Machine()
     machine.crop_ms = 812.0
     assert machine.at()["slow"].startswith("looking at one crop takes 812 ms, more than 500")
@@ -165,14 +161,15 @@ def test_slow_scoring_is_told_while_it_lasts() -> None:
 def test_from_the_files_of_a_board_to_an_event_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = boot(pi(tmp_path, milli_c="81000\n"), monkeypatch)
     board, now = Board(root, tmp_path), 0.0
-    found = parts(lambda: board.read(now), HealthSettings(low_disk_mb=0.0), state=tmp_path)
-    health, told = Health(EventFactory(), found), []
+    settings = HealthSettings(low_disk_mb=0.0)
+    found = MachineHealth(lambda: board.read(now), settings, tmp_path, lambda: 1.0, lambda: None).parts()
+    health, reported = Health(EventFactory(), found), []
     for second in range(0, 300, 5):
         now = float(second)
         if second == 150:
             lay(root, {CPU_C: "60000\n"})
-        told += [(second, event.type, event.label, event.detail) for event in health(now)]
-    assert told == [
+        reported += [(second, event.type, event.label, event.detail) for event in health(now)]
+    assert reported == [
         (60, "new", "hot", "the processor has 81 °C; give it shade or a heat sink"),
         (175, "end", "hot", "hot: all is well again after 2 min"),
     ]

@@ -1,4 +1,4 @@
-"""The unit file: systemd itself reads it, and says how much of the machine it leaves open."""
+"""The unit file: systemd itself reads it, and shows how much of the machine it leaves open."""
 
 import os
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.device.systemd import InstallPlan, command, unit, word
 from edge.device.systemd_host import ServiceError
-from edge.device.systemd_unit import InstallPlan, command, unit, word
 from edge.device.watchdog import REBOOT
 
 EXPOSURE = 21  # tenths; docs/service.md names it
@@ -35,15 +35,15 @@ def analyze(text, folder, *words):
 
 @pytest.mark.needs_tool("systemd-analyze")
 @pytest.mark.parametrize("reboot", [False, True])
-def test_systemd_finds_nothing_to_say_against_it(reboot, tmp_path):
+def test_systemd_has_no_objection(reboot, tmp_path):
     text = made(tmp_path, groups=("video", "audio"), writes=(Path("/media/usb stick/100%"),), reboot=reboot)
     assert analyze(text, tmp_path, "verify") == (0, "")
 
 
 @pytest.mark.needs_tool("systemd-analyze")
-def test_systemd_would_say_so_if_there_were(tmp_path):
-    code, said = analyze(made(tmp_path).replace("WatchdogSec=60", "WatchdogSecs=60"), tmp_path, "verify")
-    assert "Unknown key" in said, (code, said)
+def test_systemd_would_report_it_if_there_were(tmp_path):
+    code, printed = analyze(made(tmp_path).replace("WatchdogSec=60", "WatchdogSecs=60"), tmp_path, "verify")
+    assert "Unknown key" in printed, (code, printed)
 
 
 @pytest.mark.needs_tool("systemd-analyze")
@@ -51,19 +51,21 @@ def test_a_program_is_found_whatever_its_folder_is_called(tmp_path):
     folder = tmp_path / "bears 100%n of $HOME"
     folder.mkdir()
     assert analyze(made(folder), tmp_path, "verify") == (0, "")
-    code, said = analyze(made(folder).replace("%%", "%"), tmp_path, "verify")
-    assert code, said
+    code, printed = analyze(made(folder).replace("%%", "%"), tmp_path, "verify")
+    assert code, printed
 
 
 @pytest.mark.needs_tool("systemd-analyze")
 def test_it_leaves_no_more_of_the_machine_open_than_is_written_down(tmp_path):
     words = ("security", "--offline=yes", f"--threshold={EXPOSURE}")
-    code, said = analyze(made(tmp_path, groups=("video", "gpio", "audio"), writes=(Path("/srv/x"),)), tmp_path, *words)
-    assert code == 0, said
+    code, printed = analyze(
+        made(tmp_path, groups=("video", "gpio", "audio"), writes=(Path("/srv/x"),)), tmp_path, *words
+    )
+    assert code == 0, printed
     assert analyze(made(tmp_path).replace("ProtectSystem=strict", ""), tmp_path, *words)[0] != 0
 
 
-def test_it_says_what_the_alarm_counts_on(tmp_path):
+def test_it_has_what_the_alarm_counts_on(tmp_path):
     text = made(tmp_path, groups=("video",))
     for line in (
         "Type=notify", "WatchdogSec=60", "Restart=always", "StartLimitIntervalSec=0", "KillMode=mixed",
@@ -76,7 +78,7 @@ def test_it_says_what_the_alarm_counts_on(tmp_path):
     assert "online" not in text
 
 
-def test_the_machine_is_started_anew_for_one_exit_code_alone_and_only_where_that_was_asked_for(tmp_path):
+def test_the_machine_is_started_again_for_one_exit_code_alone_and_only_where_that_was_asked_for(tmp_path):
     assert "ExecStopPost" not in made(tmp_path)
     line = re.search(r"\nExecStopPost=\+/bin/sh -c '(.*)'\n", made(tmp_path, reboot=True))
     assert line
@@ -109,6 +111,6 @@ def test_what_a_path_is_made_of_means_nothing_to_systemd():
         word("/opt/a\nExecStartPre=/bin/false")
 
 
-def test_the_page_says_how_much_it_leaves_open():
+def test_the_page_shows_how_much_it_leaves_open():
     page = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
     assert f"gives it {EXPOSURE / 10} of 10" in page

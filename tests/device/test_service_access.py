@@ -53,8 +53,8 @@ def test_the_kernel_is_asked_as_that_user(place):
     (link := place / "link").symlink_to(hidden)
     gone = place / "gone"
     assert denied(machine.host, [hidden, own, place, shared, link, gone], READ) == [hidden, own, shared, link, gone]
-    said = f", for {place / 'home' / 'pi'} is closed to others"
-    assert closed_by(machine.host, hidden) == closed_by(machine.host, link) == said
+    printed = f", for {place / 'home' / 'pi'} is closed to others"
+    assert closed_by(machine.host, hidden) == closed_by(machine.host, link) == printed
     assert closed_by(machine.host, own) == ""
     machine.account = Account(NOBODY, NOBODY, (0,))
     assert denied(machine.host, [shared], READ) == []  # as one of its group
@@ -64,10 +64,10 @@ def test_a_program_in_a_closed_home_is_refused_and_the_place_where_it_can_be_is_
     lies = program(closed(place / "home" / "pi") / "bears" / "bin")
     with pytest.raises(ServiceError) as raised:
         check_program(machine.host, lies)
-    told = str(raised.value)
-    assert told.startswith(f"this bear-alarm cannot be a service where it lies: {lies.command[0]} cannot be read")
-    assert f"for {place / 'home' / 'pi'} is closed to others" in told
-    *_, make, fill, start = told.splitlines()
+    reported = str(raised.value)
+    assert reported.startswith(f"this bear-alarm cannot be a service where it lies: {lies.command[0]} cannot be read")
+    assert f"for {place / 'home' / 'pi'} is closed to others" in reported
+    *_, make, fill, start = reported.splitlines()
     assert make == "  sudo python3 -m venv /opt/bear-alarm"
     assert fill.startswith("  sudo /opt/bear-alarm/bin/pip install '")
     assert start == "  sudo /opt/bear-alarm/bin/bear-alarm service install"
@@ -122,8 +122,8 @@ def test_a_file_of_the_configuration_that_the_service_cannot_read_is_named(what,
     (own := place / "own").touch(0o600)
     (hidden := closed(place / "home" / "pi") / "file").touch()
     assert f"{own} cannot be read by the user bear-alarm; put it into /etc/bear-alarm" in refusal(runs, settings(own))
-    told = refusal(runs, settings(hidden))
-    assert f"{hidden} cannot be read by the user bear-alarm, for {hidden.parent} is closed to others" in told
+    reported = refusal(runs, settings(hidden))
+    assert f"{hidden} cannot be read by the user bear-alarm, for {hidden.parent} is closed to others" in reported
     assert refusal(runs, settings(place / "gone")) == f"{place / 'gone'}: no such file, but the configuration names it"
 
 
@@ -133,8 +133,7 @@ def test_streams_devices_and_noises_are_no_files(place):
         alerts=AlertSettings(sounds=("siren",), deterrent="on", events="-"),
         evidence=EvidenceSettings(keep=False, folder=Path("/srv/unused")),
     )  # fmt: skip
-    assert named(settings, place / "c.yml").reads == (place / "c.yml",)
-    assert named(settings, place / "c.yml").writes == ()
+    assert named(settings, place / "c.yml") == ((place / "c.yml",), ())
 
 
 def test_a_configuration_elsewhere_must_be_readable_and_keeps_its_rights(runs, place):
@@ -150,9 +149,9 @@ def test_passwords_beside_a_configuration_elsewhere_must_be_readable_and_are_not
     runs.config = place / "bears.yml"
     runs.config.touch(0o644)
     (secrets := place / "secrets.yml").touch(0o600)
-    told = refusal(runs)
-    assert f"{secrets} cannot be read by the user bear-alarm; put it into /etc/bear-alarm" in told
-    assert "chmod" not in told
+    reported = refusal(runs)
+    assert f"{secrets} cannot be read by the user bear-alarm; put it into /etc/bear-alarm" in reported
+    assert "chmod" not in reported
     secrets.unlink()
     runs.config.chmod(0o600)
     assert "chmod" not in refusal(runs)
@@ -160,9 +159,9 @@ def test_passwords_beside_a_configuration_elsewhere_must_be_readable_and_are_not
 
 def test_a_configuration_in_a_closed_folder_of_the_services_is_refused_too(runs):
     closed(runs.config.parent)
-    told = refusal(runs)
-    assert f"{runs.config.parent} is closed to the user bear-alarm" in told
-    runs.config.parent.chmod(0o711)  # as the refusal says
+    reported = refusal(runs)
+    assert f"{runs.config.parent} is closed to the user bear-alarm" in reported
+    runs.config.parent.chmod(0o711)  # as the refusal asks
     installed(runs)
 
 
@@ -175,8 +174,8 @@ def test_a_folder_it_writes_to_must_be_its_own_and_is_opened_for_it(runs, place)
     stick.chmod(0o777)
     inner = closed(place / "pi") / "bears"  # as sticks are that a desktop mounts: giving away the inner one is no help
     inner.mkdir(mode=0o777)
-    told = refusal(runs, Settings(evidence=EvidenceSettings(folder=inner)))
-    assert f"for {inner.parent} is closed to others; give a folder to that user: sudo install" in told
+    reported = refusal(runs, Settings(evidence=EvidenceSettings(folder=inner)))
+    assert f"for {inner.parent} is closed to others; give a folder to that user: sudo install" in reported
     installed(runs, settings)
     assert f"ReadWritePaths=-{stick}\n" in runs.unit
     assert "inner" not in runs.unit
@@ -195,6 +194,6 @@ def test_temporary_folders_are_refused_for_the_service_has_its_own(runs, place):
     (sound := place / "moo.wav").touch()
     settings = Settings(alerts=AlertSettings(sounds=(str(sound),)))
     with pytest.raises(ServiceError, match="the service has a folder for temporary files of its own"):
-        check_named(replace(runs.host, private=(place,)), named(settings, runs.config), ())
+        check_named(replace(runs.host, private=(place,)), settings, runs.config, ())
     with pytest.raises(ServiceError, match="a folder for temporary files"):
         check_program(replace(runs.host, private=(place,)), program(place / "opt"))

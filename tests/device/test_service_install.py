@@ -29,11 +29,11 @@ def test_from_nothing_to_an_alarm_that_runs(machine):
     for name in ("secrets.yml", "model.onnx"):
         machine.config.with_name(name).touch(0o600)
     machine.config.with_name("moo.wav").touch(0o644)
-    said = installed(machine)
+    printed = installed(machine)
     assert machine.did == [USERADD, *STARTED]
-    assert f"user {NAME} made" in said
-    assert "it runs: watching 2 cameras: yard = bins" in said
-    assert "events --state /var/lib/bear-alarm" in said[-1]
+    assert f"user {NAME} made" in printed
+    assert "it runs: watching 2 cameras: yard = bins" in printed
+    assert "events --state /var/lib/bear-alarm" in printed[-1]
     assert "SupplementaryGroups=video audio\n" in machine.unit  # gpio is not there, and would keep it from starting
     assert f"watch --config {machine.config}\n" in machine.unit
     for name in ("config.yml", "secrets.yml", "model.onnx"):
@@ -41,14 +41,14 @@ def test_from_nothing_to_an_alarm_that_runs(machine):
 
 
 @as_root
-def test_the_second_time_nothing_is_made_twice_and_it_is_started_anew(machine):
+def test_the_second_time_nothing_is_made_twice_and_it_is_started_again(machine):
     installed(machine)
     before = machine.unit
     machine.asked.clear()
-    said = installed(machine)
+    printed = installed(machine)
     assert machine.did == STARTED
     assert machine.unit == before
-    assert not [line for line in said if "made" in line or "written" in line or "can be read" in line]
+    assert not [line for line in printed if "made" in line or "written" in line or "can be read" in line]
     installed(machine, reboot=True)
     assert "ExecStopPost=" in machine.unit
     installed(machine, Settings(health=HealthSettings(reboot=True)))
@@ -66,21 +66,21 @@ def test_a_user_whose_group_is_there_already_joins_it(machine):
 
 def test_a_dry_run_shows_the_steps_and_does_nothing(machine):
     before = machine.config.stat().st_mode
-    said = installed(machine, dry_run=True)
+    printed = installed(machine, dry_run=True)
     assert machine.asked == []
     assert machine.config.stat().st_mode == before
     assert not (machine.root / "etc/systemd").exists()
-    assert all(line.startswith("would be done: ") for line in said)
-    assert said[-1] == "would be done: started"
+    assert all(line.startswith("would be done: ") for line in printed)
+    assert printed[-1] == "would be done: started"
 
 
 @as_root
-def test_one_that_takes_its_time_is_waited_for_and_one_that_takes_too_long_is_said(machine):
+def test_one_that_takes_its_time_is_waited_for_and_one_that_takes_too_long_is_reported(machine):
     machine.shows = [STARTS] * 5 + [RUNS]
     assert "it runs: watching 2 cameras: yard = bins" in installed(machine)
     machine.shows, began = [STARTS], machine.now_s
-    said = installed(machine)
-    assert any("still starting" in line for line in said)
+    printed = installed(machine)
+    assert any("still starting" in line for line in printed)
     assert machine.now_s - began == pytest.approx(30.0)
 
 
@@ -107,14 +107,14 @@ def test_one_that_does_not_stay_up_is_a_sentence_with_the_place_to_look(machine,
 
 
 @as_root
-def test_a_step_that_fails_ends_it_with_what_was_said(machine):
+def test_a_step_that_fails_ends_it_with_what_was_reported(machine):
     machine.fails["useradd"] = ProgramResult(9, err="useradd: /etc/passwd is locked;\n try again later\n")
     with pytest.raises(ServiceError, match=r"`useradd .*` did not work: useradd: /etc/passwd is locked; try again"):
         installed(machine)
     assert not (machine.root / "etc/systemd").exists()
 
 
-def test_where_no_service_can_run_that_is_said_before_anything_is_done(machine):
+def test_where_no_service_can_run_that_is_reported_before_anything_is_done(machine):
     (machine.root / "run/systemd/system").rmdir()
     for call in (lambda: installed(machine), lambda: uninstall(machine.host)):
         with pytest.raises(ServiceError, match=r"no systemd runs .* --print"):
@@ -138,22 +138,22 @@ def test_what_is_removed_and_what_stays(machine):
     state.mkdir(parents=True)
     (state / "journal.db").touch()
     machine.asked.clear()
-    said: list[str] = []
-    uninstall(machine.host, dry_run=True, say=said.append)
+    printed: list[str] = []
+    uninstall(machine.host, dry_run=True, report=printed.append)
     assert machine.asked == []
-    uninstall(machine.host, say=said.append)
+    uninstall(machine.host, report=printed.append)
     assert machine.did[0] == "systemctl disable --now bear-alarm.service"
     assert machine.did[1] == "systemctl daemon-reload"
-    assert said[-1] == "/var/lib/bear-alarm and /etc/bear-alarm stay as they are; with --purge they go too"
+    assert printed[-1] == "/var/lib/bear-alarm and /etc/bear-alarm stay as they are; with --purge they go too"
     assert not (machine.root / "etc/systemd/system/bear-alarm.service").exists()
     assert (state / "journal.db").exists()
     assert machine.account
-    uninstall(machine.host, purge=True, say=said.append)
+    uninstall(machine.host, purge=True, report=printed.append)
     assert not state.exists()
     assert not machine.config.parent.exists()
     assert machine.did[-1] == f"userdel {NAME}"
-    uninstall(machine.host, purge=True, say=said.append)
-    assert "nothing to remove" in said[-1]
+    uninstall(machine.host, purge=True, report=printed.append)
+    assert "nothing to remove" in printed[-1]
 
 
 @as_root
@@ -162,7 +162,7 @@ def test_of_a_state_folder_that_lies_elsewhere_only_the_link_is_removed(machine,
     (stick / "picture.jpg").touch()
     (machine.root / "var/lib").mkdir(parents=True)
     (machine.root / "var/lib/bear-alarm").symlink_to(stick)
-    uninstall(machine.host, purge=True, say=lambda _: None)
+    uninstall(machine.host, purge=True, report=lambda _: None)
     assert not (machine.root / "var/lib/bear-alarm").is_symlink()
     assert (stick / "picture.jpg").exists()
 
@@ -173,17 +173,17 @@ def test_a_drive_is_not_emptied_with_the_folder_it_is_mounted_in(where, machine)
     state.mkdir(parents=True)
     machine.mount_points = [Path("/"), Path(where)]
     with pytest.raises(ServiceError, match=r"something is mounted there, .*; unmount it first"):
-        uninstall(machine.host, purge=True, say=lambda _: None)
+        uninstall(machine.host, purge=True, report=lambda _: None)
     assert machine.did == []
     machine.mount_points = [Path("/")]
-    uninstall(machine.host, purge=True, say=lambda _: None)
+    uninstall(machine.host, purge=True, report=lambda _: None)
     assert not state.exists()
 
 
 @pytest.mark.parametrize(("uid", "removed"), [(990, True), (1000, False)])
 def test_somebody_who_is_called_like_the_service_stays(uid, removed, machine):
     machine.account = Account(uid, uid)
-    uninstall(machine.host, purge=True, say=lambda _: None)
+    uninstall(machine.host, purge=True, report=lambda _: None)
     assert (machine.account is None) == removed
 
 

@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/metrics``: what they say, in a format another parser reads, and the figures for MQTT."""
+"""``/healthz`` and ``/metrics``: what they show, in a format another parser reads, and the figures for MQTT."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_camera_that_shows_no_bear_is_ill_though_frames_come():
     assert not stats_of(replace(WELL, cameras=(frozen,)))["well"]
 
 
-def test_a_worn_card_is_told_and_no_reason_to_mistrust_the_alarm():
-    worn = replace(WELL, problems={"storage": "the memory chip says that it is nearly worn out"})
+def test_a_worn_card_is_reported_and_no_reason_to_mistrust_the_alarm():
+    worn = replace(WELL, problems={"storage": "the memory chip reports that it is nearly worn out"})
     assert worn.ill == []
     assert stats_of(worn)["well"]
     assert "worn out" in str(stats_of(worn)["problems"])
@@ -126,7 +126,7 @@ def test_what_is_not_known_is_left_out():
 
 
 def test_names_that_are_alike_stay_apart():
-    """Prometheus refuses a page on which a series stands twice."""
+    """Prometheus refuses a page on which a series is twice."""
     sinks = tuple(replace(SIREN, name=name) for name in ("bell", "bell", "bell #2", "bell"))
     found = parse(metrics_text(replace(WELL, sinks=sinks)))
     names = [dict(key)["sink"] for key in found["bear_alarm_sink_hung_total"][1]]
@@ -144,13 +144,13 @@ def test_any_name_and_number_can_be_read_again(names, number):
     assert all(math.isnan(each) if math.isnan(number) else each == number for _, each in read)
 
 
-def test_what_mqtt_is_told_is_json_and_needs_no_sum():
-    told = stats_of(replace(WELL, channels=(BROKER, BROKER), problems={"hot": "82 °C"}, temperature_c=82.04))
-    assert json.loads(json.dumps(told)) == told
-    assert (told["well"], told["problems"], told["temperature_c"]) == (False, {"hot": "82 °C"}, 82.0)
-    assert (told["waiting"], told["parked"], told["alarms"]) == (8, 2, 7)
-    assert told["cameras"] == {"yard": {"fresh": True, "fps": 5.0, "trouble": None}}
-    assert told["reason"] == "hot: 82 °C"
+def test_what_mqtt_gets_is_json_and_needs_no_sum():
+    reported = stats_of(replace(WELL, channels=(BROKER, BROKER), problems={"hot": "82 °C"}, temperature_c=82.04))
+    assert json.loads(json.dumps(reported)) == reported
+    assert (reported["well"], reported["problems"], reported["temperature_c"]) == (False, {"hot": "82 °C"}, 82.0)
+    assert (reported["waiting"], reported["parked"], reported["alarms"]) == (8, 2, 7)
+    assert reported["cameras"] == {"yard": {"fresh": True, "fps": 5.0, "trouble": None}}
+    assert reported["reason"] == "hot: 82 °C"
     assert (stats_of(WELL)["well"], stats_of(WELL)["reason"]) == (True, None)
 
 

@@ -25,8 +25,8 @@ ILL = replace(WELL, cameras=(replace(YARD, fresh=False),), problems={"sd card": 
 
 
 @contextmanager
-def served(status=lambda: WELL, listen="127.0.0.1:0", **more):
-    server = Server(listen, status, **more)
+def served(status=lambda: WELL, listen="127.0.0.1:0"):
+    server = Server(listen, status)
     try:
         yield server
     finally:
@@ -70,9 +70,9 @@ def test_health_in_words_and_in_json():
         for request in (get("/healthz?json"), get("/healthz", more="Accept: application/json\r\n")):
             status, headers, body = ask(server, request)
             assert (status, headers["Content-Type"]) == (503, "application/json")
-            told = json.loads(body)
-            assert (told["ok"], told["reasons"]) == (False, ILL.ill)
-            assert told["status"]["cameras"][0]["name"] == "yard"
+            found = json.loads(body)
+            assert (found["ok"], found["reasons"]) == (False, ILL.ill)
+            assert found["status"]["cameras"][0]["name"] == "yard"
 
 
 def test_metrics_are_those_of_the_alarm():
@@ -84,7 +84,7 @@ def test_metrics_are_those_of_the_alarm():
 
 
 @pytest.mark.parametrize(
-    ("request_", "status", "said"),
+    ("request_", "status", "words"),
     [
         (get("/"), 404, "/healthz and /metrics"),
         (get("/healthz/../etc/passwd"), 404, ""),
@@ -105,17 +105,17 @@ def test_metrics_are_those_of_the_alarm():
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, ""),
     ],
 )
-def test_what_else_is_asked(request_, status, said):
+def test_what_else_is_asked(request_, status, words):
     with served() as server:
         found, headers, body = ask(server, request_)
         assert found == status or (status == 431 and found is None), body  # the line may be cut with the answer
-        assert said in body
+        assert words in body
         assert "evil" not in body
         assert (found == 405) == ("Allow" in headers)
         assert ask(server, get("/healthz"))[0] == 200
 
 
-def test_head_says_the_same_without_the_body():
+def test_head_answers_the_same_without_the_body():
     with served() as server:
         for path in ("/healthz", "/metrics", "/nothing"):
             status, headers, body = ask(server, get(path))
@@ -194,10 +194,11 @@ def test_an_alarm_that_hangs_or_fails_is_not_well(monkeypatch, caplog):
     assert len([each for each in caplog.records if each.levelno >= logging.ERROR]) == 1
 
 
-def test_a_port_that_is_taken_is_told_and_had_later(caplog):
+def test_a_port_that_is_taken_is_reported_and_had_later(caplog, monkeypatch):
+    monkeypatch.setattr(telemetry, "PORT_RETRY_MAX_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        server = Server(f"127.0.0.1:{port}", lambda: WELL, again_s=0.05)
+        server = Server(f"127.0.0.1:{port}", lambda: WELL)
         assert re.search(
             rf"127\.0\.0\.1:{port} cannot be listened on \(Address already in use\)", server.problem() or ""
         )

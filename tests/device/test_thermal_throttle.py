@@ -1,4 +1,4 @@
-"""The frame rate falls with heat and low voltage, says so, and comes back slowly; a sure bear alarms all the same."""
+"""The frame rate falls with heat and low voltage, shows why, and comes back slowly; a sure bear alarms all the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shares(effort: ThermalThrottle, reading: Reading, *times: float) -> list[flo
     ("reading", "share", "why"),
     [
         (FINE, 1.0, None),
-        (Reading(), 1.0, None),  # a board that says nothing
+        (Reading(), 1.0, None),  # a board that reports nothing
         (replace(FINE, temperature_c=79.9), 1.0, None),
         (
             replace(FINE, temperature_c=83.2),
@@ -58,7 +58,7 @@ def shares(effort: ThermalThrottle, reading: Reading, *times: float) -> list[flo
         ),
     ],
 )
-def test_each_reading_has_its_share_at_once_and_says_why(reading: Reading, share: float, why: str | None) -> None:
+def test_each_reading_has_its_share_at_once_and_shows_why(reading: Reading, share: float, why: str | None) -> None:
     effort = ThermalThrottle()
     assert effort(reading, 0.0) == effort.share == share
     assert effort.why == why
@@ -78,7 +78,7 @@ def test_it_comes_back_one_step_a_minute_once_it_is_5_degrees_cooler() -> None:
     assert effort.why is None
 
 
-def test_one_warm_reading_begins_the_minute_anew() -> None:
+def test_one_warm_reading_begins_the_minute_again() -> None:
     effort = ThermalThrottle()
     effort(replace(FINE, undervolted=True), 0.0)
     assert shares(effort, FINE, 5.0, 60.0) == [0.5, 0.5]

@@ -10,7 +10,7 @@ WELL = status(camera())
 
 
 class Kept(Notifier):
-    """A notifier that keeps what it should say."""
+    """A notifier that keeps what it should send."""
 
     def __init__(self, watchdog_s=60.0, *, deaf=0):
         super().__init__("/nowhere", watchdog_s=watchdog_s)
@@ -50,7 +50,7 @@ def test_a_feeding_that_did_not_arrive_is_tried_again_with_the_next_call():
         (status(camera(), inference_age_s=INFERENCE_S + 1), "the model has not answered for 60 s"),
     ],
 )
-def test_what_hangs_is_said_once_and_no_longer_fed(ill, words, caplog):
+def test_what_hangs_is_reported_once_and_no_longer_fed(ill, words, caplog):
     watchdog = Watchdog(notifier := Kept())
     assert watchdog(WELL, 0.0)
     assert not any(watchdog(ill, 100.0 + now) for now in range(100))
@@ -109,7 +109,7 @@ def test_what_the_service_manager_shows_people():
     assert summary(ill) == "yard: no frame for 5 s (and 2 more)"
 
 
-def test_a_status_that_counts_seconds_is_not_said_each_second():
+def test_a_status_that_counts_seconds_is_not_reported_each_second():
     with Manager() as manager:
         watchdog = Watchdog(Notifier.from_environment(manager.environment(watchdog_s=240.0)))
         for now in range(600):

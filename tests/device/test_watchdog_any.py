@@ -143,6 +143,6 @@ def test_each_new_outage_on_a_good_disk_is_restarted_for(before, crashes):
         for _ in range(crashes):
             device.process()
         device.run_for(STEADY_S + 60.0, True)
-        told = len(device.orders)
+        reported = len(device.orders)
         device.run_for(AFTER_S + RETRY_S + 60.0, False)
-        assert device.orders[told:] == ["restart"]
+        assert device.orders[reported:] == ["restart"]

@@ -132,7 +132,7 @@ def test_the_reboot_follows_the_restart_and_comes_once_a_day(tmp_path):
     assert machine.wait(610) == [("restart", 600.0)]
     machine.begin()
     assert machine.wait(610) == [("reboot", 600.0)]
-    machine.boot, machine.now = "second", 40.0  # the clock of the machine begins anew
+    machine.boot, machine.now = "second", 40.0  # the clock of the machine begins again
     machine.begin()
     assert machine.wait(2 * DAY_S)[0] == ("reboot", pytest.approx(DAY_S - 40.0, abs=RETRY_S + 10))
     machine.boot, machine.now = "third", 40.0
@@ -179,7 +179,7 @@ def test_a_note_that_is_damaged_is_taken_as_if_all_had_been_done(bytes_, tmp_pat
     assert [order for order, _ in machine.wait(3600, status(gone("yard", frames=8)))] == ["restart"]
 
 
-def test_the_note_comes_back_as_it_was_and_says_when_for_people(tmp_path):
+def test_the_note_comes_back_as_it_was_and_shows_when_for_people(tmp_path):
     note = RecoveryLog(RecoveryAction("2026-01-01T00:00:00+00:00", "a", 1.5, "b"), None)
     write_note(tmp_path / FILE, note)
     assert read_note(tmp_path / FILE) == note
@@ -204,7 +204,7 @@ def orders_on(disk):
     return [*found, machine.wait(3600)]
 
 
-def test_a_disk_that_takes_no_note_is_said_once(tmp_path, monkeypatch, caplog):
+def test_a_disk_that_takes_no_note_is_reported_once(tmp_path, monkeypatch, caplog):
     def refuses(*_):
         raise OSError(30, "Read-only file system")
 

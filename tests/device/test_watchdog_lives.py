@@ -20,7 +20,7 @@ WATCHDOG_S = 1.5
 @contextmanager
 def life(manager, how, folder):
     """One process of the service, from its start; what is left of it is ended."""
-    # The exec makes it the process whose number is told, as systemd has it.
+    # The exec makes it the process whose number is given, as systemd has it.
     start = f'WATCHDOG_PID=$$ exec "{sys.executable}" -X faulthandler "{CHILD}" {how} "{folder}"'
     environment = os.environ | manager.environment(watchdog_s=WATCHDOG_S)
     child = subprocess.Popen(
@@ -39,10 +39,10 @@ def life(manager, how, folder):
     [
         ("camera", "yard: its loop has not gone on for 2 s"),
         ("model", "the model has not answered for 2 s"),
-        ("main", None),  # nobody is left to say it
+        ("main", None),  # nobody is left to report it
     ],
 )
-def test_what_hangs_is_no_longer_fed_and_the_log_says_where(what, words, tmp_path):
+def test_what_hangs_is_no_longer_fed_and_the_log_shows_where(what, words, tmp_path):
     with Manager() as manager, life(manager, what, tmp_path) as child:
         assert manager.hears("READY=1")
         assert child.stdout.readline() == f"{what} hangs\n"
@@ -51,13 +51,13 @@ def test_what_hangs_is_no_longer_fed_and_the_log_says_where(what, words, tmp_pat
         assert manager.quiet_s("WATCHDOG", WATCHDOG_S)
         assert manager.count("WATCHDOG") >= 1
         child.send_signal(signal.SIGABRT)  # as systemd does
-        said = child.communicate(timeout=60)[1]
+        printed = child.communicate(timeout=60)[1]
         assert child.returncode == -signal.SIGABRT
-        assert "in hang" in said  # the stack of each thread
-        assert words is None or words in said
+        assert "in hang" in printed  # the stack of each thread
+        assert words is None or words in printed
 
 
-def test_a_slow_start_asks_for_time_and_an_end_that_is_meant_says_so(tmp_path):
+def test_a_slow_start_asks_for_time_and_an_end_that_is_meant_is_reported(tmp_path):
     with Manager() as manager, life(manager, "start", tmp_path) as child:
         assert manager.hears("STATUS=starting: reading the model")
         assert manager.said[0] == "EXTEND_TIMEOUT_USEC=300000000"

@@ -1,4 +1,4 @@
-"""What a service manager is told, over a real socket; one that is full, gone or none never holds up the alarm."""
+"""What a service manager gets, over a real socket; one that is full, gone or none never holds up the alarm."""
 
 import os
 import subprocess
@@ -18,22 +18,22 @@ def manager(request, tmp_path):
         yield found
 
 
-def test_a_service_says_what_it_does_from_start_to_end(manager):
+def test_a_service_reports_what_it_does_from_start_to_end(manager):
     notifier = Notifier.from_environment(manager.environment(watchdog_s=60.0))
     assert (notifier.present, notifier.watchdog_s) == (True, 60.0)
     before = time.monotonic()
-    told = [notifier.extend(300.0), notifier.ready("watching yard"), notifier.feed(), notifier.reloading()]
-    assert all([*told, notifier.ready("watching yard, bin"), notifier.stopping()])
+    reported = [notifier.extend(300.0), notifier.ready("watching yard"), notifier.feed(), notifier.reloading()]
+    assert all([*reported, notifier.ready("watching yard, bin"), notifier.stopping()])
     assert manager.hears("STOPPING=1")
-    said = [line for line in manager.said if not line.startswith("MONOTONIC_USEC=")]
-    assert said == [
+    printed = [line for line in manager.said if not line.startswith("MONOTONIC_USEC=")]
+    assert printed == [
         "EXTEND_TIMEOUT_USEC=300000000", "READY=1", "STATUS=watching yard", "WATCHDOG=1", "RELOADING=1",
         "READY=1", "STATUS=watching yard, bin", "STOPPING=1",
     ]  # fmt: skip
     assert before <= int(manager.last("MONOTONIC_USEC")) / 1e6 + 1e-6 <= time.monotonic()
 
 
-def test_the_status_is_said_only_when_it_changes_and_is_one_short_line(manager):
+def test_the_status_is_sent_only_when_it_changes_and_is_one_short_line(manager):
     notifier = Notifier.from_environment(manager.environment())
     for words in ("well", "well", "yard:\nWATCHDOG=trigger", "yard:\nWATCHDOG=trigger", "bär " * 3000, "\udcff"):
         assert notifier.status(words)
@@ -46,13 +46,13 @@ def test_the_status_is_said_only_when_it_changes_and_is_one_short_line(manager):
 def test_where_no_manager_listens_nothing_happens():
     notifier = Notifier.from_environment({"WATCHDOG_USEC": "1000000"})
     assert (notifier.present, notifier.watchdog_s) == (False, None)
-    told = [notifier.ready("a"), notifier.status("b"), notifier.feed(), notifier.extend(1.0), notifier.reloading()]
-    assert not any(told)
+    reported = [notifier.ready("a"), notifier.status("b"), notifier.feed(), notifier.extend(1.0), notifier.reloading()]
+    assert not any(reported)
     assert not notifier.stopping()
 
 
 @pytest.mark.parametrize("named", ["run/notify", "vsock:2:1234"])
-def test_an_address_that_is_none_is_said(named, caplog):
+def test_an_address_that_is_none_is_logged(named, caplog):
     assert not Notifier(named).present
     assert named in caplog.text
 
@@ -96,7 +96,7 @@ def test_a_full_socket_never_blocks_and_what_must_arrive_is_sent_again(caplog):
         assert manager.count("RELOADING") == 0  # it is over, and would be taken for another one
 
 
-def test_a_manager_that_goes_and_comes_again_is_told_how_it_is(tmp_path, caplog):
+def test_a_manager_that_goes_and_comes_again_gets_the_state(tmp_path, caplog):
     address = str(tmp_path / "notify")
     notifier = Notifier(address, watchdog_s=60.0)
     assert not notifier.ready("watching yard")  # it does not listen yet

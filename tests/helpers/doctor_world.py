@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.cli.doctor.findings import CheckResult
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import CheckResult, Target
+from edge.settings import Settings
 
 
 def put(root: Path, **files: str) -> Path:
@@ -35,4 +35,5 @@ def states(findings: Iterable[CheckResult]) -> dict[str, str]:
 
 def device(root: Path, **more: object) -> Target:
     """A device whose files lie in ``root`` and whose state folder is in it."""
+    more.setdefault("settings", Settings())
     return Target(root=root, given_state=root / "state", **more)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,14 @@ def program(folder: Path) -> Program:
 
 
 def installed(machine: Machine, settings: Settings | None = None, **more: Any) -> list[str]:
-    """Return what `service install` says on it."""
-    said: list[str] = []
-    say: Callable[[str], object] = said.append
-    install(machine.host, program(machine.root / "opt"), machine.config, settings or Settings(), say=say, **more)
-    return said
+    """Return what `service install` prints on it."""
+    printed: list[str] = []
+    install(
+        machine.host,
+        program(machine.root / "opt"),
+        machine.config,
+        settings or Settings(),
+        report=printed.append,
+        **more,
+    )
+    return printed

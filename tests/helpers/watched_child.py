@@ -41,7 +41,7 @@ def main(how, folder):
 
     from edge.camera.reconnect import ReconnectingSource
     from edge.camera.source import Source
-    from edge.device.model_self_test import ModelSelfTest
+    from edge.device import health
     from edge.errors import SourceError
     from edge.schema import Frame, Score
     from edge.status import Status
@@ -93,7 +93,8 @@ def main(how, folder):
                 hang("camera")
 
     threading.Thread(target=look, name="watch yard", daemon=True).start()
-    pulse = ModelSelfTest(lambda: model, every_s=0.1)
+    health.EVERY_S = 0.1
+    pulse = health.ModelSelfTest(lambda: model)
     pulse.start()
 
     def state(now):
@@ -106,7 +107,8 @@ def main(how, folder):
         )  # fmt: skip
         return Status("0.1.0", "made up", now, (yard,), crop_ms=1.0, inference_age_s=pulse.age_s(now))
 
-    watchdog = Watchdog(notifier, alive_s=ALIVE_S, inference_s=INFERENCE_S)
+    escalation.ALIVE_S, escalation.INFERENCE_S = ALIVE_S, INFERENCE_S
+    watchdog = Watchdog(notifier)
     judge = Escalation(folder, RESTART_AFTER_S, True, present=notifier.present, forgetful=lambda _: False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

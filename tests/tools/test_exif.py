@@ -40,7 +40,7 @@ def test_what_could_steer_a_terminal_is_left_out():
     assert read_exif(taken_by(jpeg(), "Re\x1b[2Jco\nnyx ", "A  B", "")).camera == "Re [2Jco nyx A B"
 
 
-def test_a_picture_without_exif_and_a_clock_never_set_say_nothing():
+def test_a_picture_without_exif_and_a_clock_never_set_give_nothing():
     assert read_exif(jpeg()) == read_exif(b"") == Exif()
     assert read_exif(dated(jpeg(), "0000:00:00 00:00:00")).taken is None
 

@@ -77,14 +77,14 @@ def test_a_path_with_a_space_can_be_pasted(monkeypatch, tmp_path):
 
 
 def test_no_message_advises_a_pip_that_may_be_anothers():
-    """What is said to a person names the environment; only comments and docstrings may say `pip install`."""
+    """What a person reads names the environment; only comments and docstrings may have `pip install`."""
     folders = ("edge", "train", "export")
     root = Path(__file__).parents[2]
-    said = [
+    printed = [
         f"{path.name}: {line.strip()}"
         for folder in folders
         for path in (root / folder).rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
         if "pip install" in line and "/bin/pip" not in line and path.name != "installing.py"
     ]
-    assert said == []
+    assert printed == []

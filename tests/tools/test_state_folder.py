@@ -1,4 +1,4 @@
-"""Where the state folder lies: what was said beats what is usual, and no relative path depends on where one stands."""
+"""Where the state folder lies: what was set beats what is usual, and no relative path depends on where one stands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nothing_said(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the places of the XDG specification")
-def test_what_is_said_last_gives_way_to_what_is_said_first(monkeypatch, tmp_path):
+def test_what_is_set_last_gives_way_to_what_is_set_first(monkeypatch, tmp_path):
     assert state_folder() == tmp_path / "home" / ".local" / "state" / "bear-alarm"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     assert state_folder() == tmp_path / "xdg" / "bear-alarm"
@@ -36,13 +36,13 @@ def test_what_is_said_last_gives_way_to_what_is_said_first(monkeypatch, tmp_path
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the places of the XDG specification")
 @pytest.mark.parametrize("name", VARIABLES)
-def test_what_is_empty_or_makes_no_sense_says_nothing(name, monkeypatch, tmp_path):
+def test_what_is_empty_or_makes_no_sense_counts_for_nothing(name, monkeypatch, tmp_path):
     monkeypatch.setenv(name, "")
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # to be ignored, says its specification
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # to be ignored by its specification
     assert state_folder() == tmp_path / "home" / ".local" / "state" / "bear-alarm"
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+def test_a_user_without_a_home_learns_what_to_set(monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 

@@ -1,4 +1,4 @@
-"""What cannot do its work any more is told, once, and told to be over."""
+"""What cannot do its work any more is reported, once, and once more when it is over."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ class Part:
         return self.problem
 
 
-def told(health: Health, *times: float) -> list[tuple[float, str, str | None]]:
+def reported(health: Health, *times: float) -> list[tuple[float, str, str | None]]:
     return [(now, event.type, event.label) for now in times for event in health(now)]
 
 
-def test_a_problem_is_told_after_the_grace_time_once_and_its_end_once() -> None:
+def test_a_problem_is_reported_after_the_grace_time_once_and_its_end_once() -> None:
     part = Part()
     health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
-    assert told(health, 0.0) == []
+    assert reported(health, 0.0) == []
     part.problem = "mqtt 127.0.0.1: nobody answers"
-    assert told(health, *range(10, 200, 5)) == [(70, "new", "mqtt")]
+    assert reported(health, *range(10, 200, 5)) == [(70, "new", "mqtt")]
     assert health.problems == {"mqtt": "mqtt 127.0.0.1: nobody answers"}
     part.problem = None
-    assert told(health, *range(200, 400, 5)) == [(225, "end", "mqtt")]  # 30 s after it was last there
+    assert reported(health, *range(200, 400, 5)) == [(225, "end", "mqtt")]  # 30 s after it was last there
     assert health.problems == {}
 
 
-def test_what_is_over_before_its_grace_is_not_told() -> None:
+def test_what_is_over_before_its_grace_is_not_reported() -> None:
     part = Part()
     health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
     for start in range(0, 1000, 100):
         part.problem = "away"
-        assert told(health, start, start + 50) == []
+        assert reported(health, start, start + 50) == []
         part.problem = None
-        assert told(health, start + 55) == []
+        assert reported(health, start + 55) == []
 
 
 def test_one_that_flickers_within_the_clearing_time_is_one_problem() -> None:
@@ -50,7 +50,7 @@ def test_one_that_flickers_within_the_clearing_time_is_one_problem() -> None:
     events = []
     for now in range(0, 300, 5):
         part.problem = "full" if now % 20 == 0 else None
-        events += told(health, float(now))
+        events += reported(health, float(now))
     assert events == [(0.0, "new", "disk")]
 
 
@@ -91,8 +91,8 @@ def test_grace_counts_from_when_it_began(seconds: float) -> None:
     part = Part()
     part.problem = "away"
     health = Health(EventFactory(), {"mqtt": part})
-    assert told(health, 1000.0, 1000.0 + seconds) == []
-    assert told(health, 1060.0) == [(1060.0, "new", "mqtt")]
+    assert reported(health, 1000.0, 1000.0 + seconds) == []
+    assert reported(health, 1060.0) == [(1060.0, "new", "mqtt")]
 
 
 @pytest.mark.parametrize(("lasted_s", "words"), [(40.0, "after 40 s"), (600.0, "after 10 min")])
@@ -107,19 +107,19 @@ def test_how_long_it_lasted_is_never_zero_minutes(lasted_s: float, words: str) -
     assert (end.detail or "").endswith(words)
 
 
-def test_a_part_that_cannot_say_how_it_is_keeps_nobody_from_being_asked() -> None:
+def test_a_part_that_cannot_report_its_state_keeps_nobody_from_being_asked() -> None:
     def fails() -> str | None:
         raise RuntimeError("dictionary changed size")
 
     part = Part()
     part.problem = "no sound"
     health = Health(EventFactory(), {"odd": fails, "sound": part}, grace_s=0.0)
-    assert told(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]
+    assert reported(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]
 
 
 def test_a_config_that_holds_again_is_well_at_once() -> None:
-    said: list[str | None] = ["it cannot be used", None]
-    health = Health(EventFactory(), {"config": lambda: said.pop(0)}, at_once=["config"])
+    printed: list[str | None] = ["it cannot be used", None]
+    health = Health(EventFactory(), {"config": lambda: printed.pop(0)}, at_once=["config"])
     assert [event.type for event in health(0.0)] == ["new"]
     assert [event.type for event in health(5.0)] == ["end"]
     assert health.problems == {}

@@ -32,14 +32,14 @@ class Doors:
 
     def __init__(self, *items):
         self.doors = {item: threading.Event() for item in items}
-        self.told = []
+        self.reported = []
 
     def __call__(self, item, _):
         if item in self.doors:
             self.doors[item].wait(60)
         if str(item).startswith("bad"):
             raise OSError("too late and wrong")
-        self.told.append(item)
+        self.reported.append(item)
 
     def open(self):
         for door in self.doors.values():
@@ -47,12 +47,12 @@ class Doors:
 
 
 def test_it_hands_on_in_order_and_drains_on_close():
-    told = []
-    worker = in_background(slowly(0.005, lambda e: told.append(e.seq)), "slow")
+    reported = []
+    worker = in_background(slowly(0.005, lambda e: reported.append(e.seq)), "slow")
     for i in range(10):
         worker(event(seq=i))
     assert worker.close(20.0)
-    assert told == list(range(10))
+    assert reported == list(range(10))
     assert worker.done == 10
     assert soon(lambda: threads("slow") == 0)
     worker(event(seq=11))
@@ -71,24 +71,24 @@ def test_it_never_makes_the_loop_wait_and_counts_what_it_drops(caplog):
     doors.open()
     assert worker.close(20.0)
     assert "stuck is too slow" in caplog.text
-    assert doors.told[-3:] == [7, 8, 9]
+    assert doors.reported[-3:] == [7, 8, 9]
 
 
-def test_a_sink_that_raises_is_said_and_tried_again(caplog):
-    told = []
+def test_a_sink_that_raises_is_logged_and_tried_again(caplog):
+    reported = []
 
     def flaky(e):
         if e.seq == 1:
             raise OSError("no siren")
         if e.seq == 2:
             raise SystemExit
-        told.append(e.seq)
+        reported.append(e.seq)
 
     worker = in_background(flaky, "siren")
     for i in (1, 2, 3):
         worker(event(seq=i))
     assert worker.close(20.0)
-    assert (told, worker.failures, worker.done, worker.last_error) == ([3], 2, 1, "SystemExit")
+    assert (reported, worker.failures, worker.done, worker.last_error) == ([3], 2, 1, "SystemExit")
     assert "siren failed: no siren" in caplog.text
     assert worker.problem() is None
     assert "1 done" in worker.status()
@@ -96,13 +96,13 @@ def test_a_sink_that_raises_is_said_and_tried_again(caplog):
 
 
 def test_latency_runs_until_the_sink_is_called():
-    told: list[float] = []
-    worker = in_background(slowly(0.05, lambda e: told.append(e.latency_ms)), "slow")
+    reported: list[float] = []
+    worker = in_background(slowly(0.05, lambda e: reported.append(e.latency_ms)), "slow")
     worker(event())
     worker(event())
     worker.close(20.0)
-    assert told[1] - told[0] > 40.0
-    assert told[0] >= 5.0
+    assert reported[1] - reported[0] > 40.0
+    assert reported[0] >= 5.0
 
 
 def test_a_call_that_hangs_is_left_behind_and_the_next_item_goes_on(caplog):
@@ -110,8 +110,8 @@ def test_a_call_that_hangs_is_left_behind_and_the_next_item_goes_on(caplog):
     worker = Worker(doors, "mail", deadline_s=0.4)
     worker("hangs")
     worker("next")
-    assert soon(lambda: worker.done == 1)  # counted a moment after it was told
-    assert doors.told == ["next"]
+    assert soon(lambda: worker.done == 1)  # counted a moment after it was called
+    assert doors.reported == ["next"]
     assert (worker.hung, worker.hanging, worker.failures) == (1, 1, 0)
     assert worker.last_error == "no answer within 0.4 s"
     assert soon(lambda: "mail hangs: no answer within 0.4 s (1 of 3); going on without it" in caplog.text)
@@ -122,7 +122,7 @@ def test_a_call_that_hangs_is_left_behind_and_the_next_item_goes_on(caplog):
     assert worker.problem() is None
     worker("later")
     assert worker.close(20.0)
-    assert doors.told == ["next", "hangs", "later"]
+    assert doors.reported == ["next", "hangs", "later"]
     assert (worker.done, worker.hung) == (3, 1)
     assert soon(lambda: threads("mail") == 0)
 
@@ -151,12 +151,12 @@ def test_with_three_left_behind_items_are_dropped_until_one_returns(caplog):
     doors.doors["bad 2"].set()
     assert soon(lambda: worker.hanging == 2)
     worker("next")
-    assert soon(lambda: doors.told == ["next"])
+    assert soon(lambda: doors.reported == ["next"])
     doors.open()
     assert soon(lambda: worker.hanging == 0)
     worker("last")
     assert worker.close(20.0)
-    assert doors.told == ["next", "last"]
+    assert doors.reported == ["next", "last"]
     assert (worker.failures, worker.done, worker.last_error) == (3, 2, "too late and wrong")
     assert soon(lambda: threads("mail") == 0)
     no_answer, dropped = "no answer within 0.4 s", "dropped, for 3 calls before it hang"
@@ -164,7 +164,7 @@ def test_with_three_left_behind_items_are_dropped_until_one_returns(caplog):
     assert answers == [*hung, ("lost", dropped), ("lost too", dropped), ("next", None), ("last", None)]
 
 
-def test_closing_does_not_wait_for_what_hangs_and_says_so(caplog):
+def test_closing_does_not_wait_for_what_hangs_and_logs_it(caplog):
     doors = Doors(1, 2, 3)
     worker = Worker(doors, "mail", deadline_s=0.1)
     for item in (1, 2, 3):
@@ -205,7 +205,7 @@ def test_each_item_is_answered_once_with_its_time():
 
     def answered(*answer):
         answers.append(answer)
-        raise RuntimeError("whoever asked is in trouble")
+        raise RuntimeError("the caller is in trouble")
 
     worker = in_background(work, "siren", answered=answered)
     for i in (1, 2):
@@ -280,7 +280,7 @@ def late(seq, since):
 def test_a_hanging_a_throwing_and_a_slow_sink_do_not_delay_the_others_and_are_shown():
     alone, _ = play_through(bad=False)
     beside, made = play_through(bad=True)
-    # The bad ones take 200 ms and more a call: whoever waited for one of them would see that.
+    # The bad ones take 200 ms and more a call: a sink that waited for one of them would see that.
     assert statistics.median(beside) < 3.0 * statistics.median(alone) + 5.0
     assert sorted(beside)[len(beside) * 9 // 10] < 3.0 * sorted(alone)[len(alone) * 9 // 10] + 50.0
     assert made["hanging"].hung == MAX_HUNG

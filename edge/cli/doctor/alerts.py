@@ -1,10 +1,11 @@
-"""Check every alert but the pins without noise or sending: loudspeaker, commands, broker, webhook, people."""
+"""Check every alert without noise or sending: loudspeaker, commands, pins, broker, webhook, people."""
 
 from __future__ import annotations
 
 import os
 import socket
 import ssl
+import struct
 import threading
 import time
 import uuid
@@ -13,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, split_todo, unknown
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, split_todo, unknown
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
-    from edge.alert.mqtt_connection import BrokerConnection
+    pass
+
 
 WITHIN_S = 8.0  # for an answer over the network
-PROBLEM_LASTS_S = 1.0
 WAITS = "check the network; until then events wait in the journal"
 SILENT = "check the network; until then anyone who watches it is right to raise an alarm"
 CORRECT = "correct it in the config"
@@ -115,9 +115,13 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
     except (OptionError, UnavailableError) as error:
         yield broken(name, *split_todo(str(error), NO_ANSWER))
         return
-    _settled(connection, called)
-    problem = None if connection.up else connection.problem
-    up = connection.up
+    until = time.monotonic() + WITHIN_S
+    connection.tend()
+    while not connection.up and time.monotonic() < until:  # an older broker refuses once, and is asked again its way
+        if called.wait(0.05):
+            called.clear()
+            connection.tend()
+    up, problem = connection.up, connection.problem
     connection.close(1.0)
     if up:
         yield fine(name, "the broker is there and accepts the login")
@@ -125,24 +129,6 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         yield broken(name, problem, "correct it in the config, or at the broker")
     else:
         yield doubt(name, f"the broker took the connection and did not answer for {WITHIN_S:g} s", WAITS)
-
-
-def _settled(connection: BrokerConnection, called: threading.Event) -> None:
-    """Wait until it is up, or has a problem that lasts: an older broker refuses once, and is asked again its way."""
-    until = time.monotonic() + WITHIN_S
-    wrong_since: float | None = None
-    connection.tend()
-    while not connection.up and (now := time.monotonic()) < until:
-        if called.wait(0.05):
-            called.clear()
-            connection.tend()
-            wrong_since = None
-        elif connection.problem is None:
-            wrong_since = None
-        elif wrong_since is None:
-            wrong_since = now
-        elif now - wrong_since > PROBLEM_LASTS_S:
-            return
 
 
 def check_webhook(target: Target) -> Iterator[CheckResult]:
@@ -161,20 +147,14 @@ def check_webhook(target: Target) -> Iterator[CheckResult]:
 
 
 def check_heartbeat(target: Target) -> Iterator[CheckResult]:
-    """Check that the host of the heartbeat, or the proxy on the way to it, has an address and answers."""
-    from urllib.request import getproxies, proxy_bypass
-
+    """Check that the host of the heartbeat has an address and answers."""
     url = target.settings.health.heartbeat_url
     if not url:
         return
     try:
-        to = web_address(url, "the heartbeat")
+        web_address(url, "the heartbeat")
     except OptionError as error:
         yield broken("heartbeat", *split_todo(str(error), NO_ANSWER))
-        return
-    proxy = getproxies().get("https" if to.tls else "http")
-    if proxy and not proxy_bypass(to.host):
-        yield _answers("heartbeat's proxy", proxy if "://" in proxy else f"http://{proxy}", SILENT)
     else:
         yield _answers("heartbeat", url, SILENT)
 
@@ -217,3 +197,89 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
     except OSError as error:
         return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
     return fine(name, f"{where} answers; nothing was sent")
+
+
+# Pins of relays and lamps: whether the kernel has them, and free. None is switched.
+
+
+FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
+# Pins are asked of the kernel (linux/gpio.h, version 2), which switches and claims nothing; gpiozero would make the pin
+# an output to find out.
+GET_CHIP, CHIP_BYTES = 0x8044B401, 68  # GPIO_GET_CHIPINFO_IOCTL: name[32], label[32], lines
+GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], consumer[32], offset, attributes, flags
+USED = 1
+HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-bcm2711, pinctrl-rp1
+
+
+def check_pins(target: Target) -> Iterator[CheckResult]:
+    """Check that the pin of every relay and lamp is there and free."""
+    alerts = target.settings.alerts
+    wanted = [("relay", words) for words in alerts.relays] + [("lamp", words) for words in alerts.deterrent_lamps]
+    if not wanted:
+        return
+    from edge.alert.gpio import parse_pin
+
+    factory = os.environ.get(FACTORY_VARIABLE)
+    if factory:
+        yield doubt("pins", f"{FACTORY_VARIABLE} is {factory!r}, so perhaps no real pin is switched", "unset it")
+    try:
+        chip = header(target.root)
+    except PermissionError:
+        yield broken("pins", "this user may not use them", "sudo usermod -aG gpio $USER, then log out and in again")
+        return
+    if chip is None:
+        yield broken("pins", "this machine has none that could be switched", "take the relays out of the config")
+        return
+    for kind, words in wanted:
+        name = f"{kind} {words}"
+        try:
+            number = parse_pin(words, kind).number
+            user = user_of(chip, number)
+        except OptionError as error:
+            yield broken(name, *split_todo(str(error), "correct it in the config"))
+        except OSError as error:
+            yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
+        else:
+            yield _pin(target, name, number, user)
+
+
+def _pin(target: Target, name: str, number: int, user: str | None) -> CheckResult:
+    if user is None:
+        return fine(name, f"pin {number} is there and free; it was not switched")
+    if target.alarm_runs:
+        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({user or 'no name'})")
+    todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
+    return broken(name, f"pin {number} is in use by another program ({user or 'no name'})", todo)
+
+
+def header(root: Path) -> Path | None:
+    """Find the device of the chip that has the header's pins; None where there is none. Raises OSError."""
+    for path in sorted((root / "dev").glob("gpiochip*")):
+        answer = _asked(path, GET_CHIP, bytearray(CHIP_BYTES))
+        if _text(answer[32:64]).startswith(HEADER):
+            return path
+    return None
+
+
+def user_of(chip: Path, number: int) -> str | None:
+    """Ask who uses a pin, by its BCM number, as that program calls itself; None: it is free. Raises OSError."""
+    question = bytearray(LINE_BYTES)
+    struct.pack_into("=I", question, 64, number)
+    answer = _asked(chip, GET_LINE, question)
+    (flags,) = struct.unpack_from("=Q", answer, 72)
+    return _text(answer[32:64]) if flags & USED else None
+
+
+def _asked(path: Path, what: int, question: bytearray) -> bytearray:
+    import fcntl  # there is none on Windows, which has no pins
+
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        fcntl.ioctl(file, what, question)
+    finally:
+        os.close(file)
+    return question
+
+
+def _text(data: bytearray) -> str:
+    return bytes(data).partition(b"\0")[0].decode(errors="replace")

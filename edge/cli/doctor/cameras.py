@@ -14,14 +14,12 @@ from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
 from edge.cli.doctor.child import call
-from edge.cli.doctor.findings import CheckResult, broken, doubt, fine, unknown
-from edge.cli.doctor.target import Target
+from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, unknown
 from edge.settings import Camera
 
 # Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
 NO_CAMERA = re.compile(r"unicam|rp1[-_]cfe|bcm2835|pispbe|rpi-?(vid|hevc)|hevc-dec|codec", re.IGNORECASE)
 PI_PROGRAMS = ("rpicam-vid", "libcamera-vid")
-OURS = re.compile(r"bear-alarm|-m\0edge\b")
 WITHIN_S = 30.0  # to open takes 10 s at most, the first frame 8, and it is looked at for 2
 LATE_S = 10.0  # a first frame later than this
 MIN_FPS_SHARE = 0.6  # of the frames that were asked for
@@ -67,36 +65,10 @@ class Device:
         return cls(path, group, allowed, present, not NO_CAMERA.search(words))
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that has a device open."""
-
-    pid: int
-    name: str
-    ours: bool  # an alarm
-
-
 def devices(root: Path = Path("/")) -> list[Device]:
     """List all video devices of Linux, by number."""
     found = [path for path in (root / "dev").glob("video*") if re.fullmatch(r"video\d+", path.name)]
     return [Device.at(path, root) for path in sorted(found, key=lambda path: int(path.name[5:]))]
-
-
-def holder(device: Device, root: Path = Path("/")) -> Holder | None:
-    """Find who has it open; None: nobody, or a process of another user, which only root can see."""
-    for process in (root / "proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        try:
-            held = any(each.readlink() == device.path for each in (process / "fd").iterdir())
-            if not held:
-                continue
-            line = (process / "cmdline").read_text(errors="replace")
-            name = (process / "comm").read_text(errors="replace").strip()
-        except OSError:  # it has ended, or is another user's
-            continue
-        return Holder(int(process.name), name, bool(OURS.search(line)) and "doctor" not in line)
-    return None
 
 
 def pi_program() -> str | None:
@@ -129,7 +101,8 @@ def _tried(target: Target, camera: Camera, source: str, name: str) -> Iterator[C
         todo = f"sudo usermod -aG {device.group} $USER, then log out and in again"
         yield broken(name, f"{device.path} may not be read by this user: it is the group {device.group}'s", todo)
         return
-    ended = call("edge.cli.doctor.cameras:try_camera", _asks(camera, source), WITHIN_S)
+    asks = {"source": source, "name": camera.name, "fps": camera.settings.fps}
+    ended = call("edge.cli.doctor.cameras:try_camera", asks, WITHIN_S)
     found = ended.answer
     if isinstance(found, dict) and "://" in source:  # what its address ends with may be a key of any name
         hidden = secrets_of(source)
@@ -144,22 +117,12 @@ def _tried(target: Target, camera: Camera, source: str, name: str) -> Iterator[C
         yield from _seen(camera, name, found)
 
 
-def _asks(camera: Camera, source: str) -> dict[str, Any]:
-    return {"source": source, "name": camera.name, "fps": camera.settings.fps}
-
-
 def _failed(target: Target, device: Device | None, name: str, found: dict[str, Any]) -> CheckResult:
     """Report why a camera gives nothing; one that is in use is not broken."""
     words = found["problem"] or "gave no frame"
-    user = holder(device, target.root) if device else None
-    if user:
-        if user.ours:
-            return unknown(name, f"in use by the running alarm (process {user.pid})", STOP)
-        words = f"in use by {user.name} (process {user.pid}), so the alarm could not have it"
-        return doubt(name, words, "end that program")
     busy = "is busy" in words or "another program is using it" in words
     if busy and (device is None or device.present) and target.alarm_runs:
-        return unknown(name, "busy, probably because an alarm runs here and uses it", STOP)
+        return unknown(name, "in use by the running alarm", STOP)
     what, _, todo = words.partition("; ")
     return broken(name, what, todo or "check its plug, its power and the address")
 

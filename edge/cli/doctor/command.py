@@ -6,20 +6,21 @@ import logging
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from edge.cli.doctor.findings import CheckResult, lines_of, verdict
+from edge.alert.redact import scrub
+from edge.background import DeadlineError, call_with_deadline
+from edge.cli.doctor.findings import CheckResult, Target, broken, fine, lines_of, unknown, verdict
 from edge.cli.output import JsonOpt, line_width, print_json
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
-    from edge.cli.doctor.target import Target
     from edge.settings import Camera, Settings
 
 
@@ -53,6 +54,7 @@ def doctor(
     Makes no noise, switches and sends nothing, and works beside a running alarm. Exit code 0: nothing is broken (some
     things may be in doubt); 1: something is; 2: an option or the config's path is wrong.
     """
+    from edge.cli.doctor.software import check_first
     from edge.config import find_config
 
     path = find_config(config)
@@ -62,14 +64,12 @@ def doctor(
     target = None
     report = _Progress(silent=as_json)
     with quiet():
-        for finding in first():
+        for finding in check_first():
             found.append(finding)
             report(finding)
         if not any(each.state == "broken" and each.name in NEEDED for each in found):
-            from edge.cli.doctor.run import run_checks
-
             target = admitted(source or [], path, state, try_cameras=not no_camera)
-            for finding in run_checks(target):
+            for finding in run_checks(target, all_checks()):
                 found.append(finding)
                 report(finding)
     if not target:
@@ -86,17 +86,8 @@ def doctor(
     raise typer.Exit(1 if any(each.state == "broken" for each in found) else 0)
 
 
-def first() -> Iterator[CheckResult]:
-    """Check what has to work before any of our modules that needs numpy is imported."""
-    from edge.cli.doctor.packages import check_first, check_python
-
-    for finding in (*check_python(), *check_first()):
-        yield replace(finding, group="Python")
-
-
 def admitted(source: list[str], config: Path | None, state: Path | None, *, try_cameras: bool) -> Target:
     """Return the device with its config's settings; with the defaults where the config has mistakes."""
-    from edge.cli.doctor.target import Target
     from edge.config import load_config
     from edge.errors import ConfigError
     from edge.settings import Settings
@@ -113,26 +104,19 @@ def admitted(source: list[str], config: Path | None, state: Path | None, *, try_
 
 def _cameras(source: list[str], settings: Settings) -> Iterator[Camera]:
     """List the cameras named on the command line, each called as `watch` calls it. Raises OptionError as that does."""
-    from edge.cli.options import named
+    from edge.cli.doctor.software import imported
+    from edge.cli.options import named, names
     from edge.settings import Camera
 
     own = {each.name: each for each in settings.cameras}
-    called = _called([word for word in source if word not in own])
+    others = [word for word in source if word not in own]
+    # Naming them as `watch` does brings OpenCV, which may be what kills or fails.
+    called = iter(names(others) if others and imported("cv2").code == 0 else map(str, range(1, len(others) + 1)))
     for word in source:
         if word in own:
             yield own[word]
         else:
             yield Camera(next(called), named(word)[1])
-
-
-def _called(words: list[str]) -> Iterator[str]:
-    """Name SOURCE words as ``watch`` does; number them where OpenCV, which that brings, would kill or fail."""
-    from edge.cli.doctor.packages import imported
-    from edge.cli.options import names
-
-    if words and imported("cv2").code == 0:
-        return iter(names(words))
-    return iter([str(number) for number, _ in enumerate(words, 1)])
 
 
 class _Progress:
@@ -150,8 +134,7 @@ class _Progress:
         if finding.group != self._group:
             print(f"{'' if not self._group else chr(10)}{finding.group}")
             self._group = finding.group
-        width, encoding = line_width(MAX_COLUMNS), sys.stdout.encoding or "ascii"
-        for line in lines_of(finding, width, encoding=encoding, colour=self._colour):
+        for line in lines_of(finding, line_width(MAX_COLUMNS), colour=self._colour):
             print(line, flush=True)
 
 
@@ -195,3 +178,98 @@ def packed(path: Path, target: Target, found: list[CheckResult]) -> None:
     for name, size, what in write(path, target, found):
         log.info("  %-16s %7d bytes  %s", name, size, what)
     log.info("Look before you send it.")
+
+
+# The checks: each within its time, and none ends the others.
+
+
+LIMIT_S = 30.0
+OUR_FAULT = "report it, with `bear-alarm doctor --bundle report.zip`"
+
+
+class Check(NamedTuple):
+    """One thing to look at, and how long that may take."""
+
+    group: str
+    name: str
+    look: Callable[[Target], Iterable[CheckResult]]
+    limit_s: float = LIMIT_S  # until its next finding
+
+
+def all_checks() -> tuple[Check, ...]:
+    """List what is looked at; imported here, for numpy may be missing."""
+    from edge.cli.doctor import alerts, cameras, machine, service, software
+
+    return (
+        Check(software.GROUP, "packages", software.check_packages, software.IMPORT_S + 5),
+        Check("Config", "config", check_config),
+        Check("Config", "secrets", service.check_secrets),
+        Check("Model", "model", software.check_model, software.MODEL_S + 5),
+        Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
+        Check("Board", "board", machine.check_board),
+        Check("Board", "power", machine.check_power),
+        Check("Board", "clock", machine.check_clock),
+        Check("Board", "network", machine.check_network),
+        Check("Memory of events", "disk", machine.check_disk),
+        Check("Memory of events", "state folder", machine.check_state),
+        Check("Memory of events", "evidence", machine.check_evidence),
+        Check("Alerts", "sounds", alerts.check_sounds),
+        Check("Alerts", "pins", alerts.check_pins),
+        Check("Alerts", "commands", alerts.check_commands),
+        Check("Alerts", "mqtt", alerts.check_mqtt),
+        Check("Alerts", "webhook", alerts.check_webhook),
+        Check("Alerts", "notify", alerts.check_people),
+        Check("Alerts", "heartbeat", alerts.check_heartbeat),
+        Check("Alerts", "nobody", check_anyone),
+        Check("Service", "permissions", service.check_groups),
+        Check("Service", "service", service.check_service),
+    )
+
+
+def check_config(target: Target) -> Iterator[CheckResult]:
+    """Check the config file: every mistake in it is a finding."""
+    if target.config is None:
+        todo = "make one: bear-alarm config init"
+        yield unknown("config", "none was found, so only what needs none was looked at", todo)
+        return
+    for mistake in target.mistakes:
+        yield broken("config", mistake, "correct it, and try: bear-alarm config check")
+    if not target.mistakes:
+        names = ", ".join(each.name for each in target.settings.cameras) or "none"
+        yield fine("config", f"{target.config} is understood; cameras: {names}")
+
+
+def check_anyone(target: Target) -> Iterator[CheckResult]:
+    """Check that a config names at least one way to notify."""
+    if target.config and not target.mistakes and not target.settings.alerts.anyone:
+        yield broken("nobody", "only the terminal is notified", "name a sound, a relay or somebody in the config")
+
+
+def run_checks(target: Target, checks: Iterable[Check]) -> Iterator[CheckResult]:
+    """Yield every finding as soon as it is there."""
+    for check in checks:
+        for finding in _within_its_time(check, target):
+            yield replace(finding, group=check.group)
+
+
+def _within_its_time(check: Check, target: Target) -> Iterator[CheckResult]:
+    """Await each finding for so long: a disk or a name server that does not answer delays nothing but its own line."""
+
+    def looked() -> Iterator[CheckResult]:
+        yield from check.look(target)
+
+    findings = looked()
+    while True:
+        try:
+            finding = call_with_deadline(lambda: next(findings, None), check.limit_s, f"doctor {check.name}")
+        except DeadlineError:
+            yield unknown(check.name, f"gave no answer within {check.limit_s:g} s", "try again when the machine rests")
+            return
+        except (Exception, SystemExit) as error:  # whatever it is: the other checks go on
+            log.debug("a check failed", exc_info=True)
+            words = scrub(f"{type(error).__name__}: {error}")
+            yield broken(check.name, f"could not be checked because of an internal error ({words})", OUR_FAULT)
+            return
+        if finding is None:
+            return
+        yield finding

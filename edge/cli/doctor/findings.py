@@ -1,21 +1,30 @@
-"""Results of the doctor's checks, written for a person: a mark, words, and below what to do."""
+"""What the doctor looks at and what it finds, written for a person: a mark, words, and below what to do."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from edge.cli.doctor.child import run
 from edge.cli.output import wrapped
+from edge.config import SYSTEM
+from edge.device.systemd_host import NAME
+from edge.errors import BearAlarmError, OptionError
+from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
+
+if TYPE_CHECKING:
+    from edge.settings import Camera, Settings
+
 
 State = Literal["fine", "doubt", "broken", "unknown"]
 
 NAME_WIDTH = 16
 MARKS: Mapping[State, str] = {"fine": "✓", "doubt": "?", "broken": "✗", "unknown": "·"}
-PLAIN_MARKS: Mapping[State, str] = {"fine": "+", "doubt": "?", "broken": "X", "unknown": "-"}
-SAID: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
+PREFIXES: Mapping[State, str] = {"fine": "", "doubt": "in doubt: ", "broken": "BROKEN: ", "unknown": ""}
 COLOURS: Mapping[State, str] = {"fine": "32", "doubt": "33", "broken": "1;31", "unknown": "2"}  # ANSI
-ARROWS = "→", ">"  # before what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +77,91 @@ def verdict(findings: Sequence[CheckResult]) -> str:
     return f"{', '.join(counts)}: {', '.join(named)}."
 
 
-def lines_of(finding: CheckResult, width: int, *, encoding: str, colour: bool) -> list[str]:
+def lines_of(finding: CheckResult, width: int, *, colour: bool) -> list[str]:
     """Write the lines of one finding, at most ``width`` characters wide where words allow it."""
-    signs = can_be_written("".join(MARKS.values()) + ARROWS[0], encoding)
-    mark = (MARKS if signs else PLAIN_MARKS)[finding.state]
+    mark = MARKS[finding.state]
     if colour:
         mark = f"\033[{COLOURS[finding.state]}m{mark}\033[0m"
     beside = max(NAME_WIDTH, len(finding.name) + 2)
     indent = " " * (4 + NAME_WIDTH)
-    words = f"{finding.name:<{beside}}{SAID[finding.state]}{finding.words}"
+    words = f"{finding.name:<{beside}}{PREFIXES[finding.state]}{finding.words}"
     first, *more = wrapped(words, max(width - 4, 40), "", " " * NAME_WIDTH)
     lines = [f"  {mark} {first}", *(f"    {line}" for line in more)]
     if finding.todo:
-        arrow = ARROWS[0] if signs else ARROWS[1]
-        lines += wrapped(f"{arrow} {finding.todo}", max(width, 44), indent, f"{indent}  ")
-    if not signs:
-        lines = [line.encode(encoding, "replace").decode(encoding) for line in lines]
+        lines += wrapped(f"→ {finding.todo}", max(width, 44), indent, f"{indent}  ")
     return lines
 
 
-def can_be_written(signs: str, encoding: str) -> bool:
-    """Return whether the terminal's encoding has these signs."""
-    try:
-        signs.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+ASK_S = 5.0  # for systemctl
+UNIT = Path("etc/systemd/system/bear-alarm.service")  # below the root
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device. ``root`` is where its /sys, /proc, /etc and /dev are looked for, which tests have of their own."""
+
+    settings: Settings
+    config: Path | None = None  # the file the settings are from
+    mistakes: tuple[str, ...] = ()  # what is wrong in that file, a sentence each; the settings are the defaults then
+    sources: tuple[Camera, ...] = ()  # named on the command line: tried instead of the configured cameras
+    try_cameras: bool = True
+    given_state: Path | None = None
+    root: Path = Path("/")
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """Return those to try."""
+        return self.sources or self.settings.cameras
+
+    @property
+    def has_service(self) -> bool:
+        """Return whether the systemd unit is installed here."""
+        return (self.root / UNIT).is_file()
+
+    @property
+    def state(self) -> Path:
+        """Find the state folder of the alarm: the one named, the config's, the service's, or this user's own.
+
+        Raises OptionError where there is none.
+        """
+        if self.given_state or self.settings.state:
+            return state_folder(self.given_state or self.settings.state)
+        asked = any(os.environ.get(name) for name in (ENVIRONMENT, "STATE_DIRECTORY"))
+        service = self.root / SERVICE.relative_to("/")
+        try:
+            own = state_folder()
+        except OptionError:
+            if not self.has_service:
+                raise
+            return service
+        return service if self.has_service and not asked and not (own / JOURNAL).exists() else own
+
+    @property
+    def evidence(self) -> Path:
+        """Return the folder of evidence, there or not. Raises OptionError where there is no state folder."""
+        named = self.settings.evidence.folder
+        if named:
+            return named.expanduser().absolute()
+        return self.state / "evidence" if self.has_service else Path("evidence").absolute()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variable of the service's environment that names the folder of its chosen model."""
+        served = self.has_service and self.config in (None, SYSTEM)
+        return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
+
+    @property
+    def alarm_runs(self) -> bool:
+        """Return whether an alarm runs here now: on that state folder, as its lock shows, or as the service."""
+        from edge.record.run_lock import watching_run
+
+        try:
+            if watching_run(self.state):
+                return True
+        except BearAlarmError:
+            pass
+        # Its folder, and so its lock, is closed to other users.
+        try:
+            return self.has_service and run(["systemctl", "is-active", "--quiet", NAME], ASK_S).code == 0
+        except OSError:
+            return False
