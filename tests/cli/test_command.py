@@ -95,7 +95,7 @@ def test_mistakes_are_one_sentence_each(tmp_path):
 
 
 def test_a_path_of_a_user_that_does_not_exist_is_a_mistake():
-    assert "no such user" in sentence("watch", "--config", "~nobody-here/bear-alarm.yml")
+    assert "no such user" in sentence("config", "check", "~nobody-here/bear-alarm.yml")
 
 
 def test_a_truncated_picture_alone_is_a_mistake(tmp_path):
