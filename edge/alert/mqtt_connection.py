@@ -19,8 +19,8 @@ from typing import Any
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.alert.mqtt_discovery import OFFLINE
 from edge.alert.mqtt_settings import MqttSettings
-from edge.alert.mqtt_topics import OFFLINE
 from edge.background import DeadlineError, call_with_deadline, start_thread
 from edge.record.outbox import Part, RefusedError
 
@@ -110,8 +110,8 @@ class BrokerConnection:
                 if old:
                     old.disconnect()
                     start_thread(old.loop_stop, "mqtt ending")
+                self._renew = False  # before it begins: an old broker may ask for a new client at once
                 self._begin()
-                self._renew = False
             except Exception as error:  # no loopback device, no memory: the next call tries again
                 self._client, self._renew = None, True
                 self._set_problem(f"{self.settings.where}: cannot begin ({error})")

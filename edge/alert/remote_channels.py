@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge.alert.unavailable import Unavailable
+from edge.alert.local_sinks import Unavailable
 from edge.background import Sink, Worker, in_background, start_thread
 from edge.errors import NOT_HERE, OptionError
 
@@ -109,8 +109,12 @@ class RemoteChannels:
             for key, channel in channels.items()
         }
         journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
-        for key, each in new.items():
-            new[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
+        if journal:
+            from edge.alert.delivery import Deliverer, RateLimit
+
+            for each in new.values():
+                rate = self._rates.setdefault(each.channel.key, RateLimit())
+                each.deliverer = Deliverer(each.channel, journal, rate=rate)
         self._reached = self._reached | new  # in one step: others look at it meanwhile
         return [each.state for each in new.values() if each.state]
 
@@ -137,11 +141,9 @@ class RemoteChannels:
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
-        self._close(list(self._reached.values()), within_s)
-
-    def _close(self, reached: Sequence[_Reached], within_s: float) -> None:
         from edge.alert.delivery import close_all
 
+        reached = list(self._reached.values())
         for each in reached:
             if each.state:
                 each.state.worker.close(0.5)
@@ -149,13 +151,6 @@ class RemoteChannels:
         for each in reached:
             if each.deliverer is None:
                 each.channel.close()
-
-    def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
-        if journal is None:
-            return None
-        from edge.alert.delivery import Deliverer, RateLimit
-
-        return Deliverer(channel, journal, rate=self._rates.setdefault(channel.key, RateLimit()))
 
 
 class LiveState:
@@ -271,7 +266,7 @@ def made(
     return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Reached:
     """One place: how to send to it, who sends, and its live state where it has one."""
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -55,7 +54,7 @@ class SoundError(RuntimeError):
 
 
 class Sound:
-    """Plays ``what``, for ``seconds`` from each ``wanted`` event on, by default alarms.
+    """Plays ``what``, for ``seconds`` from each alarm on.
 
     ``what`` is siren, chirp, horn, barks, shouts, bangs, or a WAV file's path; it is repeated or cut to its time. An
     alarm while it sounds makes it go on for longer. A call returns once it sounds. ``device`` is an output of ALSA
@@ -69,14 +68,12 @@ class Sound:
         *,
         seconds: float = 20.0,
         device: str | None = None,
-        wanted: Callable[[Event], bool] = lambda event: event.alarms,
         players: list[Player] | None = None,
     ) -> None:
         if not (math.isfinite(seconds) and 0.0 < seconds <= LONGEST_S):
             raise OptionError(f"a sound of {seconds:g} s cannot be; give it from a moment to {LONGEST_S:g} s")
         self.what = what
         self.seconds = seconds
-        self.wanted = wanted
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
         if what not in NAMES and not is_path(what) and not Path(what).exists():
             raise OptionError(unknown_sound(what))
@@ -97,6 +94,10 @@ class Sound:
     def player(self) -> str:
         """Return the name of the program that is tried first."""
         return self._players[0].name
+
+    def wanted(self, event: Event) -> bool:
+        """Return True for alarms."""
+        return event.alarms
 
     def __call__(self, event: Event) -> None:
         """Sound, if this event is wanted."""

@@ -13,10 +13,9 @@ import pytest
 
 from edge.alert import local_sinks, notify, sound
 from edge.alert.alerting import START_S, Alerting
-from edge.alert.local_sinks import local_plans
+from edge.alert.local_sinks import AGAIN_S, local_plans
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import SOUNDS, Player
-from edge.alert.unavailable import AGAIN_S
 from edge.errors import OptionError, UnavailableError
 from edge.run import EventFactory
 from edge.schema import Event

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from edge.alert import delivery
 from edge.alert.delivery import HUNG_RETRY_S, MAX_HUNG, MAX_HUNG_EVER, Deliverer, close_all
 from edge.record.outbox import RefusedError
 from tests.helpers.outbox_world import MemoryQueue, Told, event, wait_for
@@ -77,7 +78,8 @@ def test_a_word_does_not_wait_for_a_picture_that_is_under_way(tmp_path):
     assert queue.of("waiting") == []
 
 
-def test_a_send_that_hangs_is_left_behind_and_counts_when_it_arrives_after_all(caplog):
+def test_a_send_that_hangs_is_left_behind_and_counts_when_it_arrives_after_all(monkeypatch, caplog):
+    monkeypatch.setattr(delivery, "DEADLINES_S", {"word": 0.1, "picture": 0.1})
     go = threading.Event()
     queue = MemoryQueue()
     hung: list[int] = []
@@ -88,7 +90,7 @@ def test_a_send_that_hangs_is_left_behind_and_counts_when_it_arrives_after_all(c
             go.wait(20)
 
     channel = Told(does)
-    deliverer = Deliverer(channel, queue, deadlines_s={"word": 0.1, "picture": 0.1})
+    deliverer = Deliverer(channel, queue)
     first = queue.put(event(1))
     wait_for(lambda: channel.messages)  # in the second try
     wait_for(lambda: queue.done_order == [first])
@@ -101,7 +103,8 @@ def test_a_send_that_hangs_is_left_behind_and_counts_when_it_arrives_after_all(c
     assert deliverer.stats.hanging == 0
 
 
-def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(caplog):
+def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(monkeypatch, caplog):
+    monkeypatch.setattr(delivery, "DEADLINES_S", {"word": 0.05, "picture": 0.05})
     go = threading.Event()
     queue = MemoryQueue()
     tries: list[float] = []
@@ -114,7 +117,7 @@ def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(caplog):
         tries.append(clock())
         go.wait(60)
 
-    deliverer = Deliverer(Told(does), queue, clock=clock, deadlines_s={"word": 0.05, "picture": 0.05})
+    deliverer = Deliverer(Told(does), queue, clock=clock)
 
     def pass_by(seconds):
         ahead[0] += seconds

@@ -60,16 +60,6 @@ def test_an_old_alarm_leads_the_digest_and_takes_newer_words_along():
     assert life.channel.seqs == [(1, 2)]
 
 
-def test_an_alarm_that_fails_for_itself_still_lets_the_others_go():
-    net = Net()
-    net.poison = {1}
-    life = Life(people=True, does=net)
-    life.queue.put(event(1))
-    life.queue.put(chatter(2))
-    life.live(120.0)
-    assert life.channel.seqs == [(2,)]
-
-
 @pytest.mark.parametrize("before", range(10))
 def test_an_alarm_that_failed_in_an_outage_waits_for_no_chatter_afterwards(before):
     net = Net()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.jsonl import JsonLines
+from edge.alert.alerting import JsonLines
 from edge.errors import OptionError
 from edge.files import mistaken
 from edge.schema import Event
@@ -41,7 +41,7 @@ def test_jsonl_on_a_disk_that_is_full_for_a_while_tears_one_line_at_most(tmp_pat
     code = """
 import resource, signal, sys
 from edge.schema import Event
-from edge.alert.jsonl import JsonLines
+from edge.alert.alerting import JsonLines
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = sys.argv[1]
 def event(seq):

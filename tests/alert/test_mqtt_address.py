@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.mqtt_discovery import Topics, device_id, segment
 from edge.alert.mqtt_settings import MqttSettings, settings_from_url
-from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.errors import OptionError, UnavailableError
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
@@ -136,13 +136,13 @@ def test_a_plain_name_stays_as_it_is_and_no_name_can_be_taken_for_a_made_one():
 def test_a_device_keeps_its_name_and_tells_nothing_by_it(tmp_path, monkeypatch):
     machine = tmp_path / "machine-id"
     machine.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr("edge.alert.mqtt_topics.MACHINE", (machine,))
+    monkeypatch.setattr("edge.alert.mqtt_discovery.MACHINE", (machine,))
     first = device_id("bear-alarm")
     assert re.fullmatch(r"[0-9a-f]{12}", first)
     assert first == device_id("bear-alarm")
     assert len({first, device_id("other"), device_id("bear-alarm", "mine")}) == 3
     (tmp_path / "serial").write_text("10000000abcdef01\0")  # a second board with a copy of the card
-    monkeypatch.setattr("edge.alert.mqtt_topics.SERIAL", tmp_path / "serial")
+    monkeypatch.setattr("edge.alert.mqtt_discovery.SERIAL", tmp_path / "serial")
     assert device_id("bear-alarm") != first
     machine.unlink()
     assert device_id("bear-alarm") == device_id("bear-alarm")

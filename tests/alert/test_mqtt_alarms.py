@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert.mqtt_state import LOSS_S, NEWS_S, Alarms
+from edge.alert.mqtt import LOSS_S, NEWS_S, Alarms
 from tests.alert.test_mqtt_order import SENSOR, event
 from tests.helpers.home_world import Home, Process, Wire
 

@@ -8,9 +8,8 @@ import pytest
 
 from edge import __version__
 from edge.alert.mqtt import Mqtt
-from edge.alert.mqtt_discovery import Announcer
+from edge.alert.mqtt_discovery import Announcer, Topics, device_id, segment
 from edge.alert.mqtt_settings import settings_from_url
-from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.schema import Event
 from tests.helpers.broker import Broker, Listener, until
 

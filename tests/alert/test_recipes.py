@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert.command import Command
+from edge.alert.local_sinks import Command
 from edge.schema import Event
 from tests.record.test_trace import soon
 

@@ -13,7 +13,7 @@ import time
 import cv2
 import pytest
 
-from edge.alert.command import command_in_doubt
+from edge.alert.local_sinks import command_in_doubt
 from edge.cli.watch.command import MIN_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.alert.delivery import Deliverer
+from edge.alert.delivery import DEADLINES_S, Deliverer
 from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_settings import settings_from_url
 from edge.record.ballast import Ballast
@@ -97,11 +97,8 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
             journal = Journal(
                 folder / "state", [mqtt, phones], run=run, clock=day.clock, ballast=Ballast(folder / "state", 4096, 0)
             )
-            never = {"word": FOREVER_S, "picture": FOREVER_S}
-            deliverers = [
-                Deliverer(channel, journal, clock=day.monotonic, deadlines_s=never)  # type: ignore[arg-type]
-                for channel in (mqtt, phones)
-            ]
+            DEADLINES_S.update({"word": FOREVER_S, "picture": FOREVER_S})
+            deliverers = [Deliverer(channel, journal, clock=day.monotonic) for channel in (mqtt, phones)]  # type: ignore[list-item]
             for _ in range(count * part // parts, count * (part + 1) // parts):
                 event = run.event("bear", "new", uuid.uuid4().hex, "yard", day.wall())
                 numbers[event.boot_id, event.seq] = len(numbers)
