@@ -195,7 +195,6 @@ class Alerting:
         self.sinks[:] = [*self._local.workers, *self._journal_sink.workers, self._remote.show, *self._terminal]
 
     def _parts(self) -> dict[str, Ask]:
-        """Return what health asks now, by name."""
         parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
@@ -403,7 +402,6 @@ class JsonLines:
 
 
 def _open(path: Path) -> FileIO:
-    """Return the file, at its end. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

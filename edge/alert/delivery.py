@@ -483,7 +483,6 @@ class Deliverer:
         self._wake.set()
 
     def _take(self, batch: Batch, error: BaseException | None, took_s: float, now: float) -> None:
-        """Apply one answer to the rows and the state."""
         if error is None:
             if self._failing:
                 log.info("%s: reached again", self.key)

@@ -63,7 +63,26 @@ class EventPublisher:
 
     def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
         """Publish a decision as an event to every sink; ``why``: the reason why an end was not seen."""
-        event = self._event(frame, decision)
+        event = self.run.event(
+            "bear",
+            decision.type,
+            decision.id,
+            frame.camera,
+            frame.wall,
+            track=decision.track,
+            label=decision.label,
+            score=round(decision.score, 4),
+            top_score=round(decision.top_score, 4),
+            box_xywh=tuple(round(side, 5) for side in decision.box_xywh),
+            media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
+            onset_s=None if decision.onset_s is None else round(decision.onset_s, 3),
+            model=self.model,
+            detail=UNKNOWN if decision.unknown else None,
+            zones=decision.zones,
+            escalated=decision.escalated,
+            quiet=decision.quiet,
+            file=frame.file,
+        )
         where = self.evidence.place(event, frame) if self.evidence else None
         event = replace(event, evidence=where, detail=why or event.detail)
         self.counts[event.type] += 1
@@ -96,28 +115,6 @@ class EventPublisher:
     def _to_sinks(self, event: Event, since: float) -> None:
         for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
-
-    def _event(self, frame: Frame, decision: Decision) -> Event:
-        return self.run.event(
-            "bear",
-            decision.type,
-            decision.id,
-            frame.camera,
-            frame.wall,
-            track=decision.track,
-            label=decision.label,
-            score=round(decision.score, 4),
-            top_score=round(decision.top_score, 4),
-            box_xywh=tuple(round(side, 5) for side in decision.box_xywh),
-            media_time_s=None if frame.media_time_s is None else round(frame.media_time_s, 3),
-            onset_s=None if decision.onset_s is None else round(decision.onset_s, 3),
-            model=self.model,
-            detail=UNKNOWN if decision.unknown else None,
-            zones=decision.zones,
-            escalated=decision.escalated,
-            quiet=decision.quiet,
-            file=frame.file,
-        )
 
     def _marks(self, frame: Frame, decision: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
         """Return what moved, and the bear's box with what the classifier was given."""

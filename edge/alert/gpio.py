@@ -137,7 +137,6 @@ class Gpio:
             self._device.off()
 
     def _switch(self, thread: StoppableThread) -> None:
-        """In a thread of its own, while it is to be on."""
         try:
             while not thread.over:
                 asked, pulse = thread.asked, self._pulse

@@ -109,7 +109,6 @@ class LocalSinks:
                 log.warning("a noise could not be ended (%s)", error or type(error).__name__)
 
     def _take(self, made: dict[Hashable, _RunningSink]) -> None:
-        """Alert by these too."""
         self._running = {key: sink for key in self._plans if (sink := made.get(key) or self._running.get(key))}
 
     def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _RunningSink]:
@@ -246,7 +245,6 @@ def _command(option: str, command: Command) -> SinkSpec:
 
 
 def _pin(words: str, option: str) -> Gpio:
-    """Make the output of one pin option, switched off."""
     from edge.alert.gpio import Gpio, parse_pin
 
     pin = parse_pin(words, option)
@@ -266,7 +264,6 @@ class _RunningSink:
 
 
 def _beside(name: str, call: Callable[[], object]) -> None:
-    """Run slow work in a thread of its own."""
 
     def run() -> None:
         try:

@@ -125,8 +125,7 @@ class Mqtt:
                 line = event.to_json().encode()
                 self._connection.deliver(self._topics.events, line, key, "word")
                 continue
-            if message.picture is None:
-                raise RefusedError("there is no picture to send")
+            assert message.picture
             try:
                 picture = message.picture.read_bytes()
             except OSError as error:

@@ -60,9 +60,7 @@ class Announcer:
             "entity_category": "diagnostic",
             "state_topic": topics.stats,
             "value_template": "{{ 'OFF' if value_json.well else 'ON' }}",
-            "payload_on": "ON",
-            "payload_off": "OFF",
-            "expire_after": self.expire_s,
+            **self._on_or_off,
             "json_attributes_topic": topics.stats,
             "json_attributes_template": "{{ {'reason': value_json.reason, 'problems': value_json.problems} | tojson }}",
             "availability": [{"topic": topics.available}],
@@ -77,7 +75,6 @@ class Announcer:
 
     def _camera(self, camera: str) -> list[tuple[str, bytes]]:
         topics, level = self.topics, segment(camera)
-        alive = {"availability": [{"topic": topics.available}]}
         # The third: after its own restart Home Assistant must not show the state it had before, until it is published.
         published = {"topic": topics.bear(camera), "value_template": f"{{{{ '{ONLINE}' }}}}"}
         seeing = {
@@ -90,9 +87,7 @@ class Announcer:
             "device_class": "occupancy",
             "icon": "mdi:paw",
             "state_topic": topics.bear(camera),
-            "payload_on": "ON",
-            "payload_off": "OFF",
-            "expire_after": self.expire_s,
+            **self._on_or_off,
             "json_attributes_topic": attributes,
             **seeing,
         }
@@ -132,11 +127,9 @@ class Announcer:
             "entity_category": "diagnostic",
             "state_topic": attributes,
             "value_template": "{{ 'ON' if value_json.trouble else 'OFF' }}",
-            "payload_on": "ON",
-            "payload_off": "OFF",
-            "expire_after": self.expire_s,
+            **self._on_or_off,
             "json_attributes_topic": attributes,
-            **alive,
+            "availability": [{"topic": topics.available}],
         }
         device = {
             "identifiers": [f"{self._node}_{level}"],
@@ -152,6 +145,10 @@ class Announcer:
             self._entity("binary_sensor", f"{level}_problem", problem, device),
             self._entity("image", f"{level}_snapshot", snapshot, device),
         ]
+
+    @property
+    def _on_or_off(self) -> dict[str, Any]:
+        return {"payload_on": "ON", "payload_off": "OFF", "expire_after": self.expire_s}
 
     @property
     def _node(self) -> str:

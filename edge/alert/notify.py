@@ -44,34 +44,22 @@ LOUD: Mapping[str, tuple[str, Any]] = {
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
-    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, shown in ``zone`` or in this machine's. Loading
-    Apprise takes a moment. Without the URL in it, raises OptionError for one that Apprise can never use, and
-    UnavailableError where this system lacks what the service needs.
+    ``url`` is any Apprise URL, used as it is. Loading Apprise takes a moment. Without the URL in it, raises OptionError
+    for one that Apprise can never use, and UnavailableError where this system lacks what the service needs.
     """
 
     people = True
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        zone: tzinfo | None = None,
-    ) -> None:
+    def __init__(self, url: str) -> None:
         scheme = url.strip().partition("://")[0].lower()
-        self._shown = f"{scheme}://…" if address_of(url.strip()) != "…" else "…"
         self._secrets = secrets_of(url.strip())
-        self._now, self._zone = now, zone
         self._apprise, self._loud, service = _load(url.strip())
         if service is None:
-            raise self._refusal(scheme)
+            raise _refusal(scheme if address_of(url.strip()) != "…" else "")
         self.pictures = bool(service.attachment_support)
         # The whole URL may be secret: the digest only distinguishes two of them.
         digest = hashlib.pbkdf2_hmac("sha256", url.strip().encode(), b"bear-alarm notify", 50_000).hex()[:6]
         self.key = f"notify {scheme} {digest}"
-
-    def __repr__(self) -> str:
-        return f"Notify({self._shown})"
 
     def wants(self, event: Event) -> bool:
         """Alarms and tests; cameras and the alarm itself when they fail and when they are well again."""
@@ -81,7 +69,7 @@ class Notify:
         """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
         from apprise import NotifyFormat, NotifyType
 
-        title, body = title_and_body(message, self._now(), self._zone)
+        title, body = title_and_body(message, datetime.now(UTC))
         alarm = any(event.alarms for event in message.events)
         # The picture follows a word that was loud already; and what is an hour old need not wake anybody.
         loud = alarm and message.part == "word" and message.late_s <= OLD_S
@@ -108,24 +96,6 @@ class Notify:
 
     def close(self) -> None:
         """Do nothing: no connection is held between two messages."""
-
-    def _refusal(self, scheme: str) -> BearAlarmError:
-        """Return why there is no service, for the person who gave the URL."""
-        from apprise import Apprise
-
-        words = f"Apprise cannot use the URL {self._shown}"
-        if self._shown == "…":
-            return OptionError(f"{words}: it needs to begin with a service's name and ://, as in ntfy://; see {HELP}")
-        found = Apprise().details(show_requirements=True, show_disabled=True)["schemas"]
-        service = next((each for each in found if scheme in _names(each)), None)
-        if service is None:
-            return OptionError(f"{words}: it knows no such service; see {HELP}")
-        if not service["enabled"]:
-            needs = str(service["requirements"]["details"] or "").rstrip(".")
-            return UnavailableError(
-                f"{words} now: this system lacks what that service needs{f' ({needs})' if needs else ''}; see {HELP}"
-            )
-        return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
 
 
 def new_topic() -> str:
@@ -182,8 +152,16 @@ def _load(url: str) -> tuple[Any, Any, Any]:
     return sender(service), sender(loud or service), service
 
 
-def _names(service: dict[str, Any]) -> list[str]:
-    return [*(service["protocols"] or ()), *(service["secure_protocols"] or ())]
+def _refusal(scheme: str) -> BearAlarmError:
+    from apprise import Apprise
+
+    words = f"Apprise cannot use the URL {scheme}://…" if scheme else "Apprise cannot use this URL"
+    for service in Apprise().details(show_requirements=True, show_disabled=True)["schemas"]:
+        if scheme in (*(service["protocols"] or ()), *(service["secure_protocols"] or ())):
+            if not service["enabled"]:
+                return UnavailableError(f"{words} now: this system lacks what that service needs; see {HELP}")
+            return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
+    return OptionError(f"{words}: it needs to begin with the name of a service, as in ntfy://; see {HELP}")
 
 
 def _tone(events: tuple[Event, ...]) -> str:

@@ -9,7 +9,6 @@ import atexit
 import errno
 import io
 import logging
-import math
 import os
 import shutil
 import struct
@@ -70,8 +69,6 @@ class Sound:
         device: str | None = None,
         players: list[Player] | None = None,
     ) -> None:
-        if not (math.isfinite(seconds) and 0.0 < seconds <= LONGEST_S):
-            raise OptionError(f"a sound of {seconds:g} s cannot be; give it from a moment to {LONGEST_S:g} s")
         self.what = what
         self.seconds = seconds
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
@@ -174,7 +171,6 @@ class Sound:
         return f"{player.name} took longer than {CHECK_LIMIT_S:g} s for {CHECK_S:g} s of silence"
 
     def _sound(self, thread: StoppableThread) -> None:
-        """In a thread of its own, while it is to sound."""
         try:
             while not thread.over:
                 asked = thread.asked
@@ -422,11 +418,6 @@ class Playing:
         )
         if self._process.stderr:
             os.set_blocking(self._process.stderr.fileno(), False)
-
-    @property
-    def pid(self) -> int:
-        """Return its process."""
-        return self._process.pid
 
     def kill(self) -> None:
         """Silence it, from any thread; returns at once. ``close`` is still to be called."""

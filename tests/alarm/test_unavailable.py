@@ -152,7 +152,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
         return (None, None, None) if lacking and "lacking" in url else load(url)
 
     monkeypatch.setattr(notify, "_load", lacks)
-    monkeypatch.setattr(notify.Notify, "_refusal", lambda self, scheme: UnavailableError("libx is missing"))
+    monkeypatch.setattr(notify, "_refusal", lambda scheme: UnavailableError("libx is missing"))
     with PostBox() as box, PostBox() as other:
         urls = (f"json://127.0.0.1:{box.port}/lacking", f"json://127.0.0.1:{other.port}/x")
         world = World(tmp_path, notify=urls)

@@ -11,6 +11,7 @@ from io import StringIO
 
 import pytest
 
+from edge.alert import notify as module
 from edge.alert.delivery import Deliverer
 from edge.alert.notify import Notify, title_and_body
 from edge.errors import OptionError
@@ -23,14 +24,15 @@ BEAR = event(7, label="brown_bear", score=0.976, zones=("hives",))
 
 
 def notify(box, rest="/tokentoken"):
-    return Notify(f"json://bob:hunter22@127.0.0.1:{box.port}{rest}", now=lambda: NOW, zone=NOW.tzinfo)
+    return Notify(f"json://bob:hunter22@127.0.0.1:{box.port}{rest}")
 
 
 def told(box):
     return [(found["title"], found["message"]) for found in (json.loads(each.body) for each in box.posted)]
 
 
-def test_the_word_and_then_the_picture_arrive_through_apprise(tmp_path):
+def test_the_word_and_then_the_picture_arrive_through_apprise(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "title_and_body", lambda message, now: title_and_body(message, NOW, NOW.tzinfo))
     picture = tmp_path / "seen it.jpg"
     picture.write_bytes(b"\xff\xd8 a picture")
     queue = MemoryQueue()
@@ -111,9 +113,9 @@ def test_what_other_threads_log_is_not_taken_for_this_error():
 @pytest.mark.parametrize(
     ("url", "cause"),
     [
-        ("nosuch://hunter22/tokentoken", "it knows no such service"),
-        ("hunter22/tokentoken", "it needs to begin with a service's name"),
-        ("", "it needs to begin with a service's name"),
+        ("nosuch://hunter22/tokentoken", "begin with the name of a service"),
+        ("hunter22/tokentoken", "begin with the name of a service"),
+        ("", "begin with the name of a service"),
         ("tgram://hunter22/", "something in it is missing"),
         ("json://bob:hunter22@:70000/tokentoken", "something in it is missing"),
     ],
@@ -127,7 +129,8 @@ def test_a_url_apprise_cannot_use_is_one_sentence_without_secrets(url, cause):
 
 def test_nothing_is_shown_of_a_good_url_and_two_have_two_keys():
     one, two = Notify("json://bob:hunter22@host/a"), Notify("json://bob:hunter23@host/a")
-    assert (repr(one), one.key[:12]) == ("Notify(json://…)", "notify json ")
+    assert one.key.startswith("notify json ")
+    assert not any(secret in f"{one!r} {one.key}" for secret in ("bob", "hunter22", "host"))
     assert one.key != two.key
     assert one.key == Notify("json://bob:hunter22@host/a").key
     assert one.pictures
