@@ -134,7 +134,7 @@ class Alerting:
     @property
     def workers(self) -> list[Worker[Event]]:
         """Every sink without a network, and MQTT's live state, the fastest first."""
-        return [*self._local.workers, *self._remote.workers, *self._journal_sink.answering, *self._terminal]
+        return [*self._local.workers, *self._remote.workers, *self._journal_sink.workers, *self._terminal]
 
     @property
     def problems(self) -> dict[str, str]:
@@ -192,7 +192,7 @@ class Alerting:
         self._journal_sink.close()
 
     def _point(self) -> None:
-        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers, self._remote.show, *self._terminal]
+        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers[:1], self._remote.show, *self._terminal]
 
     def _parts(self) -> dict[str, Ask]:
         parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}
@@ -222,13 +222,7 @@ class JournalSink:
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Return the worker that takes each event: the journal, which gives it to the lines, or else the lines."""
-        first = self._keeper or self._line_worker
-        return [first] if first else []
-
-    @property
-    def answering(self) -> list[Worker[Event]]:
-        """Return the workers that answer to an event."""
+        """Return the workers of events; the first takes each event, and the journal gives it to the lines."""
         return [each for each in (self._keeper, self._line_worker) if each]
 
     @property
@@ -425,4 +419,4 @@ def _moved(path: Path, file: FileIO) -> bool:
     except FileNotFoundError:
         return True
     except OSError:
-        return False  # the disk says nothing now; what is open may still take it
+        return False  # the disk does not answer now; what is open may still take it

@@ -96,7 +96,7 @@ class EventPublisher:
     ) -> Event:
         """Publish a fault of the camera, or its end, as an event to every sink.
 
-        ``stopped``: an end that only says that nobody watches any more.
+        ``stopped``: the end only because nobody watches any more.
         """
         if report.type == "end":
             what = TROUBLE_WORDS[report.trouble.kind]

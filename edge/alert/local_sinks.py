@@ -90,7 +90,7 @@ class LocalSinks:
             return False
         for each in self._running.values():
             if each.local.problem():
-                _beside(each.plan.name, each.local.try_again)
+                start_thread(each.local.try_again, f"try {each.plan.name}")
         made = self._made([plan for key, plan in self._plans.items() if key not in self._running], again=True)
         self._take(made)
         return bool(made)
@@ -127,7 +127,7 @@ class LocalSinks:
                         answered=partial(self._answered, plan.name),
                     )
                     made[plan.key] = _RunningSink(plan, local, worker)
-                    _beside(plan.name, local.try_again)
+                    start_thread(local.try_again, f"try {plan.name}")
         except BaseException:
             for each in made.values():
                 each.worker.close(0.0)
@@ -261,17 +261,6 @@ class _RunningSink:
 
     def problem(self) -> str | None:
         return self.worker.problem() or self.local.problem()
-
-
-def _beside(name: str, call: Callable[[], object]) -> None:
-
-    def run() -> None:
-        try:
-            call()
-        except Exception as error:
-            log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
-
-    start_thread(run, f"try {name}")
 
 
 class Unavailable:

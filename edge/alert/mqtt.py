@@ -83,7 +83,7 @@ class Mqtt:
         self._cameras = {camera: CameraState(camera) for camera in cameras}
         self._available: dict[str, bool] = {}  # cameras, as it was last published
         self._alarms = Alarms()
-        self._faults: dict[str, str] = {}  # what cannot be published, and why, as last logged
+        self._faults: set[str] = set()  # what cannot be published, and was logged
         self._listeners: list[Callable[[], None]] = []
         self._publishing = threading.Lock()  # what is published is the newest state; never held while waiting
         self._changed = threading.Condition()
@@ -104,11 +104,6 @@ class Mqtt:
     def problem(self) -> str | None:
         """Return why there is no connection, without secrets; None when there is, or none was tried."""
         return self._connection.problem
-
-    @property
-    def connected(self) -> bool:
-        """Return whether the broker has accepted the connection."""
-        return self._connection.up
 
     def wants(self, event: Event) -> bool:
         """Return True for every event."""
@@ -287,13 +282,11 @@ class Mqtt:
         try:
             found = call()
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            if self._faults.get(what) != why:
-                log.warning("MQTT: %s cannot be published (%s)", what, why)
-                log.debug("MQTT: %s", what, exc_info=error)
-            self._faults[what] = why
+            if what not in self._faults:
+                log.warning("MQTT: %s cannot be published (%s: %s)", what, type(error).__name__, error)
+            self._faults.add(what)
             return otherwise
-        self._faults.pop(what, None)
+        self._faults.discard(what)
         return found
 
 
@@ -393,6 +386,11 @@ class _Alarm:
     made_at: float
     published_at: float | None = None
 
+    def counts(self, now: float, visits: Collection[str]) -> bool:
+        if self.published_at is not None:
+            return now - self.published_at <= LOSS_S
+        return self.id in visits or now - self.made_at <= NEWS_S
+
 
 class Alarms:
     """Takes alarms and gives what to publish now; each once, unless it may have been lost. Not for two threads.
@@ -403,7 +401,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self.ready = False
-        self._away = False  # Home Assistant has said "offline"
+        self._away = False  # Home Assistant has published "offline"
         self._alarms: list[_Alarm] = []
 
     def add(self, id_: str, topic: str, payload: bytes, now: float) -> None:
@@ -416,23 +414,17 @@ class Alarms:
             alarm.published_at = None
 
     def home_assistant(self, *, online: bool) -> None:
-        """Note that Home Assistant has said "online" or "offline"."""
+        """Note that Home Assistant has published "online" or "offline"."""
         if online and not self._away:  # it was away before we connected, so it received nothing
             self.republish()
         self._away = not online
 
     def due(self, now: float, visits: Collection[str]) -> list[tuple[str, bytes]]:
         """Return topic and payload of each alarm to publish now; ``visits``: ids of those that go on."""
-        self._alarms = [alarm for alarm in self._alarms if _counts(alarm, now, visits)]
+        self._alarms = [alarm for alarm in self._alarms if alarm.counts(now, visits)]
         if self._away or not self.ready:
             return []
         due = [alarm for alarm in self._alarms if alarm.published_at is None]
         for alarm in due:
             alarm.published_at = now
         return [(alarm.topic, alarm.payload) for alarm in due]
-
-
-def _counts(alarm: _Alarm, now: float, visits: Collection[str]) -> bool:
-    if alarm.published_at is not None:
-        return now - alarm.published_at <= LOSS_S
-    return alarm.id in visits or now - alarm.made_at <= NEWS_S

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30  # after 1.5 times as long without a packet the broker publishes the last will
 RECONNECT_S = (1, 10)  # shortest and longest delay, as Home Assistant's
+ANSWER_S = 20.0  # for the acknowledgement of a message
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MAX_BROKEN = 5  # connections in a row that one message may end
 HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
@@ -122,16 +123,7 @@ class BrokerConnection:
         if client and self.up:
             client.publish(topic, payload, qos=0, retain=retain)
 
-    def deliver(
-        self,
-        topic: str,
-        payload: bytes,
-        key: object,
-        part: Part,
-        *,
-        retain: bool = False,
-        within_s: float = 20.0,
-    ) -> None:
+    def deliver(self, topic: str, payload: bytes, key: object, part: Part, *, retain: bool = False) -> None:
         """Publish with QoS 1 and wait until the broker has it; called again with the same key, wait on for that one.
 
         One word and one picture may be in flight at a time. Raises RefusedError for what the broker will never
@@ -154,16 +146,16 @@ class BrokerConnection:
                     raise RefusedError(f"{where}: the broker takes {self._largest} bytes, this is {size}")
                 info = client.publish(topic, payload, qos=1, retain=retain)
                 message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
-            self._wait(message, part, within_s)
+            self._wait(message, part)
 
-    def _wait(self, message: _InFlight, part: Part, within_s: float) -> None:
-        where, until = self.settings.where, time.monotonic() + within_s
+    def _wait(self, message: _InFlight, part: Part) -> None:
+        where, until = self.settings.where, time.monotonic() + ANSWER_S
         try:
             while not message.info.is_published():
                 if not self.up or message.client is not self._client:
                     raise UndeliveredError(self.problem or f"{where}: the connection was lost")
                 if time.monotonic() > until:
-                    raise UndeliveredError(f"{where}: no answer for {within_s:g} s")
+                    raise UndeliveredError(f"{where}: no answer for {ANSWER_S:g} s")
                 message.info.wait_for_publish(0.5)
         except UndeliveredError:
             raise

@@ -49,6 +49,7 @@ class Notify:
     """
 
     people = True
+    problem: str | None = None  # nothing is known before something is sent
 
     def __init__(self, url: str) -> None:
         scheme = url.strip().partition("://")[0].lower()
@@ -84,12 +85,7 @@ class Notify:
                 attach=attach,
             )
         if not arrived:
-            raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise does not say why")
-
-    @property
-    def problem(self) -> str | None:
-        """None: nothing is known before something is sent."""
-        return None
+            raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise gives no reason")
 
     def listen(self, call: Callable[[], None]) -> None:
         """Do nothing: no connection is held that could come back."""

@@ -6,7 +6,6 @@ The sounds with a name lie beside this file, in ``sounds/``; tests/helpers/make_
 from __future__ import annotations
 
 import atexit
-import errno
 import io
 import logging
 import os
@@ -348,9 +347,7 @@ def find_players(device: str | None = None, platform: str = sys.platform) -> lis
             f"the sound device {device!r} is a name for ALSA, on Linux; leave it out, and choose in the system"
         )
     if not found:
-        need = "aplay (`sudo apt install alsa-utils`)"
-        which = need if device is not None else f"{need}, paplay or pw-play"
-        raise UnavailableError(f"no program that plays sounds was found; install {which}")
+        raise UnavailableError("no program that plays sounds was found; install aplay (`sudo apt install alsa-utils`)")
     return found
 
 
@@ -385,12 +382,8 @@ class SoundFile:
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """Return what a player has to inherit to read it. Raises OSError once it is closed."""
-        if self._memory is None:
-            return ()
-        if self._memory.closed:
-            raise OSError(errno.EBADF, "the sound is closed")
-        return (self._memory.fileno(),)
+        """Return what a player has to inherit to read it."""
+        return () if self._memory is None else (self._memory.fileno(),)
 
     def close(self) -> None:
         """Close it, from any thread and as often as you like; a player that has begun can play on."""

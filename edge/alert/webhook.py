@@ -42,6 +42,7 @@ class Webhook:
 
     people = False
     pictures = True
+    problem: str | None = None  # nothing is known before something is sent
 
     def __init__(self, url: str, *, secret: str | None = None) -> None:
         self._secrets = (*secrets_of(url), *((secret,) if secret else ()))
@@ -81,11 +82,6 @@ class Webhook:
         if 400 <= status < 500 and status not in LATER:
             raise RefusedError(why)
         raise RuntimeError(why)
-
-    @property
-    def problem(self) -> str | None:
-        """None: nothing is known before something is sent."""
-        return None
 
     def listen(self, call: Callable[[], None]) -> None:
         """Do nothing: no connection is held that could come back."""

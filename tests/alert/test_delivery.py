@@ -8,11 +8,11 @@ import pytest
 from edge.alert import delivery
 from edge.alert.delivery import HUNG_RETRY_S, MAX_HUNG, MAX_HUNG_EVER, Deliverer, close_all
 from edge.record.outbox import RefusedError
-from tests.helpers.outbox_world import MemoryQueue, Told, event, wait_for
+from tests.helpers.outbox_world import FakeChannel, MemoryQueue, event, wait_for
 
 
 def test_what_is_put_is_sent_at_once_in_order():
-    queue, channel = MemoryQueue(), Told()
+    queue, channel = MemoryQueue(), FakeChannel()
     deliverer = Deliverer(channel, queue)
     for seq in range(1, 21):
         queue.put(event(seq))
@@ -22,10 +22,10 @@ def test_what_is_put_is_sent_at_once_in_order():
     assert deliverer.stats.failed == 0
     assert channel.closed
     assert (deliverer.stats.delivered, deliverer.stats.waiting) == (20, 0)
-    assert deliverer.status().startswith("told: 20 delivered, the last in ")
+    assert deliverer.status().startswith("fake: 20 delivered, the last in ")
 
 
-def test_what_fails_is_said_once_without_secrets_and_told_when_it_works_again(caplog):
+def test_what_fails_is_logged_once_without_secrets_and_again_when_it_works_again(caplog):
     caplog.set_level("INFO")
     failing = [True, True]
 
@@ -33,7 +33,7 @@ def test_what_fails_is_said_once_without_secrets_and_told_when_it_works_again(ca
         if failing and failing.pop():
             raise OSError("cannot reach mqtt://bob:hunter22@10.0.0.7:1883/yard")
 
-    queue, channel = MemoryQueue(), Told(does)
+    queue, channel = MemoryQueue(), FakeChannel(does)
     deliverer = Deliverer(channel, queue, chance=lambda: 1.0)
     queue.put(event(1))
     wait_for(lambda: deliverer.stats.last_error)
@@ -48,12 +48,12 @@ def test_what_fails_is_said_once_without_secrets_and_told_when_it_works_again(ca
     assert "hunter22" not in caplog.text + deliverer.status()
 
 
-def test_a_refusal_is_said_and_parked(caplog):
+def test_a_refusal_is_logged_and_parked(caplog):
     def does(message):
         raise RefusedError("HTTP 400")
 
     queue = MemoryQueue()
-    deliverer = Deliverer(Told(does), queue)
+    deliverer = Deliverer(FakeChannel(does), queue)
     row = queue.put(event(1))
     wait_for(lambda: queue.of("parked") == [row])
     assert deliverer.close(5.0)
@@ -64,7 +64,7 @@ def test_a_refusal_is_said_and_parked(caplog):
 def test_a_word_does_not_wait_for_a_picture_that_is_under_way(tmp_path):
     go = threading.Event()
     queue = MemoryQueue()
-    channel = Told(lambda message: go.wait(20) if message.part == "picture" else None)
+    channel = FakeChannel(lambda message: go.wait(20) if message.part == "picture" else None)
     deliverer = Deliverer(channel, queue)
     picture = tmp_path / "seen.jpg"
     picture.write_bytes(b"jpeg")
@@ -89,7 +89,7 @@ def test_a_send_that_hangs_is_left_behind_and_counts_when_it_arrives_after_all(m
             hung.append(1)
             go.wait(20)
 
-    channel = Told(does)
+    channel = FakeChannel(does)
     deliverer = Deliverer(channel, queue)
     first = queue.put(event(1))
     wait_for(lambda: channel.messages)  # in the second try
@@ -117,7 +117,7 @@ def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(monkeypatch, capl
         tries.append(clock())
         go.wait(60)
 
-    deliverer = Deliverer(Told(does), queue, clock=clock)
+    deliverer = Deliverer(FakeChannel(does), queue, clock=clock)
 
     def pass_by(seconds):
         ahead[0] += seconds
@@ -142,7 +142,7 @@ def test_few_sends_are_left_behind_and_then_it_is_tried_seldom(monkeypatch, capl
 
 
 def test_closing_delivers_what_waits_and_ends_in_time_when_it_hangs():
-    queue, slow = MemoryQueue(), Told(lambda message: time.sleep(0.02))
+    queue, slow = MemoryQueue(), FakeChannel(lambda message: time.sleep(0.02))
     deliverer = Deliverer(slow, queue)
     for seq in range(1, 11):
         queue.put(event(seq))
@@ -151,7 +151,7 @@ def test_closing_delivers_what_waits_and_ends_in_time_when_it_hangs():
 
     go = threading.Event()
     queues = [MemoryQueue() for _ in range(4)]
-    channels = [*(Told(lambda message: go.wait(30)) for _ in range(3)), Told(lambda message: 1 / 0)]
+    channels = [*(FakeChannel(lambda message: go.wait(30)) for _ in range(3)), FakeChannel(lambda message: 1 / 0)]
     every = [Deliverer(channel, each) for channel, each in zip(channels, queues, strict=True)]
     failing = every[-1]
     for each in queues:
@@ -164,7 +164,7 @@ def test_closing_delivers_what_waits_and_ends_in_time_when_it_hangs():
 
 
 def test_a_channel_that_cannot_be_closed_is_not_waited_for(caplog):
-    channel = Told()
+    channel = FakeChannel()
     channel.close = lambda: time.sleep(30)  # type: ignore[method-assign]
     deliverer = Deliverer(channel, MemoryQueue())
     started = time.monotonic()
@@ -172,8 +172,8 @@ def test_a_channel_that_cannot_be_closed_is_not_waited_for(caplog):
     assert time.monotonic() - started < 3.0
 
 
-def test_a_journal_that_cannot_be_read_is_said_once_and_looked_at_again(caplog):
-    queue, channel = MemoryQueue(), Told()
+def test_a_journal_that_cannot_be_read_is_logged_once_and_looked_at_again(caplog):
+    queue, channel = MemoryQueue(), FakeChannel()
     queue.broken = {"waiting"}
     deliverer = Deliverer(channel, queue)
     for seq in range(3):
@@ -190,12 +190,12 @@ def test_a_journal_that_cannot_be_read_is_said_once_and_looked_at_again(caplog):
 @pytest.mark.parametrize("people", [False, True])
 def test_a_restart_loses_nothing(people):
     queue = MemoryQueue()
-    down = Deliverer(Told(lambda message: 1 / 0, people=people), queue)
+    down = Deliverer(FakeChannel(lambda message: 1 / 0, people=people), queue)
     for seq in range(1, 4):
         queue.put(event(seq))
     wait_for(lambda: down.stats.failed)
     assert not down.close(1.0)
-    channel = Told(people=people)
+    channel = FakeChannel(people=people)
     up = Deliverer(channel, queue)
     wait_for(lambda: queue.of("waiting") == [])
     up.close(5.0)

@@ -2,23 +2,23 @@
 
 from edge.alert.delivery import Deliverer
 from edge.record.outbox import RefusedError
-from tests.helpers.outbox_world import MemoryQueue, Told, event, wait_for
+from tests.helpers.outbox_world import FakeChannel, MemoryQueue, event, wait_for
 
 
 def test_what_the_channel_knows_without_sending_is_a_problem_too():
-    channel = Told()
+    channel = FakeChannel()
     deliverer = Deliverer(channel, MemoryQueue())
     assert deliverer.problem() is None
     channel.problem = "10.0.0.7:1883: nothing listens there"
     assert deliverer.problem() == (
-        "told: not reached (10.0.0.7:1883: nothing listens there); messages wait and are sent later"
+        "fake: not reached (10.0.0.7:1883: nothing listens there); messages wait and are sent later"
     )
     deliverer.close(5.0)
 
 
 def test_a_channel_that_is_back_is_sent_to_at_once():
     away, ahead = [True], [0.0]
-    queue, channel = MemoryQueue(), Told(lambda message: 1 / 0 if away else None)
+    queue, channel = MemoryQueue(), FakeChannel(lambda message: 1 / 0 if away else None)
     deliverer = Deliverer(channel, queue, chance=lambda: 0.0, clock=lambda: ahead[0])
     queue.put(event(1))
     for failures in range(1, 8):
@@ -41,29 +41,29 @@ def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
         if error := answers.pop(0):
             raise error
 
-    queue, channel = MemoryQueue(), Told(does)
+    queue, channel = MemoryQueue(), FakeChannel(does)
     deliverer = Deliverer(channel, queue)
     queue.put(event(1))
     wait_for(lambda: "not reached (away)" in (deliverer.problem() or ""))
     channel.reached()
     wait_for(lambda: queue.of("parked") == [1])
-    assert deliverer.problem() == "told: refuses messages (HTTP 401)"
+    assert deliverer.problem() == "fake: refuses messages (HTTP 401)"
     channel.problem = "nothing listens there"
-    assert deliverer.problem() == ("told: not reached (nothing listens there); messages wait and are sent later")
+    assert deliverer.problem() == ("fake: not reached (nothing listens there); messages wait and are sent later")
     channel.problem = None
     queue.put(event(2))
     wait_for(lambda: queue.of("parked") == [1, 2])
-    assert deliverer.problem() == "told: refuses messages (HTTP 413)"
+    assert deliverer.problem() == "fake: refuses messages (HTTP 413)"
     queue.put(event(3))
     wait_for(lambda: queue.of("done") == [3])
     assert deliverer.problem() is None
     deliverer.close(5.0)
 
 
-def test_a_picture_that_is_refused_is_not_what_is_told(tmp_path):
+def test_a_picture_that_is_refused_is_no_problem(tmp_path):
     picture = tmp_path / "seen.jpg"
     picture.write_bytes(b"jpeg")
-    queue, channel = MemoryQueue(), Told(lambda message: refuse() if message.picture else None)
+    queue, channel = MemoryQueue(), FakeChannel(lambda message: refuse() if message.picture else None)
     deliverer = Deliverer(channel, queue)
     queue.put(event(1))
     queue.put(event(1), "picture", picture)

@@ -156,19 +156,19 @@ def test_after_an_hour_with_many_events_people_get_the_newest_and_one_digest():
     assert life.channel.seqs == [(100,), tuple(range(1, 100))]
 
 
-def test_a_flood_is_told_in_few_messages_and_none_waits_for_long():
+def test_a_flood_goes_in_few_messages_and_none_waits_for_long():
     life = Life(people=True)
     put: dict[int, float] = {}
-    told: dict[int, float] = {}
-    life.channel.does = lambda message: told.update({each.seq: life.now for each in message.events})
+    sent: dict[int, float] = {}
+    life.channel.does = lambda message: sent.update({each.seq: life.now for each in message.events})
     for seq in range(1, 601):
         put[seq] = life.now
         life.queue.put(event(seq))
         life.live(1.0)
     life.live(60.0)
     assert len(life.channel.messages) <= 10 + 600 / 30 + 2
-    assert set(told) == set(put)
-    assert max(told[seq] - put[seq] for seq in put) <= 31.0
+    assert set(sent) == set(put)
+    assert max(sent[seq] - put[seq] for seq in put) <= 31.0
 
 
 def test_old_pictures_for_people_are_few(tmp_path):

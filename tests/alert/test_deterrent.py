@@ -115,74 +115,74 @@ def test_sounds_come_in_random_order_each_as_often_and_none_twice_running(sounds
 
 
 class Diary:
-    """A noise, or a lamp, that only says when it begins and ends."""
+    """A noise, or a lamp, that only notes when it begins and ends."""
 
-    def __init__(self, name, told, fails=False):
-        self.name, self.told, self.fails = name, told, fails
+    def __init__(self, name, diary, fails=False):
+        self.name, self.diary, self.fails = name, diary, fails
 
     def start(self, seconds, pulse=None):
         if self.fails:
             raise SoundError(f"{self.name} cannot sound")
-        self.told.append((self.name, "on"))
+        self.diary.append((self.name, "on"))
 
     def stop(self):
-        self.told.append((self.name, "off"))
+        self.diary.append((self.name, "off"))
 
     def close(self):
-        self.told.append((self.name, "closed"))
+        self.diary.append((self.name, "closed"))
 
 
-def deterrent(told, budget=None, *, fails=()):
+def deterrent(diary, budget=None, *, fails=()):
     random.seed(1)
-    noises: dict[str, Any] = {name: Diary(name, told, name in fails) for name in ("a", "b", "c")}
-    lamp: Any = Diary("lamp", told, "lamp" in fails)
+    noises: dict[str, Any] = {name: Diary(name, diary, name in fails) for name in ("a", "b", "c")}
+    lamp: Any = Diary("lamp", diary, "lamp" in fails)
     out = Deterrent(noises, budget or Budget())
     out.lamps.append(lamp)
     return out
 
 
 def test_an_alarm_plays_noises_with_the_lamps_in_step(limits):
-    told: list[tuple] = []
-    out = deterrent(told)
+    diary: list[tuple] = []
+    out = deterrent(diary)
     out(event("update"))
     out(event("end"))
-    assert not told
+    assert not diary
     out(event())
-    assert told[0] == ("lamp", "on")
-    assert told[1][1] == "on"
+    assert diary[0] == ("lamp", "on")
+    assert diary[1][1] == "on"
     assert soon(lambda: not out._thread.going)
-    heard = [name for name, what in told if what == "on" and name != "lamp"]
+    heard = [name for name, what in diary if what == "on" and name != "lamp"]
     assert len(heard) > 2
     assert all(one != other for one, other in itertools.pairwise(heard))
     expected = []
     for name in heard:
         expected += [("lamp", "on"), (name, "on"), (name, "off"), ("lamp", "off")]
-    assert told == expected
+    assert diary == expected
     out.close()
-    assert told[-4:] == [(name, "closed") for name in ("a", "b", "c", "lamp")]
+    assert diary[-4:] == [(name, "closed") for name in ("a", "b", "c", "lamp")]
 
 
 def test_it_ends_when_the_last_bear_it_began_for_is_gone(limits):
     limits(**LONG)
-    told: list[tuple] = []
-    out = deterrent(told)
+    diary: list[tuple] = []
+    out = deterrent(diary)
     out(event(seq=1, id_="one"))
-    first = told[1][0]
+    first = diary[1][0]
     out(event(seq=2, id_="two"))  # another camera sees another bear
     out(event("end", seq=3, id_="strange"))
     out(event("end", seq=4, id_="one"))
     assert out._thread.going
     out(event("end", seq=5, id_="two"))
     assert soon(lambda: not out._thread.going)
-    assert told == [("lamp", "on"), (first, "on"), (first, "off"), ("lamp", "off")]
+    assert diary == [("lamp", "on"), (first, "on"), (first, "off"), ("lamp", "off")]
     out(event(seq=6, id_="one"))
-    assert told[-1][0] != first
+    assert diary[-1][0] != first
     out.close()
 
 
 def test_refused_it_is_silent_and_a_test_hears_why(limits):
     now = [0.0]
-    told: list[tuple] = []
+    diary: list[tuple] = []
 
     class Simulated(Budget):
         def __call__(self, _, wall):
@@ -192,49 +192,49 @@ def test_refused_it_is_silent_and_a_test_hears_why(limits):
             super().ended(now[0])
 
     limits(longest_s=0.2, hourly_s=10.0, rest_s=60.0, pause_s=(0.01, 0.02))
-    out = deterrent(told, Simulated())
+    out = deterrent(diary, Simulated())
     out(event(kind="test"))
     assert soon(lambda: not out._thread.going)
-    many = len(told)
+    many = len(diary)
     now[0] = 30.0
     out(event())
-    assert len(told) == many
+    assert len(diary) == many
     with pytest.raises(DeterrentError, match="no deterrent: resting for another 30 s"):
         out(event(kind="test"))
     now[0] = 61.0
     out(event(kind="test"))
-    assert len(told) > many
+    assert len(diary) > many
     out.close()
 
 
 def test_what_fails_is_reported_and_the_rest_goes_on(limits, caplog):
-    told: list[tuple] = []
-    out = deterrent(told, fails=("a", "b", "c"))
+    diary: list[tuple] = []
+    out = deterrent(diary, fails=("a", "b", "c"))
     with pytest.raises(DeterrentError, match="cannot sound"):
         out(event())
     assert soon(lambda: not out._thread.going)
-    assert told.count(("lamp", "on")) > 1
+    assert diary.count(("lamp", "on")) > 1
     assert "the deterrent: " in caplog.text
     out.close()
-    told.clear()
-    out = deterrent(told, fails=("lamp",))
+    diary.clear()
+    out = deterrent(diary, fails=("lamp",))
     with pytest.raises(DeterrentError, match="lamp cannot"):
         out(event())
     assert soon(lambda: not out._thread.going)
-    assert sum(what == "on" for _, what in told) > 1
+    assert sum(what == "on" for _, what in diary) > 1
     out.close()
 
 
 def test_it_does_not_hold_up_its_worker(limits):
     limits(**LONG)
-    told: list[tuple] = []
-    out = deterrent(told)
+    diary: list[tuple] = []
+    out = deterrent(diary)
     worker = in_background(out, "--deterrent", deadline_s=15.0, at_end=out.close)
     for seq in range(5):
         worker(event(seq=seq))
     assert soon(lambda: worker.done == 5)
     assert worker.close(20.0)
-    assert soon(lambda: ("lamp", "closed") in told)
+    assert soon(lambda: ("lamp", "closed") in diary)
     assert (worker.failures, worker.hung) == (0, 0)
 
 

@@ -217,7 +217,7 @@ def test_pins_are_read_from_words(words, pin):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "reason"),
     [
         ("", "--light: '' is no pin; write its BCM number, 0 to 27"),
         ("28", "'28' is no pin"),
@@ -234,6 +234,6 @@ def test_pins_are_read_from_words(words, pin):
         ("17:low:low", "holds too much"),
     ],
 )
-def test_words_that_are_no_pin_are_one_sentence(words, says):
-    with pytest.raises(OptionError, match=says):
+def test_words_that_are_no_pin_are_one_sentence(words, reason):
+    with pytest.raises(OptionError, match=reason):
         parse_pin(words, "--light")

@@ -82,7 +82,7 @@ def test_jsonl_that_cannot_be_written_is_one_sentence(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be moved there")
 @pytest.mark.parametrize("gone", ["moved", "deleted", "copied over"])
-def test_a_file_that_was_rotated_away_is_begun_anew(tmp_path, gone):
+def test_a_file_that_was_rotated_away_is_begun_again(tmp_path, gone):
     path = tmp_path / "events.jsonl"
     sink = JsonLines(str(path))
     sink(event(seq=1))

@@ -35,7 +35,7 @@ def test_a_url_holds_everything():
     assert settings_from_url("mqtt://[fe80::1]:1884").where == "[fe80::1]:1884"
 
 
-def test_a_state_is_said_more_often_than_it_expires():
+def test_a_state_is_published_more_often_than_it_expires():
     for every_s in (0.05, 0.5, 1.0, 29.9, 30.0, 3600.0):
         settings = MqttSettings("h", every_s=every_s)
         assert settings.expire_s >= max(1, 3 * every_s)
@@ -73,11 +73,11 @@ def test_a_state_is_said_more_often_than_it_expires():
     ],
 )
 def test_what_is_wrong_is_one_sentence_without_the_password(url, words):
-    with pytest.raises(OptionError) as told:
+    with pytest.raises(OptionError) as raised:
         settings_from_url(url)
-    assert words in str(told.value)
-    assert SECRET not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(raised.value)
+    assert SECRET not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_ca_that_cannot_be_used_is_one_sentence(tmp_path):
@@ -131,7 +131,7 @@ def test_a_plain_name_stays_as_it_is_and_no_name_can_be_taken_for_a_made_one():
     assert segment(made) != made
 
 
-def test_a_device_keeps_its_name_and_tells_nothing_by_it(tmp_path, monkeypatch):
+def test_a_device_keeps_its_name_and_reveals_nothing_by_it(tmp_path, monkeypatch):
     machine = tmp_path / "machine-id"
     machine.write_text("0123456789abcdef0123456789abcdef\n")
     monkeypatch.setattr("edge.alert.mqtt_discovery.MACHINE", (machine,))

@@ -1,4 +1,4 @@
-"""People are told in words, through the real Apprise and a real socket."""
+"""Messages for people in words, through the real Apprise and a real socket."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ def notify(box, rest="/tokentoken"):
     return Notify(f"json://bob:hunter22@127.0.0.1:{box.port}{rest}")
 
 
-def told(box):
+def messages(box):
     return [(found["title"], found["message"]) for found in (json.loads(each.body) for each in box.posted)]
 
 
@@ -55,16 +55,16 @@ def test_the_word_and_then_the_picture_arrive_through_apprise(tmp_path, monkeypa
 @pytest.fixture
 def debugging():
     """All that is logged at the root, in debugging mode."""
-    root, said = logging.getLogger(), StringIO()
-    handler, level = logging.StreamHandler(said), root.level
+    root, logged = logging.getLogger(), StringIO()
+    handler, level = logging.StreamHandler(logged), root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    yield said
+    yield logged
     root.removeHandler(handler)
     root.setLevel(level)
 
 
-def test_what_apprise_says_of_a_failure_is_the_error_without_secrets(debugging):
+def test_what_apprise_logs_of_a_failure_is_the_error_without_secrets(debugging):
     with PostBox(500) as box, pytest.raises(RuntimeError, match="error=500") as refused:
         notify(box).send(Message((BEAR,), "word"))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -178,7 +178,7 @@ def test_words_for_each_kind_of_event():
     assert body == "This is only a test, 14:00:00.\nAsked for at the keyboard."
 
 
-def test_times_are_told_in_the_zone_of_now_with_their_day_and_their_doubts():
+def test_times_are_in_the_zone_of_now_with_their_day_and_their_doubts():
     assert ", yesterday 14:00:00." in words(BEAR, now=NOW + timedelta(days=1))[1]
     assert ", 2026-01-01 14:00:00." in words(BEAR, now=NOW + timedelta(days=2))[1]
     assert ", 12:00:00." in words(BEAR, now=NOW.astimezone(UTC))[1]
@@ -206,7 +206,7 @@ def test_a_digest_counts_and_names_the_alarms_first_the_newest_on_top():
 def test_a_digest_of_500_is_one_message_through_apprise():
     with PostBox() as box:
         notify(box).send(Message(tuple(event(seq) for seq in range(500)), "word", None, 80000.0))
-    ((title, body),) = told(box)
+    ((title, body),) = messages(box)
     assert title == "BEAR at yard, and 499 more"
     assert len(body) < 1000
 
@@ -218,7 +218,7 @@ def test_a_send_to_a_server_that_is_silent_ends_by_itself():
     assert time.monotonic() - started < 10.0
 
 
-def test_times_before_summer_time_ended_are_told_as_the_clock_showed_them(time_zone):
+def test_times_before_summer_time_ended_are_as_the_clock_showed_them(time_zone):
     time_zone("Europe/Ljubljana")
     now = datetime(2026, 10, 25, 2, 0, tzinfo=UTC).astimezone()  # 03:00, winter time
     alarm = replace(event(1), captured_at="2026-10-24T22:30:00.000Z")  # 00:30, summer time

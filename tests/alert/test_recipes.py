@@ -1,4 +1,4 @@
-"""What the documentation tells people to copy works as it stands there."""
+"""What people copy from the documentation works as it is."""
 
 from __future__ import annotations
 

@@ -48,11 +48,11 @@ def test_the_command_gets_the_event_on_its_standard_input(tmp_path, capfd):
 def test_the_command_finds_what_a_short_script_needs_in_its_environment(tmp_path):
     out = tmp_path / "got.json"
     command = Command(python(f"import json, os; json.dump(dict(os.environ), open(r'{out}', 'w'))"))
-    told = event(label="brown_bear", score=0.9876, zones=("hives", "gate"), detail='"; touch owned; \0 $(touch owned)')
-    command(told)
+    given = event(label="brown_bear", score=0.9876, zones=("hives", "gate"), detail='"; touch owned; \0 $(touch owned)')
+    command(given)
     found = json.loads(out.read_text())
     assert found["PATH"] == os.environ["PATH"]
-    assert {name: found[name] for name in variables(told)} == {
+    assert {name: found[name] for name in variables(given)} == {
         "BEAR_KIND": "bear",
         "BEAR_TYPE": "new",
         "BEAR_ID": "id1",
@@ -87,10 +87,10 @@ def failing(_):
 def test_what_a_sink_does_not_want_changes_nothing_of_what_is_known_of_it(sink):
     answered = []
     worker = in_background(failing, "siren", wanted=sink.wanted, answered=lambda e, *_: answered.append(e.seq))
-    told = [event(), event("update", seq=2), event("end", seq=3), event("end", kind="health", seq=4)]
-    for each in told:
+    given = [event(), event("update", seq=2), event("end", seq=3), event("end", kind="health", seq=4)]
+    for each in given:
         worker(each)
-    assert [worker.wants(each) for each in told] == [True, False, False, False]
+    assert [worker.wants(each) for each in given] == [True, False, False, False]
     assert worker.close(20.0)
     assert worker.problem() == "siren failed: no siren"
     assert (answered, worker.done, worker.failures, worker.dropped) == ([1], 0, 1, 0)

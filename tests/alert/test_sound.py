@@ -125,7 +125,7 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "reason"),
     [
         (b"ID3\x04 an MP3 with another name", "is no WAV file; convert it"),
         (riff(85, 2, 44_100, 16, b"mp3" * 99), "not every player knows .format 85."),
@@ -134,10 +134,10 @@ def test_a_wav_of_any_kind_is_cut_or_repeated_to_its_time(tmp_path, tag, channel
         (riff(1, 0, 44_100, 16, b"1234"), "not every player knows"),
     ],
 )
-def test_what_is_no_sound_is_one_sentence(tmp_path, content, says):
+def test_what_is_no_sound_is_one_sentence(tmp_path, content, reason):
     path = tmp_path / "own.wav"
     path.write_bytes(content)
-    with pytest.raises(OptionError, match=says):
+    with pytest.raises(OptionError, match=reason):
         Sound(str(path), players=[Player("any", ("true",))])
 
 

@@ -26,7 +26,7 @@ def hook(box, path="/bear", **more):
 
 
 def is_right(posted, secret):
-    """Return what the receiver does, as the module's docstring says it."""
+    """Return what the receiver does, as the module's docstring has it."""
     headers, body = posted.headers, posted.body
     key, moment = headers["Idempotency-Key"], headers["X-Bear-Alarm-Timestamp"]
     signed = f"{key}.{moment}.".encode() + body

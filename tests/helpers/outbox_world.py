@@ -89,13 +89,13 @@ class MemoryQueue:
 
 
 @dataclass
-class Told:
+class FakeChannel:
     """A channel that keeps what it is sent; ``does`` may raise, wait or say nothing."""
 
     does: Any = lambda message: None
     people: bool = False
     pictures: bool = True
-    key: str = "told"
+    key: str = "fake"
     messages: list[Message] = field(default_factory=list)
     closed: bool = False
     problem: str | None = None
@@ -140,7 +140,7 @@ class Life:
     def __init__(self, *, people: bool = False, does: Any = lambda message: None, chance: Any = lambda: 0.0) -> None:
         self.now = 0.0
         self.queue = MemoryQueue(lambda: self.now)
-        self.channel = Told(does, people=people)
+        self.channel = FakeChannel(does, people=people)
         self.chance = chance
         self.tried: list[tuple[float, Message]] = []
         self.restart()

@@ -113,7 +113,7 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
         returned = time.monotonic()
         broker.start()
         phones.reachable = True
-        assert until(lambda: mqtt.connected, PATIENCE_S)
+        assert until(lambda: mqtt._connection.up, PATIENCE_S)
 
         def seen() -> list[int]:
             lines = [json.loads(payload) for _, payload, _ in list(listener.got)]
