@@ -18,12 +18,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.alert.local_sinks import LocalSinks
 from edge.alert.remote_channels import RemoteChannels
@@ -91,7 +90,6 @@ class Alerting:
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
         self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
-            open_events=self._journal_sink.open_events,
             watching=lambda camera: self.watching(camera),  # noqa: PLW0108 - it is set later
             stats=lambda: self.stats(),  # noqa: PLW0108
             before=before._remote if before else None,
@@ -216,7 +214,7 @@ class JournalSink:
         self.opened: Journal | None = None  # by the alarm before
         self._began = self._beaten = time.monotonic()
         self._beats: Worker[None] | None = None
-        self._keeper: Worker[Any] | None = None  # of events, and questions that come behind them
+        self._keeper: Worker[Event] | None = None
         self._lines: JsonLines | None = None
         self._line_worker: Worker[Event] | None = None
 
@@ -277,14 +275,6 @@ class JournalSink:
             self._began = float("inf")
             start_thread(self.journal.examine, "journal check")
 
-    def open_events(self) -> list[Event]:
-        """Return what goes on, as of all events that the journal was given before. Raises TimeoutError."""
-        if self._keeper is None:
-            return []
-        answer: Future[list[Event]] = Future()
-        self._keeper(answer)
-        return answer.result(2 * JOURNAL_DEADLINE_S)
-
     def finish(self, within_s: float, *, keep: bool = False) -> None:
         """Write what waits, for at most so many seconds.
 
@@ -303,11 +293,8 @@ class JournalSink:
         if self._lock:
             self._lock.close()
 
-    def _keep(self, event: Event | Future[list[Event]], waited_s: float) -> None:
+    def _keep(self, event: Event, waited_s: float) -> None:
         assert self.journal
-        if isinstance(event, Future):
-            event.set_result(self.journal.open_events())
-            return
         late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
         kept = self.journal(replace(event, latency_ms=late))
         if self._line_worker:

@@ -52,8 +52,6 @@ class Mqtt:
     no announcement, no last will.
 
     What makes something unavailable is published before all else; what makes it available, after its state.
-
-    Raises OptionError when the CA file cannot be used, UnavailableError when it is not there.
     """
 
     people = False

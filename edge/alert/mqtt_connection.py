@@ -80,7 +80,6 @@ class BrokerConnection:
         self.up = False
         self.connects = 0  # how often a connection was made
         self.received: list[bytes] = []  # payloads; the reader takes them out
-        self._context = settings.tls_context()
         self._call = call
         self._will = will
         self._subscriptions = subscriptions
@@ -113,7 +112,7 @@ class BrokerConnection:
                     start_thread(old.loop_stop, "mqtt ending")
                 self._renew = False  # before it begins: an old broker may ask for a new client at once
                 self._begin()
-            except Exception as error:  # no loopback device, no memory: the next call tries again
+            except Exception as error:  # no file of a CA, no loopback device, no memory: the next call tries again
                 self._client, self._renew = None, True
                 self._set_problem(f"{self.settings.where}: cannot begin ({error})")
 
@@ -184,8 +183,8 @@ class BrokerConnection:
         client = Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=self._protocol)
         if settings.user is not None or settings.password is not None:
             client.username_pw_set(settings.user or "", settings.password)
-        if self._context:
-            client.tls_set_context(self._context)
+        if context := settings.tls_context():  # the file of its CA may be on a disk that is mounted later
+            client.tls_set_context(context)
             client.tls_insecure_set(settings.insecure)
         if self._will:
             client.will_set(self._will, OFFLINE, qos=1, retain=True)

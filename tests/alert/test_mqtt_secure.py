@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import socket
 import struct
 import subprocess
@@ -63,6 +64,18 @@ def test_over_tls_with_a_user(safe, caplog):
         assert listener.hears(AVAILABLE, "offline")
         assert not any(SECRET.encode() in payload for _, payload, _ in listener.got)
     assert SECRET not in caplog.text
+
+
+@pytest.mark.needs_tool("mosquitto", "openssl")
+def test_a_ca_on_a_disk_that_is_mounted_later_shows_the_bear_that_is_there(safe, tmp_path):
+    with Listener(safe) as listener:
+        mqtt = Mqtt(settings_from_url(f"{safe.url}?ca={tmp_path / 'ca.pem'}"), ["yard"])
+        assert until(lambda: "is not there; mount its disk" in (mqtt.problem or ""))
+        mqtt(word().events[0])
+        shutil.copy(safe.ca, tmp_path / "ca.pem")
+        assert listener.hears("bear-alarm/yard/bear", "ON")
+        assert "OFF" not in listener.of("bear-alarm/yard/bear")
+        mqtt.close()
 
 
 @pytest.mark.needs_tool("mosquitto", "openssl")

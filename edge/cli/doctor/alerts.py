@@ -111,6 +111,7 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         return
     called = threading.Event()
     try:
+        settings.tls_context()
         connection = BrokerConnection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
     except (OptionError, UnavailableError) as error:
         yield broken(name, *split_todo(str(error), NO_ANSWER))
