@@ -358,11 +358,15 @@ class JsonLines:
             raise OSError(self.problem) from None
 
     def close(self) -> None:
-        """Close the file; a later line opens it for itself."""
+        """Close the file; a later line, which a disk held up, opens it for itself."""
         self._closed = True
         self._close()
-        if self._place is None:
-            sys.stdout.flush()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # a call has reported it
+                file.close()
 
     def _write(self, place: Path, event: Event) -> None:
         if self._file is not None and _moved(place, self._file):
@@ -374,12 +378,6 @@ class JsonLines:
         if file.write(line) != len(line):
             raise OSError(errno.ENOSPC, "the disk is full")
         os.fsync(file.fileno())
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):  # a call has reported it
-                file.close()
 
 
 def _open(path: Path) -> FileIO:

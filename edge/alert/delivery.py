@@ -358,8 +358,6 @@ class Sends:
 
 
 class _Send:
-    """One message on its way."""
-
     def __init__(self, channel: Channel, batch: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.batch = batch
         self.began = clock()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.background import StoppableThread
 from edge.errors import MissingExtraError, OptionError, UnavailableError
@@ -82,7 +81,15 @@ class Gpio:
         self.pin = pin
         self.seconds = seconds
         self.pulse = pulse
-        self._device = _output(pin, active_high=active_high)
+        reach_pins(pin)
+        from gpiozero import OutputDevice
+
+        try:
+            self._device = OutputDevice(pin, active_high=active_high, initial_value=False)
+        except Exception as error:
+            raise UnavailableError(
+                f"pin {pin} cannot be used ({error}); is it used twice, or by another program?"
+            ) from None
         self._thread = StoppableThread(self._switch, f"pin {pin}")
         self._pulse = pulse
         self._released = threading.Lock()  # taken once
@@ -148,19 +155,6 @@ class Gpio:
                     thread.wait(pulse[1])
         finally:
             self._off()
-
-
-def _output(pin: int, *, active_high: bool) -> Any:
-    """gpiozero's output on the pin, off. Raises MissingExtraError and UnavailableError."""
-    reach_pins(pin)
-    from gpiozero import OutputDevice
-
-    try:
-        return OutputDevice(pin, active_high=active_high, initial_value=False)
-    except Exception as error:
-        raise UnavailableError(
-            f"pin {pin} cannot be used ({error}); is it used twice, or by another program?"
-        ) from None
 
 
 def reach_pins(pin: int) -> None:

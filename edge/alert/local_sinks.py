@@ -90,7 +90,7 @@ class LocalSinks:
             return False
         for each in self._running.values():
             if each.local.problem():
-                start_thread(each.local.try_again, f"try {each.plan.name}")
+                start_thread(each.local.try_again, f"try {each.worker.name}")
         made = self._made([plan for key, plan in self._plans.items() if key not in self._running], again=True)
         self._take(made)
         return bool(made)
@@ -101,7 +101,7 @@ class LocalSinks:
         for each in self._running.values():
             if silence := each.local.silence:
                 try:
-                    calls.append(call_in_thread(silence, f"silence {each.plan.name}"))
+                    calls.append(call_in_thread(silence, f"silence {each.worker.name}"))
                 except RuntimeError:  # no thread is to be had: one after the other then
                     silence()
         for call in concurrent.futures.wait(calls, SILENT_S).done:
@@ -126,7 +126,7 @@ class LocalSinks:
                         at_end=local.silence,
                         answered=partial(self._answered, plan.name),
                     )
-                    made[plan.key] = _RunningSink(plan, local, worker)
+                    made[plan.key] = _RunningSink(local, worker)
                     start_thread(local.try_again, f"try {plan.name}")
         except BaseException:
             for each in made.values():
@@ -253,9 +253,6 @@ def _pin(words: str, option: str) -> Gpio:
 
 @dataclass(frozen=True, eq=False)
 class _RunningSink:
-    """One of them."""
-
-    plan: SinkSpec
     local: Local
     worker: Worker[Event]
 
@@ -380,7 +377,7 @@ def variables(event: Event) -> dict[str, str]:
     return {f"BEAR_{name}": (value or "").replace("\0", "") for name, value in found.items()}
 
 
-def command_in_doubt(line: str, option: str = "--on-alarm") -> str | None:
+def command_in_doubt(line: str, option: str) -> str | None:
     """Return a sentence if the shell cannot run the first word of an option's command line, else None.
 
     Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.

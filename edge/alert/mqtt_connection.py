@@ -216,7 +216,8 @@ class BrokerConnection:
             if reason.value == OLD_PROTOCOL and self._protocol == MQTTv5:
                 self._protocol, self._renew = MQTTv311, True
                 self._call()
-            self._set_problem(refused(self.settings.where, reason.value, str(reason)))
+            what = "user or the password" if reason.value in BAD_LOGIN else "connection"
+            self._set_problem(f"{self.settings.where}: the broker refuses the {what} ({reason})")
             return
         self._largest = getattr(properties, "MaximumPacketSize", None)
         for message in list(self._in_flight.values()):
@@ -236,8 +237,13 @@ class BrokerConnection:
         was_up, self.up = self.up, False
         if was_up and reason.value not in BY_BROKER:
             self._count_broken()
-        if was_up or self.problem is None:
-            self._set_problem(lost(self.settings.where, reason.value, str(reason), was_up=was_up))
+        where = self.settings.where
+        if was_up and reason.value == TAKEN_OVER:
+            self._set_problem(f"{where}: another client with the same client id took over; set another with client_id=")
+        elif was_up:
+            self._set_problem(f"{where}: the connection was lost ({reason})")
+        elif self.problem is None:
+            self._set_problem(f"{where}: the connection ended before the broker answered; does it want TLS (mqtts://)?")
 
     def _count_broken(self) -> None:
         """Count that a message may have ended the connection; a picture is likelier to than an event."""
@@ -281,19 +287,3 @@ def unreachable(where: str, error: BaseException | None, *, tls: bool) -> str:
         return f"{where}: no answer; check the address and the network"
     why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return f"{where}: no connection ({why}); check the network"
-
-
-def refused(where: str, code: int, name: str) -> str:
-    """Return why the broker refused the connection; ``code`` and ``name`` as in MQTT 5."""
-    if code in BAD_LOGIN:
-        return f"{where}: the broker refuses the user or the password ({name})"
-    return f"{where}: the broker refuses the connection ({name})"
-
-
-def lost(where: str, code: int, name: str, *, was_up: bool) -> str:
-    """Return why a connection ended that this program did not end."""
-    if code == TAKEN_OVER:
-        return f"{where}: another client with the same client id took over; give one of them another with client_id="
-    if not was_up:
-        return f"{where}: the connection ended before the broker answered ({name}); does it want TLS (mqtts://)?"
-    return f"{where}: the connection was lost ({name})"

@@ -258,9 +258,7 @@ def _machine() -> str:
         known = _read(path)
         if re.fullmatch(r"[0-9a-f]{32}", known):
             return known + serial
-    address = uuid.getnode()
-    made_up = address >> 40 & 1  # no network card was found: another number each time
-    return f"{platform.node()} {'' if made_up else address}{serial}"
+    return f"{platform.node()} {uuid.getnode()}{serial}"
 
 
 def _read(path: Path) -> str:

@@ -168,8 +168,6 @@ def _tone(events: tuple[Event, ...]) -> str:
 
 
 class _ThreadLog(logging.Handler):
-    """Keeps what one thread logs."""
-
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
@@ -196,6 +194,7 @@ def _captured_log() -> Iterator[list[str]]:
 
 LATE_S = 120.0  # a longer delay is mentioned
 LINES = 8  # events named one by one in a digest
+KINDS = {"camera": "message about a camera", "health": "message about the alarm itself"}
 
 
 def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
@@ -221,7 +220,9 @@ def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tup
     """Return how many of what, then the alarms line by line, the newest first, then the rest of them."""
     alarms = [event for event in events if event.alarms]
     counts = [_counted(len(alarms), "alarm")]
-    counts += [_counted(n, what) for what, n in Counter(_class(e) for e in events if not e.alarms).items()]
+    counts += [
+        _counted(n, what) for what, n in Counter(KINDS.get(e.kind, "message") for e in events if not e.alarms).items()
+    ]
     shown = [*reversed(alarms), *(event for event in reversed(events) if not event.alarms)]
     lines = [f"{len(events)} events that could not be sent at once: {', '.join(counts)}."]
     lines += [_sentence(event, now, zone) for event in shown[:LINES]]
@@ -241,7 +242,6 @@ def _title(event: Event) -> str:
 
 
 def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
-    """Return one line: what, how sure, where, when."""
     when = _when(event, now, zone)
     if event.kind == "bear":
         words = [(event.label or "bear").replace("_", " ").capitalize()]
@@ -255,11 +255,6 @@ def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
         return f"This is only a test, {when}."
     what = f"{_title(event)}, {when}"
     return f"{what} ({event.label.replace('_', ' ')})." if event.label else f"{what}."
-
-
-def _class(event: Event) -> str:
-    names = {"camera": "message about a camera", "health": "message about the alarm itself"}
-    return names.get(event.kind, "message")
 
 
 def _counted(number: int, what: str) -> str:

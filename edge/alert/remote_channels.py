@@ -79,19 +79,13 @@ class RemoteChannels:
         """Make the planned channels that are not there yet; what cannot be made now is missing."""
         lacking = set(self.missing.why)
         beside = {each.channel.key for each in self._reached.values()}
-        names = {plan.key: plan.name for plan in self._plans}
-        channels = made(
-            [plan for plan in self._plans if plan.key not in self._reached], self.missing, beside, again=True
-        )
-        new = {
-            key: _Reached(
-                names[key] if names[key] in lacking else channel.key,
-                channel,
-                # As many wait as for the journal.
-                in_background(channel, "mqtt state", depth=1000, deadline_s=30.0) if callable(channel) else None,
-            )
-            for key, channel in channels.items()
-        }
+        plans = {plan.key: plan for plan in self._plans if plan.key not in self._reached}
+        new = {}
+        for key, channel in made(list(plans.values()), self.missing, beside, again=True).items():
+            name = plans[key].name if plans[key].name in lacking else channel.key
+            new[key] = _Reached(name, channel)
+            if callable(channel):
+                new[key].state = in_background(channel, "mqtt state", depth=1000, deadline_s=30.0)
         journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
         if journal:
             from edge.alert.delivery import Deliverer, RateLimit
@@ -211,5 +205,5 @@ class _Reached:
 
     name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
     channel: Channel
-    state: Worker[Event] | None  # shows MQTT's live state
+    state: Worker[Event] | None = None  # shows MQTT's live state
     deliverer: Deliverer | None = None

@@ -18,7 +18,7 @@ from edge.errors import OptionError
         ("http://a_b:8080/%41", "http://a_b:8080/%41"),
     ],
 )
-def test_it_is_asked_for_as_it_stands_escaped_and_without_its_login(url, asked):
+def test_it_is_asked_for_as_it_is_escaped_and_without_its_login(url, asked):
     assert web_address(url, "the webhook").url == asked
     assert web_address(url.replace("://", "://bob:p%40ss@", 1), "the webhook").url == asked
 

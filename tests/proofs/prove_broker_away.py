@@ -16,6 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -88,7 +89,8 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
     """A day of ``count`` events with the broker away, and its return."""
     day, phones, outcome = Day(), Phones(), Outcome()
     numbers: dict[tuple[str, int], int] = {}
-    with Broker(folder) as broker, Listener(broker, "bear-alarm/events") as listener:
+    never = patch.dict(DEADLINES_S, word=FOREVER_S, picture=FOREVER_S)
+    with never, Broker(folder) as broker, Listener(broker, "bear-alarm/events") as listener:
         broker.stop()
         parts = restarts + 1
         for part in range(parts):
@@ -97,7 +99,6 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
             journal = Journal(
                 folder / "state", [mqtt, phones], run=run, clock=day.clock, ballast=Ballast(folder / "state", 4096, 0)
             )
-            DEADLINES_S.update({"word": FOREVER_S, "picture": FOREVER_S})
             deliverers = [Deliverer(channel, journal, clock=day.monotonic) for channel in (mqtt, phones)]  # type: ignore[list-item]
             for _ in range(count * part // parts, count * (part + 1) // parts):
                 event = run.event("bear", "new", uuid.uuid4().hex, "yard", day.wall())
