@@ -157,7 +157,7 @@ def _refusal(scheme: str) -> BearAlarmError:
             if not service["enabled"]:
                 return UnavailableError(f"{words} now: this system lacks what that service needs; see {HELP}")
             return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
-    return OptionError(f"{words}: it needs to begin with the name of a service, as in ntfy://; see {HELP}")
+    return OptionError(f"{words}: it knows no such service; write its name in front, as in ntfy://; see {HELP}")
 
 
 def _tone(events: tuple[Event, ...]) -> str:

@@ -113,9 +113,9 @@ def test_what_other_threads_log_is_not_taken_for_this_error():
 @pytest.mark.parametrize(
     ("url", "cause"),
     [
-        ("nosuch://hunter22/tokentoken", "begin with the name of a service"),
-        ("hunter22/tokentoken", "begin with the name of a service"),
-        ("", "begin with the name of a service"),
+        ("nosuch://hunter22/tokentoken", "it knows no such service"),
+        ("hunter22/tokentoken", "it knows no such service"),
+        ("", "it knows no such service"),
         ("tgram://hunter22/", "something in it is missing"),
         ("json://bob:hunter22@:70000/tokentoken", "something in it is missing"),
     ],
