@@ -180,17 +180,17 @@ def test_what_is_known_comes_before_the_state_that_automations_act_on(home):
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_a_blind_camera_says_nothing_of_bears(home):
+def test_a_blind_camera_publishes_nothing_of_bears(home):
     mqtt = client(home, "?every=0.05")
     assert home.hears(SEES, "online")
     trouble = event(kind="camera", id_="t", label="gone", detail="yard: no picture")
     mqtt(trouble)
     assert home.hears(SEES, "offline")
     assert until(lambda: json.loads(home.of(ATTRIBUTES)[-1])["trouble_detail"] == "yard: no picture")
-    before = len(home.of(BEAR))
+    bears = len(home.of(BEAR))
     before = len(home.of(SEES))
     assert until(lambda: len(home.of(SEES)) > before + 3)
-    assert len(home.of(BEAR)) == before
+    assert len(home.of(BEAR)) == bears
     mqtt(event(seq=2))  # a camera that is reported as covered, and shows a bear all the same
     assert home.hears(BEAR, "ON")
     assert home.hears(SEES, "online")
@@ -248,7 +248,7 @@ def test_that_there_is_no_bear_is_said_only_once_somebody_has_watched(home):
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_was_well_between(home, caplog):
+def test_what_cannot_be_published_is_logged_once_without_a_traceback_and_again_when_it_was_well_between(home, caplog):
     broken = [True]
 
     def broke(*_):
@@ -260,8 +260,8 @@ def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_
     assert until(lambda: len(home.of(SEES)) > 10)
     lines = [record for record in caplog.records if "cannot be published" in record.message]
     assert sorted(record.getMessage() for record in lines) == [
-        "MQTT: the stats cannot be published (KeyError: 'health')",
         "MQTT: the state of yard cannot be published (KeyError: 'health')",
+        "MQTT: the stats cannot be published (KeyError: 'health')",
     ]
     assert "Traceback" not in caplog.text
     broken.clear()
