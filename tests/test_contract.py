@@ -6,8 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from edge.alert.mqtt_discovery import Announcer
-from edge.alert.mqtt_topics import Topics
+from edge.alert.mqtt_discovery import Announcer, Topics
 from edge.cli.main import INTERRUPTED, NOBODY_READS, NOT_WRITTEN
 from edge.device.telemetry import metrics_text, stats_of
 from edge.device.watchdog import REBOOT, RESTART

@@ -11,29 +11,47 @@ setting in ``edge/settings.py`` (``AlertSettings``), an option in ``edge/cli/opt
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.alert.journal_sink import JournalSink
 from edge.alert.local_sinks import LocalSinks
 from edge.alert.remote_channels import RemoteChannels
-from edge.background import Sink, Worker, in_background
+from edge.background import Sink, Worker, in_background, start_thread
+from edge.errors import OptionError
+from edge.files import mistaken
 from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
+    from edge.alert.local_sinks import Answered
     from edge.record.clock import Clock
     from edge.record.journal import Journal
+    from edge.record.outbox import Route
     from edge.record.recorder import MediaWriter
+    from edge.record.run_lock import RunLock
     from edge.run import EventFactory
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
 
+log = logging.getLogger(__name__)
+
 LOOK_S = 5.0  # how often to ask every part how it is
 START_S = 15.0  # a channel that fails so soon after the start is reported at once
+BEAT_S = 600.0  # how often the journal notes that the run lives: the only write while nothing happens
+EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
+JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
+LINES_S = 30.0  # what a file of lines may take
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
 
@@ -72,12 +90,11 @@ class Alerting:
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
         self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
-            open_events=self._journal_sink.open_events,
-            watching=self._is_watching,
-            stats=self._asked,
+            watching=lambda camera: self.watching(camera),  # noqa: PLW0108 - it is set later
+            stats=lambda: self.stats(),  # noqa: PLW0108
             before=before._remote if before else None,
         )
-        self._terminal: Worker[Event] | None = None
+        self._terminal: list[Worker[Event]] = []
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
             self._remote.plan(settings, cameras, model)
@@ -86,7 +103,7 @@ class Alerting:
             self._local.make(settings)
             self._remote.make()
             if terminal:
-                self._terminal = in_background(terminal, "the terminal")
+                self._terminal = [in_background(terminal, "the terminal")]
             self._point()
         except BaseException:
             self.close(0.0, keep=self.shared)
@@ -100,7 +117,7 @@ class Alerting:
     @property
     def shared(self) -> bool:
         """Return True if the journal is that of the alarm before."""
-        return self._journal_sink.shared
+        return self._journal_sink.opened is not None
 
     @property
     def missing(self) -> dict[str, str]:
@@ -115,8 +132,7 @@ class Alerting:
     @property
     def workers(self) -> list[Worker[Event]]:
         """Every sink without a network, and MQTT's live state, the fastest first."""
-        last = [self._terminal] if self._terminal else []
-        return [*self._local.workers, *self._remote.workers, *self._journal_sink.answering, *last]
+        return [*self._local.workers, *self._remote.workers, *self._journal_sink.workers, *self._terminal]
 
     @property
     def problems(self) -> dict[str, str]:
@@ -133,7 +149,9 @@ class Alerting:
         now = time.monotonic() if now is None else now
         if now - self._looked >= LOOK_S:
             self._looked = now
-            self._try_again(now)
+            self._remote.try_again(now)
+            if self._local.try_again(now):
+                self._point()
             self._health.parts = self._parts()
             self._health.at_once = frozenset(AT_ONCE) | self._local.sure | self._remote.missing.why.keys()
             if now - self._began < START_S:  # a broker that restarts later has its minute
@@ -161,8 +179,8 @@ class Alerting:
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
         self._journal_sink.finish(until - time.monotonic(), keep=keep)
-        if self._terminal:
-            self._terminal.close(until - time.monotonic())
+        for worker in self._terminal:
+            worker.close(until - time.monotonic())
         self._remote.close(until - time.monotonic())
         if not keep:
             self._journal_sink.close()
@@ -171,25 +189,219 @@ class Alerting:
         """Close the journal that ``close`` has kept open."""
         self._journal_sink.close()
 
-    def _try_again(self, now: float) -> None:
-        """Retry missing sinks and channels, once a minute."""
-        self._remote.try_again(now)
-        if self._local.try_again(now):
-            self._point()
-
-    def _is_watching(self, camera: str) -> bool:
-        return self.watching(camera)  # set later
-
-    def _asked(self) -> Mapping[str, object]:
-        return self.stats()
-
     def _point(self) -> None:
-        last = [self._terminal] if self._terminal else []
-        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers, self._remote.show, *last]
+        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers[:1], self._remote.show, *self._terminal]
 
     def _parts(self) -> dict[str, Ask]:
-        """Return what health asks now, by name."""
-        parts: dict[str, Ask] = {} if self._terminal is None else {self._terminal.name: self._terminal.problem}
+        parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())
+
+
+class JournalSink:
+    """The journal in ``state`` (None: there is none) and the lines of ``--events``.
+
+    Only one alarm at a time keeps a journal there.
+    """
+
+    def __init__(self, *, run: EventFactory, state: Path | None, clock: Clock | None) -> None:
+        self.journal: Journal | None = None
+        self._run = run
+        self._state = state
+        self._clock = clock
+        self._lock: RunLock | None = None
+        self.opened: Journal | None = None  # by the alarm before
+        self._began = self._beaten = time.monotonic()
+        self._beats: Worker[None] | None = None
+        self._keeper: Worker[Event] | None = None
+        self._lines: JsonLines | None = None
+        self._line_worker: Worker[Event] | None = None
+
+    @property
+    def workers(self) -> list[Worker[Event]]:
+        """Return the workers of events; the first takes each event, and the journal gives it to the lines."""
+        return [each for each in (self._keeper, self._line_worker) if each]
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Return what health asks, by name."""
+        parts: dict[str, Ask] = {}
+        if (lines := self._lines) and (worker := self._line_worker):
+            parts[worker.name] = lambda: worker.problem() or lines.problem
+        if self.journal:
+            # A card that pauses for some seconds fails its sink, which is no problem yet.
+            journal = self.journal
+            parts["the journal"] = lambda: journal.problem
+        return parts
+
+    def lock(self, before: JournalSink | None) -> None:
+        """Take the state folder for this alarm, or the open journal of the alarm before if it has the same one.
+
+        Raises OptionError while another alarm has it.
+        """
+        if before and before._state == self._state:
+            self._lock, self.opened = before._lock, before.journal
+        elif self._state is not None:
+            from edge.record.run_lock import keep_alone
+
+            self._lock = keep_alone(self._state, self._run.id)
+
+    def remember(self, routes: Sequence[Route]) -> Journal | None:
+        """Return the journal, which queues for these routes from now on; the first call opens it."""
+        if self._state is None:
+            return None
+        if self.journal is None:
+            from edge.record.journal import Journal
+
+            journal = self.journal = self.opened or Journal(self._state, routes, run=self._run, clock=self._clock)
+            self._beats = Worker(lambda _, __: journal.beat(), "the journal's heartbeat", depth=1, deadline_s=60.0)
+            self._keeper = Worker(self._keep, "the journal", depth=1000, deadline_s=JOURNAL_DEADLINE_S)
+        self.journal.reroute(routes)
+        return self.journal
+
+    def write_lines(self, events: str | None) -> None:
+        """Write lines there too (- : standard output). Raises OptionError for where nothing can be written."""
+        if events:
+            self._lines = JsonLines(events)
+            self._line_worker = line_worker(self._lines)
+
+    def tick(self, now: float) -> None:
+        """Have the journal beat every ten minutes, and check all of it once, a minute after the start."""
+        if self._beats and now - self._beaten >= BEAT_S:
+            self._beaten = now
+            self._beats(None)
+        if self.journal and now - self._began >= EXAMINE_S:
+            self._began = float("inf")
+            start_thread(self.journal.examine, "journal check")
+
+    def finish(self, within_s: float, *, keep: bool = False) -> None:
+        """Write what waits, for at most so many seconds.
+
+        ``keep``: the process goes on, so what the journal takes later gets its line then.
+        """
+        until = time.monotonic() + within_s
+        kept = self._keeper is None or self._keeper.close(until - time.monotonic())
+        for worker in (None if keep and not kept else self._line_worker, self._beats):
+            if worker:
+                worker.close(until - time.monotonic())
+
+    def close(self) -> None:
+        """End the run; call it after the channels are closed."""
+        if self.journal:
+            self.journal.close()
+        if self._lock:
+            self._lock.close()
+
+    def _keep(self, event: Event, waited_s: float) -> None:
+        assert self.journal
+        late = None if event.latency_ms is None else round(event.latency_ms + waited_s * 1000.0, 2)
+        kept = self.journal(replace(event, latency_ms=late))
+        if self._line_worker:
+            self._line_worker(kept)
+        if not kept.durable:
+            raise OSError(self.journal.problem or "it is not on the disk yet")
+
+
+def line_worker(lines: JsonLines, answered: Answered = lambda *_: None) -> Worker[Event]:
+    """Return the worker that writes the lines of ``--events``."""
+    name = f"--events {lines.path}"
+    return in_background(
+        lines,
+        name,
+        depth=1000,
+        # A reader that pauses must not cost lines; the journal goes before, and does not wait for it.
+        deadline_s=None if lines.path == "-" else LINES_S,
+        at_end=lines.close,
+        answered=partial(answered, name),
+    )
+
+
+class JsonLines:
+    """Appends each event to a file and brings it to the disk before it returns.
+
+    ``durable`` is true in such a line, because a reader reads it from the disk. ``-`` is standard
+    output, where it stays false. A disk that takes nothing at the start is tried again at each event; a file that was
+    moved or deleted is begun again. A call raises OSError. Raises OptionError for a path that can never be a file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.problem: str | None = None  # why nothing could be written last; None: it was, or was not tried yet
+        self._place = None if path == "-" else Path(path).expanduser()
+        self._file: FileIO | None = None
+        self._closed = False
+        if self._place:
+            try:
+                self._file = _open(self._place)
+            except OSError as error:
+                words = f"{self._place}: cannot write events there ({error.strerror})"
+                if mistaken(error):
+                    raise OptionError(words) from None
+                self.problem = words
+                log.warning("%s; it is tried again at each event", words)
+
+    def __call__(self, event: Event) -> None:
+        """Write one line."""
+        if self._place is None:
+            sys.stdout.write(event.to_json() + "\n")
+            sys.stdout.flush()
+            return
+        try:
+            self._write(self._place, event)
+            self.problem = None
+            if self._closed:
+                self._close()
+        except OSError as error:
+            self._close()  # half a line may be left, or the disk is another by then: opening it sees to both
+            self.problem = f"{self._place}: cannot write events there ({error.strerror or error})"
+            raise OSError(self.problem) from None
+
+    def close(self) -> None:
+        """Close the file; a later line, which a disk held up, opens it for itself."""
+        self._closed = True
+        self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # a call has reported it
+                file.close()
+
+    def _write(self, place: Path, event: Event) -> None:
+        if self._file is not None and _moved(place, self._file):
+            self._close()
+        if (file := self._file) is None:
+            file = self._file = _open(place)
+        line = replace(event, durable=True).to_json().encode() + b"\n"
+        # One call a line and no buffer: what failed is not written again later, and no lock is held while a disk hangs.
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "the disk is full")
+        os.fsync(file.fileno())
+
+
+def _open(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    file = path.open("a+b", buffering=0)
+    try:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            # A power cut can leave half a line; the next event must not grow onto it.
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _moved(path: Path, file: FileIO) -> bool:
+    """Return whether the file no longer lies there: rotated away, deleted, or another disk is mounted in its place."""
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # the disk does not answer now; what is open may still take it

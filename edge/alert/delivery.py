@@ -12,7 +12,6 @@ import math
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -102,18 +101,10 @@ MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go int
 APPEARS_S = 60.0  # a picture is queued with its event, and given so long to appear on the disk
 APPEARS_LOOK_S = 0.5  # and looked for so often
 MAX_PICTURE_TRIES = 5  # of an old picture for people
-SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
-MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
 ROWS_FIRST = 20  # asked for first
 MAX_ROWS = 100_000
 
-Key = tuple[str, int, str, str]  # what a row holds: its number changes when it comes from memory to the disk
 Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
-
-
-def key_of(row: OutboxRow) -> Key:
-    """Return what distinguishes a row from all others of its channel, whatever its number."""
-    return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +122,18 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Count:
-    """Rows, since the start."""
+class Stats:
+    """Counts of one channel since the start."""
 
-    delivered: int = 0
-    failed: int = 0  # tries, not rows
-    dead_letters: int = 0  # refused for good
+    delivered: int = 0  # rows: words and pictures
+    failed: int = 0  # tries that will be repeated
+    dead_letters: int = 0  # rows the other side refused for good
     passed_over: int = 0  # pictures that were gone, or too old and too many for people
+    hung: int = 0  # sends that did not answer in time
+    hanging: int = 0  # and are still under way
+    waiting: int = 0  # rows, when it last looked; of very many only the first are counted
+    last_error: str | None = None  # what went wrong last; None: the last one went well
+    last_ms: float | None = None  # how long the last delivery took
 
 
 class DeliveryScheduler:
@@ -150,17 +146,13 @@ class DeliveryScheduler:
     def __init__(
         self, channel: Channel, queue: Queue, chance: Callable[[], float], rate: RateLimit | None = None
     ) -> None:
-        self.count = Count()
-        self.waiting = 0  # rows, when it last looked
-        self.oldest_s = 0.0  # how long the oldest of them had waited
+        self.stats = Stats()
         self._channel = channel
         self._queue = queue
         self._backoffs: dict[Part, BackOff] = {"word": BackOff(chance), "picture": BackOff(chance)}
         self._rate = rate or RateLimit()
         self._many = False  # whether many new words waited when the last one was planned
         self._rest_together = False  # people got the newest of many: the others go in one digest
-        self._suspect: Key | None = None  # the word that just failed, while another one is tried
-        self._strikes: Counter[Key] = Counter()  # how often another word went where this one had failed
 
     def next(self, now: float, closed: Collection[Lane] = ()) -> Batch | float:
         """Return what to send now, or for how many seconds there is nothing to send.
@@ -172,16 +164,15 @@ class DeliveryScheduler:
         if beside and ("alarm" in closed or not self._channel.people):
             return math.inf
         newest = self._queue.waiting(self._channel.key, newest_first=True, limit=1)
-        self.waiting = max(self.waiting, 1) if newest else 0
+        self.stats.waiting = max(self.stats.waiting, 1) if newest else 0
         if not newest:
-            self.oldest_s = 0.0
             return math.inf
         if wait_s := self._backoffs["word"].wait_s(now, newest[0].age_s):
             return wait_s
         rows = self._look()
         words = [row for row in rows if row.part == "word"]
         if beside:
-            words = [row for row in words if row.event.alarms and not self._postponed(row)]
+            words = [row for row in words if row.event.alarms]
         if words:
             return self._word_for_people(words, now) if self._channel.people else _batch(words[:1])
         if beside or "picture" in closed:
@@ -192,31 +183,22 @@ class DeliveryScheduler:
         """Note that it arrived."""
         self._backoffs[batch.message.part].worked()
         self._rate.take(now)
-        self.count.delivered += len(batch.rows)
-        if self._suspect:  # it fails for itself, or the network came back just now
-            self._strikes[self._suspect] += 1
-            self._suspect = None
+        self.stats.delivered += len(batch.rows)
         if batch.message.part == "word":
             self._rest_together = self._many and not batch.message.digest
         self._queue.done([row.row for row in batch.rows])
 
     def failed(self, batch: Batch, why: str, now: float, after_s: float = 0.0) -> None:
         """Note that it did not arrive, and stays; ``after_s``: how long the other side asks to be left alone."""
-        self.count.failed += 1
+        self.stats.failed += 1
         self._rest_together = False
-        row = batch.rows[-1]
-        stubborn = self._channel.people and batch.lane != "picture" and len(batch.rows) == 1 and not after_s
-        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._postponed(row):
-            self._suspect = key_of(row)  # another one is tried at once
-        else:
-            self._suspect = None
-            self._backoffs[batch.message.part].failed(now, after_s)
-        self._queue.again(row.row, why)
+        self._backoffs[batch.message.part].failed(now, after_s)
+        self._queue.again(batch.rows[-1].row, why)
 
     def refused(self, batch: Batch, why: str) -> None:
         """Note that it will never be taken."""
         self._backoffs[batch.message.part].worked()
-        self.count.dead_letters += len(batch.rows)
+        self.stats.dead_letters += len(batch.rows)
         for row in batch.rows:
             self._queue.dead_letter(row.row, why)
 
@@ -233,12 +215,8 @@ class DeliveryScheduler:
             if len(rows) < limit or limit >= MAX_ROWS or (not people and any(row.part == "word" for row in rows)):
                 break
             limit *= 8
-        self.waiting = len(rows)
-        self.oldest_s = max((row.age_s for row in rows), default=0.0)
+        self.stats.waiting = len(rows)
         return rows
-
-    def _postponed(self, row: OutboxRow) -> bool:
-        return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
 
     def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
         """Choose the newest alarm, else the newest word; all in one digest where it is old or too much was sent."""
@@ -246,16 +224,9 @@ class DeliveryScheduler:
         if wait_s := self._rate.wait_s(now, want):
             return wait_s
         self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
-        easy = [row for row in words if not self._postponed(row)]
-        if not easy and self._suspect:  # there is no other to try
-            self._suspect = None
-            self._backoffs["word"].failed(now)
-            return self._backoffs["word"].wait_s(now, math.inf)
-        if not easy:
-            return _batch(words[:1])
-        first = next((row for row in easy if row.event.alarms), easy[0])
+        first = next((row for row in words if row.event.alarms), words[0])
         together = self._rest_together or first.age_s > OLD_S or self._rate.left(now) < want + 1.0
-        return _batch(easy[::-1] if together else [first])
+        return _batch(words[::-1] if together else [first])
 
     def _picture(self, rows: Sequence[OutboxRow], now: float) -> Batch | float:
         """Choose the next picture; settle those that are gone, or of no use to people any more."""
@@ -267,11 +238,11 @@ class DeliveryScheduler:
             self._queue.dead_letter(row, WITHDRAWN)
         if surplus := [row.row for row in over if row.row not in gone]:
             self._queue.done(surplus)
-        self.count.passed_over += len(over)
-        self.waiting = len(rows) - len(over)
+        self.stats.passed_over += len(over)
+        self.stats.waiting = len(rows) - len(over)
         if best:
             return _batch([best])
-        return APPEARS_LOOK_S if self.waiting else math.inf
+        return APPEARS_LOOK_S if self.stats.waiting else math.inf
 
 
 def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
@@ -291,10 +262,10 @@ def _picture_for_people(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, li
     best = [row for row in there if row.age_s <= OLD_S][:MAX_SINGLES]
     best = best or [row for row in there if row.attempts < MAX_PICTURE_TRIES][:1]
     best.sort(key=lambda row: row.attempts >= MAX_PICTURE_TRIES)  # one that fails for itself goes last
-    known = {key_of(row) for row in there}
-    awaited = {key_of(row) for row in rows if key_of(row) not in known and row.age_s < APPEARS_S}
-    kept = awaited | {key_of(row) for row in best}
-    return (best[0] if best else None), [row for row in rows if key_of(row) not in kept]
+    known = {row.row for row in there}
+    kept = {row.row for row in rows if row.row not in known and row.age_s < APPEARS_S}  # it may appear
+    kept |= {row.row for row in best}
+    return (best[0] if best else None), [row for row in rows if row.row not in kept]
 
 
 def _there(row: OutboxRow) -> bool:
@@ -320,45 +291,21 @@ MAX_HUNG_EVER = 8
 HUNG_RETRY_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Outcome of one batch."""
-
-    batch: Batch
-    error: BaseException | None  # None: delivered
-    took_s: float
-
-
 class HungError(TimeoutError):
     """A send did not answer in its time and is left behind."""
 
 
 class Sends:
-    """At most one of each lane under way; for use from one thread, ``wake`` is called from theirs.
+    """At most one of each lane under way; for use from one thread, ``wake`` is called from theirs."""
 
-    ``deadlines_s``: how long each part may take, seconds of ``clock``.
-    """
-
-    def __init__(
-        self,
-        channel: Channel,
-        clock: Callable[[], float],
-        wake: Callable[[], None],
-        deadlines_s: dict[Part, float] | None = None,
-    ) -> None:
+    def __init__(self, channel: Channel, stats: Stats, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.flying: dict[Lane, _Send] = {}
-        self.hung = 0  # since the start
         self._channel = channel
+        self._stats = stats
         self._clock = clock
         self._wake = wake
-        self._deadlines_s = deadlines_s or DEADLINES_S
-        self._left: list[_Send] = []
+        self._left: list[_Send] = []  # they hang
         self._left_at: dict[Part, float] = {}  # when the last one was left behind
-
-    @property
-    def hanging(self) -> int:
-        """Return how many were left behind and still run."""
-        return len(self._left)
 
     def start(self, batch: Batch) -> None:
         """Send it; returns at once."""
@@ -376,21 +323,24 @@ class Sends:
 
     def due_s(self, now: float) -> float:
         """Return the seconds until one is too late."""
-        times = [send.began + self._deadlines_s[send.batch.message.part] - now for send in self.flying.values()]
+        times = [send.began + DEADLINES_S[send.batch.message.part] - now for send in self.flying.values()]
         return max(0.0, min(times, default=float("inf")))
 
-    def answers(self, now: float) -> list[Answer]:
-        """Return what has ended and what is given up; of those left behind only what arrived after all."""
+    def answers(self, now: float) -> list[tuple[Batch, BaseException | None, float]]:
+        """Return what has ended and what is given up, with the error and the seconds it took.
+
+        Of those left behind only what arrived after all.
+        """
         found = []
         for lane, send in list(self.flying.items()):
             part = send.batch.message.part
             if send.ended is not None:
-                found.append(Answer(send.batch, send.error, send.ended - send.began))
-            elif (took_s := now - send.began) >= self._deadlines_s[part]:
-                found.append(Answer(send.batch, HungError(f"no answer within {took_s:.0f} s"), took_s))
+                found.append((send.batch, send.error, send.ended - send.began))
+            elif (took_s := now - send.began) >= DEADLINES_S[part]:
+                found.append((send.batch, HungError(f"no answer within {took_s:.0f} s"), took_s))
                 self._left.append(send)
                 self._left_at[part] = now
-                self.hung += 1
+                self._stats.hung += 1
             else:
                 continue
             del self.flying[lane]
@@ -398,7 +348,8 @@ class Sends:
             if send.ended is not None:
                 self._left.remove(send)
                 if send.error is None:
-                    found.append(Answer(send.batch, None, send.ended - send.began))
+                    found.append((send.batch, None, send.ended - send.began))
+        self._stats.hanging = len(self._left)
         return found
 
     def _too_many(self, part: Part, now: float) -> bool:
@@ -407,8 +358,6 @@ class Sends:
 
 
 class _Send:
-    """One message on its way."""
-
     def __init__(self, channel: Channel, batch: Batch, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self.batch = batch
         self.began = clock()
@@ -427,27 +376,10 @@ class _Send:
 LOOK_S = 5.0  # what a journal could not read or write is tried again so soon
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of one channel since the start."""
-
-    key: str
-    delivered: int  # rows: words and pictures
-    failed: int  # tries that will be repeated
-    dead_letters: int  # rows the other side refused for good
-    passed_over: int  # pictures that were gone, or too old and too many for people
-    hung: int  # sends that did not answer in time
-    hanging: int  # and are still under way
-    waiting: int  # rows, when it last looked; of very many only the first are counted
-    oldest_s: float  # how long the oldest of them had waited
-    last_error: str | None  # what went wrong last; None: the last one went well
-    last_ms: float | None  # how long the last delivery took
-
-
 class Deliverer:
-    """Feeds one channel from the queue until it is closed; everything happens in threads of its own.
+    """Feeds one channel from the queue until it is closed, and the channel with it; all in threads of its own.
 
-    ``deadlines_s``: how long a word and a picture may take. The channel is closed with the deliverer.
+    ``stats`` may be read from any thread.
     """
 
     def __init__(
@@ -458,18 +390,16 @@ class Deliverer:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         rate: RateLimit | None = None,
-        deadlines_s: dict[Part, float] | None = None,
     ) -> None:
         self.channel = channel
         self.key = channel.key
         self._clock = clock
         self._wake = threading.Event()
         self._scheduler = DeliveryScheduler(channel, queue, chance, rate)
-        self._sends = Sends(channel, clock, self._wake.set, deadlines_s)
-        self._error: str | None = None
+        self.stats = self._scheduler.stats
+        self._sends = Sends(channel, self.stats, clock, self._wake.set)
         self._failing = False  # the last one was not delivered, and not refused
         self._refused: str | None = None  # why the last word was refused, until something is delivered
-        self._took_ms: float | None = None
         self._unread: str | None = None  # why the journal could not be read, as it was last logged
         self._closing = self._ended = False
         self._reached = threading.Event()  # the other side is back
@@ -477,24 +407,6 @@ class Deliverer:
         queue.listen(self._wake.set)
         channel.listen(self._is_reached)
         self._running = call_in_thread(self._run, f"outbox {self.key}")
-
-    @property
-    def stats(self) -> Stats:
-        """Return its counts now; safe from any thread."""
-        count = self._scheduler.count
-        return Stats(
-            key=self.key,
-            delivered=count.delivered,
-            failed=count.failed,
-            dead_letters=count.dead_letters,
-            passed_over=count.passed_over,
-            hung=self._sends.hung,
-            hanging=self._sends.hanging,
-            waiting=self._scheduler.waiting,
-            oldest_s=self._scheduler.oldest_s,
-            last_error=self._error,
-            last_ms=self._took_ms,
-        )
 
     def status(self) -> str:
         """Return one line for people."""
@@ -509,7 +421,7 @@ class Deliverer:
 
     def problem(self) -> str | None:
         """Return one sentence while the channel is not reached, as far as it knows, or refuses words; None: well."""
-        why, refused = self._error if self._failing else self.channel.problem, self._refused
+        why, refused = self.stats.last_error if self._failing else self.channel.problem, self._refused
         if why:
             return f"{self.key}: not reached ({why}); messages wait and are sent later"
         return f"{self.key}: refuses messages ({refused})" if refused else None
@@ -533,8 +445,7 @@ class Deliverer:
             log.debug("%s: goes on closing", self.key)
         except Exception as error:
             log.warning("%s: could not be closed (%s)", self.key, scrub(error_words(error)))
-        left = self._scheduler.waiting
-        if left:
+        if left := self.stats.waiting:
             log.info("%s: %d not delivered yet; kept for the next time", self.key, left)
         return not left
 
@@ -556,8 +467,8 @@ class Deliverer:
     def _step(self) -> float:
         """Take the answers and start what may start; return for how many seconds there is nothing to do."""
         now = self._clock()
-        for answer in self._sends.answers(now):
-            self._take(answer, now)
+        for batch, error, took_s in self._sends.answers(now):
+            self._take(batch, error, took_s, now)
         if self._reached.is_set():
             self._reached.clear()
             self._scheduler.reached()
@@ -569,15 +480,13 @@ class Deliverer:
         self._reached.set()
         self._wake.set()
 
-    def _take(self, answer: Answer, now: float) -> None:
-        """Apply one answer to the rows and the state, and pass it on."""
-        batch, error = answer.batch, answer.error
+    def _take(self, batch: Batch, error: BaseException | None, took_s: float, now: float) -> None:
         if error is None:
             if self._failing:
                 log.info("%s: reached again", self.key)
-            self._error = self._refused = why = None
+            self.stats.last_error = self._refused = None
             self._failing = False
-            self._took_ms = answer.took_s * 1000.0
+            self.stats.last_ms = took_s * 1000.0
             self._scheduler.delivered(batch, now)
         else:
             why = scrub(error_words(error))
@@ -588,14 +497,14 @@ class Deliverer:
                 log.warning("%s: refused for good, and not sent again: %s", self.key, why)
                 self._scheduler.refused(batch, why)
             else:
-                if why != self._error:
+                if why != self.stats.last_error:
                     log.warning("%s: not delivered (%s); it is kept, and tried again", self.key, why)
                 self._failing = True
                 after_s = error.after_s if isinstance(error, NotYetError) else 0.0
                 self._scheduler.failed(batch, why, now, after_s)
-            self._error = why
-            if isinstance(error, HungError) and self._sends.hanging >= MAX_HUNG:
-                log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self._sends.hanging)
+            self.stats.last_error = why
+            if isinstance(error, HungError) and self.stats.hanging >= MAX_HUNG:
+                log.error("%s: %d sends hang; it is tried seldom from now on", self.key, self.stats.hanging)
 
 
 def close_all(deliverers: Sequence[Deliverer], within_s: float) -> bool:

@@ -11,11 +11,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from edge.alert.sound import Sound, is_path
 from edge.background import StoppableThread
@@ -23,12 +22,20 @@ from edge.decide.schedule import Schedule
 from edge.errors import OptionError, UnavailableError
 from edge.schema import Event
 
+if TYPE_CHECKING:
+    from edge.alert.gpio import Gpio
+
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("siren", "horn", "barks", "shouts", "bangs")
 SWITCHED_ON = "on"  # the word for the built-in sounds
 MAX_FILES = 40
 HOUR_S = 3600.0
+HOURLY_S = 300.0  # of noise in any hour, pauses included
+REST_S = 60.0  # at least, from the end at one alarm to the begin at another
+LONGEST_S = 45.0  # at one alarm
+SOUND_S = (2.0, 8.0)  # one noise, from short to long
+PAUSE_S = (0.3, 4.0)
 TIDY_S = 0.3  # what may be waited for noises that are silent already
 BEGUN_S = 5.0  # the first noise has begun or failed by then
 
@@ -39,113 +46,24 @@ Flash = tuple[float, float]  # seconds a lamp is on and off in turn; off 0: on a
 FLASHES: tuple[Flash, ...] = ((1.0, 0.0), (1.0, 0.5), (0.4, 0.4), (0.2, 0.2))
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits of the noise; times in seconds, ranges from short to long."""
-
-    hours: Schedule | None = None  # when it may begin, in local time; None: always
-    hourly_s: float = 300.0  # in any hour, pauses included
-    rest_s: float = 60.0  # at least, from the end at one alarm to the begin at another
-    longest_s: float = 45.0  # at one alarm
-    sound_s: tuple[float, float] = (2.0, 8.0)  # one noise
-    pause_s: tuple[float, float] = (0.3, 4.0)
-
-
-class Budget:
-    """Says how long it may be loud now; times are of one clock that only goes forward, seconds.
-
-    ``spent``, oldest first, may be of a budget before: what was loud then counts.
-    """
-
-    def __init__(self, limits: Limits, spent: deque[Span] | None = None) -> None:
-        self.limits = limits
-        self._spent: deque[Span] = deque() if spent is None else spent
-
-    def __call__(self, now: float, wall: datetime) -> float | str:
-        """Take the seconds that may be used from now on, or return why there are none; ``wall`` with its zone."""
-        limits, spent = self.limits, self._spent
-        if limits.hours and not limits.hours.holds(wall):
-            return f"outside the deterrent's hours ({limits.hours.words})"
-        if spent and now < spent[-1][1] + limits.rest_s:
-            return f"resting for another {spent[-1][1] + limits.rest_s - now:.0f} s"
-        while spent and spent[0][1] <= now - HOUR_S:
-            spent.popleft()
-        room_s = limits.hourly_s - sum(end - max(begin, now - HOUR_S) for begin, end in spent)
-        if room_s < limits.sound_s[1]:
-            return f"the {limits.hourly_s / 60:g} minutes of noise an hour are used up"
-        room_s = min(limits.longest_s, room_s)
-        spent.append((now, now + room_s))
-        return room_s
-
-    def ended(self, now: float) -> None:
-        """Give back what was not used; the rest begins."""
-        begin, end = self._spent.pop()
-        self._spent.append((begin, min(max(begin, now), end)))
-
-
-class Noise(Protocol):
-    """Makes one sound: ``edge.alert.sound.Sound``."""
-
-    def start(self, seconds: float) -> None:
-        """Sound for so long; returns once it does."""
-
-    def stop(self) -> None:
-        """Be silent, now."""
-
-    def close(self) -> None:
-        """Silent for good, within a moment."""
-
-
-class Lamp(Protocol):
-    """Flashes: ``edge.alert.gpio.Gpio``."""
-
-    def start(self, seconds: float, pulse: Flash | None = None) -> None:
-        """Be on, or flash, for so long; returns at once."""
-
-    def stop(self) -> None:
-        """Off, now."""
-
-    def close(self) -> None:
-        """Dark for good, within a moment."""
-
-
 class DeterrentError(RuntimeError):
     """It made no noise, or not all of it."""
 
 
 class Deterrent:
-    """At each ``wanted`` event, by default alarms, plays ``noises`` in random order, and ``lamps`` with them.
+    """At each alarm plays ``noises`` in random order, and ``lamps`` with them; its owner may add lamps at any time.
 
     An alarm while it goes on changes nothing. It ends when the last of the bears that it began for is gone. A call
-    returns once the first noise sounds, and raises DeterrentError when that fails, or when the limits forbid a test.
-    ``clock`` is monotonic, in seconds; ``wall`` the time of day with its zone. Raises OptionError without sounds.
+    returns once the first noise sounds, and raises DeterrentError when that fails, or when the budget forbids a test.
     """
 
-    def __init__(
-        self,
-        noises: Mapping[str, Noise],
-        lamps: Sequence[Lamp] = (),
-        limits: Limits | None = None,
-        *,
-        seed: int | None = None,
-        spent: deque[Span] | None = None,
-        wanted: Callable[[Event], bool] = lambda event: event.alarms,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        if not noises:
-            raise OptionError("the deterrent has no sounds; name a folder with WAV files, or leave the folder out")
+    def __init__(self, noises: Mapping[str, Sound], budget: Budget) -> None:
         self.noises = dict(noises)
-        self.lamps = list(lamps)
-        self.limits = limits or Limits()
+        self.lamps: list[Gpio] = []
         self.problem: str | None = None  # what failed since the last alarm; None: nothing did, or none was tried
-        self._budget = Budget(self.limits, spent)
-        self._chance = random.Random(seed)
+        self._budget = budget
         self._coming: list[str] = []  # names of sounds, the next one last
         self._last = ""  # the sound before
-        self._begins = wanted
-        self._clock = clock
-        self._wall = wall
         self._room_s = 0.0
         self._bears: set[str] = set()  # ids of the events it goes on for
         self._thread = StoppableThread(self._play, "the deterrent")
@@ -153,21 +71,21 @@ class Deterrent:
 
     def wanted(self, event: Event) -> bool:
         """Return True when noise may begin or end with this event."""
-        return event.type == "end" or self._begins(event)
+        return event.type == "end" or event.alarms
 
     def __call__(self, event: Event) -> None:
         """Begin, go on, or end when the bear is gone."""
         if event.type == "end":
             self._gone(event.id)
-        elif self._begins(event):
+        elif event.alarms:
             self._start(event)
 
     def close(self) -> None:
         """Silence and darkness for good, within a moment; from any thread and as often as you like."""
         self._thread.close()
-        for part in (*self.noises.values(), *self.lamps):
+        for close in [*(noise.close for noise in self.noises.values()), *(lamp.close for lamp in self.lamps)]:
             try:
-                part.close()
+                close()
             except Exception as error:  # the others must be silenced all the same
                 log.warning("the deterrent: %s", error or type(error).__name__)
         self._thread.stop(TIDY_S)
@@ -175,7 +93,7 @@ class Deterrent:
     def next_sound(self) -> str:
         """Choose a sound: each once in random order, then all of them again; none twice running."""
         if not self._coming:
-            self._coming = self._chance.sample(list(self.noises), len(self.noises))
+            self._coming = random.sample(list(self.noises), len(self.noises))
             if self._coming[-1] == self._last:
                 self._coming.reverse()
         self._last = self._coming.pop()
@@ -185,7 +103,7 @@ class Deterrent:
         if self._thread.going:
             self._bears.add(event.id)
             return
-        room_s = self._budget(self._clock(), self._wall())
+        room_s = self._budget(time.monotonic(), datetime.now(UTC))
         if isinstance(room_s, str):
             if event.kind == "test":
                 raise DeterrentError(f"no deterrent: {room_s}")
@@ -211,28 +129,27 @@ class Deterrent:
         """In a thread of its own: noises and pauses, until the time is used up or the bear is gone."""
         end = time.monotonic() + self._room_s
         try:
-            while (left_s := end - time.monotonic()) >= self.limits.sound_s[0]:
-                self._sound(thread, min(self._chance.uniform(*self.limits.sound_s), left_s))
-                if thread.wait(self._chance.uniform(*self.limits.pause_s)):
+            while (left_s := end - time.monotonic()) >= SOUND_S[0]:
+                self._sound(thread, min(random.uniform(*SOUND_S), left_s))
+                if thread.wait(random.uniform(*PAUSE_S)):
                     return
         finally:
             self._begun.set()
-            self._budget.ended(self._clock())
+            self._budget.ended(time.monotonic())
 
     def _sound(self, thread: StoppableThread, seconds: float) -> None:
-        """Make one noise, with the lamps."""
         noise, end = self.noises[self.next_sound()], time.monotonic() + seconds
-        on_s, off_s = self._chance.choice(FLASHES)
+        on_s, off_s = random.choice(FLASHES)
         for lamp in self.lamps:
             self._try(lamp.start, seconds, (on_s, off_s) if off_s else None)
         self._try(noise.start, seconds)
         self._begun.set()
         thread.wait(max(end - time.monotonic(), 0.0))
-        for part in (noise, *self.lamps):
-            self._try(part.stop)
+        self._try(noise.stop)
+        for lamp in self.lamps:
+            self._try(lamp.stop)
 
     def _try(self, do: Callable[..., None], *given: object) -> None:
-        """Do it; a failure is logged, and the others go on."""
         try:
             do(*given)
         except Exception as error:
@@ -242,20 +159,46 @@ class Deterrent:
             self.problem = problem
 
 
+class Budget:
+    """Says how long it may be loud now; times are of one clock that only goes forward, seconds.
+
+    ``hours``: when noise may begin, in local time (None: always). ``spent``, oldest first, may be of a budget before:
+    what was loud then counts.
+    """
+
+    def __init__(self, hours: Schedule | None = None, spent: deque[Span] | None = None) -> None:
+        self._hours = hours
+        self._spent: deque[Span] = deque() if spent is None else spent
+
+    def __call__(self, now: float, wall: datetime) -> float | str:
+        """Take the seconds that may be used from now on, or return why there are none; ``wall`` with its zone."""
+        spent = self._spent
+        if self._hours and not self._hours.holds(wall):
+            return f"outside the deterrent's hours ({self._hours.words})"
+        if spent and now < spent[-1][1] + REST_S:
+            return f"resting for another {spent[-1][1] + REST_S - now:.0f} s"
+        while spent and spent[0][1] <= now - HOUR_S:
+            spent.popleft()
+        room_s = HOURLY_S - sum(end - max(begin, now - HOUR_S) for begin, end in spent)
+        if room_s < SOUND_S[1]:
+            return f"the {HOURLY_S / 60:g} minutes of noise an hour are used up"
+        room_s = min(LONGEST_S, room_s)
+        spent.append((now, now + room_s))
+        return room_s
+
+    def ended(self, now: float) -> None:
+        """Give back what was not used; the rest begins."""
+        begin, end = self._spent.pop()
+        self._spent.append((begin, min(max(begin, now), end)))
+
+
 def open_deterrent(
-    word: str,
-    lamps: Sequence[Lamp] = (),
-    limits: Limits | None = None,
-    *,
-    device: str | None = None,
-    seed: int | None = None,
-    spent: deque[Span] | None = None,
+    word: str, hours: Schedule | None = None, *, device: str | None = None, spent: deque[Span] | None = None
 ) -> Deterrent:
     """Make the deterrent with the built-in noises ("on"), or a folder's WAV files; ``device`` as for ``Sound``.
 
     Raises OptionError with a sentence for what cannot sound, UnavailableError for what may sound later.
     """
-    limits = limits or Limits()
     if word == SWITCHED_ON:
         sounds = {name: name for name in BUILT_IN}
     else:
@@ -263,8 +206,8 @@ def open_deterrent(
             sounds = {path.name: str(path) for path in sound_files(word, Path(word).expanduser())}
         except OptionError as error:
             raise OptionError(f"--deterrent: {error}") from None
-    noises = {name: Sound(what, seconds=limits.sound_s[1], device=device) for name, what in sounds.items()}
-    return Deterrent(noises, lamps, limits, seed=seed, spent=spent)
+    noises = {name: Sound(what, seconds=SOUND_S[1], device=device) for name, what in sounds.items()}
+    return Deterrent(noises, Budget(hours, spent))
 
 
 def sound_files(word: str, folder: Path) -> list[Path]:

@@ -63,42 +63,7 @@ class EventPublisher:
 
     def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
         """Publish a decision as an event to every sink; ``why``: the reason why an end was not seen."""
-        event = self._event(frame, decision)
-        where = self.evidence.place(event, frame) if self.evidence else None
-        event = replace(event, evidence=where, detail=why or event.detail)
-        self.counts[event.type] += 1
-        self._to_sinks(event, frame.handed_over)
-        if self.evidence:
-            self.evidence.add(event, frame, self._marks(frame, decision, scores), scores)
-        return event
-
-    def trouble(
-        self, camera: str, report: FaultReport, media_time_s: float | None = None, *, stopped: bool = False
-    ) -> Event:
-        """Publish a fault of the camera, or its end, as an event to every sink.
-
-        ``stopped``: an end that only says that nobody watches any more.
-        """
-        if report.type == "end":
-            what = TROUBLE_WORDS[report.trouble.kind]
-            end = "it lasted until watching was stopped" if stopped else f"over after {report.lasted_s:.0f} s"
-            detail = f"{end} ({what})"
-        else:
-            detail = report.trouble.detail
-        kind = report.trouble.kind
         event = self.run.event(
-            "camera", report.type, report.id, camera, label=kind, media_time_s=media_time_s, detail=detail
-        )
-        self.counts["trouble"] += event.type == "new"
-        self._to_sinks(event, time.monotonic())
-        return event
-
-    def _to_sinks(self, event: Event, since: float) -> None:
-        for sink in tuple(self.sinks):
-            sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
-
-    def _event(self, frame: Frame, decision: Decision) -> Event:
-        return self.run.event(
             "bear",
             decision.type,
             decision.id,
@@ -118,6 +83,38 @@ class EventPublisher:
             quiet=decision.quiet,
             file=frame.file,
         )
+        where = self.evidence.place(event, frame) if self.evidence else None
+        event = replace(event, evidence=where, detail=why or event.detail)
+        self.counts[event.type] += 1
+        self._to_sinks(event, frame.handed_over)
+        if self.evidence:
+            self.evidence.add(event, frame, self._marks(frame, decision, scores), scores)
+        return event
+
+    def trouble(
+        self, camera: str, report: FaultReport, media_time_s: float | None = None, *, stopped: bool = False
+    ) -> Event:
+        """Publish a fault of the camera, or its end, as an event to every sink.
+
+        ``stopped``: the end only because nobody watches any more.
+        """
+        if report.type == "end":
+            what = TROUBLE_WORDS[report.trouble.kind]
+            end = "it lasted until watching was stopped" if stopped else f"over after {report.lasted_s:.0f} s"
+            detail = f"{end} ({what})"
+        else:
+            detail = report.trouble.detail
+        kind = report.trouble.kind
+        event = self.run.event(
+            "camera", report.type, report.id, camera, label=kind, media_time_s=media_time_s, detail=detail
+        )
+        self.counts["trouble"] += event.type == "new"
+        self._to_sinks(event, time.monotonic())
+        return event
+
+    def _to_sinks(self, event: Event, since: float) -> None:
+        for sink in tuple(self.sinks):
+            sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
     def _marks(self, frame: Frame, decision: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
         """Return what moved, and the bear's box with what the classifier was given."""

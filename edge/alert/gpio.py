@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.background import StoppableThread
 from edge.errors import MissingExtraError, OptionError, UnavailableError
@@ -23,6 +21,7 @@ from edge.schema import Event
 
 log = logging.getLogger(__name__)
 
+ON_S = 10.0  # where no seconds are given
 LONGEST_S = 3600.0
 TIDY_S = 0.3  # what may be waited for the thread that looks after a pin that is off already
 HIGHEST_PIN = 27  # of the 40-pin header, as BCM numbers them
@@ -37,13 +36,13 @@ class Pin:
     """Pin of one option: its number, how long it stays on, and its polarity."""
 
     number: int  # as BCM numbers it, 0 to 27
-    seconds: float = 10.0
+    seconds: float = ON_S
     active_high: bool = True
     pulse: Pulse | None = None  # None: on all the time
 
 
-def parse_pin(words: str, option: str = "--relay", *, seconds: float = 10.0) -> Pin:
-    """'17', '17:30', '17:30:low:blink'; ``seconds`` where none are given. Raises OptionError that names ``option``."""
+def parse_pin(words: str, option: str) -> Pin:
+    """Return the pin of '17', '17:30' or '17:30:low:blink'. Raises OptionError that names ``option``."""
     first, *more = (part.strip().lower() for part in words.split(":"))
     if not first.isdecimal() or int(first) > HIGHEST_PIN:
         raise OptionError(
@@ -51,23 +50,19 @@ def parse_pin(words: str, option: str = "--relay", *, seconds: float = 10.0) -> 
         )
     flags = {word for word in more if word in ("low", "blink")}
     numbers = [word for word in more if word not in flags]
-    unknown = [word for word in numbers if word.isalpha()]
-    if unknown and len(more) > 1:
-        raise OptionError(f"{option}: {unknown[0]!r} in {words!r} says nothing to a pin; write {WORDS}")
     if len(numbers) + len(flags) < len(more) or len(numbers) > 1:
-        raise OptionError(f"{option}: {words!r} says something twice; write {WORDS}")
-    if numbers:
-        try:
-            seconds = float(numbers[0])
-        except ValueError:
-            raise OptionError(f"{option}: {numbers[0]!r} is no number of seconds; write {WORDS}") from None
-        if not (math.isfinite(seconds) and 0.1 <= seconds <= LONGEST_S):
-            raise OptionError(f"{option}: {numbers[0]} s is not between 0.1 and {LONGEST_S:g} s")
+        raise OptionError(f"{option}: {words!r} holds too much; write {WORDS}")
+    try:
+        seconds = float(numbers[0]) if numbers else ON_S
+    except ValueError:
+        raise OptionError(f"{option}: {numbers[0]!r} is no number of seconds; write {WORDS}") from None
+    if not 0.1 <= seconds <= LONGEST_S:  # nor is nan
+        raise OptionError(f"{option}: {numbers[0]} s is not between 0.1 and {LONGEST_S:g} s")
     return Pin(int(first), seconds, "low" not in flags, BLINK if "blink" in flags else None)
 
 
 class Gpio:
-    """A relay or lamp on a pin: on for ``seconds`` from each ``wanted`` event on, by default alarms; else off.
+    """A relay or lamp on a pin: on for ``seconds`` from each alarm on; else off.
 
     Off from the start, when it is closed and when the program ends. An alarm while it is on makes it stay on for
     longer. ``active_high`` False is for boards that switch on when the pin is low. ``pulse`` are seconds on and off in
@@ -79,20 +74,30 @@ class Gpio:
         self,
         pin: int,
         *,
-        seconds: float = 10.0,
+        seconds: float = ON_S,
         active_high: bool = True,
         pulse: Pulse | None = None,
-        wanted: Callable[[Event], bool] = lambda event: event.alarms,
     ) -> None:
         self.pin = pin
         self.seconds = seconds
         self.pulse = pulse
-        self.wanted = wanted
-        self._device = _output(pin, active_high=active_high)
+        reach_pins(pin)
+        from gpiozero import OutputDevice
+
+        try:
+            self._device = OutputDevice(pin, active_high=active_high, initial_value=False)
+        except Exception as error:
+            raise UnavailableError(
+                f"pin {pin} cannot be used ({error}); is it used twice, or by another program?"
+            ) from None
         self._thread = StoppableThread(self._switch, f"pin {pin}")
         self._pulse = pulse
         self._released = threading.Lock()  # taken once
         atexit.register(self.close)
+
+    def wanted(self, event: Event) -> bool:
+        """Return True for alarms."""
+        return event.alarms
 
     def __call__(self, event: Event) -> None:
         """Switch on, if this event is wanted."""
@@ -139,7 +144,6 @@ class Gpio:
             self._device.off()
 
     def _switch(self, thread: StoppableThread) -> None:
-        """In a thread of its own, while it is to be on."""
         try:
             while not thread.over:
                 asked, pulse = thread.asked, self._pulse
@@ -151,19 +155,6 @@ class Gpio:
                     thread.wait(pulse[1])
         finally:
             self._off()
-
-
-def _output(pin: int, *, active_high: bool) -> Any:
-    """gpiozero's output on the pin, off. Raises MissingExtraError and UnavailableError."""
-    reach_pins(pin)
-    from gpiozero import OutputDevice
-
-    try:
-        return OutputDevice(pin, active_high=active_high, initial_value=False)
-    except Exception as error:
-        raise UnavailableError(
-            f"pin {pin} cannot be used ({error}); is it used twice, or by another program?"
-        ) from None
 
 
 def reach_pins(pin: int) -> None:

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from edge.alert.command import command_in_doubt
-from edge.alert.unavailable import Unavailable, either
 from edge.background import Sink, Worker, call_in_thread, in_background, start_thread
-from edge.errors import NOT_HERE
+from edge.errors import NOT_HERE, BearAlarmError
 
 if TYPE_CHECKING:
     from edge.alert.deterrent import Span
     from edge.alert.gpio import Gpio
-    from edge.alert.sound import Sound
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENT_S = 0.5
+AGAIN_S = 60.0  # how often what cannot work is tried again
+COMMAND_S = 30.0  # what a command may take
+
+Made = TypeVar("Made")
 
 Answered = Callable[[str, "Event", str | None, float], None]  # who, the event, what went wrong, milliseconds
 
@@ -59,7 +66,7 @@ class LocalSinks:
         """Return what health asks, by name."""
         parts = self.missing.parts
         for each in self._running.values():
-            parts[each.worker.name] = partial(either, each.worker.problem, each.local.problem)
+            parts[each.worker.name] = each.problem
         return parts
 
     @property
@@ -83,7 +90,7 @@ class LocalSinks:
             return False
         for each in self._running.values():
             if each.local.problem():
-                _beside(each.plan.name, each.local.try_again)
+                start_thread(each.local.try_again, f"try {each.worker.name}")
         made = self._made([plan for key, plan in self._plans.items() if key not in self._running], again=True)
         self._take(made)
         return bool(made)
@@ -94,7 +101,7 @@ class LocalSinks:
         for each in self._running.values():
             if silence := each.local.silence:
                 try:
-                    calls.append(call_in_thread(silence, f"silence {each.plan.name}"))
+                    calls.append(call_in_thread(silence, f"silence {each.worker.name}"))
                 except RuntimeError:  # no thread is to be had: one after the other then
                     silence()
         for call in concurrent.futures.wait(calls, SILENT_S).done:
@@ -102,7 +109,6 @@ class LocalSinks:
                 log.warning("a noise could not be ended (%s)", error or type(error).__name__)
 
     def _take(self, made: dict[Hashable, _RunningSink]) -> None:
-        """Alert by these too."""
         self._running = {key: sink for key in self._plans if (sink := made.get(key) or self._running.get(key))}
 
     def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _RunningSink]:
@@ -112,22 +118,21 @@ class LocalSinks:
             for plan in plans:
                 local = self.missing.make(plan.name, plan.make, again=again)
                 if local:
-                    made[plan.key] = _RunningSink(plan, local, self._worker(plan, local))
-                    _beside(plan.name, local.try_again)
+                    worker = in_background(
+                        local.sink,
+                        plan.name,
+                        deadline_s=local.deadline_s,
+                        wanted=local.wanted,
+                        at_end=local.silence,
+                        answered=partial(self._answered, plan.name),
+                    )
+                    made[plan.key] = _RunningSink(local, worker)
+                    start_thread(local.try_again, f"try {plan.name}")
         except BaseException:
-            _close(list(made.values()), 0.0)
+            for each in made.values():
+                each.worker.close(0.0)
             raise
         return made
-
-    def _worker(self, plan: SinkSpec, local: Local) -> Worker[Event]:
-        return in_background(
-            local.sink,
-            plan.name,
-            deadline_s=local.deadline_s,
-            wanted=local.wanted,
-            at_end=local.silence,
-            answered=partial(self._answered, plan.name),
-        )
 
 
 @dataclass(frozen=True)
@@ -146,13 +151,12 @@ class Local:
 class SinkSpec:
     """A sink that is to be: ``make`` gives it ready, and raises one of ``NOT_HERE`` where it cannot work now.
 
-    Plans with the same ``key`` are the same sink. ``pins``: what only one can have at a time.
+    Plans with the same ``key`` are the same sink.
     """
 
     key: Hashable
     name: str
     make: Callable[[], Local]
-    pins: frozenset[int] = frozenset()
 
 
 def local_plans(settings: AlertSettings, spent: deque[Span] | None = None) -> list[SinkSpec]:
@@ -165,24 +169,22 @@ def local_plans(settings: AlertSettings, spent: deque[Span] | None = None) -> li
     if settings.deterrent:
         plans.append(_deterrent(settings, spent))
     if settings.bell:
-        plans.append(SinkSpec("bell", "the bell", _bell))
+        bell = TerminalBell()
+        plans.append(SinkSpec("bell", "the bell", lambda: Local(bell, 5.0, bell.wanted)))
     if settings.on_alarm:
-        plans.append(SinkSpec(("on alarm", settings.on_alarm), "--on-alarm", partial(_on_alarm, settings.on_alarm)))
+        plans.append(_command("--on-alarm", Command(settings.on_alarm)))
     if settings.on_trouble:
-        make = partial(_on_trouble, settings.on_trouble)
-        plans.append(SinkSpec(("on trouble", settings.on_trouble), "--on-trouble", make))
+        wanted = {"camera", "health", "test"}
+        plans.append(_command("--on-trouble", Command(settings.on_trouble, lambda event: event.kind in wanted)))
     return plans
 
 
 def _relay(words: str) -> SinkSpec:
-    from edge.alert.gpio import parse_pin
-
     def make() -> Local:
         pin = _pin(words, "--relay")
         return Local(pin, 5.0, pin.wanted, pin.close)
 
-    pins = frozenset({parse_pin(words, "--relay").number})
-    return SinkSpec(("relay", words), f"relay {words}", make, pins)
+    return SinkSpec(("relay", words), f"relay {words}", make)
 
 
 def _sound(what: str, settings: AlertSettings) -> SinkSpec:
@@ -191,20 +193,18 @@ def _sound(what: str, settings: AlertSettings) -> SinkSpec:
 
         sound = Sound(what, seconds=settings.sound_s, device=settings.sound_device)
         # A loudspeaker that is not there is better known now than when a bear comes.
-        return Local(sound, 15.0, sound.wanted, sound.close, partial(_problem_of, sound), sound.check)
+        return Local(sound, 15.0, sound.wanted, sound.close, lambda: sound.problem, sound.check)
 
     return SinkSpec(("sound", what, settings.sound_s, settings.sound_device), f"sound {what}", make)
 
 
 def _deterrent(settings: AlertSettings, spent: deque[Span] | None) -> SinkSpec:
-    from edge.alert.gpio import parse_pin
-
     programme, hours, device = settings.deterrent or "", settings.deterrent_hours, settings.sound_device
 
     def make() -> Local:
-        from edge.alert.deterrent import Limits, open_deterrent
+        from edge.alert.deterrent import open_deterrent
 
-        deterrent = open_deterrent(programme, [], Limits(hours=hours), device=device, spent=spent)
+        deterrent = open_deterrent(programme, hours, device=device, spent=spent)
         dark = dict.fromkeys(settings.deterrent_lamps, "")  # lamps that cannot be had now, and why
         lighting, closed = threading.Lock(), threading.Event()
 
@@ -233,39 +233,18 @@ def _deterrent(settings: AlertSettings, spent: deque[Span] | None) -> SinkSpec:
         light()
         return Local(deterrent, 15.0, deterrent.wanted, close, problem, light)
 
-    lamps = frozenset(parse_pin(words, "--deterrent-lamp").number for words in settings.deterrent_lamps)
     key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device
-    return SinkSpec(key, "deterrent", make, lamps)
+    return SinkSpec(key, "deterrent", make)
 
 
-def _bell() -> Local:
-    from edge.alert.command import TerminalBell
+def _command(option: str, command: Command) -> SinkSpec:
+    def make() -> Local:
+        return Local(command, COMMAND_S + 5.0, command.wanted, problem=lambda: command_in_doubt(command.line, option))
 
-    bell = TerminalBell()
-    return Local(bell, 5.0, bell.wanted)
-
-
-def _on_alarm(line: str) -> Local:
-    from edge.alert.command import Command
-
-    command = Command(line)
-    return Local(command, command.limit_s + 5.0, command.wanted, problem=partial(command_in_doubt, line, "--on-alarm"))
-
-
-def _on_trouble(line: str) -> Local:
-    from edge.alert.command import Command
-
-    command = Command(line, lambda event: event.kind in {"camera", "health", "test"})
-    doubt = partial(command_in_doubt, line, "--on-trouble")
-    return Local(command, command.limit_s + 5.0, command.wanted, problem=doubt)
-
-
-def _problem_of(sink: Sound) -> str | None:
-    return sink.problem
+    return SinkSpec((option, command.line), option, make)
 
 
 def _pin(words: str, option: str) -> Gpio:
-    """Make the output of one pin option, switched off."""
     from edge.alert.gpio import Gpio, parse_pin
 
     pin = parse_pin(words, option)
@@ -274,29 +253,159 @@ def _pin(words: str, option: str) -> Gpio:
 
 @dataclass(frozen=True, eq=False)
 class _RunningSink:
-    """One of them."""
-
-    plan: SinkSpec
     local: Local
     worker: Worker[Event]
 
-
-def _close(sinks: Sequence[_RunningSink], within_s: float) -> None:
-    """Have them finish what they have in hand, and be silent."""
-    until = time.monotonic() + within_s
-    for each in sinks:
-        if each.plan.pins and each.local.silence:  # a pin is given back at once
-            each.local.silence()
-        each.worker.close(until - time.monotonic())
+    def problem(self) -> str | None:
+        return self.worker.problem() or self.local.problem()
 
 
-def _beside(name: str, call: Callable[[], object]) -> None:
-    """Run slow work in a thread of its own."""
+class Unavailable:
+    """What cannot work now, by name, and why. ``why`` is never cleared ahead of a try: what fails again stays in it."""
 
-    def run() -> None:
+    def __init__(self) -> None:
+        self.why: dict[str, str] = {}
+        self._tried = time.monotonic()
+
+    @property
+    def parts(self) -> dict[str, Ask]:
+        """Return what health asks, by name."""
+        return {name: partial(str, f"{name}: {why}") for name, why in self.why.items()}
+
+    def due(self, now: float) -> bool:
+        """Return True when a retry is due: once a minute; ``now``: time.monotonic()."""
+        if now - self._tried < AGAIN_S:
+            return False
+        self._tried = now
+        return True
+
+    def make(self, name: str, make: Callable[[], Made], *, again: bool = False) -> Made | None:
+        """Return the result of ``make``, or None and note it as missing. Raises OptionError for a mistake.
+
+        ``again``: these settings are in use. Whatever goes wrong with them by now, such as a file that has become
+        damaged, is missing too: it ends nothing that works.
+        """
         try:
-            call()
+            made = make()
+        except NOT_HERE as error:
+            self.why[name] = str(error)
+            return None
         except Exception as error:
-            log.warning("%s cannot be tried (%s)", name, str(error) or type(error).__name__)
+            if not again:
+                raise
+            self.why[name] = str(error) if isinstance(error, BearAlarmError) else f"{type(error).__name__} in making it"
+            log.debug("%s cannot be made", name, exc_info=error)
+            return None
+        self.why.pop(name, None)
+        return made
 
-    start_thread(run, f"try {name}")
+
+# ``--on-alarm CMD`` and ``--on-trouble CMD``: any command, with the event on its standard input; and the bell.
+
+# Builtins and reserved words of POSIX shells, and characters that make a word more than a name.
+_WORDS = """
+! . : [ [[ { alias bg break builtin case cd command continue echo eval exec exit export false fg for function getopts
+hash if jobs kill local printf pwd read readonly return select set shift source test time times trap true type ulimit
+umask unalias unset until wait while
+"""
+SHELL_WORDS = frozenset(_WORDS.split())
+SHELL_SIGNS = frozenset("$`=;&|<>(){}*?[]#\n")
+
+
+class CommandError(RuntimeError):
+    """The command did not do what it was called for."""
+
+
+class Command:
+    """Runs a shell command line for ``wanted`` events, by default alarms; the event's JSON is its standard input.
+
+    What a short script needs is in its environment too (``variables``). It may take 30 seconds; then it and
+    what it started are ended. What it leaves in the background goes on. Raises CommandError for a time limit reached
+    and for any exit code but 0. What it prints goes to standard error, for standard output is the machine's.
+    """
+
+    def __init__(self, line: str, wanted: Callable[[Event], bool] = lambda event: event.alarms) -> None:
+        self.line = line
+        self.wanted = wanted
+
+    @property
+    def shown(self) -> str:
+        """Return the command for people: its first word alone, for any other may be a password or a PIN."""
+        first, *more = self.line.split() or [""]
+        words = ["…" if "=" in first else first, *(["…"] if more and "=" not in first else [])]
+        return f"`{' '.join(words)}`"
+
+    def __call__(self, event: Event) -> None:
+        """Run it, if this event is wanted, and wait for it."""
+        if not self.wanted(event):
+            return
+        # Its own session: Ctrl-C at the terminal is for us, and a time limit ends the whole group.
+        with subprocess.Popen(
+            self.line,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=2,
+            env=os.environ | variables(event),
+            start_new_session=os.name == "posix",
+        ) as process:
+            try:
+                process.communicate(event.to_json().encode() + b"\n", timeout=COMMAND_S)
+            except subprocess.TimeoutExpired:
+                if os.name == "posix":
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                raise CommandError(f"{self.shown} took longer than {COMMAND_S:g} s and was ended") from None
+        if process.returncode != 0:
+            raise CommandError(f"{self.shown} ended with exit code {process.returncode}")
+
+
+def variables(event: Event) -> dict[str, str]:
+    """Return what a command finds in its environment: BEAR_KIND, BEAR_CAMERA and so on, "" where the event has none."""
+    found = {
+        "KIND": event.kind,
+        "TYPE": event.type,
+        "ID": event.id,
+        "CAMERA": event.camera,
+        "TIME": event.captured_at,
+        "LABEL": event.label,
+        "SCORE": None if event.score is None else f"{event.score:.2f}",
+        "ZONES": " ".join(event.zones),
+        "ESCALATED": event.escalated,
+        "DETAIL": event.detail,
+        "EVIDENCE": event.evidence,
+    }
+    return {f"BEAR_{name}": (value or "").replace("\0", "") for name, value in found.items()}
+
+
+def command_in_doubt(line: str, option: str) -> str | None:
+    """Return a sentence if the shell cannot run the first word of an option's command line, else None.
+
+    Only plain words are judged: no assignments, expansions or other constructs of the shell, and not on Windows.
+    """
+    if os.name != "posix":
+        return None
+    try:
+        first = shlex.split(line)[0]
+    except (ValueError, IndexError):
+        return None
+    if first in SHELL_WORDS or SHELL_SIGNS & set(first) or shutil.which(os.path.expanduser(first)):  # noqa: PTH111
+        return None
+    return (
+        f"{option}: `{first}` is no program on the PATH and no executable file, so it may do nothing when needed; "
+        "check its name, and that it may be executed"
+    )
+
+
+class TerminalBell:
+    """Rings for a bear, and where a camera or the alarm itself fails; nothing but a terminal gets the character."""
+
+    def wanted(self, event: Event) -> bool:
+        """Return whether this is an alarm or the start of a fault."""
+        return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
+
+    def __call__(self, event: Event) -> None:
+        """Ring, if this event is wanted."""
+        stream = sys.__stderr__
+        if self.wanted(event) and stream is not None and stream.isatty():
+            stream.write("\a")
+            stream.flush()

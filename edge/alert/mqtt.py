@@ -3,9 +3,7 @@
 ``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens).
 
 mqtt_connection   the connection to the broker, by paho
-mqtt_topics       the names of all topics, and this device's id
-mqtt_state        the state of a camera, and alarms to publish
-mqtt_discovery    the messages by which Home Assistant adds the entities
+mqtt_discovery    the names of all topics, and the messages by which Home Assistant adds the entities
 mqtt_settings     the broker's address, from a URL or the config
 """
 
@@ -16,15 +14,14 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge.alert.mqtt_connection import BrokerConnection
-from edge.alert.mqtt_discovery import Announcer
+from edge.alert.mqtt_discovery import ALARM, OFFLINE, ONLINE, Announcer, Topics, device_id
 from edge.alert.mqtt_settings import MqttSettings
-from edge.alert.mqtt_state import Alarms, CameraState
-from edge.alert.mqtt_topics import OFFLINE, ONLINE, Topics, device_id
 from edge.background import start_thread
 from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
@@ -35,6 +32,12 @@ BIRTH = "status"  # below the discovery prefix: Home Assistant publishes "online
 SETTLE_S = 2.0  # Home Assistant takes a moment to subscribe to what was announced
 LOOK_S = 1.0  # how often to ask whether cameras are watched
 CLOSE_S = 1.0
+
+STILL_SEES = frozenset({"moved"})  # faults with which bears are found all the same
+MAX_REMEMBERED = 100  # visits whose alarm is known: a bear may be found again after its visit was over
+
+LOSS_S = 60.0  # a broken connection is noticed within 45 s: what was published before that may be lost
+NEWS_S = 60.0  # an alarm that could not be published is news for so long, and while its bear is there
 
 T = TypeVar("T")
 
@@ -49,8 +52,6 @@ class Mqtt:
     no announcement, no last will.
 
     What makes something unavailable is published before all else; what makes it available, after its state.
-
-    Raises OptionError when the CA file cannot be used, UnavailableError when it is not there.
     """
 
     people = False
@@ -80,7 +81,7 @@ class Mqtt:
         self._cameras = {camera: CameraState(camera) for camera in cameras}
         self._available: dict[str, bool] = {}  # cameras, as it was last published
         self._alarms = Alarms()
-        self._faults: dict[str, str] = {}  # what cannot be published, and why, as last logged
+        self._faults: set[str] = set()  # what cannot be published, and was logged
         self._listeners: list[Callable[[], None]] = []
         self._publishing = threading.Lock()  # what is published is the newest state; never held while waiting
         self._changed = threading.Condition()
@@ -102,11 +103,6 @@ class Mqtt:
         """Return why there is no connection, without secrets; None when there is, or none was tried."""
         return self._connection.problem
 
-    @property
-    def connected(self) -> bool:
-        """Return whether the broker has accepted the connection."""
-        return self._connection.up
-
     def wants(self, event: Event) -> bool:
         """Return True for every event."""
         return True
@@ -122,8 +118,7 @@ class Mqtt:
                 line = event.to_json().encode()
                 self._connection.deliver(self._topics.events, line, key, "word")
                 continue
-            if message.picture is None:
-                raise RefusedError("there is no picture to send")
+            assert message.picture
             try:
                 picture = message.picture.read_bytes()
             except OSError as error:
@@ -285,11 +280,149 @@ class Mqtt:
         try:
             found = call()
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            if self._faults.get(what) != why:
-                log.warning("MQTT: %s cannot be published (%s)", what, why)
-                log.debug("MQTT: %s", what, exc_info=error)
-            self._faults[what] = why
+            if what not in self._faults:
+                log.warning("MQTT: %s cannot be published (%s: %s)", what, type(error).__name__, error)
+            self._faults.add(what)
             return otherwise
-        self._faults.pop(what, None)
+        self._faults.discard(what)
         return found
+
+
+# The state of each camera, and its alarms, as they are published.
+
+
+class CameraState:
+    """Takes the events of one camera and gives its state. Not for use from two threads."""
+
+    def __init__(self, camera: str) -> None:
+        self.camera = camera
+        self.last_alarm: bytes | None = None  # JSON
+        self._bears: dict[str, tuple[Event, str]] = {}  # by id: the newest event, and when it began
+        self._faults: dict[str, Event] = {}  # by id
+        self._alarmed: dict[str, None] = {}  # ids of visits that have alarmed, the newest last
+
+    def __call__(self, event: Event) -> bytes | None:
+        """Take one event of kind bear or camera; return the JSON of an alarm that is the first of its visit."""
+        if event.kind == "camera":
+            _follow(self._faults, event, event)
+            return None
+        known = event.id in self._bears
+        began = self._bears[event.id][1] if known else event.captured_at
+        _follow(self._bears, event, (event, began))
+        first = event.alarms and event.id not in self._alarmed
+        before = not known and event.type == "update" and event.quiet is None  # it alarmed before this run began
+        if event.alarms or before:
+            self._alarmed.pop(event.id, None)
+            self._alarmed[event.id] = None
+            if len(self._alarmed) > MAX_REMEMBERED:
+                del self._alarmed[next(iter(self._alarmed))]
+        if not event.alarms:
+            return None
+        alarm = {"at": event.captured_at, "label": event.label, "score": event.score, "zones": event.zones}
+        alarm |= {"id": event.id}
+        self.last_alarm = _json(alarm | {"again": event.escalated})
+        return _json({"event_type": ALARM} | alarm) if first else None
+
+    @property
+    def bear(self) -> bool:
+        """Return whether a bear is there, also one outside the schedule."""
+        return bool(self._bears)
+
+    @property
+    def visits(self) -> Collection[str]:
+        """Return the ids of the visits that go on."""
+        return self._bears.keys()
+
+    @property
+    def faulty(self) -> bool:
+        """Return True while the camera has a known fault."""
+        return bool(self._faults)
+
+    @property
+    def sees(self) -> bool:
+        """Return whether the camera can see bears: nothing blinds it, or it shows a bear all the same."""
+        return self.bear or all(event.label in STILL_SEES for event in self._faults.values())
+
+    @property
+    def attributes(self) -> bytes:
+        """Return the JSON of the surest bear that is there, and of what is wrong with the camera."""
+        surest, since = max(
+            self._bears.values(), key=lambda bear: bear[0].top_score or 0.0, default=(None, None)
+        )  # fmt: skip
+        fault = next(reversed(self._faults.values()), None)
+        attributes: dict[str, Any] = {
+            "camera": self.camera,
+            "bears": len(self._bears),
+            "label": surest and surest.label,
+            "score": surest and surest.score,
+            "top_score": surest and surest.top_score,
+            "zones": surest.zones if surest else (),
+            "since": since,
+            "quiet": surest and surest.quiet,
+            "id": surest and surest.id,
+            "trouble": fault and fault.label,
+            "trouble_detail": fault and fault.detail,
+        }
+        return _json(attributes)
+
+
+def _follow(going_on: dict[str, Any], event: Event, known: Any) -> None:
+    going_on.pop(event.id, None)
+    if event.type != "end":
+        going_on[event.id] = known
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+@dataclass(eq=False)
+class _Alarm:
+    id: str  # of the visit
+    topic: str
+    payload: bytes
+    made_at: float
+    published_at: float | None = None
+
+    def counts(self, now: float, visits: Collection[str]) -> bool:
+        if self.published_at is not None:
+            return now - self.published_at <= LOSS_S
+        return self.id in visits or now - self.made_at <= NEWS_S
+
+
+class Alarms:
+    """Takes alarms and gives what to publish now; each once, unless it may have been lost. Not for two threads.
+
+    The broker retains no alarm, so each is published while Home Assistant is connected. Times: time.monotonic().
+    ``ready`` is set when Home Assistant has had the time to subscribe to what was announced.
+    """
+
+    def __init__(self) -> None:
+        self.ready = False
+        self._away = False  # Home Assistant has published "offline"
+        self._alarms: list[_Alarm] = []
+
+    def add(self, id_: str, topic: str, payload: bytes, now: float) -> None:
+        """Take the alarm of one visit."""
+        self._alarms.append(_Alarm(id_, topic, payload, now))
+
+    def republish(self) -> None:
+        """Publish those of the last minute again: the connection was lost and is back."""
+        for alarm in self._alarms:
+            alarm.published_at = None
+
+    def home_assistant(self, *, online: bool) -> None:
+        """Note that Home Assistant has published "online" or "offline"."""
+        if online and not self._away:  # it was away before we connected, so it received nothing
+            self.republish()
+        self._away = not online
+
+    def due(self, now: float, visits: Collection[str]) -> list[tuple[str, bytes]]:
+        """Return topic and payload of each alarm to publish now; ``visits``: ids of those that go on."""
+        self._alarms = [alarm for alarm in self._alarms if alarm.counts(now, visits)]
+        if self._away or not self.ready:
+            return []
+        due = [alarm for alarm in self._alarms if alarm.published_at is None]
+        for alarm in due:
+            alarm.published_at = now
+        return [(alarm.topic, alarm.payload) for alarm in due]

@@ -19,8 +19,8 @@ from typing import Any
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.alert.mqtt_discovery import OFFLINE
 from edge.alert.mqtt_settings import MqttSettings
-from edge.alert.mqtt_topics import OFFLINE
 from edge.background import DeadlineError, call_with_deadline, start_thread
 from edge.record.outbox import Part, RefusedError
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30  # after 1.5 times as long without a packet the broker publishes the last will
 RECONNECT_S = (1, 10)  # shortest and longest delay, as Home Assistant's
+ANSWER_S = 20.0  # for the acknowledgement of a message
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MAX_BROKEN = 5  # connections in a row that one message may end
 HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
@@ -79,7 +80,6 @@ class BrokerConnection:
         self.up = False
         self.connects = 0  # how often a connection was made
         self.received: list[bytes] = []  # payloads; the reader takes them out
-        self._context = settings.tls_context()
         self._call = call
         self._will = will
         self._subscriptions = subscriptions
@@ -110,9 +110,9 @@ class BrokerConnection:
                 if old:
                     old.disconnect()
                     start_thread(old.loop_stop, "mqtt ending")
+                self._renew = False  # before it begins: an old broker may ask for a new client at once
                 self._begin()
-                self._renew = False
-            except Exception as error:  # no loopback device, no memory: the next call tries again
+            except Exception as error:  # no file of a CA, no loopback device, no memory: the next call tries again
                 self._client, self._renew = None, True
                 self._set_problem(f"{self.settings.where}: cannot begin ({error})")
 
@@ -122,16 +122,7 @@ class BrokerConnection:
         if client and self.up:
             client.publish(topic, payload, qos=0, retain=retain)
 
-    def deliver(
-        self,
-        topic: str,
-        payload: bytes,
-        key: object,
-        part: Part,
-        *,
-        retain: bool = False,
-        within_s: float = 20.0,
-    ) -> None:
+    def deliver(self, topic: str, payload: bytes, key: object, part: Part, *, retain: bool = False) -> None:
         """Publish with QoS 1 and wait until the broker has it; called again with the same key, wait on for that one.
 
         One word and one picture may be in flight at a time. Raises RefusedError for what the broker will never
@@ -154,16 +145,16 @@ class BrokerConnection:
                     raise RefusedError(f"{where}: the broker takes {self._largest} bytes, this is {size}")
                 info = client.publish(topic, payload, qos=1, retain=retain)
                 message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
-            self._wait(message, part, within_s)
+            self._wait(message, part)
 
-    def _wait(self, message: _InFlight, part: Part, within_s: float) -> None:
-        where, until = self.settings.where, time.monotonic() + within_s
+    def _wait(self, message: _InFlight, part: Part) -> None:
+        where, until = self.settings.where, time.monotonic() + ANSWER_S
         try:
             while not message.info.is_published():
                 if not self.up or message.client is not self._client:
                     raise UndeliveredError(self.problem or f"{where}: the connection was lost")
                 if time.monotonic() > until:
-                    raise UndeliveredError(f"{where}: no answer for {within_s:g} s")
+                    raise UndeliveredError(f"{where}: no answer for {ANSWER_S:g} s")
                 message.info.wait_for_publish(0.5)
         except UndeliveredError:
             raise
@@ -192,8 +183,8 @@ class BrokerConnection:
         client = Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=self._protocol)
         if settings.user is not None or settings.password is not None:
             client.username_pw_set(settings.user or "", settings.password)
-        if self._context:
-            client.tls_set_context(self._context)
+        if context := settings.tls_context():  # the file of its CA may be on a disk that is mounted later
+            client.tls_set_context(context)
             client.tls_insecure_set(settings.insecure)
         if self._will:
             client.will_set(self._will, OFFLINE, qos=1, retain=True)
@@ -225,7 +216,8 @@ class BrokerConnection:
             if reason.value == OLD_PROTOCOL and self._protocol == MQTTv5:
                 self._protocol, self._renew = MQTTv311, True
                 self._call()
-            self._set_problem(refused(self.settings.where, reason.value, str(reason)))
+            what = "user or the password" if reason.value in BAD_LOGIN else "connection"
+            self._set_problem(f"{self.settings.where}: the broker refuses the {what} ({reason})")
             return
         self._largest = getattr(properties, "MaximumPacketSize", None)
         for message in list(self._in_flight.values()):
@@ -245,8 +237,13 @@ class BrokerConnection:
         was_up, self.up = self.up, False
         if was_up and reason.value not in BY_BROKER:
             self._count_broken()
-        if was_up or self.problem is None:
-            self._set_problem(lost(self.settings.where, reason.value, str(reason), was_up=was_up))
+        where = self.settings.where
+        if was_up and reason.value == TAKEN_OVER:
+            self._set_problem(f"{where}: another client with the same client id took over; set another with client_id=")
+        elif was_up:
+            self._set_problem(f"{where}: the connection was lost ({reason})")
+        elif self.problem is None:
+            self._set_problem(f"{where}: the connection ended before the broker answered; does it want TLS (mqtts://)?")
 
     def _count_broken(self) -> None:
         """Count that a message may have ended the connection; a picture is likelier to than an event."""
@@ -290,19 +287,3 @@ def unreachable(where: str, error: BaseException | None, *, tls: bool) -> str:
         return f"{where}: no answer; check the address and the network"
     why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return f"{where}: no connection ({why}); check the network"
-
-
-def refused(where: str, code: int, name: str) -> str:
-    """Return why the broker refused the connection; ``code`` and ``name`` as in MQTT 5."""
-    if code in BAD_LOGIN:
-        return f"{where}: the broker refuses the user or the password ({name})"
-    return f"{where}: the broker refuses the connection ({name})"
-
-
-def lost(where: str, code: int, name: str, *, was_up: bool) -> str:
-    """Return why a connection ended that this program did not end."""
-    if code == TAKEN_OVER:
-        return f"{where}: another client with the same client id took over; give one of them another with client_id="
-    if not was_up:
-        return f"{where}: the connection ended before the broker answered ({name}); does it want TLS (mqtts://)?"
-    return f"{where}: the connection was lost ({name})"

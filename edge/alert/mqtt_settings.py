@@ -22,7 +22,6 @@ EXAMPLE = "write mqtt://USER:PASSWORD@HOST:1883/PREFIX, or mqtts:// for TLS"
 OPTIONS = ("ca", "insecure", "discovery", "every", "pictures", "client_id")
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 SWITCH = {"1": True, "yes": True, "on": True, "true": True, "0": False, "no": False, "off": False, "false": False}
-MAX_BYTES = 65_535  # bytes of any string in MQTT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,6 @@ class MqttSettings:
             raise OptionError(f"MQTT: {self.host!r} is no host; {EXAMPLE}")
         if not 1 <= self.port <= 65_535:
             raise OptionError(f"MQTT: port {self.port} does not exist; give one from 1 to 65535")
-        for what, text in (("user", self.user), ("password", self.password), ("client_id", self.client_id)):
-            if text is not None and not _is_text(text):
-                raise OptionError(f"MQTT: the {what} holds a zero byte, is no UTF-8 or is too long")
         if not _is_topic(self.prefix):
             raise OptionError(f"MQTT: {self.prefix!r} cannot begin a topic; use a/b/c without +, # and $")
         if self.discovery and not _is_topic(self.discovery):
@@ -113,18 +109,23 @@ def settings_from_url(url: str) -> MqttSettings:
     if parts.fragment:
         raise OptionError("MQTT: a topic or option cannot hold #; leave it out")
     options = _options(parts.query)
-    every, discovery = options.get("every", ""), options.get("discovery", DISCOVERY)
+    discovery = options.get("discovery", DISCOVERY)
+    try:
+        ca = Path(options["ca"]).expanduser() if options.get("ca") else None
+        every_s = float(options.get("every") or EVERY_S)
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(f"MQTT: ca or every cannot be read ({error})") from None
     return MqttSettings(
         host=parts.hostname or "",
         port=PORTS[scheme] if port is None else port,
         user=_plain(parts.username, "user"),
         password=_plain(parts.password, "password"),
         tls=scheme == "mqtts",
-        ca=_path(options["ca"]) if options.get("ca") else None,
+        ca=ca,
         insecure=_switch(options, "insecure", default=False),
         prefix=(_plain(parts.path, "prefix") or "").strip("/") or PREFIX,
         discovery="" if SWITCH.get(discovery.lower(), True) is False else discovery,
-        every_s=_seconds(every) if every else EVERY_S,
+        every_s=every_s,
         pictures=_switch(options, "pictures", default=True),
         client_id=options.get("client_id") or None,
     )
@@ -139,8 +140,6 @@ def _options(query: str) -> dict[str, str]:
     for name, value in pairs:
         if name not in OPTIONS:
             raise OptionError(f"MQTT: an option that does not exist; there are {', '.join(OPTIONS)}")
-        if name in found:
-            raise OptionError(f"MQTT: {name} is given twice")
         found[name] = value
     return found
 
@@ -152,20 +151,6 @@ def _switch(options: dict[str, str], name: str, *, default: bool) -> bool:
     if value.lower() not in SWITCH:
         raise OptionError(f"MQTT: {name}={value!r} is neither 0 nor 1")
     return SWITCH[value.lower()]
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise OptionError(f"MQTT: ca={text}: no such user's home folder; give the whole path") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(f"MQTT: every={text!r} is no number of seconds") from None
 
 
 def _plain(text: str | None, what: str) -> str | None:
@@ -182,13 +167,6 @@ def _is_host(host: str) -> bool:
     except UnicodeError:
         return False
     return 0 < len(encoded) <= 253 and re.search(r"[\s\x00-\x20/@\x7f]", host) is None
-
-
-def _is_text(text: str) -> bool:
-    try:
-        return "\0" not in text and len(text.encode()) <= MAX_BYTES
-    except UnicodeEncodeError:
-        return False
 
 
 def _is_topic(topic: str) -> bool:

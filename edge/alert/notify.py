@@ -44,34 +44,23 @@ LOUD: Mapping[str, tuple[str, Any]] = {
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
-    ``url`` is any Apprise URL, used as it is; ``now`` gives the time, shown in ``zone`` or in this machine's. Loading
-    Apprise takes a moment. Without the URL in it, raises OptionError for one that Apprise can never use, and
-    UnavailableError where this system lacks what the service needs.
+    ``url`` is any Apprise URL, used as it is. Loading Apprise takes a moment. Without the URL in it, raises OptionError
+    for one that Apprise can never use, and UnavailableError where this system lacks what the service needs.
     """
 
     people = True
+    problem: str | None = None  # nothing is known before something is sent
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        zone: tzinfo | None = None,
-    ) -> None:
+    def __init__(self, url: str) -> None:
         scheme = url.strip().partition("://")[0].lower()
-        self._shown = f"{scheme}://…" if address_of(url.strip()) != "…" else "…"
         self._secrets = secrets_of(url.strip())
-        self._now, self._zone = now, zone
         self._apprise, self._loud, service = _load(url.strip())
         if service is None:
-            raise self._refusal(scheme)
+            raise _refusal(scheme if address_of(url.strip()) != "…" else "")
         self.pictures = bool(service.attachment_support)
         # The whole URL may be secret: the digest only distinguishes two of them.
         digest = hashlib.pbkdf2_hmac("sha256", url.strip().encode(), b"bear-alarm notify", 50_000).hex()[:6]
         self.key = f"notify {scheme} {digest}"
-
-    def __repr__(self) -> str:
-        return f"Notify({self._shown})"
 
     def wants(self, event: Event) -> bool:
         """Alarms and tests; cameras and the alarm itself when they fail and when they are well again."""
@@ -81,7 +70,7 @@ class Notify:
         """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
         from apprise import NotifyFormat, NotifyType
 
-        title, body = title_and_body(message, self._now(), self._zone)
+        title, body = title_and_body(message, datetime.now(UTC))
         alarm = any(event.alarms for event in message.events)
         # The picture follows a word that was loud already; and what is an hour old need not wake anybody.
         loud = alarm and message.part == "word" and message.late_s <= OLD_S
@@ -96,36 +85,13 @@ class Notify:
                 attach=attach,
             )
         if not arrived:
-            raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise does not say why")
-
-    @property
-    def problem(self) -> str | None:
-        """None: nothing is known before something is sent."""
-        return None
+            raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise gives no reason")
 
     def listen(self, call: Callable[[], None]) -> None:
         """Do nothing: no connection is held that could come back."""
 
     def close(self) -> None:
         """Do nothing: no connection is held between two messages."""
-
-    def _refusal(self, scheme: str) -> BearAlarmError:
-        """Return why there is no service, for the person who gave the URL."""
-        from apprise import Apprise
-
-        words = f"Apprise cannot use the URL {self._shown}"
-        if self._shown == "…":
-            return OptionError(f"{words}: it needs to begin with a service's name and ://, as in ntfy://; see {HELP}")
-        found = Apprise().details(show_requirements=True, show_disabled=True)["schemas"]
-        service = next((each for each in found if scheme in _names(each)), None)
-        if service is None:
-            return OptionError(f"{words}: it knows no such service; see {HELP}")
-        if not service["enabled"]:
-            needs = str(service["requirements"]["details"] or "").rstrip(".")
-            return UnavailableError(
-                f"{words} now: this system lacks what that service needs{f' ({needs})' if needs else ''}; see {HELP}"
-            )
-        return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
 
 
 def new_topic() -> str:
@@ -182,8 +148,16 @@ def _load(url: str) -> tuple[Any, Any, Any]:
     return sender(service), sender(loud or service), service
 
 
-def _names(service: dict[str, Any]) -> list[str]:
-    return [*(service["protocols"] or ()), *(service["secure_protocols"] or ())]
+def _refusal(scheme: str) -> BearAlarmError:
+    from apprise import Apprise
+
+    words = f"Apprise cannot use the URL {scheme}://…" if scheme else "Apprise cannot use this URL"
+    for service in Apprise().details(show_requirements=True, show_disabled=True)["schemas"]:
+        if scheme in (*(service["protocols"] or ()), *(service["secure_protocols"] or ())):
+            if not service["enabled"]:
+                return UnavailableError(f"{words} now: this system lacks what that service needs; see {HELP}")
+            return OptionError(f"{words}: something in it is missing or not as that service wants it; see {HELP}")
+    return OptionError(f"{words}: it knows no such service; write its name in front, as in ntfy://; see {HELP}")
 
 
 def _tone(events: tuple[Event, ...]) -> str:
@@ -194,8 +168,6 @@ def _tone(events: tuple[Event, ...]) -> str:
 
 
 class _ThreadLog(logging.Handler):
-    """Keeps what one thread logs."""
-
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
@@ -222,6 +194,7 @@ def _captured_log() -> Iterator[list[str]]:
 
 LATE_S = 120.0  # a longer delay is mentioned
 LINES = 8  # events named one by one in a digest
+KINDS = {"camera": "message about a camera", "health": "message about the alarm itself"}
 
 
 def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
@@ -247,7 +220,9 @@ def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tup
     """Return how many of what, then the alarms line by line, the newest first, then the rest of them."""
     alarms = [event for event in events if event.alarms]
     counts = [_counted(len(alarms), "alarm")]
-    counts += [_counted(n, what) for what, n in Counter(_class(e) for e in events if not e.alarms).items()]
+    counts += [
+        _counted(n, what) for what, n in Counter(KINDS.get(e.kind, "message") for e in events if not e.alarms).items()
+    ]
     shown = [*reversed(alarms), *(event for event in reversed(events) if not event.alarms)]
     lines = [f"{len(events)} events that could not be sent at once: {', '.join(counts)}."]
     lines += [_sentence(event, now, zone) for event in shown[:LINES]]
@@ -267,7 +242,6 @@ def _title(event: Event) -> str:
 
 
 def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
-    """Return one line: what, how sure, where, when."""
     when = _when(event, now, zone)
     if event.kind == "bear":
         words = [(event.label or "bear").replace("_", " ").capitalize()]
@@ -281,11 +255,6 @@ def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
         return f"This is only a test, {when}."
     what = f"{_title(event)}, {when}"
     return f"{what} ({event.label.replace('_', ' ')})." if event.label else f"{what}."
-
-
-def _class(event: Event) -> str:
-    names = {"camera": "message about a camera", "health": "message about the alarm itself"}
-    return names.get(event.kind, "message")
 
 
 def _counted(number: int, what: str) -> str:

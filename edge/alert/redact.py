@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 from edge.errors import OptionError
 
 HIDDEN = "***"
+PORTS = {True: 443, False: 80}  # with TLS and without
 MAX_SENTENCE = 300  # characters of a sentence
 MIN_SECRET = 3  # characters of a secret: shorter ones are in every word, and hide nothing
 MIN_PATH = 8  # of one between slashes: "hook" is a word, and no token is that short
@@ -126,7 +127,7 @@ class WebAddress:
     def url(self) -> str:
         """Return the whole without the login."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _port(self.tls) else f":{self.port}"
+        port = "" if self.port == PORTS[self.tls] else f":{self.port}"
         return f"{'https' if self.tls else 'http'}://{host}{port}{self.path}"
 
 
@@ -155,8 +156,4 @@ def web_address(url: str, whose: str) -> WebAddress:
     if parts.username is not None:
         words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         login = "Basic " + base64.b64encode(words.encode()).decode()
-    return WebAddress(tls, host, port or _port(tls), path, login)
-
-
-def _port(tls: bool) -> int:
-    return 443 if tls else 80
+    return WebAddress(tls, host, port or PORTS[tls], path, login)

@@ -7,15 +7,14 @@ To add one: write it in ``edge/alert/`` as a ``Channel`` of ``edge.record.outbox
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge.alert.unavailable import Unavailable
-from edge.background import Sink, Worker, in_background, start_thread
+from edge.alert.local_sinks import Unavailable
+from edge.background import Worker, in_background
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
@@ -30,26 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class RemoteChannels:
-    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels.
-
-    ``open_events`` is asked for the bears and camera faults that are not over, once a channel with a live state is made
-    late; it may wait for the journal.
-    """
+    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
 
     def __init__(
         self,
         *,
         remember: Callable[[Sequence[Route]], Journal | None],
-        open_events: Callable[[], Sequence[Event]],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
         before: RemoteChannels | None = None,
     ) -> None:
         self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
         self._remember = remember
-        self._open_events = open_events
-        self._learning = False  # a live state knows nothing of what goes on yet
-        self._cameras: Collection[str] = ()
         self._watching = watching
         self._stats = stats
         self._reached: dict[Hashable, _Reached] = {}
@@ -59,7 +50,7 @@ class RemoteChannels:
     @property
     def workers(self) -> list[Worker[Event]]:
         """Return the workers of channels that keep a live state."""
-        return [each.state.worker for each in self._reached.values() if each.state]
+        return [each.state for each in self._reached.values() if each.state]
 
     @property
     def deliverers(self) -> list[Deliverer]:
@@ -75,115 +66,52 @@ class RemoteChannels:
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
-        self._cameras = cameras
-        self._plans = channel_plans(settings, cameras, model=model, watching=self._is_watching, stats=self._stats)
+        self._plans = channel_plans(settings, cameras, model=model, watching=self._watching, stats=self._stats)
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
 
     def show(self, event: Event) -> None:
-        """Show an event by each channel that keeps a live state; returns at once.
-
-        A channel that is made late asks the journal for what went before: an event goes to the journal first.
-        """
+        """Show an event by each channel that keeps a live state; returns at once."""
         for worker in self.workers:
             worker(event)
 
     def make(self) -> None:
-        """Make the channels that were planned; what cannot be made now is missing."""
-        self._learn(self._make(), lambda: ())
-
-    def _make(self) -> list[LiveState]:
-        """Make the channels that are not there yet; return their live states, which know nothing yet."""
+        """Make the planned channels that are not there yet; what cannot be made now is missing."""
         lacking = set(self.missing.why)
         beside = {each.channel.key for each in self._reached.values()}
-        names = {plan.key: plan.name for plan in self._plans}
-        channels = made(
-            [plan for plan in self._plans if plan.key not in self._reached], self.missing, beside, again=True
-        )
-        new = {
-            key: _Reached(
-                names[key] if names[key] in lacking else channel.key,
-                channel,
-                LiveState(channel) if callable(channel) else None,
-            )
-            for key, channel in channels.items()
-        }
+        plans = {plan.key: plan for plan in self._plans if plan.key not in self._reached}
+        new = {}
+        for key, channel in made(list(plans.values()), self.missing, beside, again=True).items():
+            name = plans[key].name if plans[key].name in lacking else channel.key
+            new[key] = _Reached(name, channel)
+            if callable(channel):
+                new[key].state = in_background(channel, "mqtt state", depth=1000, deadline_s=30.0)
         journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
-        for key, each in new.items():
-            new[key] = replace(each, deliverer=self._deliverer(each.channel, journal))
-        self._reached = self._reached | new  # in one step: others look at it meanwhile
-        return [each.state for each in new.values() if each.state]
+        if journal:
+            from edge.alert.delivery import Deliverer, RateLimit
 
-    def _learn(self, states: Sequence[LiveState], open_events: Callable[[], Iterable[Event]]) -> None:
-        for state in states:
-            state.learn(open_events)
-        self._learning = False
+            for each in new.values():
+                rate = self._rates.setdefault(each.channel.key, RateLimit())
+                each.deliverer = Deliverer(each.channel, journal, rate=rate)
+        self._reached = self._reached | new  # in one step: others look at it meanwhile
 
     def try_again(self, now: float) -> None:
         """Try once a minute what could not be made."""
-        if not self.missing.why or not self.missing.due(now):
-            return
-        self._learning = not self.workers  # one that is made now would show "no bear" before it knows of one
-        if states := self._make():
-            start_thread(lambda: self._learn(states, self._open), "mqtt state, what goes on")
-        else:
-            self._learning = False
-
-    def _open(self) -> list[Event]:
-        return [event for event in self._open_events() if event.camera in self._cameras]
-
-    def _is_watching(self, camera: str) -> bool:
-        return not self._learning and self._watching(camera)
+        if self.missing.why and self.missing.due(now):
+            self.make()
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
-        self._close(list(self._reached.values()), within_s)
-
-    def _close(self, reached: Sequence[_Reached], within_s: float) -> None:
         from edge.alert.delivery import close_all
 
+        reached = list(self._reached.values())
         for each in reached:
             if each.state:
-                each.state.worker.close(0.5)
+                each.state.close(0.5)
         close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
         for each in reached:
             if each.deliverer is None:
                 each.channel.close()
-
-    def _deliverer(self, channel: Channel, journal: Journal | None) -> Deliverer | None:
-        if journal is None:
-            return None
-        from edge.alert.delivery import Deliverer, RateLimit
-
-        return Deliverer(channel, journal, rate=self._rates.setdefault(channel.key, RateLimit()))
-
-
-class LiveState:
-    """The live state of one channel, in a worker: it learns first what goes on, then takes each event as it happens.
-
-    An event may come from the journal and wait here as well: each is shown once.
-    """
-
-    def __init__(self, show: Sink) -> None:
-        self.worker = in_background(self._take, "mqtt state", depth=1000, deadline_s=30.0)  # as many as the journal
-        self._show = show
-        self._known: Future[dict[str, int]] = Future()  # the newest event that the journal gave, by id
-
-    def learn(self, open_events: Callable[[], Iterable[Event]]) -> None:
-        """Show what goes on; events wait until this was called."""
-        known: dict[str, int] = {}
-        try:
-            for event in open_events():
-                self._show(event)
-                known[event.id] = event.seq
-        except Exception as error:
-            log.warning("what goes on cannot be shown (%s)", type(error).__name__, exc_info=error)
-        finally:
-            self._known.set_result(known)
-
-    def _take(self, event: Event) -> None:
-        if event.seq > self._known.result().get(event.id, -1):
-            self._show(event)
 
 
 @dataclass(frozen=True)
@@ -271,11 +199,11 @@ def made(
     return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Reached:
     """One place: how to send to it, who sends, and its live state where it has one."""
 
     name: str  # by which health asks it: the one it was missing under, so that this problem ends, else its key
     channel: Channel
-    state: LiveState | None  # of MQTT
+    state: Worker[Event] | None = None  # shows MQTT's live state
     deliverer: Deliverer | None = None

@@ -6,10 +6,8 @@ The sounds with a name lie beside this file, in ``sounds/``; tests/helpers/make_
 from __future__ import annotations
 
 import atexit
-import errno
 import io
 import logging
-import math
 import os
 import shutil
 import struct
@@ -17,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -55,7 +52,7 @@ class SoundError(RuntimeError):
 
 
 class Sound:
-    """Plays ``what``, for ``seconds`` from each ``wanted`` event on, by default alarms.
+    """Plays ``what``, for ``seconds`` from each alarm on.
 
     ``what`` is siren, chirp, horn, barks, shouts, bangs, or a WAV file's path; it is repeated or cut to its time. An
     alarm while it sounds makes it go on for longer. A call returns once it sounds. ``device`` is an output of ALSA
@@ -69,14 +66,10 @@ class Sound:
         *,
         seconds: float = 20.0,
         device: str | None = None,
-        wanted: Callable[[Event], bool] = lambda event: event.alarms,
         players: list[Player] | None = None,
     ) -> None:
-        if not (math.isfinite(seconds) and 0.0 < seconds <= LONGEST_S):
-            raise OptionError(f"a sound of {seconds:g} s cannot be; give it from a moment to {LONGEST_S:g} s")
         self.what = what
         self.seconds = seconds
-        self.wanted = wanted
         self.problem: str | None = None  # why it last failed; None: it worked, or was not tried yet
         if what not in NAMES and not is_path(what) and not Path(what).exists():
             raise OptionError(unknown_sound(what))
@@ -97,6 +90,10 @@ class Sound:
     def player(self) -> str:
         """Return the name of the program that is tried first."""
         return self._players[0].name
+
+    def wanted(self, event: Event) -> bool:
+        """Return True for alarms."""
+        return event.alarms
 
     def __call__(self, event: Event) -> None:
         """Sound, if this event is wanted."""
@@ -173,7 +170,6 @@ class Sound:
         return f"{player.name} took longer than {CHECK_LIMIT_S:g} s for {CHECK_S:g} s of silence"
 
     def _sound(self, thread: StoppableThread) -> None:
-        """In a thread of its own, while it is to sound."""
         try:
             while not thread.over:
                 asked = thread.asked
@@ -351,9 +347,7 @@ def find_players(device: str | None = None, platform: str = sys.platform) -> lis
             f"the sound device {device!r} is a name for ALSA, on Linux; leave it out, and choose in the system"
         )
     if not found:
-        need = "aplay (`sudo apt install alsa-utils`)"
-        which = need if device is not None else f"{need}, paplay or pw-play"
-        raise UnavailableError(f"no program that plays sounds was found; install {which}")
+        raise UnavailableError("no program that plays sounds was found; install aplay (`sudo apt install alsa-utils`)")
     return found
 
 
@@ -388,12 +382,8 @@ class SoundFile:
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """Return what a player has to inherit to read it. Raises OSError once it is closed."""
-        if self._memory is None:
-            return ()
-        if self._memory.closed:
-            raise OSError(errno.EBADF, "the sound is closed")
-        return (self._memory.fileno(),)
+        """Return what a player has to inherit to read it."""
+        return () if self._memory is None else (self._memory.fileno(),)
 
     def close(self) -> None:
         """Close it, from any thread and as often as you like; a player that has begun can play on."""
@@ -421,11 +411,6 @@ class Playing:
         )
         if self._process.stderr:
             os.set_blocking(self._process.stderr.fileno(), False)
-
-    @property
-    def pid(self) -> int:
-        """Return its process."""
-        return self._process.pid
 
     def kill(self) -> None:
         """Silence it, from any thread; returns at once. ``close`` is still to be called."""

@@ -20,15 +20,15 @@ import re
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.alert.redact import error_words, scrub, secrets_of, web_address
 from edge.errors import OptionError
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event
 from edge.version import __version__
 
+TIMEOUT_S = 10.0  # for the connection and each answer
 # Of 4xx: not now, rather than never. Once an expired password is renewed, everything is sent.
 LATER = frozenset({401, 403, 407, 408, 425, 429})
 
@@ -36,26 +36,15 @@ LATER = frozenset({401, 403, 407, 408, 425, 429})
 class Webhook:
     """A channel for machines: POST, in the journal's order, until it is answered with 2xx.
 
-    ``secret`` signs each request; ``timeout_s`` is for the connection and each answer. Redirects are not followed, and
-    TLS certificates are checked. ``now`` gives the time of the signature, seconds since 1970.
-    Raises OptionError for a URL it cannot use.
+    ``secret`` signs each request. Redirects are not followed, and TLS certificates are checked. Raises OptionError for
+    a URL it cannot use.
     """
 
     people = False
+    pictures = True
+    problem: str | None = None  # nothing is known before something is sent
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        secret: str | None = None,
-        timeout_s: float = 10.0,
-        pictures: bool = True,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self.pictures = pictures
-        self.timeout_s = timeout_s
-        self._now = now
-        self._shown = address_of(url)
+    def __init__(self, url: str, *, secret: str | None = None) -> None:
         self._secrets = (*secrets_of(url), *((secret,) if secret else ()))
         self._secret = secret
         if secret is not None and not secret.strip():
@@ -67,9 +56,6 @@ class Webhook:
         digest = hashlib.pbkdf2_hmac("sha256", path.encode(), host.encode(), 50_000).hex()[:6]
         self.key = f"webhook {host}:{self._to.port} {digest}"
 
-    def __repr__(self) -> str:
-        return f"Webhook({self._shown}/…)"
-
     def wants(self, event: Event) -> bool:
         """Return all of them: a machine sorts them out itself."""
         return True
@@ -78,7 +64,8 @@ class Webhook:
         """POST one event or its picture. Raises RefusedError, NotYetError, RuntimeError, OSError without secrets."""
         event = message.events[0]
         if message.part == "picture":
-            body, kind = _read(message.picture), "image/jpeg"
+            assert message.picture
+            body, kind = message.picture.read_bytes(), "image/jpeg"
         else:
             body, kind = event.to_json().encode(), "application/json"
         try:
@@ -96,11 +83,6 @@ class Webhook:
             raise RefusedError(why)
         raise RuntimeError(why)
 
-    @property
-    def problem(self) -> str | None:
-        """None: nothing is known before something is sent."""
-        return None
-
     def listen(self, call: Callable[[], None]) -> None:
         """Do nothing: no connection is held that could come back."""
 
@@ -108,7 +90,7 @@ class Webhook:
         """Do nothing: no connection is held between two requests."""
 
     def _headers(self, event: Event, part: str, kind: str, body: bytes) -> dict[str, str]:
-        key, moment = _plain(f"{event.boot_id}-{event.seq}-{part}"), str(int(self._now()))
+        key, moment = f"{event.boot_id}-{event.seq}-{part}", str(int(time.time()))
         headers = {
             "Content-Type": kind,
             "User-Agent": f"bear-alarm/{__version__}",
@@ -123,16 +105,16 @@ class Webhook:
             headers["X-Bear-Alarm-Signature"] = f"sha256={signed.hexdigest()}"
         if self._to.login:
             headers["Authorization"] = self._to.login
-        return {name: _plain(value) for name, value in headers.items()}
+        return headers
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, str | None]:
         """Status, reason and Retry-After of the answer; the rest of it is not read."""
         if self._tls:
             line: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self._to.host, self._to.port, timeout=self.timeout_s, context=self._tls
+                self._to.host, self._to.port, timeout=TIMEOUT_S, context=self._tls
             )
         else:
-            line = http.client.HTTPConnection(self._to.host, self._to.port, timeout=self.timeout_s)
+            line = http.client.HTTPConnection(self._to.host, self._to.port, timeout=TIMEOUT_S)
         try:
             try:
                 line.request("POST", self._to.path, body, headers)
@@ -146,18 +128,6 @@ class Webhook:
             line.close()
 
 
-def _read(picture: Path | None) -> bytes:
-    """Return the picture's bytes; gone in this very moment, it is passed over at the next try."""
-    if picture is None:
-        raise RefusedError("there is no picture")
-    return picture.read_bytes()
-
-
 def _seconds(after: str | None) -> float:
-    """Retry-After in seconds; its other form, a date, needs clocks that agree, so it is left to our own back-off."""
+    """Retry-After in seconds; its other form, a date, needs clocks that agree: 0, for our own back-off."""
     return float(after) if after and re.fullmatch(r"\d{1,6}", after.strip()) else 0.0
-
-
-def _plain(value: str) -> str:
-    """As a header's value can be: an event from a hand-made journal may hold anything."""
-    return re.sub(r"[^\x20-\x7e]", "?", value)

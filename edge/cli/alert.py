@@ -78,13 +78,12 @@ def send_test(
 
 def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, wait_s: float) -> dict[str, str]:
     """Send the event everywhere, and wait for the answers; return the local sinks that do not work, with the reason."""
-    from edge.alert.journal_sink import lines_of
-    from edge.alert.local_sinks import LocalSinks
+    from edge.alert.alerting import JsonLines, line_worker
+    from edge.alert.local_sinks import LocalSinks, Unavailable
     from edge.alert.remote_channels import channel_plans, made
-    from edge.alert.unavailable import Unavailable
 
     missing, local = Unavailable(), LocalSinks(answers)
-    lines = lines_of(settings.events, answers).worker if settings.events else None
+    lines = line_worker(JsonLines(settings.events), answers) if settings.events else None
     channels = list(made(channel_plans(settings, guest=True), missing).values())
     try:
         stop.silenced_by(local.silence)

@@ -140,9 +140,9 @@ def absent(config: Config) -> Iterator[tuple[Key, str]]:
 
 def doubts(alerts: AlertSettings) -> Iterator[str]:
     """Yield what this machine cannot do now or what is unwise, a sentence each. Nothing is played, switched or sent."""
-    from edge.alert.command import command_in_doubt
     from edge.alert.deterrent import SWITCHED_ON, sound_files
     from edge.alert.gpio import parse_pin, reach_pins
+    from edge.alert.local_sinks import command_in_doubt
     from edge.alert.notify import Notify, guessable
     from edge.alert.sound import NAMES, find_players, read_wav
 

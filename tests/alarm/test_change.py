@@ -8,12 +8,10 @@ import pytest
 
 from edge.alarm import Alarm
 from edge.alert.mqtt_settings import settings_from_url
-from edge.alert.remote_channels import LiveState
 from edge.detect.zones import parse_masks
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from tests.helpers.broker import Broker, Listener
 from tests.helpers.fake_camera import LiveYard, soon
-from tests.helpers.sink_world import event
 from tests.helpers.yard import yard_model
 
 MASKS = tuple(parse_masks(["0,0 0.1,0 0.1,0.1"]))
@@ -78,31 +76,6 @@ def test_a_camera_that_was_closed_is_not_watched_though_its_last_frame_is_new(ma
     assert soon(lambda: thread.fresh(time.monotonic()))
     thread.close()
     assert not thread.fresh(time.monotonic())
-
-
-def test_a_live_state_that_is_made_late_learns_what_goes_on_and_shows_each_event_once():
-    shown: list[tuple[str, int]] = []
-    state = LiveState(lambda each: shown.append((each.id, each.seq)))
-    for each in (event("update", 4, id_="a"), event("new", 5, id_="b"), event("update", 6, id_="a")):
-        state.worker(each)  # while the journal is asked, which has the first two already
-    time.sleep(0.1)
-    assert shown == []
-    state.learn(lambda: [event("update", 4, id_="a"), event("new", 5, id_="b")])
-    assert state.worker.close(20.0)
-    assert shown == [("a", 4), ("b", 5), ("a", 6)]
-
-
-def test_a_live_state_goes_on_where_the_journal_does_not_answer(caplog):
-    def nothing():
-        raise TimeoutError
-
-    shown: list[int] = []
-    state = LiveState(lambda each: shown.append(each.seq))
-    state.worker(event("new", 7))
-    state.learn(nothing)
-    assert state.worker.close(20.0)
-    assert shown == [7]
-    assert "cannot be shown (TimeoutError)" in caplog.text
 
 
 @pytest.mark.needs_tool("mosquitto")

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from edge.alert import sound
-from edge.alert.alerting import Alerting
+from edge.alert.alerting import Alerting, JsonLines
 from edge.alert.delivery import BURST
-from edge.alert.jsonl import JsonLines
 from edge.device.health import HALF, SelfMonitor
 from edge.device.sensors import Reading
 from edge.record.journal import Journal

@@ -13,13 +13,11 @@ import pytest
 
 from edge.alert import local_sinks, notify, sound
 from edge.alert.alerting import START_S, Alerting
-from edge.alert.local_sinks import local_plans
+from edge.alert.local_sinks import AGAIN_S, local_plans
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import SOUNDS, Player
-from edge.alert.unavailable import AGAIN_S
 from edge.errors import OptionError, UnavailableError
 from edge.run import EventFactory
-from edge.schema import Event
 from edge.settings import AlertSettings
 from edge.status import CLEAR_S
 from tests.helpers.broker import refusing_port
@@ -153,7 +151,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
         return (None, None, None) if lacking and "lacking" in url else load(url)
 
     monkeypatch.setattr(notify, "_load", lacks)
-    monkeypatch.setattr(notify.Notify, "_refusal", lambda self, scheme: UnavailableError("libx is missing"))
+    monkeypatch.setattr(notify, "_refusal", lambda scheme: UnavailableError("libx is missing"))
     with PostBox() as box, PostBox() as other:
         urls = (f"json://127.0.0.1:{box.port}/lacking", f"json://127.0.0.1:{other.port}/x")
         world = World(tmp_path, notify=urls)
@@ -187,14 +185,10 @@ class Place:
     wrong: Exception | None = None
     pictures, people, problem = False, True, None
 
-    def __init__(self, *_, watching=None, **__):
+    def __init__(self, url):
         if self.wrong:
             raise self.wrong
-        self.key, self.shown, self.sent = "place of its own key", [], []
-        self.watched = watching and watching("yard")
-
-    def __call__(self, event):
-        self.shown.append(event.id)
+        self.key, self.sent = "place of its own key", []
 
     def wants(self, event):
         return True
@@ -235,55 +229,6 @@ def test_a_channel_that_is_a_mistake_by_now_is_tried_again_and_over_under_its_ow
     assert "well again" in over["detail"]
 
 
-def test_a_broker_that_can_be_had_later_knows_of_the_bear_that_is_there(tmp_path, monkeypatch):
-    class Late(Place):
-        wrong: Exception | None = UnavailableError("ca.pem is not there")
-
-    monkeypatch.setattr("edge.alert.mqtt.Mqtt", Late)
-    world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
-    world.everyone.watching = lambda camera: True
-    assert world.everyone.missing == {"mqtt h:1883/bear-alarm": "ca.pem is not there"}
-    world.everyone.publish(event("new", 1))
-    Late.wrong = None
-    world.look(AGAIN_S + 1.0)
-    assert soon(lambda: world.place().shown == ["id1"])
-    assert world.place().watched is False  # it would say "no bear" before it heard of this one
-    world.everyone.publish(event("end", 2, id_="id1"))
-    assert soon(lambda: world.place().shown == ["id1", "id1"])
-    world.told()
-
-
-def test_no_event_is_lost_or_shown_twice_while_a_broker_can_be_had_at_last(tmp_path, monkeypatch):
-    shown: list[Event] = []
-
-    class Late(Place):
-        wrong: Exception | None = UnavailableError("ca.pem is not there")
-
-        def __call__(self, event):
-            shown.append(event)
-
-    def alarms():
-        for number in range(150):
-            world.everyone.publish(event("new", 2 * number, id_=f"id{number}"))
-            time.sleep(0.002)
-            if number % 3:
-                world.everyone.publish(event("end", 2 * number + 1, id_=f"id{number}"))
-
-    monkeypatch.setattr("edge.alert.mqtt.Mqtt", Late)
-    world = World(tmp_path, mqtt=settings_from_url("mqtt://h"), cameras=("yard",))
-    telling = threading.Thread(target=alarms)
-    telling.start()
-    time.sleep(0.1)
-    Late.wrong = None
-    world.look(AGAIN_S + 1.0)
-    telling.join()
-    world.told()
-    of_bears = [each for each in shown if each.kind == "bear"]
-    assert len({each.seq for each in of_bears}) == len(of_bears)
-    newest = {each.id: each.type for each in of_bears}
-    assert {id_ for id_, type_ in newest.items() if type_ == "new"} == {f"id{number}" for number in range(0, 150, 3)}
-
-
 def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
     no_player.append(script(tmp_path, "player", "exec sleep 0.1"))
     usb = tmp_path / "usb"
@@ -291,8 +236,8 @@ def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
     broker = settings_from_url(f"mqtts://127.0.0.1:1/?ca={usb / 'ca.pem'}")
     horn, got = str(usb / "horn.wav"), tmp_path / "got"
     world = World(tmp_path, sounds=(horn,), deterrent=str(usb), mqtt=broker, on_alarm=f"cat > {got}")
-    assert {f"sound {horn}", "deterrent"} < world.everyone.missing.keys()
-    assert len(world.everyone.missing) == 3
+    assert {f"sound {horn}", "deterrent"} == world.everyone.missing.keys()
+    assert soon(lambda: "ca.pem is not there; mount its disk" in (world.place().problem or ""))
     world.everyone.publish(event())
     assert soon(got.exists)
     shutil.copy(SOUNDS / "horn.wav", usb)
@@ -300,6 +245,7 @@ def test_files_of_a_disk_that_is_mounted_later(tmp_path, no_player):
     world.look(AGAIN_S + 1.0)
     assert world.everyone.missing == {}
     assert world.names()[:2] == [f"sound {horn}", "deterrent"]
+    assert soon(lambda: "nothing listens there" in (world.place().problem or ""))
     world.told()
 
 

@@ -13,7 +13,7 @@ from edge.alert.webhook import Webhook
 from edge.record.outbox import WITHDRAWN
 from edge.run import EventFactory
 from tests.helpers.journal_stage import Times, ask, event, journal
-from tests.helpers.outbox_world import Told, wait_for
+from tests.helpers.outbox_world import FakeChannel, wait_for
 from tests.helpers.webhook_server import PostBox
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +31,9 @@ run, channel = EventFactory(), Webhook(f"http://127.0.0.1:{port}/")
 journal = Journal(folder, [channel], run=run)
 deliverer = Deliverer(channel, journal)
 for number in range(last):
-    told = journal(run.event("bear", "new", f"id{number}", "yard"))
-    assert told.durable
-    os.write(1, f"{run.id} {told.seq}\\n".encode())  # whole: a kill in the middle of a line promises nothing
+    kept_event = journal(run.event("bear", "new", f"id{number}", "yard"))
+    assert kept_event.durable
+    os.write(1, f"{run.id} {kept_event.seq}\\n".encode())  # whole: a kill in the middle of a line promises nothing
     time.sleep(0.005)
 sys.exit(not deliverer.close(30.0))
 """
@@ -47,13 +47,13 @@ def test_killed_again_and_again_every_event_arrives_in_order_and_twice_only_with
             words = [sys.executable, "-c", CHILD, str(tmp_path), str(box.port), str(last)]
             child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
             assert child.stdout
-            said = [child.stdout.readline()]
+            first_lines = [child.stdout.readline()]
             if life_s is not None:
                 time.sleep(life_s)
                 child.kill()
             rest, errors = child.communicate(timeout=60)
             assert life_s is not None or child.returncode == 0, errors
-            promised += ["".join(said).strip(), *(line for line in rest.splitlines() if line)]
+            promised += ["".join(first_lines).strip(), *(line for line in rest.splitlines() if line)]
     found = [json.loads(each.body) for each in box.posted]
     arrived = [f"{each['boot_id']} {each['seq']}" for each in found]
     keys = [each.headers["Idempotency-Key"] for each in box.posted]
@@ -88,7 +88,7 @@ def test_words_and_pictures_and_refusals_are_written_down(tmp_path):
 
 
 def test_after_a_restart_a_picture_that_is_there_is_sent_and_one_that_did_not_come_is_withdrawn(tmp_path):
-    run, channel, times = EventFactory("run"), Told(), Times()
+    run, channel, times = EventFactory("run"), FakeChannel(), Times()
     kept = journal(tmp_path, channel, run=run, clock=times.clock)
     for name in ("came", "lost"):
         (tmp_path / name).mkdir()
@@ -112,7 +112,7 @@ def test_after_a_restart_a_picture_that_is_there_is_sent_and_one_that_did_not_co
 
 
 def test_what_is_in_memory_only_is_delivered_all_the_same(tmp_path):
-    run, channel = EventFactory("run"), Told()
+    run, channel = EventFactory("run"), FakeChannel()
     (tmp_path / "file").write_text("")
     kept = journal(tmp_path / "file" / "no folder", channel, run=run)
     deliverer = Deliverer(channel, kept)
@@ -132,7 +132,7 @@ def test_what_comes_from_memory_to_the_disk_while_it_is_sent_goes_once(tmp_path)
         (tmp_path / "file").unlink()
         kept.beat()
 
-    channel = Told(mend)
+    channel = FakeChannel(mend)
     kept = journal(state, channel, run=run)
     deliverer = Deliverer(channel, kept)
     assert not kept(event(run)).durable

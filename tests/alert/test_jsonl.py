@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.jsonl import JsonLines
+from edge.alert.alerting import JsonLines
 from edge.errors import OptionError
 from edge.files import mistaken
 from edge.schema import Event
@@ -41,7 +41,7 @@ def test_jsonl_on_a_disk_that_is_full_for_a_while_tears_one_line_at_most(tmp_pat
     code = """
 import resource, signal, sys
 from edge.schema import Event
-from edge.alert.jsonl import JsonLines
+from edge.alert.alerting import JsonLines
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = sys.argv[1]
 def event(seq):
@@ -82,7 +82,7 @@ def test_jsonl_that_cannot_be_written_is_one_sentence(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be moved there")
 @pytest.mark.parametrize("gone", ["moved", "deleted", "copied over"])
-def test_a_file_that_was_rotated_away_is_begun_anew(tmp_path, gone):
+def test_a_file_that_was_rotated_away_is_begun_again(tmp_path, gone):
     path = tmp_path / "events.jsonl"
     sink = JsonLines(str(path))
     sink(event(seq=1))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert.mqtt_discovery import Topics, device_id, segment
 from edge.alert.mqtt_settings import MqttSettings, settings_from_url
-from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.errors import OptionError, UnavailableError
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
@@ -35,7 +35,7 @@ def test_a_url_holds_everything():
     assert settings_from_url("mqtt://[fe80::1]:1884").where == "[fe80::1]:1884"
 
 
-def test_a_state_is_said_more_often_than_it_expires():
+def test_a_state_is_published_more_often_than_it_expires():
     for every_s in (0.05, 0.5, 1.0, 29.9, 30.0, 3600.0):
         settings = MqttSettings("h", every_s=every_s)
         assert settings.expire_s >= max(1, 3 * every_s)
@@ -54,7 +54,6 @@ def test_a_state_is_said_more_often_than_it_expires():
         (f"mqtt://user:{SECRET}/x@broker", "%2F"),
         (f"mqtt://user:{SECRET}?x@broker", "%3F"),
         (f"mqtt://user:{SECRET}#x@broker", "%23"),
-        (f"mqtt://user:{SECRET}%00@broker", "password"),
         (f"mqtt://user:{SECRET}%FF@broker", "password"),
         (f"mqtt://user:{SECRET}@[broker", "cannot be read"),
         (f"mqtt://user:{SECRET}@bro\u2100ker", "cannot be read"),
@@ -69,17 +68,16 @@ def test_a_state_is_said_more_often_than_it_expires():
         (f"mqtts://user:{SECRET}@broker?ca=~nobody-here/x", "home"),
         (f"mqtt://user:{SECRET}@broker?every=often", "often"),
         (f"mqtt://user:{SECRET}@broker?every=nan", "between"),
-        (f"mqtt://user:{SECRET}@broker?every=1&every=2", "twice"),
         (f"mqtt://user:{SECRET}@broker?pictures=maybe", "maybe"),
         (f"mqtt://user:{SECRET}@broker?discovery=a%2F%2Fb", "discovery"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_without_the_password(url, words):
-    with pytest.raises(OptionError) as told:
+    with pytest.raises(OptionError) as raised:
         settings_from_url(url)
-    assert words in str(told.value)
-    assert SECRET not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(raised.value)
+    assert SECRET not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_ca_that_cannot_be_used_is_one_sentence(tmp_path):
@@ -133,16 +131,16 @@ def test_a_plain_name_stays_as_it_is_and_no_name_can_be_taken_for_a_made_one():
     assert segment(made) != made
 
 
-def test_a_device_keeps_its_name_and_tells_nothing_by_it(tmp_path, monkeypatch):
+def test_a_device_keeps_its_name_and_reveals_nothing_by_it(tmp_path, monkeypatch):
     machine = tmp_path / "machine-id"
     machine.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr("edge.alert.mqtt_topics.MACHINE", (machine,))
+    monkeypatch.setattr("edge.alert.mqtt_discovery.MACHINE", (machine,))
     first = device_id("bear-alarm")
     assert re.fullmatch(r"[0-9a-f]{12}", first)
     assert first == device_id("bear-alarm")
     assert len({first, device_id("other"), device_id("bear-alarm", "mine")}) == 3
     (tmp_path / "serial").write_text("10000000abcdef01\0")  # a second board with a copy of the card
-    monkeypatch.setattr("edge.alert.mqtt_topics.SERIAL", tmp_path / "serial")
+    monkeypatch.setattr("edge.alert.mqtt_discovery.SERIAL", tmp_path / "serial")
     assert device_id("bear-alarm") != first
     machine.unlink()
     assert device_id("bear-alarm") == device_id("bear-alarm")

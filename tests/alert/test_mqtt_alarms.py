@@ -1,11 +1,11 @@
-"""Alarms as events of Home Assistant, each said while somebody hears it; and the entities that there are."""
+"""Alarms as events of Home Assistant, each published while it is connected; and the entities that there are."""
 
 import json
 from typing import Any
 
 import pytest
 
-from edge.alert.mqtt_state import LOSS_S, NEWS_S, Alarms
+from edge.alert.mqtt import LOSS_S, NEWS_S, Alarms
 from tests.alert.test_mqtt_order import SENSOR, event
 from tests.helpers.home_world import Home, Process, Wire
 
@@ -51,9 +51,9 @@ def test_an_alarm_is_an_event_once_a_visit_with_what_is_known_of_it(wire, start)
     alarm.mqtt(event(id_="b", seq=6))
     alarm.beat()
     assert alarms(wire) == ["a", "b"]
-    told = json.loads(next(payload for topic, payload in wire.log if topic == ALARM))
-    assert told["event_type"] == "alarm"
-    assert (told["label"], told["score"], told["zones"]) == ("brown_bear", 0.9, ["gate"])
+    published = json.loads(next(payload for topic, payload in wire.log if topic == ALARM))
+    assert published["event_type"] == "alarm"
+    assert (published["label"], published["score"], published["zones"]) == ("brown_bear", 0.9, ["gate"])
     assert ALARM not in wire.retained
     assert json.loads(wire.retained[LAST])["id"] == "b"
 
@@ -76,7 +76,7 @@ def test_a_quiet_visit_that_goes_on_into_the_schedule_has_not_alarmed_yet(wire, 
     assert alarms(wire) == ["a"]
 
 
-def test_a_visit_that_was_told_before_the_settings_changed_is_no_new_event(wire, start):
+def test_a_visit_that_was_published_before_the_settings_changed_is_no_new_event(wire, start):
     alarm = start()
     alarm.mqtt(event("update"))
     alarm.mqtt(event("update", seq=2, escalated="rising score"))
@@ -111,7 +111,7 @@ def test_an_alarm_while_home_assistant_is_away_is_an_event_when_it_is_back(wire,
     assert alarms(wire, since) == ["meanwhile"]
 
 
-def test_alarms_that_may_be_lost_are_said_again_and_old_news_is_not():
+def test_alarms_that_may_be_lost_are_published_again_and_old_news_is_not():
     alarms = Alarms()
     alarms.ready = True
     alarms.add("a", "topic", b"a", 0.0)
@@ -130,7 +130,7 @@ def test_alarms_that_may_be_lost_are_said_again_and_old_news_is_not():
     assert alarms.due(1000.0 + 2 * NEWS_S, ["c"]) == [("topic", b"c")]  # whose bear is still there
 
 
-def test_the_device_says_why_it_cannot_be_relied_on_when_that_changes(home, start):
+def test_the_device_publishes_why_it_cannot_be_relied_on_when_that_changes(home, start):
     stats: dict[str, object] = {}  # before the start nothing is known
     alarm = start(stats=lambda: stats)
     sensor = "binary_sensor.bear_alarm_problem"

@@ -1,4 +1,4 @@
-"""The automations that docs/home-assistant.md offers, replayed: one message a visit, whoever starts again."""
+"""The automations that docs/home-assistant.md offers, replayed: one message a visit, whatever starts again."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def start(wire, monkeypatch):
 
 @pytest.fixture
 def alarm(home, start):
-    """One that watches, and has told of a bear that is still there."""
+    """One that watches, and has published a bear that is still there."""
     alarm = start()
     assert home.sent == []
     alarm.mqtt(event())
@@ -128,7 +128,7 @@ def test_a_bear_that_comes_while_home_assistant_starts_again_is_one_message(home
     assert home.sent == ALARMED
 
 
-def test_a_yard_that_nobody_watches_is_told(home, alarm):
+def test_a_yard_that_nobody_watches_is_reported(home, alarm):
     home.wait()
     assert home.sent == ALARMED
     alarm.cut()

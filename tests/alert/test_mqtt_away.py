@@ -11,7 +11,7 @@ from tests.proofs.prove_broker_away import live_through
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_after_a_day_without_broker_and_internet_everything_is_told(tmp_path):
+def test_after_a_day_without_broker_and_internet_everything_is_delivered(tmp_path):
     outcome = live_through(tmp_path, 40)
     assert outcome.arrived == list(range(40))
     assert outcome.phones == [(39,), tuple(range(39))]
@@ -25,14 +25,14 @@ def test_after_an_outage_what_waits_goes_as_soon_as_the_broker_is_back(tmp_path)
 
 def live_through_an_outage(broker, listener):
     mqtt = Mqtt(settings_from_url(broker.url), ["yard"])
-    assert until(lambda: mqtt.connected)
+    assert until(lambda: mqtt._connection.up)
     queue, ahead = MemoryQueue(), [0.0]
     deliverer = Deliverer(mqtt, queue, clock=lambda: ahead[0], chance=lambda: 0.0)
     broker.stop()
-    assert until(deliverer.problem)  # before anything is to be told
+    assert until(deliverer.problem)  # before anything is to be sent
     assert "the connection was lost" in (deliverer.problem() or "")
     queue.put(event(1))
-    for failures in range(1, 6):  # by the deliverer's clock, which then stands still, the next try is 16 s away
+    for failures in range(1, 6):  # by the deliverer's clock, which then does not move, the next try is 16 s away
         assert until(lambda failures=failures: deliverer.stats.failed == failures)
         ahead[0] += 0.0 if failures == 5 else 300.0
         deliverer._wake.set()

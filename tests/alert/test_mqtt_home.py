@@ -1,4 +1,4 @@
-"""What Home Assistant is shown: announced, said again and again, and never "no bear" by somebody who cannot know."""
+"""What Home Assistant shows: announced, published again and again, and never "no bear" where nothing is known."""
 
 import json
 import re
@@ -8,9 +8,8 @@ import pytest
 
 from edge import __version__
 from edge.alert.mqtt import Mqtt
-from edge.alert.mqtt_discovery import Announcer
+from edge.alert.mqtt_discovery import Announcer, Topics, device_id, segment
 from edge.alert.mqtt_settings import settings_from_url
-from edge.alert.mqtt_topics import Topics, device_id, segment
 from edge.schema import Event
 from tests.helpers.broker import Broker, Listener, until
 
@@ -74,7 +73,7 @@ def check(component, object_id, config, prefix="bear-alarm"):
     assert config["origin"]["sw_version"] == __version__
     assert all(topic.startswith(f"{prefix}/") for key, topic in config.items() if key.endswith("topic"))
     if object_id == "connection" or object_id.endswith(("_alarm", "_lastalarm", "_snapshot")):
-        assert "availability" not in config  # they say "offline", or what was
+        assert "availability" not in config  # they show "offline", or what was
     else:
         assert {"topic": f"{prefix}/available"} in config["availability"]
     if object_id.endswith("_bear"):
@@ -152,12 +151,15 @@ def test_the_state_follows_the_bears(home):
     mqtt(event("end", "a", seq=4, label="brown_bear", score=0.1, top_score=0.97))
     assert until(lambda: json.loads(home.of(ATTRIBUTES)[-1])["id"] == "b")
     assert home.of(BEAR)[-1] == "ON"
-    told = [json.loads(line) for line in home.of(ATTRIBUTES)[-4:]]
-    assert [(each["bears"], each["label"], each["score"]) for each in told] == [
+    published = [json.loads(line) for line in home.of(ATTRIBUTES)[-4:]]
+    assert [(each["bears"], each["label"], each["score"]) for each in published] == [
         (1, "brown_bear", 0.91), (1, "brown_bear", 0.5), (2, "brown_bear", 0.5), (1, "black_bear", 0.8),
     ]  # fmt: skip
-    assert (told[0]["zones"], told[0]["since"], told[1]["since"]) == (["gate"], *["2026-01-01T00:00:01.000Z"] * 2)
-    assert told[3]["quiet"] == "outside the schedule"
+    assert (published[0]["zones"], published[0]["since"], published[1]["since"]) == (
+        ["gate"],
+        *["2026-01-01T00:00:01.000Z"] * 2,
+    )
+    assert published[3]["quiet"] == "outside the schedule"
     mqtt(event("end", "b", seq=5))
     assert home.hears(BEAR, "OFF")
     (alarm,) = set(home.of(LAST))
@@ -178,18 +180,18 @@ def test_what_is_known_comes_before_the_state_that_automations_act_on(home):
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_a_blind_camera_says_nothing_of_bears(home):
+def test_a_blind_camera_publishes_nothing_of_bears(home):
     mqtt = client(home, "?every=0.05")
     assert home.hears(SEES, "online")
     trouble = event(kind="camera", id_="t", label="gone", detail="yard: no picture")
     mqtt(trouble)
     assert home.hears(SEES, "offline")
     assert until(lambda: json.loads(home.of(ATTRIBUTES)[-1])["trouble_detail"] == "yard: no picture")
-    before = len(home.of(BEAR))
-    said = len(home.of(SEES))
-    assert until(lambda: len(home.of(SEES)) > said + 3)
-    assert len(home.of(BEAR)) == before
-    mqtt(event(seq=2))  # a camera that is said to be covered, and shows a bear all the same
+    bears = len(home.of(BEAR))
+    before = len(home.of(SEES))
+    assert until(lambda: len(home.of(SEES)) > before + 3)
+    assert len(home.of(BEAR)) == bears
+    mqtt(event(seq=2))  # a camera that is reported as covered, and shows a bear all the same
     assert home.hears(BEAR, "ON")
     assert home.hears(SEES, "online")
     mqtt(event("end", seq=3))
@@ -246,7 +248,7 @@ def test_that_there_is_no_bear_is_said_only_once_somebody_has_watched(home):
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_was_well_between(home, caplog):
+def test_what_cannot_be_published_is_logged_once_without_a_traceback_and_again_when_it_was_well_between(home, caplog):
     broken = [True]
 
     def broke(*_):
@@ -258,8 +260,8 @@ def test_what_cannot_be_told_is_said_once_without_a_traceback_and_again_when_it_
     assert until(lambda: len(home.of(SEES)) > 10)
     lines = [record for record in caplog.records if "cannot be published" in record.message]
     assert sorted(record.getMessage() for record in lines) == [
-        "MQTT: the stats cannot be published (KeyError: 'health')",
         "MQTT: the state of yard cannot be published (KeyError: 'health')",
+        "MQTT: the stats cannot be published (KeyError: 'health')",
     ]
     assert "Traceback" not in caplog.text
     broken.clear()

@@ -52,7 +52,8 @@ def order(wire, since):
     """Return what became of the state: names of topics without attributes' words, and the words of all others."""
     named = {HUB: "hub", SEES: "yard", ATTRIBUTES: "attributes", BEAR: "bear"}
     found = [
-        (named[topic], None if topic == ATTRIBUTES else payload) for topic, payload in wire.said(*STATE, since=since)
+        (named[topic], None if topic == ATTRIBUTES else payload)
+        for topic, payload in wire.published(*STATE, since=since)
     ]
     return [" ".join(filter(None, each)) for each in found]
 
@@ -60,7 +61,7 @@ def order(wire, since):
 def test_at_the_start_a_camera_is_offline_before_the_device_is_online(wire, start):
     start(watched=False)
     assert order(wire, 0)[:2] == ["yard offline", "hub online"]
-    assert not wire.said(BEAR)
+    assert not wire.published(BEAR)
 
 
 def test_a_camera_is_available_with_its_first_frame_and_not_with_the_next_beat(wire, home, start):
@@ -92,7 +93,7 @@ def test_through_a_gap_of_the_camera_its_old_bear_is_never_shown_again(wire, hom
     assert home.history[SENSOR][shown:] == ["off"]
 
 
-def test_a_camera_that_goes_is_offline_before_anything_else_is_said(wire, start):
+def test_a_camera_that_goes_is_offline_before_anything_else_is_published(wire, start):
     alarm = start()
     since = len(wire.log)
     alarm.mqtt(event(id_="t", kind="camera", label="covered"))
@@ -129,7 +130,7 @@ def test_a_killed_alarm_that_is_back_at_once_shows_what_is_there_now(wire, home,
 
 
 @pytest.mark.parametrize("lasting", [True, False], ids=["it kept what is retained", "it kept nothing"])
-def test_a_broker_that_starts_again_is_told_of_a_bear_that_goes_on_and_of_one_that_left(wire, home, start, lasting):
+def test_a_broker_that_starts_again_gets_a_bear_that_goes_on_and_of_one_that_left(wire, home, start, lasting):
     alarm = start()
     alarm.mqtt(event())
     for there, state in ((True, "on"), (False, "off")):
@@ -175,12 +176,12 @@ def test_a_clean_stop_says_offline_first_and_never_that_the_bear_has_left(wire, 
     alarm = start()
     alarm.mqtt(event())
     since, shown = len(wire.log), len(home.history[SENSOR])
-    alarm.watched["yard"] = False  # let go of
+    alarm.watched["yard"] = False
     alarm.mqtt(event("end", seq=2))
     alarm.mqtt.close()
     assert order(wire, since)[0] == "yard offline"
     assert "hub offline" in order(wire, since)
-    assert not wire.said(BEAR, since=since)
+    assert not wire.published(BEAR, since=since)
     assert home.history[SENSOR][shown:] == ["unavailable"]
     assert (wire.retained[HUB], wire.retained[SEES]) == ("offline", "offline")
 
@@ -201,7 +202,7 @@ def test_the_last_words_of_a_camera_that_was_removed_do_not_bring_it_back(wire, 
     assert not [topic for topic, _ in wire.log if "/yard" in topic]
 
 
-def test_a_trouble_that_lasts_is_said_as_long_as_it_lasts(wire, start):
+def test_a_fault_that_lasts_is_published_as_long_as_it_lasts(wire, start):
     alarm = start(watched=False)
     alarm.mqtt(event(id_="t", kind="camera", label="gone"))
     since = len(wire.log)

@@ -1,7 +1,8 @@
-"""TLS, users and brokers of another kind: who is let in, and what is said when nobody is."""
+"""TLS, users and brokers of another kind: who is let in, and the problem when nobody is."""
 
 import json
 import logging
+import shutil
 import socket
 import struct
 import subprocess
@@ -36,14 +37,14 @@ def safe(tmp_path_factory):
 
 
 def problem(url):
-    """Return what is said of a broker that does not let us in."""
+    """Return the problem with a broker that does not let us in."""
     mqtt = Mqtt(settings_from_url(url), ["yard"])
     try:
         assert until(lambda: mqtt.problem)
-        assert not mqtt.connected
-        with pytest.raises(UndeliveredError) as told:
+        assert not mqtt._connection.up
+        with pytest.raises(UndeliveredError) as raised:
             mqtt.send(word())
-        assert SECRET not in f"{mqtt.problem} {told.value} {mqtt.key} {mqtt.settings!r}"
+        assert SECRET not in f"{mqtt.problem} {raised.value} {mqtt.key} {mqtt.settings!r}"
         words = mqtt.problem or ""
         assert "\n" not in words
         return words
@@ -66,7 +67,19 @@ def test_over_tls_with_a_user(safe, caplog):
 
 
 @pytest.mark.needs_tool("mosquitto", "openssl")
-def test_a_certificate_is_looked_at_unless_told_otherwise(safe):
+def test_a_ca_on_a_disk_that_is_mounted_later_shows_the_bear_that_is_there(safe, tmp_path):
+    with Listener(safe) as listener:
+        mqtt = Mqtt(settings_from_url(f"{safe.url}?ca={tmp_path / 'ca.pem'}"), ["yard"])
+        assert until(lambda: "is not there; mount its disk" in (mqtt.problem or ""))
+        mqtt(word().events[0])
+        shutil.copy(safe.ca, tmp_path / "ca.pem")
+        assert listener.hears("bear-alarm/yard/bear", "ON")
+        assert "OFF" not in listener.of("bear-alarm/yard/bear")
+        mqtt.close()
+
+
+@pytest.mark.needs_tool("mosquitto", "openssl")
+def test_a_certificate_is_looked_at_unless_set_otherwise(safe):
     assert "not trusted" in problem(safe.url)
     assert "not trusted" in problem(f"{safe.url.replace('127.0.0.1', 'localhost')}?ca={safe.ca}")  # another name
     with Listener(safe) as listener:
@@ -76,7 +89,7 @@ def test_a_certificate_is_looked_at_unless_told_otherwise(safe):
 
 
 @pytest.mark.needs_tool("mosquitto", "openssl")
-def test_what_keeps_us_out_is_said_in_one_sentence(safe, caplog):
+def test_what_keeps_us_out_is_reported_in_one_sentence(safe, caplog):
     assert "refuses the user or the password" in problem(f"{safe.url}?ca={safe.ca}".replace(SECRET, f"{SECRET}x"))
     assert "refuses the user or the password" in problem(f"mqtts://127.0.0.1:{safe.port}?ca={safe.ca}")
     assert "TLS" in problem(safe.url.replace("mqtts", "mqtt"))
@@ -89,7 +102,7 @@ def test_tls_to_a_broker_that_speaks_none(tmp_path):
         assert "TLS" in problem(broker.url.replace("mqtt:", "mqtts:"))
 
 
-def test_an_unknown_host_is_said():
+def test_an_unknown_host_is_a_problem():
     assert "no such host" in problem(f"mqtt://bee:{SECRET}@no-such-host.invalid")
 
 
@@ -134,7 +147,7 @@ class OldBroker:
 def test_a_broker_without_mqtt_5_is_spoken_to_as_it_can(caplog):
     broker = OldBroker()
     mqtt = Mqtt(settings_from_url(f"mqtt://127.0.0.1:{broker.server.getsockname()[1]}"), ["yard"])
-    assert until(lambda: mqtt.connected)
+    assert until(lambda: mqtt._connection.up)
     mqtt.send(word())
     assert [json.loads(line)["id"] for line in broker.events] == ["id1"]
     assert broker.versions[0] == 5
@@ -156,7 +169,7 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Client, "loop_start", dies_once)
     with Broker(tmp_path) as broker:
         mqtt = Mqtt(settings_from_url(f"{broker.url}?every=0.1"))
-        assert until(lambda: mqtt.connected, 10.0)
+        assert until(lambda: mqtt._connection.up, 10.0)
         mqtt.close()
     assert "connecting again" in caplog.text
 
@@ -165,7 +178,7 @@ def test_a_network_thread_that_died_is_replaced(tmp_path, monkeypatch, caplog):
 def test_a_network_thread_that_dies_while_connected_is_replaced(tmp_path):
     with Broker(tmp_path) as broker:
         mqtt = Mqtt(settings_from_url(f"{broker.url}?every=0.1"))
-        assert until(lambda: mqtt.connected)
+        assert until(lambda: mqtt._connection.up)
         client = mqtt._connection._client
         assert client
         client._thread_terminate = True  # as after an error in it: the connection stays, and nothing is read
@@ -192,7 +205,7 @@ def test_closing_while_the_network_thread_starts_waits_for_its_start(monkeypatch
     assert threads[0].ident is not None
 
 
-def test_a_network_thread_that_cannot_start_is_a_problem_that_is_told(monkeypatch):
+def test_a_network_thread_that_cannot_start_is_a_problem_that_is_reported(monkeypatch):
     start = threading.Thread.start
 
     def refused(thread):

@@ -22,34 +22,34 @@ PICKY = {  # what a service wants besides its name
 
 def services(url):
     """Apprise's own objects: the one for most messages, and the one for alarms."""
-    told = Notify(url)
-    return told._apprise[0], told._loud[0]
+    channel = Notify(url)
+    return channel._apprise[0], channel._loud[0]
 
 
 def test_no_message_is_held_back_for_the_one_before():
-    """Apprise waits 5.5 s between two messages, unless it is told not to."""
+    """Apprise waits 5.5 s between two messages, unless it is configured not to."""
     for url in ("json://127.0.0.1:9/x", "ntfy://127.0.0.1:9/bees", *PICKY.values()):
         assert [service.request_rate_per_sec for service in services(url)] == [0, 0], url
 
 
 def test_an_alarm_breaks_through_and_what_is_no_alarm_does_not():
     with PostBox() as box:
-        told = Notify(f"ntfy://127.0.0.1:{box.port}/bees-of-ours")
+        channel = Notify(f"ntfy://127.0.0.1:{box.port}/bees-of-ours")
         for message in (
             Message((CAMERA,), "word"),
             Message((BEAR,), "word"),
             Message((event(9, "new", "test"),), "word"),  # a test tries what an alarm does
             Message((BEAR,), "word", None, 4000.0),  # an hour old
         ):
-            told.send(message)
+            channel.send(message)
         assert [each.headers.get("X-Priority") for each in box.posted] == [None, "max", "max", None]
 
 
 def test_a_priority_of_the_users_own_goes_before():
     with PostBox() as box:
-        told = Notify(f"ntfy://127.0.0.1:{box.port}/bees-of-ours?priority=low")
+        channel = Notify(f"ntfy://127.0.0.1:{box.port}/bees-of-ours?priority=low")
         for one in (CAMERA, BEAR):
-            told.send(Message((one,), "word"))
+            channel.send(Message((one,), "word"))
         assert [each.headers.get("X-Priority") for each in box.posted] == ["low", "low"]
 
 

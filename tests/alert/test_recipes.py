@@ -1,4 +1,4 @@
-"""What the documentation tells people to copy works as it stands there."""
+"""What people copy from the documentation works as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert.command import Command
+from edge.alert.local_sinks import Command
 from edge.schema import Event
 from tests.record.test_trace import soon
 

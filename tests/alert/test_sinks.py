@@ -9,23 +9,25 @@ from io import StringIO
 import numpy as np
 import pytest
 
-from edge.alert.command import Command, CommandError, TerminalBell, variables
+from edge.alert import local_sinks
+from edge.alert.local_sinks import Command, CommandError, TerminalBell, variables
 from edge.background import in_background
 from edge.detect.zones import Zone
 from edge.drawing import ALARM, Mark, annotate
 from tests.helpers.sink_world import event
 
 
-def test_the_bell_rings_for_a_new_bear_and_a_new_trouble_at_a_terminal_only():
+def test_the_bell_rings_for_a_new_bear_and_a_new_trouble_at_a_terminal_only(monkeypatch):
     class Terminal(StringIO):
         def isatty(self):
             return True
 
     terminal, file = Terminal(), StringIO()
     for stream in (terminal, file):
+        monkeypatch.setattr(sys, "__stderr__", stream)
         for type_ in ("new", "update", "end"):
             for kind in ("bear", "camera", "health"):
-                TerminalBell(stream)(event(type_, kind=kind))
+                TerminalBell()(event(type_, kind=kind))
     assert terminal.getvalue() == "\a\a\a"
     assert file.getvalue() == ""
 
@@ -46,11 +48,11 @@ def test_the_command_gets_the_event_on_its_standard_input(tmp_path, capfd):
 def test_the_command_finds_what_a_short_script_needs_in_its_environment(tmp_path):
     out = tmp_path / "got.json"
     command = Command(python(f"import json, os; json.dump(dict(os.environ), open(r'{out}', 'w'))"))
-    told = event(label="brown_bear", score=0.9876, zones=("hives", "gate"), detail='"; touch owned; \0 $(touch owned)')
-    command(told)
+    given = event(label="brown_bear", score=0.9876, zones=("hives", "gate"), detail='"; touch owned; \0 $(touch owned)')
+    command(given)
     found = json.loads(out.read_text())
     assert found["PATH"] == os.environ["PATH"]
-    assert {name: found[name] for name in variables(told)} == {
+    assert {name: found[name] for name in variables(given)} == {
         "BEAR_KIND": "bear",
         "BEAR_TYPE": "new",
         "BEAR_ID": "id1",
@@ -85,10 +87,10 @@ def failing(_):
 def test_what_a_sink_does_not_want_changes_nothing_of_what_is_known_of_it(sink):
     answered = []
     worker = in_background(failing, "siren", wanted=sink.wanted, answered=lambda e, *_: answered.append(e.seq))
-    told = [event(), event("update", seq=2), event("end", seq=3), event("end", kind="health", seq=4)]
-    for each in told:
+    given = [event(), event("update", seq=2), event("end", seq=3), event("end", kind="health", seq=4)]
+    for each in given:
         worker(each)
-    assert [worker.wants(each) for each in told] == [True, False, False, False]
+    assert [worker.wants(each) for each in given] == [True, False, False, False]
     assert worker.close(20.0)
     assert worker.problem() == "siren failed: no siren"
     assert (answered, worker.done, worker.failures, worker.dropped) == ([1], 0, 1, 0)
@@ -97,17 +99,18 @@ def test_what_a_sink_does_not_want_changes_nothing_of_what_is_known_of_it(sink):
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's &")
 def test_what_a_command_leaves_in_the_background_is_not_waited_for(tmp_path):
     started = time.monotonic()
-    Command(f"(sleep 1; touch {tmp_path}/rang) &", limit_s=20.0)(event())
+    Command(f"(sleep 1; touch {tmp_path}/rang) &")(event())
     assert time.monotonic() - started < 0.9
     time.sleep(1.5)
     assert (tmp_path / "rang").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-def test_a_command_that_hangs_is_ended_with_all_it_started():
+def test_a_command_that_hangs_is_ended_with_all_it_started(monkeypatch):
+    monkeypatch.setattr(local_sinks, "COMMAND_S", 0.2)
     started = time.monotonic()
     with pytest.raises(CommandError, match="took longer"):
-        Command("sleep 30 & sleep 30", limit_s=0.2)(event())
+        Command("sleep 30 & sleep 30")(event())
     assert time.monotonic() - started < 5
 
 
@@ -120,10 +123,11 @@ def test_a_command_that_hangs_is_ended_with_all_it_started():
         "exec 0<&-; sleep 20",  # reads nothing
     ],
 )
-def test_a_child_that_hangs_in_any_way_does_not_hold_up_the_next_event(line, tmp_path):
+def test_a_child_that_hangs_in_any_way_does_not_hold_up_the_next_event(line, tmp_path, monkeypatch):
+    monkeypatch.setattr(local_sinks, "COMMAND_S", 0.5)
     pids = tmp_path / "pids"
-    command = Command(f"[ -e {pids} ] && exit; echo $$ > {pids}; {line}", limit_s=0.5)
-    worker = in_background(command, "--on-alarm", deadline_s=command.limit_s + 5.0)
+    command = Command(f"[ -e {pids} ] && exit; echo $$ > {pids}; {line}")
+    worker = in_background(command, "--on-alarm", deadline_s=5.5)
     started = time.monotonic()
     worker(event())
     worker(event(seq=2))

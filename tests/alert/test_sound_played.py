@@ -37,7 +37,7 @@ def test_the_real_aplay_plays_every_sound_to_nowhere(tmp_path):
 
 
 @pytest.mark.needs_tool("aplay")
-def test_the_real_aplay_without_a_card_says_why():
+def test_the_real_aplay_without_a_card_reports_why():
     sound = Sound("siren", seconds=0.5, device="nosuchcard")
     with pytest.raises(SoundError, match=r"siren cannot sound \(aplay: .*audio open error: No such"):
         sound(event())
@@ -90,7 +90,7 @@ def test_only_alarms_and_tests_sound(tmp_path):
 
 def test_a_new_alarm_makes_it_go_on_and_never_two_sound_at_once(tmp_path):
     diary = tmp_path / "diary"
-    # A player that takes 0.6 s for its file, and says when another is at work beside it.
+    # A player that takes 0.6 s for its file, and reports when another is at work beside it.
     play = f"mkdir {tmp_path}/busy || echo two >> {diary}; echo on >> {diary}; sleep 0.6; rmdir {tmp_path}/busy"
     sound = Sound("siren", seconds=2.0, players=[script(tmp_path, "play", play)])
     sound(event())
@@ -118,7 +118,7 @@ def test_a_player_that_fails_gives_way_to_the_next_which_is_tried_first_from_the
     assert lines(diary) == ["deaf", "well", "well"]
 
 
-def test_when_none_can_it_is_said_and_tried_again_while_it_should_sound(tmp_path):
+def test_when_none_can_it_is_reported_and_tried_again_while_it_should_sound(tmp_path):
     busy, diary = tmp_path / "busy", tmp_path / "diary"
     busy.touch()
     card = script(
@@ -227,7 +227,7 @@ def test_when_the_program_is_killed_the_siren_still_ends_by_itself(tmp_path):
     assert int(lines(size)[0]) == pytest.approx(2 * 44_100, rel=0.01)  # the file outlived us, and is finite
 
 
-def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_told():
+def test_a_stint_goes_on_for_longer_when_asked_and_ends_when_stopped():
     done: list[str] = []
 
     def work(thread):

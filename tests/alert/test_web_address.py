@@ -1,4 +1,4 @@
-"""An address of the web, ready for whoever posts to it or asks for it; what cannot be one says why, without secrets."""
+"""An address of the web, ready to post to and to ask; what cannot be one has a reason, without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge.errors import OptionError
         ("http://a_b:8080/%41", "http://a_b:8080/%41"),
     ],
 )
-def test_it_is_asked_for_as_it_stands_escaped_and_without_its_login(url, asked):
+def test_it_is_asked_for_as_it_is_escaped_and_without_its_login(url, asked):
     assert web_address(url, "the webhook").url == asked
     assert web_address(url.replace("://", "://bob:p%40ss@", 1), "the webhook").url == asked
 
@@ -32,7 +32,7 @@ def test_the_login_goes_into_a_header_and_nothing_of_it_is_shown():
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "reason"),
     [
         ("https://host:port/x", "is no URL"),
         ("ftp://host/x", "begins with https://"),
@@ -43,8 +43,8 @@ def test_the_login_goes_into_a_header_and_nothing_of_it_is_shown():
         (f"https://{'ü' * 64}.example/x", "a host's name that cannot be"),
     ],
 )
-def test_what_cannot_be_an_address_says_why_and_whose(url, said):
+def test_what_cannot_be_an_address_has_a_reason_and_an_owner(url, reason):
     with pytest.raises(OptionError, match=r"^the heartbeat's address \(") as caught:
         web_address(url + "/sekret", "the heartbeat")
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert "sekret" not in str(caught.value)

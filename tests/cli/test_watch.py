@@ -13,7 +13,7 @@ import time
 import cv2
 import pytest
 
-from edge.alert.command import command_in_doubt
+from edge.alert.local_sinks import command_in_doubt
 from edge.cli.watch.command import MIN_FPS
 from edge.decide.evidence import Evidence
 from edge.pictures import read_picture
@@ -203,7 +203,7 @@ def test_two_sure_frames_alarm_at_the_least_frame_rate():
     ],
 )
 def test_an_alarm_command_that_is_not_there_is_doubted(line, doubted):
-    assert bool(command_in_doubt(line)) is doubted
+    assert bool(command_in_doubt(line, "--on-alarm")) is doubted
 
 
 def test_a_folder_is_shown_to_be_a_film_and_no_frame_is_not_no_bear(model, tmp_path):

@@ -6,14 +6,30 @@ import time
 
 import pytest
 
-from edge.alert.deterrent import Deterrent, DeterrentError, Limits
+from edge.alert import deterrent as module
+from edge.alert.deterrent import Budget, Deterrent, DeterrentError
 from edge.alert.gpio import Gpio
 from edge.alert.sound import Playing, Sound, SoundError
 from edge.background import StoppableThread
 from tests.helpers.sink_world import alive, event, lines, script, soon
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for players are shell scripts")
-LONG = Limits(longest_s=40.0, sound_s=(9.0, 10.0), pause_s=(1.0, 2.0), rest_s=0.0)
+
+
+@pytest.fixture(autouse=True)
+def long(monkeypatch):
+    """Make the deterrent's noises long, without a rest between two alarms."""
+    monkeypatch.setattr(module, "SOUND_S", (9.0, 10.0))
+    monkeypatch.setattr(module, "PAUSE_S", (1.0, 2.0))
+    monkeypatch.setattr(module, "LONGEST_S", 40.0)
+    monkeypatch.setattr(module, "REST_S", 0.0)
+
+
+def programme(noises, *lamps):
+    """Return a deterrent with these sounds and lamps."""
+    deterrent = Deterrent(noises, Budget())
+    deterrent.lamps.extend(lamps)
+    return deterrent
 
 
 @pytest.fixture
@@ -81,7 +97,7 @@ def test_a_player_that_was_silenced_gives_way_to_no_other(tmp_path, player, held
 
 def test_an_alarm_that_comes_after_the_end_stays_silent(tmp_path, player, pins):
     sound, relay = Sound("siren", players=[player]), Gpio(17)
-    deterrent = Deterrent({"siren": sound}, [relay], LONG)
+    deterrent = programme({"siren": sound}, relay)
     for each in (sound, relay):
         each.close()
     with pytest.raises(SoundError, match="siren stays silent, for the alarm ends"):
@@ -97,18 +113,18 @@ def test_an_alarm_that_comes_after_the_end_stays_silent(tmp_path, player, pins):
 
 def test_closed_from_many_threads_at_once_each_is_off_once(tmp_path, player, pins):
     sound, relay, lamp = Sound("siren", players=[player]), Gpio(17, seconds=60.0), Gpio(27)
-    deterrent = Deterrent({"horn": Sound("horn", players=[player])}, [lamp], LONG)
+    deterrent = programme({"horn": Sound("horn", players=[player])}, lamp)
     for each in (sound, relay, deterrent):
         each(event())
     assert soon(lambda: len(lines(tmp_path / "pids")) == 2)
     assert relay.on
     assert soon(lambda: lamp.on)  # it flashes
     failed: list[Exception] = []
-    let_go: list[int] = []
+    closed: list[int] = []
     close_device = relay._device.close
 
     def slowly():
-        let_go.append(17)
+        closed.append(17)
         time.sleep(0.1)
         close_device()
 
@@ -126,7 +142,7 @@ def test_closed_from_many_threads_at_once_each_is_off_once(tmp_path, player, pin
     for thread in threads:
         thread.join(20.0)
     assert not failed
-    assert let_go == [17]
+    assert closed == [17]
     assert silent(tmp_path, 2)
     for number in (17, 27):
         assert not pins.pin(number).states[-1].state
@@ -155,7 +171,7 @@ def test_a_deterrent_silences_the_others_when_one_fails(tmp_path, player, caplog
         stop = close = lambda self: self.start(0.0)
 
     noises = {name: Sound(name, players=[player]) for name in ("siren", "horn")}
-    deterrent = Deterrent(noises, [Broken()], LONG)
+    deterrent = programme(noises, Broken())
     with pytest.raises(DeterrentError):
         deterrent(event())
     assert soon(lambda: lines(tmp_path / "pids"))
@@ -175,7 +191,7 @@ def test_what_failed_in_a_programme_is_known_until_one_goes_well(tmp_path, playe
         stop = close = lambda self: None
 
     lamp = Lamp()
-    deterrent = Deterrent({"siren": Sound("siren", players=[player])}, [lamp], LONG)
+    deterrent = programme({"siren": Sound("siren", players=[player])}, lamp)
     assert [deterrent.wanted(event(type_)) for type_ in ("new", "update", "end")] == [True, False, True]
     assert not deterrent.wanted(event(kind="health"))
     with pytest.raises(DeterrentError):

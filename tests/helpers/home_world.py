@@ -1,4 +1,4 @@
-"""Home Assistant in small, with a broker in memory: enough to replay what an alarm says, and docs' own automation.
+"""Home Assistant in small, with a broker in memory: enough to replay what an alarm publishes, and docs' own automation.
 
 States, availability, ``expire_after``, what is restored after a restart, events that ignore what is retained, and state
 triggers are as in Home Assistant 2026.2 (components/mqtt, components/event, homeassistant/triggers/state.py).
@@ -34,7 +34,7 @@ class Wire:
         for listener in tuple(self.listeners):
             listener(topic, payload, retained=False)
 
-    def said(self, *topics, since=0):
+    def published(self, *topics, since=0):
         """Return the messages of these topics in order, without repeats."""
         found = [(topic, payload) for topic, payload in self.log[since:] if topic in topics]
         return [each for before, each in zip([None, *found], found, strict=False) if each != before]
@@ -113,9 +113,9 @@ class Entity:
         if topic != config.get("state_topic"):
             return
         if self.component == "event":
-            told = json.loads(payload)
-            if not retained and told["event_type"] in config["event_types"]:
-                self.value, self.attributes = now, told
+            news = json.loads(payload)
+            if not retained and news["event_type"] in config["event_types"]:
+                self.value, self.attributes = now, news
             return
         word = render(config.get("value_template"), payload)
         self.expired = False
@@ -135,7 +135,7 @@ class Home:
         self.start()
 
     def stop(self):
-        """Shut down: it says so, and keeps what it restores."""
+        """Shut down: it publishes that, and keeps what it restores."""
         self.on = False
         self.wire.publish(BIRTH, "offline")
 
@@ -267,7 +267,7 @@ class Process:
         self.wire, self.line = wire, cast(Line, self.mqtt._connection)
 
     def connect(self):
-        """The broker lets it in; what is said at once, and what after a moment."""
+        """The broker accepts the connection; what is published at once, and what after a moment."""
         self.line.up, self.line.broken = True, False
         self.line.connects += 1
         self.beat()

@@ -89,13 +89,13 @@ class MemoryQueue:
 
 
 @dataclass
-class Told:
+class FakeChannel:
     """A channel that keeps what it is sent; ``does`` may raise, wait or say nothing."""
 
     does: Any = lambda message: None
     people: bool = False
     pictures: bool = True
-    key: str = "told"
+    key: str = "fake"
     messages: list[Message] = field(default_factory=list)
     closed: bool = False
     problem: str | None = None
@@ -126,15 +126,12 @@ class Net:
     def __init__(self) -> None:
         self.up = True
         self.refuses: set[int] = set()
-        self.poison: set[int] = set()
 
     def __call__(self, message: Message) -> None:
         if not self.up:
             raise OSError("network is unreachable")
         if any(each.seq in self.refuses for each in message.events):
             raise RefusedError("HTTP 400")
-        if any(each.seq in self.poison for each in message.events):
-            raise OSError("cannot say why")
 
 
 class Life:
@@ -143,13 +140,13 @@ class Life:
     def __init__(self, *, people: bool = False, does: Any = lambda message: None, chance: Any = lambda: 0.0) -> None:
         self.now = 0.0
         self.queue = MemoryQueue(lambda: self.now)
-        self.channel = Told(does, people=people)
+        self.channel = FakeChannel(does, people=people)
         self.chance = chance
         self.tried: list[tuple[float, Message]] = []
         self.restart()
 
     def restart(self) -> None:
-        """The program ends and begins anew: only the queue remembers."""
+        """The program ends and begins again: only the queue remembers."""
         self.feed = DeliveryScheduler(self.channel, self.queue, self.chance)
 
     def look(self) -> float:

@@ -16,10 +16,11 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.alert.delivery import Deliverer
+from edge.alert.delivery import DEADLINES_S, Deliverer
 from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_settings import settings_from_url
 from edge.record.ballast import Ballast
@@ -88,7 +89,8 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
     """A day of ``count`` events with the broker away, and its return."""
     day, phones, outcome = Day(), Phones(), Outcome()
     numbers: dict[tuple[str, int], int] = {}
-    with Broker(folder) as broker, Listener(broker, "bear-alarm/events") as listener:
+    never = patch.dict(DEADLINES_S, word=FOREVER_S, picture=FOREVER_S)
+    with never, Broker(folder) as broker, Listener(broker, "bear-alarm/events") as listener:
         broker.stop()
         parts = restarts + 1
         for part in range(parts):
@@ -97,11 +99,7 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
             journal = Journal(
                 folder / "state", [mqtt, phones], run=run, clock=day.clock, ballast=Ballast(folder / "state", 4096, 0)
             )
-            never = {"word": FOREVER_S, "picture": FOREVER_S}
-            deliverers = [
-                Deliverer(channel, journal, clock=day.monotonic, deadlines_s=never)  # type: ignore[arg-type]
-                for channel in (mqtt, phones)
-            ]
+            deliverers = [Deliverer(channel, journal, clock=day.monotonic) for channel in (mqtt, phones)]  # type: ignore[list-item]
             for _ in range(count * part // parts, count * (part + 1) // parts):
                 event = run.event("bear", "new", uuid.uuid4().hex, "yard", day.wall())
                 numbers[event.boot_id, event.seq] = len(numbers)
@@ -116,7 +114,7 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
         returned = time.monotonic()
         broker.start()
         phones.reachable = True
-        assert until(lambda: mqtt.connected, PATIENCE_S)
+        assert until(lambda: mqtt._connection.up, PATIENCE_S)
 
         def seen() -> list[int]:
             lines = [json.loads(payload) for _, payload, _ in list(listener.got)]

@@ -30,10 +30,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.alert.command import Command
+from edge.alert.alerting import JsonLines
 from edge.alert.delivery import Deliverer, close_all
 from edge.alert.events import EventPublisher
-from edge.alert.jsonl import JsonLines
+from edge.alert.local_sinks import Command
 from edge.background import Worker, in_background
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck

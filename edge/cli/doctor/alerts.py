@@ -71,7 +71,7 @@ def _deterrent(word: str, device: str | None) -> CheckResult:
 
 def check_commands(target: Target) -> Iterator[CheckResult]:
     """Check that the first word of a command can be run."""
-    from edge.alert.command import command_in_doubt
+    from edge.alert.local_sinks import command_in_doubt
 
     alerts = target.settings.alerts
     for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
@@ -111,6 +111,7 @@ def check_mqtt(target: Target) -> Iterator[CheckResult]:
         return
     called = threading.Event()
     try:
+        settings.tls_context()
         connection = BrokerConnection(settings, f"bear-alarm-doctor-{uuid.uuid4().hex[:6]}", called.set)
     except (OptionError, UnavailableError) as error:
         yield broken(name, *split_todo(str(error), NO_ANSWER))
