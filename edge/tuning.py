@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import Decider
-from edge.decide.evidence import LONGEST_S, Rule
-from edge.decide.incident import Decision
+from edge.decide.alarms import Decider, Decision
+from edge.decide.evidence import LONGEST_S, OUTSIDE_ZONES, Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
-from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
@@ -37,6 +35,15 @@ from edge.watch import Watcher
 
 
 K = TypeVar("K")
+
+STEP = 0.1  # logit-seconds between the levels tried
+MAX_PEAKS = 10
+PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
+
+_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
+
+SAME = 1e-3  # logit-seconds: traces round
+AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
 class ShadowDecider(Decider, Generic[K]):
@@ -67,13 +74,6 @@ class ShadowDecider(Decider, Generic[K]):
 # The alarm's own loop runs over the footage once; a decider for each h sees the same tracks, with its own cooldown.
 # A rate is only claimed where the footage supports it: the upper 95 % bound of the Poisson rate after k alarms in T
 # hours (Garwood 1936; 3/T without any, Hanley & Lippman-Hand 1983) must lie within the budget.
-
-
-STEP = 0.1  # logit-seconds between the levels tried
-MAX_PEAKS = 10
-PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
-
-_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,6 @@ class Peaks(ShadowDecider[float]):
 
 def _height(peak: Peak) -> float:
     return peak.sum
-
-
-SAME = 1e-3  # logit-seconds: traces round
-AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
 def runs_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from edge.background import call_in_thread
+from edge.camera import Reporter, Source
 from edge.camera.live import LatestFrame
 from edge.camera.reconnect import ReportThrottle, ignore
-from edge.camera.source import Reporter, Source
 from edge.schema import CameraFault, Frame, Luma
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment

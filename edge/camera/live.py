@@ -15,12 +15,13 @@ from contextlib import closing
 from dataclasses import replace
 from enum import Enum
 
+import numpy as np
+
 from edge.background import start_thread
-from edge.camera.capture import OPEN_S
-from edge.camera.frame_faults import frame_fault
-from edge.camera.source import Source, frame_patience_s, shown
+from edge.camera import Source, frame_patience_s, shown
+from edge.camera.opencv import OPEN_S
 from edge.errors import SourceError
-from edge.schema import Frame
+from edge.schema import Frame, LazyImage
 
 log = logging.getLogger(__name__)
 
@@ -304,3 +305,25 @@ class LiveSource(Source):
         self._closed = True
         self._connection.stop()
         self._connection.join(CLOSE_S)
+
+
+def frame_fault(frame: object) -> str | None:
+    """Return what is wrong with what a source gave, in words; None when nothing is. No ``LazyImage`` is decoded."""
+    if not isinstance(frame, Frame):
+        return f"gave {type(frame).__name__} and no frame; start the camera again"
+    fault = None
+    if not isinstance(frame.picture, LazyImage):
+        fault = _fault(frame.picture, (None, None, 3), "an 8-bit colour picture")
+    return fault or (None if frame.luma is None else _fault(frame.luma, (None, None), "8-bit brightness"))
+
+
+def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:
+    if found is None:
+        return "gave no picture; start the camera again"
+    if not isinstance(found, np.ndarray):
+        return f"gave {type(found).__name__} and no picture; start the camera again"
+    fits = found.ndim == len(shape) and all(want in {None, have} for want, have in zip(shape, found.shape, strict=True))
+    if found.dtype == np.uint8 and fits and found.size:
+        return None
+    sides = "x".join(str(side) for side in found.shape)
+    return f"gave {found.dtype} {sides} instead of {wanted}; set the camera to 8-bit colour, or start it again"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -28,6 +29,12 @@ EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on
 
 CELL_PX = 32  # a frame's sides are multiples of it: one cell of the network's last feature map
 Mode = Literal["crop", "frame"]
+
+MAX_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
+CONTEXTS = 1.0, 3.0
+INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.detect.crops.fit`` does
+
+EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends
 
 
 @dataclass(frozen=True)
@@ -215,11 +222,6 @@ def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Se
 # A card out of a model file: of which version it is, whether it can be used, and what contradicts itself.
 
 
-MAX_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
-CONTEXTS = 1.0, 3.0
-INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.detect.crops.fit`` does
-
-
 def card_type() -> TypeAdapter[Card]:
     """pydantic's view of the card: validation and JSON Schema. Imported here, for it takes 50 ms."""
     from pydantic import TypeAdapter
@@ -334,3 +336,14 @@ def _crop_problem(crop: CropRule) -> str | None:
     if (crop.shrink, crop.enlarge) != INTERPOLATIONS:
         return f"crops are resized by {crop.shrink} and {crop.enlarge}, not {' and '.join(INTERPOLATIONS)}"
     return None
+
+
+def sigmoid(logits: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-logits))
+
+
+def logit(p: float) -> float:
+    """log(p / (1 - p)), p kept away from 0 and 1."""
+    p = min(max(p, EPSILON), 1.0 - EPSILON)
+    return math.log(p / (1.0 - p))

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 SCAN = "scan"  # the switch of the windows inside the file: without it crops would pay for them
 BATCH = 4  # crops a call; a larger batch is no faster on one thread and takes more memory (8: 27 MB more)
 
+ENVIRONMENT = "BEAR_ALARM_MODEL"
+BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
+
 
 class Classifier:
     """A bear classifier read from ``bear.onnx``.
@@ -198,10 +201,6 @@ def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> N
 
 
 # Which model file the alarm uses: the one named, else the chosen one, else the one that ships.
-
-
-ENVIRONMENT = "BEAR_ALARM_MODEL"
-BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
 
 
 def user_folder() -> Path | None:

@@ -39,6 +39,25 @@ PixelBox = tuple[int, int, int, int]  # left, top, width, height on the small pi
 CLOSING = np.ones((5, 5), np.uint8)
 MAX_FOUND = 64  # of these the near ones are joined; in a storm of specks more add nothing
 
+Grey = NDArray[np.float32]  # (h, 320), 0 to 255
+Seen = NDArray[np.uint8]  # (h, 320), 1 where a pixel counts, 0 under a mask
+
+STEP = 4  # light and sway are judged on every 4th row and column
+REACH_PX = 4  # how far the picture may sway, on the small picture
+CAP = 20.0  # a larger difference says no more: what moves in the picture must not drag the whole along
+MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
+MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
+WHITE = 250.0  # what is whiter is as white in any light
+PARTS = 16  # the sway is measured in sixteenths of a pixel
+
+CELLS_WH = (8, 6)
+AROUND = np.ones((3, 3), np.uint8)
+# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun again.
+MIN_GAIN, MAX_GAIN = 0.6, 1.7
+MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
+
+MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
+
 
 def blobs(
     foreground: Mask,
@@ -105,18 +124,6 @@ def _union(one: PixelBox, other: PixelBox) -> PixelBox:
 # What changes a whole picture though nothing in it moved: its light, and the camera swaying on its pole.
 #
 # ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
-
-
-Grey = NDArray[np.float32]  # (h, 320), 0 to 255
-Seen = NDArray[np.uint8]  # (h, 320), 1 where a pixel counts, 0 under a mask
-
-STEP = 4  # light and sway are judged on every 4th row and column
-REACH_PX = 4  # how far the picture may sway, on the small picture
-CAP = 20.0  # a larger difference says no more: what moves in the picture must not drag the whole along
-MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
-MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
-WHITE = 250.0  # what is whiter is as white in any light
-PARTS = 16  # the sway is measured in sixteenths of a pixel
 
 
 def middle(change: Grey, seen: Seen | None) -> np.float32:
@@ -209,13 +216,6 @@ def _lower_median(values: Grey) -> np.float32:
 # What a place looks like while nothing moves there: a background, and how much each pixel usually differs from it.
 #
 # ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
-
-
-CELLS_WH = (8, 6)
-AROUND = np.ones((3, 3), np.uint8)
-# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun again.
-MIN_GAIN, MAX_GAIN = 0.6, 1.7
-MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
 
 
 @dataclass(frozen=True)
@@ -373,9 +373,6 @@ def _grid(mask: Mask) -> NDArray[np.float32]:
 
 def _alpha(dt: float, time_constant_s: float) -> np.float32:
     return np.float32(1.0 - math.exp(-dt / time_constant_s))
-
-
-MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
 
 
 @dataclass(frozen=True, eq=False)

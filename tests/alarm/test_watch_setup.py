@@ -16,9 +16,9 @@ import pytest
 from edge.alarm import ReviewPoller
 from edge.alert.alerting import Alerting
 from edge.alert.events import EventPublisher
+from edge.camera import Source
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import CameraThread, Shared, connect, make_watcher, open_kept
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule

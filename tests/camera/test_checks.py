@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera.frame_faults import Frozen, Stillness, frame_fault
-from edge.camera.reconnect import FrameSequencer
+from edge.camera.live import frame_fault
+from edge.camera.reconnect import FrameSequencer, Frozen, Stillness
 from edge.schema import Frame, LazyImage
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

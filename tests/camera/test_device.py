@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import cv2
 import pytest
 
-from edge.camera import capture, open_source
+from edge.camera import open_source, opencv
 from edge.errors import SourceError
 
 
@@ -77,27 +77,27 @@ SIZE = [(cv2.CAP_PROP_FRAME_WIDTH, 1280), (cv2.CAP_PROP_FRAME_HEIGHT, 720)]
     ],
 )
 def test_a_camera_is_asked_for_jpegs_and_then_for_its_size(camera, system, platform, backend, settings):
-    capture.open_device("0", (1280, 720), **(system() | {"platform": platform}))
+    opencv.open_device("0", (1280, 720), **(system() | {"platform": platform}))
     assert camera.calls == [(0, backend), *settings]
-    capture.open_device("0", None, platform=platform)
+    opencv.open_device("0", None, platform=platform)
     assert camera.calls == [(0, backend), *settings[:-2]]
 
 
 def test_a_camera_by_its_stable_path_is_the_device_it_links_to(camera, system):
     places = system("UVC Camera", "UVC Camera", plugged=["usb-A-video-index0", "usb-B-video-index0"])
     path = str(places["by_id"] / "usb-B-video-index0")
-    capture.open_device(path, None, **places)
+    opencv.open_device(path, None, **places)
     assert camera.calls[0] == (1, cv2.CAP_V4L2)
     (places["by_id"] / "usb-B-video-index0").unlink()
     (places["by_id"] / "usb-B-video-index0").symlink_to("/dev/video7")  # plugged in again
-    capture.open_device(path, None, **places)
+    opencv.open_device(path, None, **places)
     assert camera.calls[0] == (7, cv2.CAP_V4L2)
-    assert [capture.device_number(word, "linux") for word in ("3", "/dev/video3", "/dev/nowhere")] == [
+    assert [opencv.device_number(word, "linux") for word in ("3", "/dev/video3", "/dev/nowhere")] == [
         3,
         3,
         "/dev/nowhere",
     ]
-    assert capture.device_number("/dev/video3", "darwin") == "/dev/video3"
+    assert opencv.device_number("/dev/video3", "darwin") == "/dev/video3"
 
 
 @pytest.mark.parametrize(
@@ -105,27 +105,27 @@ def test_a_camera_by_its_stable_path_is_the_device_it_links_to(camera, system):
 )
 def test_a_ribbon_camera_is_sent_to_picamera(camera, system, driver):
     with pytest.raises(SourceError, match=rf"^0: /dev/video0 \({driver}\) .*; use picamera://0$"):
-        capture.open_device("0", None, **system(driver))
+        opencv.open_device("0", None, **system(driver))
 
 
 def test_a_decoder_is_no_camera(camera, system):
     with pytest.raises(SourceError, match=r"/dev/video1: /dev/video1 \(rpi-hevc-dec\).*no camera"):
-        capture.open_device("/dev/video1", None, **system("UVC Camera", "rpi-hevc-dec"))
+        opencv.open_device("/dev/video1", None, **system("UVC Camera", "rpi-hevc-dec"))
 
 
 def test_a_camera_that_is_absent_is_one_sentence_with_what_there_is(camera, system, tmp_path):
     camera.there = False
     places = system("UVC Camera", "unicam", plugged=["usb-A-video-index0", "usb-A-video-index1"])
     with pytest.raises(SourceError, match=r"^5: no such camera, .*plugged in: \S*usb-A-video-index0$"):
-        capture.open_device("5", None, **places)
+        opencv.open_device("5", None, **places)
     assert camera.calls[-1] == "released"
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match=r"no such camera.*picamera://0$"):
-        capture.open_device("5", None, **(places | {"by_id": tmp_path / "none"}))
+        opencv.open_device("5", None, **(places | {"by_id": tmp_path / "none"}))
     with pytest.raises(SourceError, match=r"no such camera.*`bear-alarm watch demo` needs none"):
-        capture.open_device("5", None, **(places | {"by_id": tmp_path / "none", "sysfs": tmp_path / "none"}))
+        opencv.open_device("5", None, **(places | {"by_id": tmp_path / "none", "sysfs": tmp_path / "none"}))
     with pytest.raises(SourceError, match="System Settings > Privacy & Security > Camera"):
-        capture.open_device("0", None, **(places | {"platform": "darwin"}))
+        opencv.open_device("0", None, **(places | {"platform": "darwin"}))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is Linux")

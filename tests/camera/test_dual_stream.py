@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edge.alert.events import EventPublisher
+from edge.camera import Source
 from edge.camera.dual_stream import DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import connect
 from edge.errors import SourceError
 from edge.schema import CameraFault, Event, Frame, LazyImage

@@ -6,7 +6,7 @@ from typing import Any
 from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch.summary import _lost
-from edge.detect.camera_faults import GRACE_S
+from edge.detect.camera_check import GRACE_S
 from edge.watch import CHECK_S
 from tests.camera.test_dual_stream import MAIN_WH, SUB_WH, away, paired, until
 

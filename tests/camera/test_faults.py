@@ -12,8 +12,8 @@ import pytest
 
 from edge import settings
 from edge.alert.events import ENDED_WORDS, EventPublisher
+from edge.camera import Source
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import CameraCheck

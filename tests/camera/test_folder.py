@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera import folder_scan as arrivals
-from edge.camera.folder import FolderSource
-from edge.camera.folder_scan import mount_point
+from edge.camera import folder as arrivals
+from edge.camera.folder import FolderSource, mount_point
 from edge.camera.processed_files import ProcessedFiles
 from edge.errors import SourceError
 from edge.pictures import decode_picture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.camera import processed_files as seen
-from edge.camera.folder_scan import FolderScanner
+from edge.camera.folder import FolderScanner
 from edge.camera.processed_files import ProcessedFiles
 from tests.camera.test_folder_scan import arrived, begun
 from tests.helpers.uploads import put

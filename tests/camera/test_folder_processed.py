@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.camera import folder as arrivals
-from edge.camera import folder_scan, processed_files
-from edge.camera.folder import FolderSource
-from edge.camera.folder_scan import FolderScanner
+from edge.camera import processed_files
+from edge.camera.folder import FolderScanner, FolderSource
 from edge.camera.processed_files import ProcessedFiles, mark_of, seen_file
 from edge.camera_thread import open_kept
 from edge.settings import Camera
@@ -218,7 +217,7 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
 
 def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, monkeypatch):
     inbox, state, mount = tmp_path / "inbox", tmp_path / "seen.txt", {"at": "/media/stick"}
-    monkeypatch.setattr(folder_scan, "mount_point", lambda _: mount["at"])
+    monkeypatch.setattr(arrivals, "mount_point", lambda _: mount["at"])
     put(inbox / "old.jpg")
     before = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))
     before.look(0.0)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.camera import folder_scan as arrivals
-from edge.camera.folder_scan import FolderScanner, is_finished, mount_point
+from edge.camera import folder as arrivals
+from edge.camera.folder import FolderScanner, is_finished, mount_point
 from edge.camera.processed_files import ProcessedFiles
 from edge.pictures import capture_time, decode_picture
 from tests.helpers.uploads import dated, jpeg, put

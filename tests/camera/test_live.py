@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.camera import live
-from edge.camera.capture import CaptureSource
+from edge.camera import Source, live
 from edge.camera.live import Connection, LatestFrame, LiveSource, State
+from edge.camera.opencv import CaptureSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.errors import SourceError
 from tests.helpers.sink_world import soon
 

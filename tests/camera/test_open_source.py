@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.camera import open_source, shown, source_name
-from edge.camera.files import VideoSource
+from edge.camera.opencv import VideoSource
 from edge.errors import SourceError
 
 FPS = 20

@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera import DEMO
 from edge.camera.live import LiveSource
-from edge.camera.pi_frames import bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
-from edge.camera.picamera import PROGRAM_VARIABLE, PiSource
-from edge.camera.source import DEMO
+from edge.camera.picamera import PROGRAM_VARIABLE, PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.helpers import fake_rpicam_vid

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.pi_frames import JpegCutter
 from edge.camera.picamera import (
     PROGRAM_VARIABLE,
+    JpegCutter,
     PiAddress,
     PiSource,
     codecs,

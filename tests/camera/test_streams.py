@@ -196,7 +196,7 @@ def test_an_mjpeg_camera_that_is_away_for_a_while_is_found_again(mjpeg, fault):
 
 def test_an_mjpeg_camera_that_freezes_is_opened_anew_and_told(mjpeg, monkeypatch):
     for name, seconds in (("FROZEN_S", 0.5), ("FROZEN_AGAIN_S", 2.0)):
-        monkeypatch.setattr(f"edge.camera.frame_faults.{name}", seconds)
+        monkeypatch.setattr(f"edge.camera.reconnect.{name}", seconds)
     watch = Watch(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg")
     try:
         watch.wait_for(lambda: len(watch.frames) > 5, 15)

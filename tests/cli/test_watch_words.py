@@ -14,7 +14,7 @@ from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch.summary import next_steps, sum_up
 from edge.cli.watch.terminal import OVER, alert
-from edge.detect.camera_faults import FaultReport
+from edge.detect.camera_check import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
 from edge.schema import CameraFault, Event

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import SURE_S, Decider
+from edge.decide.alarms import MAX_HELD_S, SURE_S, Decider, Decision
 from edge.decide.evidence import Rule
-from edge.decide.incident import MAX_HELD_S, Decision
 from edge.detect.camera_check import CameraCheck
 from edge.detect.tracker import Track
 from edge.detect.zones import Zone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.detect.camera_faults import GRACE_S, MAX_CLEAR_S, FaultDebouncer
+from edge.detect.camera_check import GRACE_S, MAX_CLEAR_S, FaultDebouncer
 from edge.schema import CameraFault
 
 GONE = CameraFault("gone", "yard: no frame for 5 s; check its cable and its power")

@@ -10,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.detect.card import FrameRule, GoldenFrame
+from edge.detect.card import FrameRule, GoldenFrame, logit
 from edge.detect.classifier import Classifier
 from edge.detect.frame_rate import CropBudget, ScanTimer
 from edge.detect.frame_scan import FrameScanner, frame_of, share_in, where, windows_of
-from edge.detect.odds import logit
 from edge.detect.stills import look
 from edge.detect.tracker import iou
 from edge.detect.zones import PrivacyMask

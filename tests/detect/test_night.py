@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.detect.night import Night, is_night
+from edge.detect.camera_check import Night, is_night
 from tests.scenery.scene import Scene
 
 

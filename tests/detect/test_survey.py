@@ -15,8 +15,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from edge.detect.classifier import Classifier
-from edge.detect.stills import find_in, look
-from edge.detect.survey import Row, Survey, csv_bytes
+from edge.detect.stills import Row, Survey, csv_bytes, find_in, look
 from tests.helpers.card import CUT, card, classified, clip, picture
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
 from tests.helpers.uploads import dated, taken_by

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.camera import Source
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.errors import SourceError
 from edge.schema import CameraFault, Frame
 from tests.helpers.tiny import BEAR_COLOUR
