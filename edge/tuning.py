@@ -31,9 +31,6 @@ from edge.schema import BoxXYWH, EvidenceState, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 
-# Scored once, decided several times: what other rules would have made of the same tracks.
-
-
 K = TypeVar("K")
 
 STEP = 0.1  # logit-seconds between the levels tried
@@ -362,7 +359,6 @@ def _scores(moment: Moment) -> list[Score]:
 
 
 def _length_s(run: TraceRun) -> float:
-    """Return the duration of a file's frames, the last one included; 0 for a live camera."""
     count = len(run.moments)
     if run.live or count < 2:
         return 0.0

@@ -138,12 +138,10 @@ def open_source(
     *,
     fps: float = DEFAULT_FPS,
     name: str | None = None,
-    size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH,
 ) -> Source:
     """Open the source that a word on the command line means, analysed at ``fps`` frames a second.
 
-    A USB camera is asked for ``size_wh`` pixels; None leaves its size alone. Raises SourceError, in one sentence,
-    for what cannot be opened.
+    Raises SourceError, in one sentence, for what cannot be opened.
     """
     _check_text(source)
     called = name or source_name(source)
@@ -157,11 +155,11 @@ def open_source(
         raise SourceError(f"{shown(source)!r}: no such camera, file or folder ({why})") from None
     from edge.camera.live import LiveSource
 
-    open_ = partial(open_camera, source, name=called, fps=fps, size_wh=size_wh)
+    open_ = partial(open_camera, source, name=called, fps=fps)
     return LiveSource(open_, source, name=called, fps=fps)
 
 
-def open_camera(source: str, *, name: str, fps: float, size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH) -> Source:
+def open_camera(source: str, *, name: str, fps: float) -> Source:
     """Open a camera or stream that is read by the thread that iterates it, and may hang there. Raises SourceError.
 
     It belongs into a reader thread: ``edge.camera.live``, ``edge.camera.reconnect``.
@@ -171,10 +169,10 @@ def open_camera(source: str, *, name: str, fps: float, size_wh: tuple[int, int] 
     if PI_CAMERA.match(source):
         from edge.camera.picamera import PiSource
 
-        return PiSource(source, name=name, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
+        return PiSource(source, name=name, fps=fps)
     from edge.camera.opencv import CaptureSource
 
-    return CaptureSource(source, name=name, fps=fps, size_wh=size_wh)
+    return CaptureSource(source, name=name, fps=fps)
 
 
 def _check_text(source: str) -> None:
@@ -212,7 +210,6 @@ def _open_file(source: str, name: str, fps: float) -> Source:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and below it, by path."""
     return sorted(path for path in folder.rglob("*") if _is_picture(path) and path.is_file())
 
 

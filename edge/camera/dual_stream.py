@@ -142,7 +142,6 @@ class DualStreamSource(Source):
         concurrent.futures.wait([closing], CLOSE_S)
 
     def _follow(self) -> Generator[Frame, None, None]:
-        """Yield the main stream, in a thread of its own."""
         yield from self.main
 
     def _note(self, trouble: CameraFault | None, _: float) -> None:
@@ -155,15 +154,14 @@ class DualStreamSource(Source):
         if main is None:
             return None
         # Once found to stand still it is not used until it lives, though the small picture may be the same at times.
-        stands = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
-        self._stood_s = main.frozen_s if stands else 0.0
+        still = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
+        self._stood_s = main.frozen_s if still else 0.0
         frozen = self._main_fault is not None and self._main_fault.kind == "frozen"
-        if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
+        if still or frozen or abs(seen.time - main.time) > self.oldest_s:
             self._main = None  # a large picture that will not be used
         return self._main
 
     def _judge(self, main: Frame | None, now: float) -> None:
-        """Report what is wrong with the main stream."""
         self._used_at = self._used_at if main is None else now
         why = ""
         if self._main_fault:
@@ -183,7 +181,6 @@ class DualStreamSource(Source):
 
 
 def _luma(frame: Frame) -> Luma:
-    """Return the brightness (h, w) of a frame."""
     if frame.luma is not None:
         return frame.luma
     return np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -56,9 +56,9 @@ SUFFIXES_WITH_END = (".jpg", ".jpeg", ".png")  # formats whose end can be seen
 class FolderSource(Source):
     """The pictures that arrive in ``folder`` and below it, each once, in the order they were written; for ever.
 
-    ``Frame.time`` is the monotonic clock when it is handed over, further on by ``apart_s`` at each ``again``; ``wall``
+    ``Frame.time`` is the monotonic clock when it is handed over, further on by ``APART_S`` at each ``again``; ``wall``
     the camera's own time (Exif) where that is within a month of the file's time, else the file's. ``again`` is set
-    where a picture has nothing to do with the one before: ``apart_s`` or more between them (by any of the three
+    where a picture has nothing to do with the one before: ``APART_S`` or more between them (by any of the three
     clocks), or another sub-folder. Others are handed over at no more than ``fps`` a second. None is dropped: it waits
     until it is taken.
 
@@ -67,7 +67,7 @@ class FolderSource(Source):
     ten seconds before a power cut). A picture over which the loop failed is handed over once more to the next one, and
     then counts as looked at; so does one over which the whole process died three times.
 
-    A folder that is gone or does not answer for ``gone_s`` is reported, as ``ReconnectingSource`` does, and awaited
+    A folder that is gone or does not answer for ``GONE_S`` is reported, as ``ReconnectingSource`` does, and awaited
     for ever. At the start it raises SourceError, unless it ``waits``.
     """
 
@@ -80,9 +80,6 @@ class FolderSource(Source):
         *,
         name: str,
         fps: float = FOLLOW_FPS,
-        poll_s: float = POLL_S,
-        gone_s: float = GONE_S,
-        apart_s: float = APART_S,
         remember: Path | None = None,
         waits: bool = False,
         report: Reporter = ignore,
@@ -90,9 +87,6 @@ class FolderSource(Source):
         self.folder = Path(folder).expanduser()
         self.name = name
         self.fps = fps
-        self.poll_s = poll_s
-        self.gone_s = gone_s
-        self.apart_s = apart_s
         self.report = report
         self.problems: list[str] = []  # what is skipped is logged at once: this may run for months
         self._seen = ProcessedFiles(self.folder, remember)
@@ -116,7 +110,7 @@ class FolderSource(Source):
         with self._ready:
             # A first look at many files may take long; what counts is that it gets on. Who waits is not held up by it.
             began = self._alive
-            while not (self._looked or self._gone or time.monotonic() - (began if waits else self._alive) > gone_s):
+            while not (self._looked or self._gone or time.monotonic() - (began if waits else self._alive) > GONE_S):
                 self._ready.wait(REPORT_S)
         if not (self._looked or waits):
             self.close()
@@ -155,7 +149,7 @@ class FolderSource(Source):
             self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
             self._at = at = time.monotonic()
             # Pictures of other moments may come in one upload: for the tracker they lie apart.
-            self._apart_s += self.apart_s if again else 0.0
+            self._apart_s += APART_S if again else 0.0
             self._index += 1
             yield Frame(
                 arrived.picture,
@@ -211,7 +205,7 @@ class FolderSource(Source):
 
     def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
         """Decide whether a picture has no background in common with the last one."""
-        far = max(passed_s, last.apart_s(arrived)) >= self.apart_s
+        far = max(passed_s, last.apart_s(arrived)) >= APART_S
         return far or last.path.parent != arrived.path.parent
 
     def _pause(self, until: float) -> bool:
@@ -220,18 +214,16 @@ class FolderSource(Source):
             return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
 
     def _report_folder(self) -> None:
-        """Report what is wrong with the folder, if anything is."""
         now = time.monotonic()
-        why = self._gone or (self._hanging() if now - self._alive > self.gone_s else None)
+        why = self._gone or (self._hanging() if now - self._alive > GONE_S else None)
         trouble = CameraFault("gone", why) if why else None
         if self._due(trouble, now):
             self.report(trouble, now)
 
     def _hanging(self) -> str:
-        return f"{self.folder}: the folder has not answered for {self.gone_s:g} s; check the network share or the disk"
+        return f"{self.folder}: the folder has not answered for {GONE_S:g} s; check the network share or the disk"
 
     def _watch(self) -> None:
-        """Look through the folder again and again, in the thread."""
         gone_since: float | None = None
         while not self._closed:
             began, took_s = self._beat(), 0.0
@@ -243,7 +235,7 @@ class FolderSource(Source):
                     error = OSError(f"{type(error).__name__}")
                 gone_since = began if gone_since is None else gone_since
                 # What was never there is the user's mistake, and reported at once.
-                if not self._looked or began - gone_since >= self.gone_s:
+                if not self._looked or began - gone_since >= GONE_S:
                     self._note_gone(error)
             else:
                 gone_since, self._gone, took_s = None, None, self._beat() - began
@@ -255,7 +247,7 @@ class FolderSource(Source):
                         self._hand_over(self._read(file))
                         self._seen.write()
             self._seen.write()
-            self._rest(max(self.poll_s, took_s * (1.0 / LOOK_SHARE - 1.0)))
+            self._rest(max(POLL_S, took_s * (1.0 / LOOK_SHARE - 1.0)))
         self._guard.done()  # where closing did not wait for this
 
     def _note_gone(self, error: OSError) -> None:
@@ -449,7 +441,6 @@ class FolderScanner:
             )
 
     def _forget(self, present: set[str], whole: frozenset[str], now: float) -> None:
-        """Wait no longer for files that are gone."""
         self._waiting = {
             path: waiting
             for path, waiting in self._waiting.items()

@@ -199,7 +199,6 @@ class Connection(LatestFrame):
         self._forget()
 
     def _read(self) -> Generator[Frame, None, None]:
-        """In the reader thread: open, read, close."""
         self._await_earlier()
         source = self._open()
         try:
@@ -264,9 +263,6 @@ class LiveSource(Source):
         self._connection.await_open()
         self.problems = self._connection.source.problems if self._connection.source else []
 
-    def __repr__(self) -> str:
-        return f"LiveSource({shown(self.word)!r}, name={self.name!r}, fps={self.fps:g})"
-
     @property
     def fps(self) -> float:
         """Frames handed over a second; may be changed at any time."""
@@ -311,19 +307,12 @@ def frame_fault(frame: object) -> str | None:
     """Return what is wrong with what a source gave, in words; None when nothing is. No ``LazyImage`` is decoded."""
     if not isinstance(frame, Frame):
         return f"gave {type(frame).__name__} and no frame; start the camera again"
-    fault = None
+    shown = [(frame.luma, 2)] if frame.luma is not None else []
     if not isinstance(frame.picture, LazyImage):
-        fault = _fault(frame.picture, (None, None, 3), "an 8-bit colour picture")
-    return fault or (None if frame.luma is None else _fault(frame.luma, (None, None), "8-bit brightness"))
-
-
-def _fault(found: object, shape: tuple[int | None, ...], wanted: str) -> str | None:
-    if found is None:
-        return "gave no picture; start the camera again"
-    if not isinstance(found, np.ndarray):
-        return f"gave {type(found).__name__} and no picture; start the camera again"
-    fits = found.ndim == len(shape) and all(want in {None, have} for want, have in zip(shape, found.shape, strict=True))
-    if found.dtype == np.uint8 and fits and found.size:
-        return None
-    sides = "x".join(str(side) for side in found.shape)
-    return f"gave {found.dtype} {sides} instead of {wanted}; set the camera to 8-bit colour, or start it again"
+        shown.append((frame.picture, 3))
+    for found, dimensions in shown:
+        if not (isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.ndim == dimensions and found.size):
+            return "gave no 8-bit picture; set the camera to 8-bit colour, or start it again"
+        if dimensions == 3 and found.shape[2] != 3:
+            return "gave no colour picture; set the camera to 8-bit colour, or start it again"
+    return None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,10 +25,9 @@ from edge.schema import Frame
 OPEN_S = 10.0  # the limit for opening a stream
 READ_S = 8.0  # and for each read: the first waits for a key frame
 RETRY_S = 0.05
+PLATFORM = sys.platform
 SYSFS = Path("/sys/class/video4linux")
-BY_ID = Path("/dev/v4l/by-id")
 BACKENDS: Mapping[str, int] = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-MAX_DEVICES = 1000
 # Frame threads each hold back one frame; two keep up with a stream of 8 megapixels.
 DECODING_THREADS = 2
 # Nodes of a Raspberry Pi: what a ribbon-cable camera is read through, and what is no camera at all.
@@ -38,22 +37,6 @@ PI_CODEC = re.compile(r"bcm2835-codec|rpi-?(vid|hevc)|hevc-dec")
 USUAL_FPS = 25.0  # where a file gives none, or nonsense
 MAX_FPS = 480.0
 PICTURE_S = 1.0  # a folder plays one picture a second
-
-
-class Capture(Protocol):
-    """Part of ``cv2.VideoCapture`` that is used here."""
-
-    def grab(self) -> bool:
-        """Wait for the next frame; False when none came."""
-
-    def retrieve(self) -> tuple[bool, Any]:
-        """Decode the frame grabbed: whether that worked, and ``uint8 (H, W, 3)`` BGR."""
-
-    def get(self, what: int) -> float:
-        """Return a property of OpenCV's ``CAP_PROP_…``; 0 or less where it is not known."""
-
-    def release(self) -> None:
-        """Close it."""
 
 
 class CaptureSource(Source):
@@ -72,8 +55,7 @@ class CaptureSource(Source):
         *,
         name: str,
         fps: float,
-        size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH,
-        open_: Callable[[], Capture] | None = None,
+        open_: Callable[[], Any] | None = None,
     ) -> None:
         self.word = word
         self.name = name
@@ -82,8 +64,8 @@ class CaptureSource(Source):
         self._reading = self._closed = False
         stream = bool(STREAM.match(word))
         if open_ is None:
-            open_ = (lambda: open_stream(word)) if stream else (lambda: open_device(word, size_wh))
-        self._video = open_()
+            open_ = (lambda: open_stream(word)) if stream else (lambda: open_device(word))
+        self._video: Any = open_()
         count = self._video.get(cv2.CAP_PROP_FRAME_COUNT) if stream else 0.0
         self._ends = count > 0
         if count == 1:
@@ -127,7 +109,7 @@ class CaptureSource(Source):
             self._video.release()
 
 
-def open_stream(source: str) -> Capture:
+def open_stream(source: str) -> cv2.VideoCapture:
     """Open a network stream through FFmpeg. Raises SourceError."""
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_S * 1000),
@@ -143,36 +125,32 @@ def open_stream(source: str) -> Capture:
     )
 
 
-def open_device(
-    source: str,
-    size_wh: tuple[int, int] | None,
-    *,
-    platform: str = sys.platform,
-    sysfs: Path = SYSFS,
-    by_id: Path = BY_ID,
-) -> Capture:
-    """Open a camera of this machine, asked for ``size_wh`` pixels where that is not None. Raises SourceError."""
-    device = device_number(source, platform)
-    if (platform == "linux" and (why := pi_node(device, sysfs))) or (isinstance(device, int) and device > MAX_DEVICES):
-        raise SourceError(f"{shown(source)}: {why or _absent(platform, sysfs, by_id)}")
-    video = cv2.VideoCapture(device, BACKENDS.get(platform, cv2.CAP_ANY))
+def open_device(source: str) -> cv2.VideoCapture:
+    """Open a camera of this machine. Raises SourceError."""
+    device = device_number(source)
+    if why := pi_node(device):
+        raise SourceError(f"{shown(source)}: {why}")
+    video = cv2.VideoCapture(device, BACKENDS.get(PLATFORM, cv2.CAP_ANY))
     if not video.isOpened():
         video.release()
-        raise SourceError(f"{shown(source)}: {_absent(platform, sysfs, by_id)}")
+        allow = " allow your terminal the camera in System Settings;" if PLATFORM == "darwin" else ""
+        raise SourceError(
+            f"{shown(source)}: no such camera, or another program is using it;{allow} check that it is plugged in; "
+            "a Raspberry Pi's ribbon-cable camera is picamera://0. `bear-alarm watch demo` needs none"
+        )
     # Uncompressed, most USB cameras give 720p at 5 to 10 frames a second. The format must come before the size.
-    if platform != "darwin":
+    if PLATFORM != "darwin":
         video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-    if size_wh:
-        video.set(cv2.CAP_PROP_FRAME_WIDTH, size_wh[0])
-        video.set(cv2.CAP_PROP_FRAME_HEIGHT, size_wh[1])
+    video.set(cv2.CAP_PROP_FRAME_WIDTH, DEFAULT_SIZE_WH[0])
+    video.set(cv2.CAP_PROP_FRAME_HEIGHT, DEFAULT_SIZE_WH[1])
     return video
 
 
-def device_number(source: str, platform: str = sys.platform) -> int | str:
+def device_number(source: str) -> int | str:
     """Return what OpenCV calls a camera: 0 for "0" and, on Linux, for /dev/video0 and every link to it."""
     if source.isdecimal():
         return int(source[:9])
-    if platform != "linux":
+    if PLATFORM != "linux":
         return source
     # A link in /dev/v4l/by-id or by-path stays with its camera or socket when the numbers change.
     path = str(Path(source).resolve())
@@ -180,9 +158,12 @@ def device_number(source: str, platform: str = sys.platform) -> int | str:
     return int(match[1]) if match else path
 
 
-def pi_node(device: int | str, sysfs: Path = SYSFS) -> str | None:
+def pi_node(device: int | str) -> str | None:
     """Return why a device number of a Raspberry Pi is no USB camera, in words; None when it may be one."""
-    driver = _driver(sysfs / f"video{device}")
+    try:
+        driver = (SYSFS / f"video{device}" / "name").read_text(errors="replace").strip()
+    except (OSError, ValueError):  # no Linux, or no such device
+        return None
     if PI_RIBBON.search(driver):
         return (
             f"/dev/video{device} ({driver}) belongs to the Raspberry Pi's ribbon-cable camera, which OpenCV cannot "
@@ -191,33 +172,6 @@ def pi_node(device: int | str, sysfs: Path = SYSFS) -> str | None:
     if PI_CODEC.search(driver):
         return f"/dev/video{device} ({driver}) is the board's video decoder, no camera; try 0, or picamera://0"
     return None
-
-
-def _absent(platform: str, sysfs: Path, by_id: Path) -> str:
-    """Return why there may be no camera, and what there is instead."""
-    if platform == "darwin":
-        return (
-            "no such camera, or it may not be used; allow your terminal the camera in System Settings > Privacy & "
-            "Security > Camera, and start the terminal again"
-        )
-    why = "no such camera, or another program is using it"
-    try:
-        cameras = sorted(str(path) for path in by_id.glob("*-index0"))
-        ribbon = any(PI_RIBBON.search(_driver(node)) for node in sysfs.glob("video*"))
-    except OSError:
-        cameras, ribbon = [], False
-    if cameras:
-        return f"{why}; plugged in: {', '.join(cameras)}"
-    if ribbon:
-        return f"{why}; the Raspberry Pi's ribbon-cable camera is picamera://0"
-    return f"{why}; check that it is plugged in. `bear-alarm watch demo` needs none"
-
-
-def _driver(node: Path) -> str:
-    try:
-        return (node / "name").read_text(errors="replace").strip()
-    except (OSError, ValueError):
-        return ""
 
 
 class VideoSource(Source):
@@ -283,7 +237,6 @@ class VideoSource(Source):
         return stamp if math.isfinite(step) and 1e-4 < step < 60.0 else last + 1.0 / self.file_fps
 
     def _judge(self, grabbed: int, given: int) -> None:
-        """Report what was wrong with the file, once it has been read."""
         if given == 0:
             raise SourceError(f"{self.path}: no frame could be read from this video; it is truncated or damaged")
         # Containers that only estimate their length are off by a few frames.

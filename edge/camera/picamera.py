@@ -1,6 +1,6 @@
 """The Raspberry Pi's own camera through its own program: no Python camera package, no decoding while nothing moves.
 
-The options are those of rpicam-apps (and of libcamera-apps before it). ``yuv420`` writes the sensor processor's
+The options are those of rpicam-apps. ``yuv420`` writes the sensor processor's
 buffers as they are: I420, full range (libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on
 a Pi 5.
 """
@@ -84,38 +84,28 @@ class PiSource(Source):
     ``Frame.time`` is the monotonic clock when the frame had been read. In mode ``yuv`` ``Frame.luma`` is a view of the
     full-size brightness; in mode ``mjpeg`` it is decoded at a half to an eighth, at least 320 wide. ``Frame.picture``
     is a ``LazyImage`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
-    Raises SourceError when no frame comes, at the start or for ``silent_s`` seconds, or when the program ends.
+    Raises SourceError when no frame comes, at the start or for four seconds, or when the program ends.
     """
 
     live = True
 
-    def __init__(
-        self,
-        word: str,
-        *,
-        name: str,
-        fps: float,
-        size_wh: tuple[int, int] = DEFAULT_SIZE_WH,
-        start_s: float = START_S,
-        silent_s: float = SILENT_S,
-    ) -> None:
+    def __init__(self, word: str, *, name: str, fps: float) -> None:
         self.word = word
         self.name = name
         self.fps = fps
-        self.silent_s = silent_s
-        self.address = parse_pi(word, size_wh)
+        self.address = parse_pi(word)
         self.problems: list[str] = []
         self._closed = False
         self._due_at = 0.0  # when the next frame is wanted, time.monotonic()
         program_words, asked = find_program(word), codecs(self.address)
-        while not self._start(program_words, asked.pop(0), start_s, final=not asked):
+        while not self._start(program_words, asked.pop(0), final=not asked):
             self.problems.append(f"{word}: raw pictures are refused ({self._child.message}); JPEGs cost more")
 
-    def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
+    def _start(self, program: list[str], codec: Codec, *, final: bool) -> bool:
         """Run the program until its first frame; False when it refuses the codec and another is left to try."""
         self.codec: Codec = codec
         self._child = Child(command(program, self.address, codec, self.fps), self.word)
-        self._patience_s = start_s
+        self._patience_s = START_S
         self._frames = self._read_yuv() if codec == "yuv420" else self._read_mjpeg()
         try:
             self._first = next(self._frames)
@@ -136,7 +126,7 @@ class PiSource(Source):
             for frame in itertools.chain([self._first], self._frames):
                 if self._closed:
                     return
-                self._patience_s = frame_patience_s(self.silent_s, self.fps)
+                self._patience_s = frame_patience_s(SILENT_S, self.fps)
                 yield replace(frame, index=index, handed_over=time.monotonic())
                 index += 1
         except SourceError:
@@ -151,7 +141,6 @@ class PiSource(Source):
         self._child.end()
 
     def _check_size(self) -> None:
-        """Raise SourceError when the camera gives another size than asked for."""
         (width, height), gives = self.address.size_wh, self._child.gives_wh
         if gives not in (None, (width, height)):
             raise SourceError(
@@ -186,7 +175,6 @@ class PiSource(Source):
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
 
     def _due(self, now: float) -> bool:
-        """Return True where a frame is wanted, at ``fps`` a second."""
         # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
         if now < self._due_at - SLACK_S:
             return False
@@ -222,11 +210,12 @@ class PiAddress:
     rotation: int  # 0 or 180 degrees: hung upside down
 
 
-def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
-    """Return the address in a word; what it leaves out is as given. Raises SourceError."""
+def parse_pi(word: str) -> PiAddress:
+    """Return the address in a word. Raises SourceError."""
     parts = urlsplit(word)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known: dict[str, int | str] = {"width": size_wh[0], "height": size_wh[1], "mode": "auto", "rotation": 0}
+    wide, high = DEFAULT_SIZE_WH
+    known: dict[str, int | str] = {"width": wide, "height": high, "mode": "auto", "rotation": 0}
     strange = sorted(set(options) - set(known))
     if parts.scheme.lower() != "picamera" or not parts.netloc.isdecimal() or parts.path.strip("/") or strange:
         what = f"it knows no {strange[0]!r}" if strange else "the camera's number is missing"
@@ -242,11 +231,7 @@ def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
     if asked is None:
         raise SourceError(f"{word}: mode is one of {', '.join(get_args(Mode))}, not {found['mode']!r}")
     if asked == "yuv" and width % UNPADDED:
-        below = max(UNPADDED, width // UNPADDED * UNPADDED)
-        raise SourceError(
-            f"{word}: rows {width} wide come padded, differently on each board; take a multiple of {UNPADDED} such as "
-            f"{below} or {below + UNPADDED}, or mode=mjpeg"
-        )
+        raise SourceError(f"{word}: with mode=yuv the width is a multiple of {UNPADDED}; else write mode=mjpeg")
     return PiAddress(int(parts.netloc), (width, height), asked, rotation)
 
 
@@ -340,10 +325,6 @@ class Child:
             cause = f"no camera found ({message}); check both ends of its cable, and `rpicam-hello --list-cameras`"
         elif "acquire camera" in words or "in use by" in words:
             cause = f"the camera is busy ({message}); stop the other program that uses it"
-        elif code is None:
-            cause = "the camera program closed its pipe"
-        elif code < 0:
-            cause = f"the camera program was ended by signal {-code}" + (f" ({message})" if message else "")
         else:
             cause = f"the camera program ended with code {code}" + (f" ({message})" if message else "")
         return f"{self.word}: {cause}"
@@ -412,14 +393,13 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 class JpegCutter:
-    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``most`` bytes.
+    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``MAX_JPEG_BYTES``.
 
     Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
     belongs to one that was cut short, is dropped.
     """
 
-    def __init__(self, most: int = MAX_JPEG_BYTES) -> None:
-        self.most = most
+    def __init__(self) -> None:
         self._held = bytearray()
         self._at = 0  # where the walk continues; 0: no picture has begun
         self._size_wh = (0, 0)
@@ -433,7 +413,7 @@ class JpegCutter:
                 whole.append((bytes(self._held[:end]), self._size_wh))
             del self._held[:end]
             self._begin(0)
-        if len(self._held) > self.most:
+        if len(self._held) > MAX_JPEG_BYTES:
             self._held.clear()
             self._begin(0)
         return whole

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
 import zlib
@@ -87,7 +86,6 @@ class ReconnectingSource(Source):
         report: Reporter = ignore,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
         self.silent_s = silent_s
@@ -101,7 +99,6 @@ class ReconnectingSource(Source):
         self._fps = fps
         self._clock = clock
         self._sleep = sleep
-        self._chance = chance
         self._ready = threading.Condition()
         self._closed = False
         self._connection: Connection | None = None
@@ -213,9 +210,8 @@ class ReconnectingSource(Source):
         if trouble:
             self._frozen.reset()
             self._tries = 0 if connection.steady_s >= STEADY_S else self._tries
-            sooner = 1.0 - self._chance() / 4  # cameras behind one switch must not all come at once
             pause_s = BACK_OFF_S[min(self._tries, len(BACK_OFF_S) - 1)]
-            due = max(connection.began + pause_s * sooner, now + BACK_OFF_S[0] * sooner)
+            due = max(connection.began + pause_s, now + BACK_OFF_S[0])
             self._tries += 1
             self._report(trouble, now)
         log.debug("%s: opened again: %s", self.name, trouble.detail if trouble else "it stands still")
@@ -241,7 +237,6 @@ class ReconnectingSource(Source):
         return CameraFault("gone", f"{words}; check its plug and power, and the network")
 
     def _why(self, error: Exception | None) -> str:
-        """Return a sentence on why a connection is over."""
         if error is None:
             return f"{self.name}: the stream has ended; start it again"
         if not isinstance(error, BearAlarmError):
@@ -258,7 +253,6 @@ class ReconnectingSource(Source):
             self._report(trouble, now)
 
     def _report_frame(self, now: float) -> None:
-        """Report what a frame that has come shows of the camera."""
         trouble = None
         if self._frozen.certain:
             words = f"the same picture for {self._frozen.frozen_s:.0f} s, also after it was opened again"
@@ -272,7 +266,6 @@ class ReconnectingSource(Source):
             self.report(trouble, now)
 
     def _gap_s(self, now: float) -> float:
-        """Seconds since the last frame was handed over."""
         flowed_at = self._flowed_at  # read once: another thread may ask
         return 0.0 if flowed_at is None else now - flowed_at
 
@@ -366,7 +359,7 @@ class ReportThrottle:
     """Decide whether a source's fault of this moment is reported: a new kind and the end at once, else each 0.4 s."""
 
     def __init__(self) -> None:
-        self.trouble: CameraFault | None = None  # as it stands
+        self.trouble: CameraFault | None = None  # of this moment
         self._reported_at = -math.inf
 
     def __call__(self, trouble: CameraFault | None, now: float) -> bool:

@@ -32,6 +32,11 @@ from edge.schema import BoxXYWH, EventType, EvidenceState, Score
 OUTSIDE_SCHEDULE = "outside the schedule"
 LONGEST_AGAIN_S = 300.0  # of a spot where one incident follows another
 REMEMBERED_S = 3600.0  # how long a spot's incidents are known
+UPDATE_S = 5.0  # at most one update in so many seconds
+REMIND_S = 600.0  # and one at least, while the bear is seen
+RISE = 0.1  # of the top score, worth an update
+EMPTY_S = 5.0  # zones empty for so long end it: as long as a track outlives a hit
+UNSEEN_S = 0.5  # without support for so long, a bear may be the one found elsewhere
 SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
 
 SURE = 0.9  # bear probability from which a bear in doubt alarms again
@@ -52,20 +57,12 @@ class Decider:
         schedule: Schedule | None = None,
         repeat_alarms: RepeatAlarmFilter | None = None,
         again_s: float = 30.0,
-        update_s: float = 5.0,
-        remind_s: float = 600.0,
-        rise: float = 0.1,
     ) -> None:
         self.rule = rule
         self.zones = tuple(zones)  # where there are any, only what stands in one alarms
         self.schedule = schedule  # None: always
         self.repeat_alarms = repeat_alarms  # None: no spot ever needs more evidence
         self.again_s = again_s  # found again within this: the same incident; at one spot twice as long each time
-        self.update_s = update_s  # at most one update in so many seconds
-        self.remind_s = remind_s  # and one at least, while the bear is seen
-        self.rise = rise  # of the top score, worth an update
-        self.empty_s = 5.0  # zones empty for so long end it: as long as a track outlives a hit
-        self.unseen_s = 0.5  # without support for so long, a bear may be the one found elsewhere
         self._gathered: dict[int, TrackEvidence] = {}
         self._incidents: list[Incident] = []
         self._past: deque[Incident] = deque(maxlen=64)  # too old to go on
@@ -161,7 +158,7 @@ class Decider:
             gathered = self._gathered.get(number)
             if gathered and gathered.mean > 0 and self._standing_in(now.tracks[number]):
                 incident.there_at = now.time
-        left = bool(self.zones) and now.time - incident.there_at > self.empty_s
+        left = bool(self.zones) and now.time - incident.there_at > EMPTY_S
         return incident.followed and (left or not incident.tracks)
 
     def _consider(self, track: Track) -> Decision | None:
@@ -262,17 +259,14 @@ class Decider:
         if now.quiet:
             incident.silenced = True
         elif zones or not self.zones:
-            why = incident.worse(
-                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
-            )
-        risen = incident.top_score >= incident.published_score + self.rise and score.bear >= incident.top_score
-        if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
+            why = incident.worse(self.rule, zones, score.bear, now.time, settled=since_s >= UPDATE_S, moved=track.moved)
+        risen = incident.top_score >= incident.published_score + RISE and score.bear >= incident.top_score
+        if not why and (since_s < UPDATE_S or not (risen or since_s >= REMIND_S)):
             return None
         incident.published_score, incident.published_at = incident.top_score, now.time
         return self._step("update", incident, score, zones=zones, escalated=why)
 
     def _same(self, track: Track) -> Incident | None:
-        """Return the incident that a newly alarming track belongs to, or None."""
         now, followed = self._now, [incident for incident in self._incidents if incident.followed]
         for incident in followed:
             others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
@@ -283,7 +277,7 @@ class Decider:
         for incident in reversed(self._incidents):
             unseen_s = now.time - incident.seen_at
             alone = unseen_s <= self.again_s and not followed
-            if unseen_s >= self.unseen_s and (alone or _near(incident.box_xywh, track.box_xywh)):
+            if unseen_s >= UNSEEN_S and (alone or _near(incident.box_xywh, track.box_xywh)):
                 return incident
         return None
 
@@ -298,13 +292,12 @@ class Decider:
         if lost:
             incident.came_back(now.time - onset_s)
         update = self._go_on(incident, track, score, zones)
-        if update or not (lost or now.time - incident.published_at >= self.update_s):
+        if update or not (lost or now.time - incident.published_at >= UPDATE_S):
             return update
         incident.published_at = now.time
         return self._step("update", incident, score, zones=zones, onset_s=onset_s)
 
     def _retire(self) -> None:
-        """Set aside the incidents that were lost and can no longer go on."""
         for incident in tuple(self._incidents):
             if not incident.followed and self._now.time - incident.seen_at > incident.again_s:
                 self._incidents.remove(incident)
@@ -324,8 +317,6 @@ class Decider:
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """The frame that is decided now."""
-
     tracks: dict[int, Track]
     time: float
     wall: datetime | None
@@ -340,7 +331,6 @@ def _surest(track: Track) -> tuple[float, float]:
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Return True if two boxes touch when each is grown by its own size on every side."""
     grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
     return inside(grown[0], grown[1]) > 0
 

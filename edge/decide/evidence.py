@@ -262,7 +262,7 @@ class TrackEvidence:
         if self.twice:
             held.append(self.twice)
         if self.incident:
-            held.append("told already, in cooldown")
+            held.append("published already, in cooldown")
         if quiet:
             held.append(quiet)
         bear = track.now.bear if track.now else None

@@ -33,14 +33,14 @@ MIN_CONTRAST = 0.02  # usual contrast, 2 grey levels of 100, below which a block
 MIN_COMPARED = 0.1  # share of blocks
 MIN_LIKE = 0.25  # share of the cells with edges that must still have edges, for a comparison
 
+CLEAR_S = 3.0
 MAX_CLEAR_S = 300.0
+AGAIN_S = 600.0
 MAX_RETURNS = 10  # further ones change nothing
 
 SAMPLE_PX = 45  # the shorter side of the sample
-COLOURLESS, COLOURED = (
-    4.0,
-    7.0,
-)  # what three quarters of the pixels' channels differ by at most: infrared, and surely not
+# What three quarters of the pixels' channels differ by at most: infrared, and surely not.
+COLOURLESS, COLOURED = 4.0, 7.0
 NIGHT_BELOW, DAY_FROM = 40.0, 55.0  # mean brightness, 0 to 255: night, and surely day
 APART_S = 30.0
 LASTS_S = 10.0  # headlights and lightning make no day, a shadow no night
@@ -127,7 +127,6 @@ class CameraCheck:
         return tuple(troubles)
 
     def _take(self, view: View) -> None:
-        """Take this view for the place from now on."""
         self._usual, self._begun, self._other = view, self._time, None
         self._since = {}
 
@@ -267,16 +266,11 @@ class _Case:
 class FaultDebouncer:
     """Faults of one moment in, reports out; one for each camera. Call it about once a second.
 
-    ``clear_s``: without the fault for so long it is over; doubled, up to five minutes, for each time it was
-    back within ``again_s`` of its end. Times in seconds, from one clock that only goes forward.
+    Without the fault for ``CLEAR_S`` it is over; doubled, up to five minutes, for each time it was back within
+    ``AGAIN_S`` of its end. Times in seconds, from one clock that only goes forward.
     """
 
-    def __init__(
-        self, grace_s: Mapping[TroubleKind, float] = GRACE_S, *, clear_s: float = 3.0, again_s: float = 600.0
-    ) -> None:
-        self.grace_s = grace_s
-        self.clear_s = clear_s
-        self.again_s = again_s
+    def __init__(self) -> None:
         self._cases: dict[TroubleKind, _Case] = {}
 
     @property
@@ -305,22 +299,20 @@ class FaultDebouncer:
         return reports
 
     def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> FaultReport | None:
-        """Return a report of a fault that is there now, once it has lasted; else None."""
         case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
-        if not case.id and time - case.seen_at >= self.clear_s:
+        if not case.id and time - case.seen_at >= CLEAR_S:
             case.since = time
         case.trouble, case.seen_at = trouble, time
-        if case.id or time - case.since < (0.0 if at_once else self.grace_s.get(trouble.kind, 0.0)):
+        if case.id or time - case.since < (0.0 if at_once else GRACE_S[trouble.kind]):
             return None
-        back_soon = case.ended_at is not None and time - case.ended_at <= self.again_s
+        back_soon = case.ended_at is not None and time - case.ended_at <= AGAIN_S
         case.returns = case.returns + 1 if back_soon else 0
         case.id = uuid.uuid4().hex
         return FaultReport("new", case.id, trouble, time - case.since)
 
     def _gone_by(self, kind: TroubleKind, time: float) -> FaultReport | None:
-        """Return a report that a fault is over, once it has been gone for long enough; else None."""
         case = self._cases[kind]
-        clear_s = min(self.clear_s * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S)
+        clear_s = min(CLEAR_S * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S)
         if not case.id or time - case.seen_at < clear_s:
             return None
         report = FaultReport("end", case.id, case.trouble, case.seen_at - case.since)
@@ -347,8 +339,7 @@ class Night:
     to 7 apart, it is still night) and last for 10 s. After 30 s without one, the next decides again.
     """
 
-    def __init__(self, *, lasts_s: float = LASTS_S) -> None:
-        self.lasts_s = lasts_s
+    def __init__(self) -> None:
         self.night: bool | None = None  # None: nothing seen yet
         self._infrared = False
         self._looked: float | None = None
@@ -373,7 +364,7 @@ class Night:
             self._since = None
         elif self._since is None:
             self._since = time
-        if self._since is not None and time - self._since >= self.lasts_s:
+        if self._since is not None and time - self._since >= LASTS_S:
             self.night, self._since = looks, None
         return self.night
 

@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.errors import ModelError
@@ -276,7 +275,7 @@ def contradiction(card: Card) -> str | None:
     if not card.alarm_labels:
         return "no label raises an alarm"
     if len(set(card.labels)) != len(card.labels):
-        return "a label stands twice"
+        return "a label is listed twice"
     if set(card.alarm_labels) == set(card.labels):
         return "every label raises an alarm"
     if not card.input_sizes or any(size <= 0 or size % CELL_PX for size in card.input_sizes):
@@ -301,11 +300,10 @@ def contradiction(card: Card) -> str | None:
         return f"version {card.card_version} {'with a' if card.frame else 'without a'} rule for whole frames"
     if card.frame and not card.golden_frames:
         return "no golden frame"
-    return _crop_problem(card.crop) or _frame_problem(card.frame) or _drift_problem(card.drift)
+    return _crop_problem(card.crop) or _frame_problem(card.frame)
 
 
 def _frame_problem(frame: FrameRule | None) -> str | None:
-    """Return why the frame scan cannot follow a rule; None where it can."""
     if frame is None:
         return None
     if not frame.sides or any(side <= 0 or side % CELL_PX for side in frame.sides):
@@ -315,19 +313,7 @@ def _frame_problem(frame: FrameRule | None) -> str | None:
     return None
 
 
-def _drift_problem(drift: DriftReference | None) -> str | None:
-    """Return the contradiction in a drift reference; None where there is none."""
-    for name in ("ood", "bear", "brightness") if drift else ():
-        spread: Spread = getattr(drift, name)
-        ascending = all(one < other for one, other in pairwise(spread.edges))
-        whole = abs(sum(spread.shares) - 1) < 1e-3 and min(spread.shares, default=-1.0) >= 0
-        if not ascending or not whole or len(spread.shares) != len(spread.edges) + 1:
-            return f"the drift reference of {name!r} is no spread over bins"
-    return None
-
-
 def _crop_problem(crop: CropRule) -> str | None:
-    """Return why ``edge.detect.crops.cut`` cannot follow a crop rule; None where it can."""
     least, most = CONTEXTS
     if not least <= crop.context <= most:
         return f"crop context {crop.context} is not between {least:g} and {most:g}"

@@ -69,14 +69,7 @@ class Classifier:
         return f"{self.card.name}@{self.digest[:12]}"
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR.
-
-        Raises ValueError for another shape or dtype.
-        """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (self.size, self.size, 3):
-            raise ValueError(
-                f"crops must be uint8 (N, {self.size}, {self.size}, 3), not {crops.dtype} {tuple(crops.shape)}"
-            )
+        """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR."""
         probabilities = np.empty((len(crops), len(self.card.labels)), np.float32)
         ood = np.empty(len(crops), np.float32)
         for start in range(0, len(crops), BATCH):
@@ -247,14 +240,14 @@ def find(model: str | None = None) -> Path:
     return BUNDLED
 
 
-def load(model: str | None = None, *, threads: int = 1) -> Classifier:
-    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, and that is said.
+def load(model: str | None = None) -> Classifier:
+    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, with a warning.
 
-    A model the user named is never replaced: its ModelError stands.
+    A model the user named is never replaced: its ModelError is raised.
     """
     first = find(model)
     try:
-        return Classifier(first, threads=threads)
+        return Classifier(first)
     except ModelError as error:
         if model or os.environ.get(ENVIRONMENT) or first != chosen():
             raise
@@ -262,7 +255,7 @@ def load(model: str | None = None, *, threads: int = 1) -> Classifier:
         for other in (previous(), BUNDLED):
             if other is not None and other.is_file():
                 try:
-                    classifier = Classifier(other, threads=threads)
+                    classifier = Classifier(other)
                 except ModelError as worse:
                     log.warning("%s", worse)
                     continue

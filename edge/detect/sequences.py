@@ -113,7 +113,6 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
 
 
 def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
-    """Return another picture as it would be in this one's light."""
     if light := relit(background, grey, seen):
         return np.asarray(np.clip(light[0] * background + light[1], 0, 255), np.float32)
     return background + middle(grey - background, seen)
@@ -174,7 +173,7 @@ def read_head(file: Path) -> Head:
     try:
         with file.open("rb") as opened:
             data = opened.read(HEAD_BYTES)
-    except OSError:  # said when it is looked at
+    except OSError:  # reported when it is looked at
         return Head(file)
     exif = read_exif(data)
     return Head(file, jpeg_size(data) if jpeg_or_none(data) else None, exif.camera, exif.taken)
@@ -212,7 +211,7 @@ class CardPictures:
         return list(turn)
 
     def line(self) -> str | None:
-        """Say in one sentence how the pictures of cameras are compared; None where there are none."""
+        """Return in one sentence how the pictures of cameras are compared; None where there are none."""
         if not self.cameras:
             return None
         count = sum(map(len, self.cameras))

@@ -1,4 +1,4 @@
-"""One still picture: look at all of it, and say whether a bear is in it."""
+"""One still picture: look at all of it, and decide whether a bear is in it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,6 @@ class Diary:
             fps=camera.fps,
             clock=world.clock,
             sleep=world.sleep,
-            chance=lambda: 0.0,
         )
         publisher = EventPublisher([lambda event: self.told.append((world.now - began, event))])
         watcher = Watcher(self.scorer, RULE, publisher)  # plain pictures are none for the lens check

@@ -16,8 +16,14 @@ from edge.pictures import decode_picture
 from tests.helpers.uploads import jpeg, put
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(arrivals, "POLL_S", 0.02)
+    monkeypatch.setattr(arrivals, "GONE_S", 0.4)
+
+
 def follow(folder, **options):
-    return FolderSource(folder, name="inbox", **({"poll_s": 0.02, "fps": 1000.0, "gone_s": 0.4} | options))
+    return FolderSource(folder, name="inbox", **({"fps": 1000.0} | options))
 
 
 def all_new(folder, **options):
@@ -50,7 +56,7 @@ def test_pictures_come_as_they_arrive(tmp_path):
     assert first.time == first.handed_over < second.handed_over <= time.monotonic()
     # From another folder it is of another moment, and for whoever follows tracks it lies as far away.
     assert second.discontinuity
-    assert second.time == second.handed_over + source.apart_s
+    assert second.time == second.handed_over + arrivals.APART_S
     assert no_threads()
 
 
@@ -74,8 +80,9 @@ def test_pictures_that_do_not_belong_together_begin_anew(tmp_path):
         assert [frame.discontinuity for frame in take(source, 5)] == [False, False, True, True, True]
 
 
-def test_a_picture_long_after_the_last_begins_anew(tmp_path):
-    with follow(tmp_path, apart_s=0.15) as source:
+def test_a_picture_long_after_the_last_begins_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrivals, "APART_S", 0.15)
+    with follow(tmp_path) as source:
         frames = iter(source)
         put(tmp_path / "a.jpg", at=1000)
         next(frames)
@@ -146,14 +153,15 @@ def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
 
 def test_a_share_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     told = list[str]()
-    with follow(tmp_path, gone_s=0.3) as source:
+    monkeypatch.setattr(arrivals, "GONE_S", 0.3)
+    with follow(tmp_path) as source:
         free = threading.Event()
         monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], frozenset(), None))
         source.report = closing(told, source)
         assert take(source, 1) == []
         assert "has not answered for 0.3 s; check the network share" in told[0]
         with pytest.raises(SourceError, match="has not answered"):
-            follow(tmp_path, gone_s=0.3)
+            follow(tmp_path)
         free.set()
     assert no_threads()
 
@@ -218,7 +226,7 @@ def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_
 
     monkeypatch.setattr(arrivals.FolderScanner, "look", slowly)
     began = time.monotonic()
-    source = FolderSource(tmp_path, name="inbox", gone_s=0.3, waits=True)
+    source = FolderSource(tmp_path, name="inbox", waits=True)
     assert time.monotonic() - began < 5.0
     ended.set()
     source.close()

@@ -22,8 +22,13 @@ from tests.helpers.uploads import jpeg, put
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(arrivals, "POLL_S", 0.02)
+
+
 def follow(folder, state):
-    return FolderSource(folder, name="inbox", remember=state, poll_s=0.02, fps=1000.0)
+    return FolderSource(folder, name="inbox", remember=state, fps=1000.0)
 
 
 def looked_at(folder, state, count):
@@ -146,7 +151,8 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
     monkeypatch.setattr(processed_files, "WRITE_S", 0.0)
     letting_go = threading.Timer(20.0, free.set)
     letting_go.start()
-    with FolderSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
+    monkeypatch.setattr(arrivals, "GONE_S", 2.0)
+    with follow(inbox, state) as source:
         frames = iter(source)
         put(inbox / "0.jpg", at=1000)
         next(frames)

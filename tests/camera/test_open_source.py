@@ -228,8 +228,8 @@ def test_a_pi_camera_is_its_own_module(monkeypatch):
     class PiSource:
         problems = ()
 
-        def __init__(self, word, *, name, fps, size_wh):
-            given.append((word, name, fps, size_wh))
+        def __init__(self, word, *, name, fps):
+            given.append((word, name, fps))
 
         def __iter__(self):
             return iter(())
@@ -241,7 +241,7 @@ def test_a_pi_camera_is_its_own_module(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "edge.camera.picamera", SimpleNamespace(PiSource=PiSource))
     with open_source("picamera://1?mode=yuv", fps=5):
-        assert given == [("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))]
+        assert given == [("picamera://1?mode=yuv", "picamera1", 5)]
 
 
 def test_the_rate_may_be_changed_while_a_file_is_played(tmp_path):

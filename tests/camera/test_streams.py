@@ -118,8 +118,7 @@ class Watch:
         self.frames, self.reports = [], []
         # A short pause at first, so that the tests are fast; what the pauses are has tests of its own.
         self.kept = ReconnectingSource(
-            lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
-            chance=lambda: 1.0, **options,
+            lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note, **options,
         )  # fmt: skip
         self.kept.open()
         self.thread = threading.Thread(target=self.run)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
+from edge.decide import alarms
 from edge.decide.alarms import MAX_HELD_S, SURE_S, Decider, Decision
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
@@ -22,6 +25,14 @@ YARD = Zone("yard", ((0.0, 0.0), (1.0, 0.0), (1.0, 0.3), (0.0, 0.3)))
 HIVES = Zone("hives", ((0.0, 0.3), (1.0, 0.3), (1.0, 0.6), (0.0, 0.6)))
 
 
+@contextlib.contextmanager
+def updates_with_every_frame():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alarms, "UPDATE_S", 0.0)
+        patch.setattr(alarms, "REMIND_S", 0.0)
+        yield
+
+
 class Play:
     """The types that are published, second by second, of bears that are there or not.
 
@@ -30,12 +41,13 @@ class Play:
 
     def __init__(self, zones: tuple[Zone, ...] = ()) -> None:
         rule = Rule(threshold=0.4, still_threshold=0.6, one_picture=True)
-        self.decider = Decider(rule, zones=zones, again_s=1000.0, update_s=0.0, remind_s=0.0)
+        self.decider = Decider(rule, zones=zones, again_s=1000.0)
         self.bears = [Track(number, (0.3 * number, 0.1, 0.1, 0.1), 0.0, 0.0) for number in (0, 1, 2)]
         self.there: set[int] = set()
 
     def __call__(self, at: float, what: str = "", number: int = 1, *, seeing: bool = True) -> list[str]:
-        return [decision.type for decision in self.decisions(at, what, number, seeing=seeing)]
+        with updates_with_every_frame():
+            return [decision.type for decision in self.decisions(at, what, number, seeing=seeing)]
 
     def decisions(self, at: float, what: str, number: int, *, seeing: bool) -> list[Decision]:
         """Play a frame: a bear is seen (new, update), is lost (end), or nothing changes."""

@@ -11,7 +11,7 @@ from edge.detect.frame_rate import CropBudget, FrameRateControl
 
 def test_a_sign_makes_it_active_at_once_and_quiet_makes_it_idle_after_a_while():
     told: list[float] = []
-    pace = FrameRateControl(2.0, 10.0, told.append, hold_s=10.0)
+    pace = FrameRateControl(2.0, 10.0, told.append)
     for time, sign in ((100.0, False), (109.9, False), (110.0, False), (111.0, True), (120.9, False), (121.0, False)):
         pace(sign, time)
         told.append(time)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.detect import camera_check
 from edge.detect.camera_check import Night, is_night
 from tests.scenery.scene import Scene
 
@@ -70,14 +71,16 @@ def test_headlights_and_shadows_change_nothing(day, infrared):
     assert not any(night_after(Night(), [day] * 5 + [day // 8] * 9 + [day] * 20))
 
 
-def test_dusk_flickers_neither_way(day):
+def test_dusk_flickers_neither_way(day, monkeypatch):
+    monkeypatch.setattr(camera_check, "LASTS_S", 0.0)
     between = [np.full_like(day, (60, 40, 30)) + (i % 2) * np.uint8(8) for i in range(200)]  # brightness 39 and 47
-    told = night_after(Night(lasts_s=0.0), between)
+    told = night_after(Night(), between)
     assert sum(one != two for one, two in pairwise(told)) <= 1
 
 
-def test_grey_pictures_in_between_leave_infrared_as_it_was(day, infrared):
-    night = Night(lasts_s=0.0)
+def test_grey_pictures_in_between_leave_infrared_as_it_was(day, infrared, monkeypatch):
+    monkeypatch.setattr(camera_check, "LASTS_S", 0.0)
+    night = Night()
     assert night(infrared, 0.0)
     assert night(infrared[..., 0], 1.0)
     assert not night(day, 2.0)

@@ -91,7 +91,7 @@ def test_the_evidence_is_the_highest_of_what_joined():
 
 
 def test_a_track_unseen_for_long_is_gone():
-    tracker = Tracker(0.5, lost_s=5.0)
+    tracker = Tracker(0.5)
     tracker([score((0.4, 0.4, 0.1, 0.1), 0.9)], 0.0)
     assert len(tracker([], 5.0)) == 1
     assert tracker([], 5.1) == []

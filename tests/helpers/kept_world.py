@@ -165,7 +165,7 @@ class Diary:
             assert at - began < seconds + 100.0, "it never comes back"
             self.reports.append((at - began, trouble))
 
-        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep, "chance": lambda: 0.0}
+        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep}
         options |= {"fps": self.camera.fps} | given
         self.kept = ReconnectingSource(open_, name="yard", report=report, **options)
         for frame in self.kept:
