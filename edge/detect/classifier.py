@@ -43,7 +43,6 @@ class Classifier:
         self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False
-        _check_signature(self._session, self.card, self.path)
         if self.card.frame is None:
             log.warning(
                 "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
@@ -174,23 +173,6 @@ def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSessio
             f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model "
             f"({str(error).splitlines()[0][:120]}); copy or export it again"
         ) from None
-
-
-def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> None:
-    inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name for node in session.get_outputs()}
-    wanted = {"probabilities", "ood"} | ({"windows", "heat"} if card.frame else set())
-    if set(inputs) != {"crops"} or inputs["crops"].type != "tensor(uint8)" or not wanted <= outputs:
-        raise ModelError(
-            f"{path}: its inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a bear-alarm model's "
-            f"(uint8 crops -> {', '.join(sorted(wanted))}); export it with `bear-alarm export`"
-        )
-    columns = next(node for node in session.get_outputs() if node.name == "probabilities").shape[-1]
-    if isinstance(columns, int) and columns != len(card.labels):
-        raise ModelError(
-            f"{path}: the network answers {columns} labels and its card names {len(card.labels)} "
-            f"({', '.join(card.labels)}); export the model again"
-        )
 
 
 # Which model file the alarm uses: the one named, else the chosen one, else the one that ships.
