@@ -27,7 +27,7 @@ from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.record.trace import Moment, old
 from edge.record.trace_query import TraceRun, of_camera, read_trace
-from edge.schema import BoxXYWH, EvidenceState, Frame, Region, Score
+from edge.schema import BoxXYWH, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 
@@ -256,7 +256,7 @@ class Peaks(ShadowDecider[float]):
             self._over.append(self._going.pop(number))
         for number, state in states.items():
             if number not in self._going or state.sum > self._going[number].sum:
-                self._going[number] = self._peak(state, time)
+                self._going[number] = Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
         # Hours of footage must not fill the memory.
         if len(self._over) > 100 * MAX_PEAKS:
             self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
@@ -265,9 +265,6 @@ class Peaks(ShadowDecider[float]):
     def highest(self) -> tuple[Peak, ...]:
         """Return the highest peaks, highest first."""
         return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
-
-    def _peak(self, state: EvidenceState, time: float) -> Peak:
-        return Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
 
 
 def _height(peak: Peak) -> float:

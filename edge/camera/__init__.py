@@ -194,7 +194,8 @@ def _open_file(source: str, name: str, fps: float) -> Source:
         return VideoSource(DEMO, name=name, fps=fps)
     path = Path(source).expanduser()
     if source and path.is_dir():
-        return PictureSource(_pictures(path), source, name=name)
+        found = sorted(each for each in path.rglob("*") if _is_picture(each) and each.is_file())
+        return PictureSource(found, source, name=name)
     if path.is_file():
         return PictureSource([path], source, name=name) if _is_picture(path) else VideoSource(path, name=name, fps=fps)
     if glob.has_magic(source):
@@ -207,10 +208,6 @@ def _open_file(source: str, name: str, fps: float) -> Source:
     raise SourceError(
         f"{shown(source) or repr(source)}: no such camera, file or folder; try 0 for the first camera, or demo"
     )
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_picture(path) and path.is_file())
 
 
 def _is_picture(path: Path) -> bool:

@@ -140,10 +140,17 @@ class FolderSource(Source):
             if arrived is None:
                 self._report_folder()
                 continue
-            far = self._last is not None and self._strange(self._last, arrived, time.monotonic() - self._at)
+            # Far from the last one, a picture has no background in common with it.
+            last, passed_s = self._last, time.monotonic() - self._at
+            far = last is not None and (
+                max(passed_s, last.apart_s(arrived)) >= APART_S or last.path.parent != arrived.path.parent
+            )
             again = far or once_more or bool(self._shape and self._shape != arrived.picture.shape)
-            if self._last is not None and not again and self._pause(self._at + 1.0 / self.fps):
-                return
+            if last is not None and not again:
+                with self._ready:
+                    self._ready.wait_for(lambda: self._closed, max(0.0, 1.0 / self.fps - passed_s))
+                if self._closed:
+                    return
             self._in_hand, self._tries = arrived, self._tries + 1
             # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
             self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
@@ -203,16 +210,6 @@ class FolderSource(Source):
         self._guard.done()
         self._seen.close()
 
-    def _strange(self, last: Arrived, arrived: Arrived, passed_s: float) -> bool:
-        """Decide whether a picture has no background in common with the last one."""
-        far = max(passed_s, last.apart_s(arrived)) >= APART_S
-        return far or last.path.parent != arrived.path.parent
-
-    def _pause(self, until: float) -> bool:
-        """Wait; True when it has been closed meanwhile."""
-        with self._ready:
-            return self._ready.wait_for(lambda: self._closed, max(0.0, until - time.monotonic()))
-
     def _report_folder(self) -> None:
         now = time.monotonic()
         why = self._gone or (self._hanging() if now - self._alive > GONE_S else None)
@@ -244,7 +241,11 @@ class FolderSource(Source):
                     self._ready.notify_all()
                 for file in files:
                     if self._wait_done():
-                        self._hand_over(self._read(file))
+                        arrived = self._read(file)
+                        with self._ready:
+                            self._slot = arrived
+                            self._ready.notify_all()
+                        del arrived
                         self._seen.write()
             self._seen.write()
             self._rest(max(POLL_S, took_s * (1.0 / LOOK_SHARE - 1.0)))
@@ -280,11 +281,6 @@ class FolderSource(Source):
                 self._ready.wait(REPORT_S)
                 self._beat()
         return not self._closed
-
-    def _hand_over(self, arrived: Arrived | None) -> None:
-        with self._ready:
-            self._slot = arrived
-            self._ready.notify_all()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Literal, get_args
+from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 import cv2
@@ -296,7 +296,8 @@ class Child:
             raise SourceError(f"{word}: {words[0]} cannot be started ({error.strerror})") from None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._stdout, self._stderr = self._process.stdout, self._process.stderr
+        self._out, self._err = self._stdout.fileno(), self._stderr.fileno()
         with contextlib.suppress(ImportError, AttributeError, OSError):
             import fcntl
 
@@ -354,10 +355,10 @@ class Child:
             if self._process.returncode is None:
                 log.warning("%s: the camera program hangs in the kernel and cannot be ended", self.word)
             with self._reading:
-                _close(self._process.stdout)
+                self._stdout.close()
             concurrent.futures.wait([self._listener], END_S)
             if self._listener.done():
-                _close(self._process.stderr)
+                self._stderr.close()
 
     def _listen(self) -> None:
         """Keep what matters of standard error, however much there is of it."""
@@ -385,11 +386,6 @@ class Child:
         if match := _GIVES.search(text):
             self.gives_wh = int(match[1]), int(match[2])
             self.spoke.set()
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe:
-        pipe.close()
 
 
 class JpegCutter:

@@ -127,17 +127,17 @@ class Decider:
 
     def evidence_states(self) -> tuple[EvidenceState, ...]:
         """Return the evidence of each live track after the last frame, oldest track first."""
-        return tuple(self._evidence_state(track) for track in self._now.tracks.values())
+        now, states = self._now, []
+        for track in now.tracks.values():
+            gathered = self._gathered.get(track.number, TrackEvidence(self.rule))
+            outside = bool(self.zones) and not self._standing_in(track)
+            states.append(gathered.state(track, now.time, night=now.night, outside=outside, quiet=now.quiet))
+        return tuple(states)
 
     @property
     def _all(self) -> tuple[Incident, ...]:
         # An end can be held back for longer than its incident may go on.
         return (*self._past, *self._incidents)
-
-    def _evidence_state(self, track: Track) -> EvidenceState:
-        now, gathered = self._now, self._gathered.get(track.number, TrackEvidence(self.rule))
-        outside = bool(self.zones) and not self._standing_in(track)
-        return gathered.state(track, now.time, night=now.night, outside=outside, quiet=now.quiet)
 
     def _search(self, seeing: bool) -> None:
         """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""

@@ -166,10 +166,6 @@ class Evidence:
         passed = 0.0 if self.time is None else max(time - self.time, 0.0)
         return self.sum * math.exp(-passed / self.rule.forget_s)
 
-    def take(self, other: Evidence) -> None:
-        """Go on from another track's evidence."""
-        self.sum, self.time = other.sum, other.time
-
 
 class TrackEvidence:
     """The evidence of one track; one for each that was ever scored."""
@@ -226,7 +222,7 @@ class TrackEvidence:
             lenders = [other for other in likely_same_ids if other.incident is None]
             best = max([self, *lenders], key=lambda one: one.evidence.after(logits, time))
             if best is not self:
-                self.evidence.take(best.evidence)
+                self.evidence.sum, self.evidence.time = best.evidence.sum, best.evidence.time
                 self.onset = best.onset
         self.evidence(logits, time)
         if self.evidence.sum == 0.0:

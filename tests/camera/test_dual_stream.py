@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.alert.events import EventPublisher
-from edge.camera import Source
+from edge.camera import Source, dual_stream
 from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
 from edge.camera_thread import connect
@@ -71,9 +71,22 @@ class FakeStream(Source):
         self.closed.set()
 
 
-def paired(*, main=None, sub=None, **options):
+def paired(*, main=None, sub=None, report=None):
     main, sub = main or FakeStream(MAIN_WH), sub or FakeStream(SUB_WH, luma=True)
-    return DualStreamSource(main, sub, name="yard", **options), main, sub
+    source = DualStreamSource(main, sub, name="yard")
+    source.report = report or source.report
+    return source, main, sub
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Set for how long a large picture is used, and how soon its stream is gone."""
+
+    def set_to(oldest_s, silent_s=60.0):
+        monkeypatch.setattr(dual_stream, "OLDEST_S", oldest_s)
+        monkeypatch.setattr(dual_stream, "SILENT_S", silent_s)
+
+    return set_to
 
 
 def until(frames, wanted, most=1000):
@@ -129,8 +142,9 @@ def test_only_the_newest_large_picture_is_used():
             assert 0 <= newest - int(frame.image[0, 0, 0]) <= 100
 
 
-def test_a_large_picture_is_never_older_than_said():
-    source, main, sub = paired(oldest_s=0.15, silent_s=60.0)
+def test_a_large_picture_is_never_older_than_the_limit(limits):
+    limits(0.15)
+    source, main, sub = paired()
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
@@ -148,16 +162,18 @@ def test_a_large_picture_is_never_older_than_said():
         assert not next(frames).discontinuity
 
 
-def test_a_large_stream_from_another_moment_is_not_used():
+def test_a_large_stream_from_another_moment_is_not_used(limits):
+    limits(0.2)
     for behind_s in (0.5, -0.5):
-        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s), oldest_s=0.2)
+        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s))
         with source:
             assert {frame.size_wh for frame in itertools.islice(source, 5)} == {SUB_WH}
 
 
-def test_a_silent_large_stream_is_a_trouble_until_it_is_back():
+def test_a_silent_large_stream_is_a_trouble_until_it_is_back(limits):
+    limits(0.05, silent_s=0.2)
     told: list[tuple[Any, float]] = []
-    source, main, _ = paired(oldest_s=0.05, silent_s=0.2, report=lambda *said: told.append(said))
+    source, main, _ = paired(report=lambda *said: told.append(said))
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
@@ -172,9 +188,10 @@ def test_a_silent_large_stream_is_a_trouble_until_it_is_back():
     assert all(0.0 <= time.monotonic() - at < 60.0 for _, at in told)
 
 
-def test_a_large_stream_that_ends_is_said_with_its_reason():
+def test_a_large_stream_that_ends_is_reported_with_its_reason(limits):
+    limits(0.05)
     told: list[Any] = []
-    source, main, _ = paired(oldest_s=0.05, silent_s=60.0, report=lambda trouble, at: told.append(trouble))
+    source, main, _ = paired(report=lambda trouble, at: told.append(trouble))
     with source:
         frames = iter(source)
         next(frames)
@@ -183,14 +200,16 @@ def test_a_large_stream_that_ends_is_said_with_its_reason():
     assert "the main stream: no route to the camera" in told[0].detail
 
 
-def kept_pair(**options):
+def kept_pair():
     """Both streams as `watch` has them, and what is told of the main one."""
     told: list[Any] = []
     main, sub = (
         ReconnectingSource(opens(FakeStream(size), away), name="yard", fps=100.0, silent_s=0.3)
         for size in (MAIN_WH, SUB_WH)
     )
-    return DualStreamSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
+    source = DualStreamSource(main, sub, name="yard")
+    source.report = lambda trouble, at: told.append(trouble)
+    return source, told
 
 
 def away():
@@ -275,7 +294,7 @@ def test_the_small_stream_drives_and_its_end_ends_both():
 
 
 def test_the_rate_is_both_streams_rate():
-    source, main, sub = paired(oldest_s=1.0)
+    source, main, sub = paired()
     assert source.fps == 100.0
     source.fps = 5.0
     assert (source.fps, sub.fps, main.fps) == (5.0, 5.0, 5.0)
@@ -301,9 +320,10 @@ def still_running():
     return threading.enumerate()
 
 
-def test_the_same_large_picture_is_not_cut_while_the_small_one_lives():
+def test_the_same_large_picture_is_not_cut_while_the_small_one_lives(limits):
+    limits(OLDEST_S)
     told: list[Any] = []
-    source, main, sub = paired(silent_s=60.0, report=lambda trouble, at: told.append(trouble))
+    source, main, sub = paired(report=lambda trouble, at: told.append(trouble))
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
