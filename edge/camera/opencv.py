@@ -26,6 +26,7 @@ OPEN_S = 10.0  # the limit for opening a stream
 READ_S = 8.0  # and for each read: the first waits for a key frame
 RETRY_S = 0.05
 PLATFORM = sys.platform
+BY_ID = Path("/dev/v4l/by-id")
 SYSFS = Path("/sys/class/video4linux")
 BACKENDS: Mapping[str, int] = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 # Frame threads each hold back one frame; two keep up with a stream of 8 megapixels.
@@ -133,9 +134,11 @@ def open_device(source: str) -> cv2.VideoCapture:
     video = cv2.VideoCapture(device, BACKENDS.get(PLATFORM, cv2.CAP_ANY))
     if not video.isOpened():
         video.release()
-        allow = " allow your terminal the camera in System Settings;" if PLATFORM == "darwin" else ""
+        allow = "; allow your terminal the camera in System Settings" if PLATFORM == "darwin" else ""
+        cameras = ", ".join(sorted(map(str, BY_ID.glob("*-index0"))))
+        there = f"plugged in: {cameras}" if cameras else "check that it is plugged in"
         raise SourceError(
-            f"{shown(source)}: no such camera, or another program is using it;{allow} check that it is plugged in; "
+            f"{shown(source)}: no such camera, or another program is using it{allow}; {there}; "
             "a Raspberry Pi's ribbon-cable camera is picamera://0. `bear-alarm watch demo` needs none"
         )
     # Uncompressed, most USB cameras give 720p at 5 to 10 frames a second. The format must come before the size.

@@ -327,7 +327,8 @@ class Child:
         elif "acquire camera" in words or "in use by" in words:
             cause = f"the camera is busy ({message}); stop the other program that uses it"
         else:
-            cause = f"the camera program ended with code {code}" + (f" ({message})" if message else "")
+            ended = "closed its pipe" if code is None else f"ended with code {code}"
+            cause = f"the camera program {ended}" + (f" ({message})" if message else "")
         return f"{self.word}: {cause}"
 
     @property

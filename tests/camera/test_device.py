@@ -109,11 +109,16 @@ def test_a_decoder_is_no_camera(drivers):
         opencv.open_device("/dev/video1")
 
 
-def test_a_camera_that_is_absent_is_one_sentence(camera, drivers, monkeypatch):
+def test_a_camera_that_is_absent_is_one_sentence_with_what_there_is(camera, drivers, tmp_path, monkeypatch):
     camera.there = False
+    monkeypatch.setattr(opencv, "BY_ID", tmp_path)
     with pytest.raises(SourceError, match=r"^5: no such camera.*picamera://0.*`bear-alarm watch demo` needs none"):
         opencv.open_device("5")
     assert camera.calls[-1] == "released"
+    for name in ("usb-A-video-index0", "usb-A-video-index1"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=r"plugged in: \S*usb-A-video-index0; "):
+        opencv.open_device("5")
     monkeypatch.setattr(opencv, "PLATFORM", "darwin")
     with pytest.raises(SourceError, match="System Settings"):
         opencv.open_device("0")

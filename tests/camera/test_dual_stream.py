@@ -216,7 +216,7 @@ def away():
     raise SourceError("yard: no such camera; plug it in")
 
 
-def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread():
+def test_what_the_large_stream_says_of_itself_is_reported_from_the_small_ones_thread():
     source, told = kept_pair()
     threads = []
 
@@ -234,7 +234,7 @@ def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread
     assert set(threads) == {threading.current_thread()}
 
 
-def test_a_large_stream_that_stands_still_is_not_looked_at():
+def test_a_large_stream_that_is_still_is_not_looked_at():
     source, told = kept_pair()
     with source:
         frames = iter(source)
@@ -345,11 +345,11 @@ def test_the_same_large_picture_is_not_cut_while_the_small_one_lives(limits):
         assert all(frame.frozen_s == 0.0 for frame in itertools.islice(frames, 20))
 
 
-def test_a_large_stream_that_fails_is_told_within_ten_seconds():
+def test_a_large_stream_that_fails_is_reported_within_ten_seconds():
     assert max(OLDEST_S, SAME_S) + SILENT_S + GRACE_S["main_gone"] + CHECK_S <= 10.0
 
 
-def test_what_is_said_to_be_lost_is_all_of_the_small_stream():
+def test_what_is_reported_as_lost_is_all_of_the_small_stream():
     main, sub = (ReconnectingSource(away, name="yard") for _ in range(2))
     main._lost.total_s, main.reopened = 500.0, 20
     sub._lost.total_s, sub.reopened = 41.2, 3

@@ -71,7 +71,7 @@ def test_none_is_dropped_and_a_burst_is_paced(tmp_path):
     assert all(after.time - before.time >= 0.04 for before, after in itertools.pairwise(frames[:12]))
 
 
-def test_pictures_that_do_not_belong_together_begin_anew(tmp_path):
+def test_pictures_that_do_not_belong_together_begin_again(tmp_path):
     burst = [("one/a.jpg", jpeg(), 1000), ("one/b.jpg", jpeg(), 1059), ("two/c.jpg", jpeg(), 1059)]
     burst += [("two/d.jpg", jpeg(size_wh=(32, 32)), 1060), ("two/e.jpg", jpeg(size_wh=(32, 32)), 1121)]
     for name, data, at in burst:
@@ -216,7 +216,7 @@ def no_threads():
     return not any(each.name.startswith("camera") for each in threading.enumerate())
 
 
-def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_it(tmp_path, monkeypatch):
+def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_knows_of_it(tmp_path, monkeypatch):
     ended = threading.Event()
 
     def slowly(_, now, alive):

@@ -90,7 +90,7 @@ def filled(path, folder=Path("/inbox"), marks=(1, 2, 3)):
     return kept
 
 
-def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_are_old(tmp_path):
+def test_lines_are_added_once_in_a_while_and_the_file_is_written_again_when_most_are_old(tmp_path):
     path = tmp_path / "seen.txt"
     kept = filled(path, marks=range(10))
     begun = path.stat().st_ino
@@ -130,7 +130,7 @@ def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("data", [b"", b"no json\n", b"[1]\n", b'{"bear_alarm_seen":2}\n', b'{"bear_alarm_seen":1}\n'])
-def test_a_file_that_is_none_of_ours_is_said_and_the_folder_begun_anew(tmp_path, caplog, data):
+def test_a_file_that_is_none_of_ours_is_reported_and_the_folder_begun_again(tmp_path, caplog, data):
     path = tmp_path / "seen.txt"
     path.write_bytes(data)
     kept = ProcessedFiles(Path("/inbox"), path)
@@ -207,7 +207,7 @@ def test_another_folders_memory_is_not_believed(tmp_path, caplog):
     assert len(places) == 4
 
 
-def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monkeypatch):
+def test_a_disk_that_is_full_is_reported_once_and_made_up_for(tmp_path, caplog, monkeypatch):
     path = tmp_path / "seen.txt"
     kept = filled(path)
     with monkeypatch.context() as patch:
@@ -221,7 +221,7 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
     assert ProcessedFiles(Path("/inbox"), path).marks == {1, 2, 3, 7, 8, 9}
 
 
-def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, monkeypatch):
+def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_again(tmp_path, monkeypatch):
     inbox, state, mount = tmp_path / "inbox", tmp_path / "seen.txt", {"at": "/media/stick"}
     monkeypatch.setattr(arrivals, "mount_point", lambda _: mount["at"])
     put(inbox / "old.jpg")

@@ -59,7 +59,7 @@ def test_what_lies_there_at_the_start_is_passed_over_or_not(tmp_path):
     assert arrived(everything, 2.0) == []
 
 
-def test_a_file_is_whole_when_it_stands_still_and_decodes(tmp_path, caplog):
+def test_a_file_is_whole_when_it_is_still_and_decodes(tmp_path, caplog):
     watching, data = begun(tmp_path), jpeg()
     for now, end in enumerate((200, 600, len(data) - 2)):
         (tmp_path / "a.jpg").write_bytes(data[:end])
@@ -146,7 +146,7 @@ def test_broken_files_leave_nothing_behind(tmp_path):
     assert not watching._waiting
 
 
-def test_clips_are_not_looked_at_which_is_said_once(tmp_path, caplog):
+def test_clips_are_not_looked_at_which_is_reported_once(tmp_path, caplog):
     watching = begun(tmp_path)
     put(tmp_path / "half.mp4.part", b"a clip")
     put(tmp_path / ".hidden.mp4", b"a clip")
@@ -224,7 +224,7 @@ def test_a_sub_folder_that_fails_for_a_while_does_not_come_again(tmp_path, monke
     assert arrived(watching, 2.0) + arrived(watching, 3.0) == []
 
 
-def test_a_disk_that_is_unmounted_is_gone_and_one_mounted_later_is_begun_anew(tmp_path, monkeypatch):
+def test_a_disk_that_is_unmounted_is_gone_and_one_mounted_later_is_begun_again(tmp_path, monkeypatch):
     assert tmp_path.is_relative_to(mount_point(tmp_path))
     mounts = {"at": "/"}
     monkeypatch.setattr(arrivals, "mount_point", lambda folder: mounts["at"])
@@ -314,7 +314,7 @@ def _heard(caplog):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError(), RuntimeError("ours")])
-def test_what_cannot_be_read_is_tried_again_ever_more_seldom_and_said_once(error, tmp_path, monkeypatch, caplog):
+def test_what_cannot_be_read_is_tried_again_ever_more_seldom_and_reported_once(error, tmp_path, monkeypatch, caplog):
     inbox, state, tries = tmp_path / "inbox", tmp_path / "seen.txt", list[float]()
     inbox.mkdir()
     watching = begun(inbox, seen=ProcessedFiles(inbox, state))
@@ -355,7 +355,7 @@ def test_one_that_cannot_be_asked_for_hides_none_beside_it(tmp_path, caplog):
     assert "loop.jpg: cannot be asked for (Too many levels of symbolic links)" in caplog.messages[0]
 
 
-def test_a_folder_that_may_not_be_listed_is_said_once_but_for_lost_and_found(tmp_path, monkeypatch, caplog):
+def test_a_folder_that_may_not_be_listed_is_reported_once_but_for_lost_and_found(tmp_path, monkeypatch, caplog):
     for name in ("private", "lost+found"):
         (tmp_path / name).mkdir()
     real = os.scandir

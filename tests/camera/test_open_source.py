@@ -75,7 +75,7 @@ def test_broken_time_stamps_still_go_forward(tmp_path, monkeypatch):
     assert times == pytest.approx([frame.time for frame in frames])
 
 
-def test_a_truncated_file_plays_what_is_there_and_says_so(tmp_path):
+def test_a_truncated_file_plays_what_is_there_and_reports_it(tmp_path):
     data = film(tmp_path / "a.avi").read_bytes()
     (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
     frames, source = play(tmp_path / "half.avi")

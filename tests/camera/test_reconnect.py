@@ -75,7 +75,7 @@ def test_the_back_off_starts_again_after_good_seconds():
     assert len(dying) < 15
 
 
-def test_a_frozen_camera_is_opened_anew_once_without_a_word():
+def test_a_frozen_camera_is_opened_again_once_without_a_word():
     diary = Diary((10.0, "frozen"), (15.5, "live"), seconds=60)
     diary.check()
     assert diary.reports == []
@@ -119,7 +119,7 @@ def test_a_read_that_blocks_is_waited_for_and_never_doubled():
     assert diary.again() == [pytest.approx(51.0, abs=1.0)]
 
 
-def test_opening_that_blocks_is_said_and_not_tried_twice():
+def test_opening_that_blocks_is_reported_and_not_tried_twice():
     diary = Diary((10.0, "stuck"), (50.0, "live"), seconds=70)
     diary.check()
     assert len([at for at in diary.camera.opened if at < 50.0]) == 1
@@ -353,7 +353,7 @@ def test_a_camera_that_is_slow_by_itself_does_not_come_and_go(gap_s, told):
     assert lost.unsteady == told
 
 
-def test_what_stands_still_again_and_again_comes_and_goes():
+def test_what_is_still_again_and_again_comes_and_goes():
     life = [(12.0 * i + late, state) for i in range(1, 40) for late, state in ((0.0, "frozen"), (8.0, "live"))]
     diary = Diary(*life, seconds=480)
     assert "unsteady" in [kind for _, kind in diary.troubles]
@@ -397,7 +397,7 @@ def grey(shade=100, shape=(720, 1280, 3), dtype=np.uint8):
         ("picture", "no 8-bit picture"),
     ],
 )
-def test_what_is_no_picture_is_said(picture, words):
+def test_what_is_no_picture_is_reported(picture, words):
     fault = str(frame_fault(frame_of(picture)))
     assert words in fault
     assert ";" in fault
@@ -477,7 +477,7 @@ def test_nothing_is_learnt_from_a_camera_that_was_frozen(stuck):
     assert still_for(frozen, 60.0, 200.0, 135.0, 3) == 205.0
 
 
-def test_a_picture_of_another_size_is_seen_anew():
+def test_a_picture_of_another_size_is_seen_again():
     onward = FrameSequencer()
     sizes = [(720, 1280, 3), (720, 1280, 3), (480, 640, 3), (480, 640, 3)]
     frames = [onward(frame_of(grey(shape=shape), i), i, first=i == 0) for i, shape in enumerate(sizes)]

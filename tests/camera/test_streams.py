@@ -193,7 +193,7 @@ def test_an_mjpeg_camera_that_is_away_for_a_while_is_found_again(mjpeg, fault):
     assert taken_s < 1.5
 
 
-def test_an_mjpeg_camera_that_freezes_is_opened_anew_and_told(mjpeg, monkeypatch):
+def test_an_mjpeg_camera_that_freezes_is_opened_again_and_reported(mjpeg, monkeypatch):
     for name, seconds in (("FROZEN_S", 0.5), ("FROZEN_AGAIN_S", 2.0)):
         monkeypatch.setattr(f"edge.camera.reconnect.{name}", seconds)
     watch = Watch(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg")

@@ -228,7 +228,7 @@ def test_standings_say_what_holds_a_track_back():
         (0.5, 0.5, 100, False),  # what the scan said once does not count for ever
     ],
 )
-def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, every, alarms):
+def test_what_is_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, every, alarms):
     """Neither passes the still threshold of 0.6: one look that is the same each time is not enough."""
     stage = Stage()
     for number in range(100):
@@ -252,7 +252,7 @@ def test_what_pauses_gathers_nothing_and_loses_nothing(sways, bear, alarms):
 
 
 @given(scenes)
-def test_standings_agree_with_what_was_told(found):
+def test_standings_agree_with_what_was_reported(found):
     stage = Stage(fps=5.0)
     for i in range(150):
         stage.time, before = i / 5.0, len(stage.told)

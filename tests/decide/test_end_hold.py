@@ -67,7 +67,7 @@ class Play:
         return [decision.type for decision in self.decider.interrupt()]
 
 
-def test_of_a_camera_that_sees_everything_is_told_at_once():
+def test_of_a_camera_that_sees_everything_is_reported_at_once():
     play = Play()
     assert [play(at, type_) for at, type_ in ((10.0, "new"), (11.0, "update"), (12.0, "end"), (13.0, "update"))] == [
         ["new"], ["update"], ["end"], ["update"],
@@ -93,7 +93,7 @@ def test_an_end_does_not_wait_for_ever():
     assert told == [(20 + MAX_HELD_S, "end")]
 
 
-def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_and_it_is_still_there():
+def test_a_bear_in_a_frozen_picture_is_reported_again_only_where_the_picture_lives_and_it_is_still_there():
     for leaves in (False, True):
         play = Play()
         play(10.0, "new")
@@ -131,7 +131,7 @@ def test_what_the_decision_has_closed_does_not_come_back_by_itself():
         max_size=40,
     )
 )  # fmt: skip
-def test_whatever_happens_no_end_is_told_twice(steps):
+def test_whatever_happens_no_end_is_reported_twice(steps):
     play, at = Play(), 10.0
     told: list[Decision] = []
     for what, number, seeing, wait_s in steps:

@@ -133,7 +133,7 @@ def nothing(level: float) -> Change:
         ("covered", lambda _, picture: foggy(blurred(picture, 20), 0.3)),
     ],
 )
-def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_and_no_longer_than_it_lasts(
+def test_a_picture_in_which_nothing_can_be_made_out_is_reported_within_ten_seconds_and_no_longer_than_it_lasts(
     place, kind, change
 ):
     views = [*then(view(place), change, lasts_s=30), *((120.0 + i, view(place)) for i in range(30))]
@@ -144,12 +144,12 @@ def test_a_picture_in_which_nothing_can_be_made_out_is_told_within_ten_seconds_a
 
 
 @pytest.mark.parametrize("level", [2, 90, 254])
-def test_nothing_to_see_is_told_of_a_camera_that_never_saw_anything(level, place):
+def test_nothing_to_see_is_reported_of_a_camera_that_never_saw_anything(level, place):
     found = told(CameraCheck(), ((float(i), np.full_like(view(place), level)) for i in range(10)))
     assert len(found) == 1
 
 
-def test_a_flash_and_a_hand_passing_by_are_not_told(place):
+def test_a_flash_and_a_hand_passing_by_are_not_reported(place):
     views = [(float(i), np.full_like(view(place), 255) if i in (70, 90, 91) else view(place)) for i in range(120)]
     assert not told(CameraCheck(), views)
 
@@ -164,13 +164,13 @@ def test_the_clock_a_camera_writes_into_a_black_picture_does_not_hide_that_it_is
     assert set(told(CameraCheck(), then(view(place), capped, lasts_s=30))) == {"black"}
 
 
-def test_a_lens_out_of_focus_is_told(place):
+def test_a_lens_out_of_focus_is_reported(place):
     found = told(CameraCheck(), then(view(place), lambda _, picture: blurred(picture, 2.5), lasts_s=90))
     assert set(found) == {"blurred"}
     assert 150 <= min(found["blurred"]) <= 155
 
 
-def test_dew_that_comes_within_two_hours_is_told_until_it_is_gone(place):
+def test_dew_that_comes_within_two_hours_is_reported_until_it_is_gone(place):
     picture = view(place)
     states = [blurred(picture, sigma / 2) for sigma in range(9)]
     views = [*then(picture, lambda t, _: states[min(int(t // 900), 8)], lasts_s=9000, step_s=15)]
@@ -180,7 +180,7 @@ def test_dew_that_comes_within_two_hours_is_told_until_it_is_gone(place):
     assert max(found["blurred"]) <= 9100
 
 
-def test_fog_is_told_and_light_mist_is_not(place):
+def test_fog_is_reported_and_light_mist_is_not(place):
     thick = told(
         CameraCheck(), then(view(place), lambda t, picture: foggy(picture, max(1 - t / 600, 0.12)), lasts_s=900)
     )
@@ -194,7 +194,9 @@ def test_a_scene_that_was_always_smooth_is_not_blurred(place):
 
 
 @pytest.mark.parametrize(("right", "down"), [(92, 45), (65, 55), (160, 90), (0, 0)])
-def test_a_turned_camera_is_told_after_twenty_seconds_for_a_minute_and_its_new_view_is_the_place(place, right, down):
+def test_a_turned_camera_is_reported_after_twenty_seconds_for_a_minute_and_its_new_view_is_the_place(
+    place, right, down
+):
     check = CameraCheck()
     found = told(check, then(view(place), lambda *_: view(place, right, down), lasts_s=300))
     assert set(found) == {"moved"}
@@ -204,17 +206,17 @@ def test_a_turned_camera_is_told_after_twenty_seconds_for_a_minute_and_its_new_v
     assert set(told(check, ((390.0 + i, view(place)) for i in range(60)))) == {"moved"}
 
 
-def test_a_camera_put_elsewhere_is_told(place):
+def test_a_camera_put_elsewhere_is_reported(place):
     other = view(painted(8)[0])
     assert set(told(CameraCheck(), then(view(place), lambda *_: other))) == {"moved"}
 
 
-def test_turning_it_while_it_is_being_mounted_is_not_told(place):
+def test_turning_it_while_it_is_being_mounted_is_not_reported(place):
     views = [(float(i), view(place, 10 * (i // 2), 45) if i < 24 else view(place)) for i in range(200)]
     assert not told(CameraCheck(), views)
 
 
-def test_night_and_day_are_not_told(place, night):
+def test_night_and_day_are_not_reported(place, night):
     day = view(place)
     views = [(30.0 * i, day) for i in range(200)]
     views += [(6000.0 + i, day * max(1 - i / 700, 0.3)) for i in range(0, 600, 10)]  # dusk
@@ -236,7 +238,7 @@ def test_a_camera_without_infrared_is_black_at_night_and_knows_its_place_in_the_
     assert not told(check, ((27000.0 + i, day * shadows) for i in range(120)))
 
 
-def test_a_pole_that_sways_is_not_told(place):
+def test_a_pole_that_sways_is_not_reported(place):
     rng = np.random.default_rng(2)
     picture = view(place)
 
@@ -247,14 +249,14 @@ def test_a_pole_that_sways_is_not_told(place):
     assert not told(CameraCheck(), then(picture, swaying, lasts_s=300))
 
 
-def test_a_camera_in_the_hand_is_not_told(place):
+def test_a_camera_in_the_hand_is_not_reported(place):
     def walking(t, _):
         return view(place, int(80 + 75 * np.sin(t / 3)), int(45 + 40 * np.sin(t / 2)))
 
     assert not told(CameraCheck(), then(view(place), walking, lasts_s=300))
 
 
-def test_a_large_animal_in_front_is_not_told(place):
+def test_a_large_animal_in_front_is_not_reported(place):
     fur = fractal(np.random.default_rng(4), VIEW_WH, 15, 4) * 120
 
     def bear(t, picture):
@@ -315,12 +317,12 @@ def play(watch, spans, until, step=1.0):
     return told
 
 
-def test_a_camera_that_goes_and_returns_is_told_twice_with_one_id():
+def test_a_camera_that_goes_and_returns_is_reported_twice_with_one_id():
     told = play(FaultDebouncer(), [(GONE, 10, 70)], 200)
     assert told == [(13.0, "new", "gone", 1), (72.0, "end", "gone", 1)]
 
 
-def test_what_lasts_shorter_than_its_grace_is_never_told():
+def test_what_lasts_shorter_than_its_grace_is_never_reported():
     spans = [(GONE, start, start + 2) for start in range(10, 600, 10)]
     assert play(FaultDebouncer(), spans, 700) == []
 
@@ -348,7 +350,7 @@ def test_a_camera_that_flickers_for_a_day_does_not_flood():
     assert told[-1] == "end"
 
 
-def test_a_trouble_that_returns_the_next_day_is_told_at_once_again():
+def test_a_trouble_that_returns_the_next_day_is_reported_at_once_again():
     told = play(FaultDebouncer(), [(GONE, 0, 30), (GONE, 5000, 5030)], 6000)
     assert [(at, type_) for at, type_, _, _ in told] == [(3.0, "new"), (32.0, "end"), (5003.0, "new"), (5032.0, "end")]
 
@@ -360,7 +362,7 @@ def test_while_the_camera_is_gone_nothing_else_is_over():
     ]  # fmt: skip
 
 
-def test_closing_ends_what_was_told():
+def test_closing_ends_what_was_reported():
     watch = FaultDebouncer()
     play(watch, [(GONE, 0, 100)], 20)
     assert watch.now == (GONE,)

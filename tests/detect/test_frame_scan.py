@@ -93,7 +93,7 @@ def test_windows_that_masks_hide_are_left_out(classifier):
     assert FrameScanner(classifier, [ALL])(meadow(LEFT)) == []
 
 
-def test_an_older_file_is_shown_the_whole_picture_and_says_so_once(tmp_path, caplog):
+def test_an_older_file_is_shown_the_whole_picture_and_reports_it_once(tmp_path, caplog):
     card = json.loads(older_card().to_json())
     card["thresholds"]["still"] = card["thresholds"].pop("frame")
     path = write_tiny_model(tmp_path / "older.onnx", None, text=json.dumps(card))

@@ -122,7 +122,7 @@ def test_the_order_in_which_a_model_is_found(tmp_path, monkeypatch, own_folder):
     assert models.find(str(named)) == named
 
 
-def test_a_model_that_is_not_there_is_said(tmp_path, monkeypatch):
+def test_a_model_that_is_not_there_is_reported(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"gone\.onnx: no such model file \(--model\)"):
         models.find(str(tmp_path / "gone.onnx"))
     with pytest.raises(ModelError, match="names a folder"):

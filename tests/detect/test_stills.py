@@ -72,14 +72,14 @@ def test_a_truncated_png_is_noticed():
 
 
 @pytest.mark.parametrize(("data", "why"), [(b"", "empty"), (b"no picture at all", "not a picture")])
-def test_what_is_no_picture_is_said(tmp_path, data, why):
+def test_what_is_no_picture_is_reported(tmp_path, data, why):
     path = tmp_path / "x.jpg"
     path.write_bytes(data)
     with pytest.raises(PictureError, match=why):
         read_picture(path)
 
 
-def test_missing_files_and_folders_are_said(tmp_path):
+def test_missing_files_and_folders_are_reported(tmp_path):
     with pytest.raises(PictureError, match="no such picture"):
         read_picture(tmp_path / "gone.jpg")
     with pytest.raises(PictureError, match="is a folder"):
@@ -131,7 +131,7 @@ def test_a_bear_picture_alarms_and_a_teddy_does_not(classifier):
     assert teddy.label == "teddy_bear"
 
 
-def test_from_half_the_threshold_on_it_may_be_a_bear_and_which_one_is_said(classifier):
+def test_from_half_the_threshold_on_it_may_be_a_bear_and_which_one_is_reported(classifier):
     image = plain((20, 150, 128))  # a green one with some red in it
     score = look(classifier, image).bear
     assert 0.05 < score < 0.95
@@ -202,7 +202,7 @@ def test_the_table_has_a_row_for_each_file(tmp_path, classify, field):
     assert (cut["score"], cut["label"], "truncated" in cut["problem"]) == ("", "", True)
 
 
-def test_a_clip_that_ends_early_counts_and_says_so(tmp_path, classify):
+def test_a_clip_that_ends_early_counts_and_reports_it(tmp_path, classify):
     folder, file, out = tmp_path / "card", tmp_path / "bears.csv", tmp_path / "results.json"
     folder.mkdir()
     whole = clip(folder / "walk.avi", [BEAR_COLOUR] * 60).read_bytes()
