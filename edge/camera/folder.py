@@ -3,7 +3,7 @@
 ``FolderSource`` gives them as frames, one at a time. A thread of its own looks through the folder again and again,
 since network shares report no change, and a share whose server is away blocks for minutes. It asks
 
-``FolderScanner``   which pictures have arrived whole (``edge.camera.folder``)
+``FolderScanner``   which pictures have arrived whole
 ``ProcessedFiles``  which of them have been dealt with, also after a power cut (``edge.camera.processed_files``)
 ``CrashGuard``      over which of them the whole program has died
 """

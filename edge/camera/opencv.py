@@ -1,6 +1,7 @@
-"""USB cameras and network streams through OpenCV: how one is opened, and read by the thread that asks.
+"""Sources that OpenCV reads: USB cameras and network streams, video files, pictures.
 
-Everything here may block in a driver for as long as that likes; ``edge.camera.live`` keeps it in a thread of its own.
+A camera or stream may block in a driver for as long as that likes; ``edge.camera.live`` keeps it in a thread of its
+own. Files are read in full, on their own clock, as fast as it goes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The Raspberry Pi's own camera through its own program: no Python camera package, no decoding while nothing moves.
 
-The options are those of rpicam-apps. ``yuv420`` writes the sensor processor's
-buffers as they are: I420, full range (libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on
-a Pi 5.
+The options are those of rpicam-apps. ``yuv420`` writes the sensor processor's buffers as they are: I420, full range
+(libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on a Pi 5.
 """
 
 from __future__ import annotations

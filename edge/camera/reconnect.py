@@ -1,8 +1,8 @@
 """A live camera that is never given up: what goes silent, breaks or freezes is opened again, for ever.
 
 ``ReconnectingSource`` makes one row of frames out of connections (``edge.camera.live``), one after the other, and
-reports what is wrong. Beside it stand what it asks: ``GapMonitor`` (do short gaps add up), ``FrameSequencer`` (indices
-and times that continue over a gap) and ``ReportThrottle`` (is a fault to be reported again).
+reports what is wrong. It asks ``GapMonitor`` (do short gaps add up), ``Frozen`` (is it always the same picture),
+``FrameSequencer`` (numbers and times that go on after a gap) and ``ReportThrottle`` (is a fault to be reported again).
 """
 
 from __future__ import annotations

@@ -9,6 +9,10 @@ and it is over when they are empty; everywhere when nothing of it is followed an
 An update alarms again (it *escalates*) when the bear enters another zone, when a doubt has become sure, and when the
 schedule begins while it is still there: each zone and the doubt once. So it does when a bear that had gone is back, two
 minutes after the last noise and then ever more seldom.
+
+A camera that shows nothing new must not read as a bear gone. While the camera itself may be the reason, the end of an
+incident is held back. When a fault of the camera is published, every open incident is interrupted: its end is
+published, and it goes on when the bear is seen again.
 """
 
 from __future__ import annotations

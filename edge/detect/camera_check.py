@@ -7,6 +7,10 @@ place before. Light, infrared and weather change brightness and contrast; these 
 - contrast: |picture - 9x9 mean| by brightness, which fog takes away.
 - sharpness: |picture - 5x5 mean| by structure, which dew and a lens out of focus take away.
 - likeness: the correlation of edge maps, each evened out by its surroundings, which a turned camera takes away.
+
+``FaultDebouncer`` turns faults into reports: one after a grace time, and one when the fault is over. A camera that
+flickers must not flood: each time a fault is back soon, the next end has to be good for twice as long. ``Night`` tells
+night from day by the same pictures: infrared has no colour, and dark is dark.
 """
 
 from __future__ import annotations

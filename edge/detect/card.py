@@ -1,7 +1,7 @@
 """The model card inside ``bear.onnx``: everything the device must know travels in one file.
 
 It is JSON under ``metadata_props["bear_alarm.card"]``. ``bear-alarm schema card`` prints its JSON
-Schema; pydantic checks a card when a model is loaded (``edge.detect.card``).
+Schema; pydantic checks a card when a model is loaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""One still picture: look at all of it, and decide whether a bear is in it."""
+"""One still picture: look at all of it, and decide whether a bear is in it.
+
+Around it: a file of a card (``find_in``), pictures of one burst (``support``), the table of a card (``Row``,
+``Survey``) and its results in MegaDetector's format (``Results``).
+"""
 
 from __future__ import annotations
 
