@@ -28,7 +28,7 @@ from edge.record.clock import Clock
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
 from edge.record.trace import Trace
 from edge.run import EventFactory
-from edge.settings import Camera, Settings
+from edge.settings import Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.version import __version__
 from edge.watch import Watcher
@@ -105,9 +105,11 @@ class Alarm:
         )
         self.writer = evidence_writer(settings.evidence)
         self.alerting.evidence = self.writer
-        self._shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
+        shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
-            self.threads.append(self._camera_thread(camera, opened))
+            watcher = make_watcher(opened, camera, shared, self.alerting.sinks)
+            connect(opened, watcher)
+            self.threads.append(CameraThread(camera, opened, watcher))
         self.alerting.watching = self._watching
         self.alerting.stats = self._stats
         if live:
@@ -223,12 +225,6 @@ class Alarm:
     def _share(self) -> float:
         return self.condition.share() if self.condition else 1.0
 
-    def _camera_thread(self, camera: Camera, source: Source) -> CameraThread:
-        assert self.alerting
-        watcher = make_watcher(source, camera, self._shared, self.alerting.sinks)
-        connect(source, watcher)
-        return CameraThread(camera, source, watcher)
-
     def _parts(self) -> dict[str, Ask]:
         return (self.condition.parts() if self.condition else {}) | self._more
 
@@ -282,7 +278,7 @@ class ReviewPoller:
         self._worker.close(within_s)
 
 
-def evidence_writer(settings: EvidenceSettings, *, default: Path = DEFAULT) -> MediaWriter | None:
+def evidence_writer(settings: EvidenceSettings) -> MediaWriter | None:
     """Return the writer of pictures and clips; None where none are kept.
 
     A disk that fails now is tried again. A named folder that can never be used raises OptionError; where the default
@@ -291,7 +287,7 @@ def evidence_writer(settings: EvidenceSettings, *, default: Path = DEFAULT) -> M
     if not settings.keep:
         return None
 
-    place = (settings.folder or default).expanduser().absolute()  # events name it, and are read from elsewhere
+    place = (settings.folder or DEFAULT).expanduser().absolute()  # events name it, and are read from elsewhere
     try:
         if settings.folder is None and not _may_be_made(place):
             raise OptionError(f"{place}: cannot keep evidence there (Permission denied)")

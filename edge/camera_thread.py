@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING
 
 from edge.alert.events import EventPublisher
 from edge.background import Sink, call_in_thread
-from edge.camera import Source, is_live, open_camera, open_source, shown
+from edge.camera import LAST_FRAME_S, Source, is_live, open_camera, open_source, shown
 from edge.camera.dual_stream import DualStreamSource
 from edge.camera.folder import FolderSource
 from edge.camera.processed_files import seen_file
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import LAST_FRAME_S
 from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
-from edge.detect.camera_check import CameraCheck
-from edge.detect.camera_faults import UNSEEING
+from edge.detect.camera_check import UNSEEING, CameraCheck
 from edge.detect.classifier import Classifier
 from edge.detect.frame_rate import CropBudget, FrameRateControl
 from edge.detect.sequences import ArrivingMotion

@@ -18,25 +18,29 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import Decider
-from edge.decide.evidence import LONGEST_S, Rule
-from edge.decide.incident import Decision
+from edge.decide.alarms import Decider, Decision
+from edge.decide.evidence import LONGEST_S, OUTSIDE_ZONES, Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
-from edge.decide.track_evidence import OUTSIDE_ZONES
 from edge.detect.frame_scan import Scorer
 from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
 from edge.errors import OptionError
 from edge.record.trace import Moment, old
 from edge.record.trace_query import TraceRun, of_camera, read_trace
-from edge.schema import BoxXYWH, EvidenceState, Frame, Region, Score
+from edge.schema import BoxXYWH, Frame, Region, Score
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 
-# Scored once, decided several times: what other rules would have made of the same tracks.
-
-
 K = TypeVar("K")
+
+STEP = 0.1  # logit-seconds between the levels tried
+MAX_PEAKS = 10
+PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
+
+_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
+
+SAME = 1e-3  # logit-seconds: traces round
+AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
 class ShadowDecider(Decider, Generic[K]):
@@ -67,13 +71,6 @@ class ShadowDecider(Decider, Generic[K]):
 # The alarm's own loop runs over the footage once; a decider for each h sees the same tracks, with its own cooldown.
 # A rate is only claimed where the footage supports it: the upper 95 % bound of the Poisson rate after k alarms in T
 # hours (Garwood 1936; 3/T without any, Hanley & Lippman-Hand 1983) must lie within the budget.
-
-
-STEP = 0.1  # logit-seconds between the levels tried
-MAX_PEAKS = 10
-PERIODS_H = {"hour": 1.0, "day": 24.0, "week": 168.0, "month": 730.0, "year": 8760.0}
-
-_BUDGET = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|a |an |per )\s*(\w+?)\s*")
 
 
 @dataclass(frozen=True)
@@ -259,7 +256,7 @@ class Peaks(ShadowDecider[float]):
             self._over.append(self._going.pop(number))
         for number, state in states.items():
             if number not in self._going or state.sum > self._going[number].sum:
-                self._going[number] = self._peak(state, time)
+                self._going[number] = Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
         # Hours of footage must not fill the memory.
         if len(self._over) > 100 * MAX_PEAKS:
             self._over = heapq.nlargest(MAX_PEAKS, self._over, _height)
@@ -269,16 +266,9 @@ class Peaks(ShadowDecider[float]):
         """Return the highest peaks, highest first."""
         return tuple(heapq.nlargest(MAX_PEAKS, [*self._over, *self._going.values()], _height))
 
-    def _peak(self, state: EvidenceState, time: float) -> Peak:
-        return Peak(self.clip, round(time, 2), state.sum, state.bear or 0.0, state.box_xywh)
-
 
 def _height(peak: Peak) -> float:
     return peak.sum
-
-
-SAME = 1e-3  # logit-seconds: traces round
-AWAY_S = 1.0  # for so long a bear is missed where moments of its event were not kept: found again, it is the same
 
 
 def runs_of(paths: Sequence[Path], camera: str | None) -> list[tuple[Path, TraceRun]]:
@@ -366,7 +356,6 @@ def _scores(moment: Moment) -> list[Score]:
 
 
 def _length_s(run: TraceRun) -> float:
-    """Return the duration of a file's frames, the last one included; 0 for a live camera."""
     count = len(run.moments)
     if run.live or count < 2:
         return 0.0

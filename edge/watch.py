@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, EventPublisher
-from edge.decide.alarms import Decider
+from edge.decide.alarms import Decider, Decision
 from edge.decide.evidence import Rule
-from edge.decide.incident import Decision
 from edge.decide.repeat_alarms import RepeatAlarmFilter, thumbnail
-from edge.detect.camera_check import CameraCheck
-from edge.detect.camera_faults import UNSEEING, FaultDebouncer
+from edge.detect.camera_check import UNSEEING, CameraCheck, FaultDebouncer, Night
 from edge.detect.frame_rate import CropBudget, FrameRateControl, LoopStats, ScanTimer
 from edge.detect.frame_scan import Scorer, scan_of
 from edge.detect.motion import Motion, MotionFinder
-from edge.detect.night import Night
 from edge.detect.tracker import Tracker
 from edge.detect.zones import PrivacyMask
 from edge.errors import SourceError

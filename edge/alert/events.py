@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.background import Sink
-from edge.decide.incident import Decision
-from edge.detect.camera_faults import FaultReport
+from edge.decide.alarms import Decision
+from edge.detect.camera_check import FaultReport
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.record.recorder import CameraRecorder

@@ -12,8 +12,13 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 # FFmpeg and OpenCV write to stderr what a user can do nothing about; our errors are sentences.
 # All of these are read once, when the first camera or stream is opened.
@@ -26,20 +31,106 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
 
 import cv2
 
-from edge.camera.source import (
-    DEFAULT_FPS,
-    DEFAULT_SIZE_WH,
-    DEMO,
-    PI_CAMERA,
-    Source,
-    is_live,
-    shown,
-    source_name,
-)
 from edge.errors import SourceError
 from edge.pictures import SUFFIXES
+from edge.schema import CameraFault, Frame
 
-__all__ = ["Source", "is_live", "open_camera", "open_source", "shown", "source_name"]
+DEFAULT_FPS = 10.0  # frames analysed a second
+LAST_FRAME_S = 5.0  # after closing, a frame that is still looked at is waited for so long
+DEFAULT_SIZE_WH = (1280, 720)  # what a USB camera is asked for; it gives what it can
+DEMO = Path(__file__).parent.parent / "demo" / "demo.mp4"
+CLIPS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".asf", ".mts"})
+STREAM = re.compile(r"^(rtsps?|https?|rtmp|udp|tcp)://", re.IGNORECASE)
+PI_CAMERA = re.compile(r"^picamera://", re.IGNORECASE)
+SCHEME = re.compile(r"[\w+.-]+://")
+SECRET = re.compile(r"(?i)(user(name)?|usr|login\w*|pass\w*|pwd|token|auth\w*|(api)?_?key|secret|sig\w*)=[^&\s]*")
+
+
+# What is wrong with a camera (None: nothing), and when, in seconds of the monotonic clock.
+Reporter = Callable[[CameraFault | None, float], None]
+
+
+class Source(ABC):
+    """An iterable of frames that can be closed; a list of frames does as well where none of the rest is needed.
+
+    What follows are the answers of a plain file; a source of another kind overrides them.
+    """
+
+    name: str
+    fps: float  # frames handed over a second; may be changed at any time, also while iterating
+    problems: list[str]  # what was wrong but did not stop it, one sentence each
+    length_s: float | None = None  # of a file, where it is known
+    live = False  # frames come when they come, and those that are not taken are lost
+    single_images = False  # each frame is a picture of its own, that may come hours after the one before
+    slides = False  # pictures played as a film
+    reopened = 0  # how often it was opened again after the first time
+    lost_s = 0.0  # seconds in which it gave no picture
+    alive_at: float | None = None  # when its own loop last went on, time.monotonic(); None: it has none
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames, in order. Raises SourceError when there are none or they stop coming."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the camera or file; an iteration under way ends. May be called twice, and from any thread."""
+
+    @property
+    def primary(self) -> Source:
+        """Return the source without which nothing is seen: of two streams the smaller one, else this."""
+        return self
+
+    def report_to(self, report: Reporter, report_main: Reporter) -> None:  # noqa: B027
+        """Report what is wrong from now on; ``report_main`` takes what is wrong with the larger of two streams."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def frame_patience_s(silent_s: float, fps: float) -> float:
+    """Return how long a frame is awaited: at a slow rate there are pauses between the frames that are asked for."""
+    return max(silent_s, 2.0 / fps)
+
+
+def is_live(source: str) -> bool:
+    """Return True if the word means a camera or a stream, else it is a file. Raises OSError, ValueError."""
+    return bool(PI_CAMERA.match(source) or STREAM.match(source)) or source.isdecimal() or _is_device(source)
+
+
+def source_name(source: str) -> str:
+    """Return a short name for a source, without a stream's user and password."""
+    if source.isdecimal():
+        return f"camera{source}"
+    if match := PI_CAMERA.match(source):
+        return "picamera" + re.sub(r"\W.*", "", source[match.end() :])
+    if match := SCHEME.match(source):
+        # What stands before the last @ is a user and password, also where signs in them should have been escaped.
+        address = re.match(r"\[[^\]/]*|[^:/?#]*", source[match.end() :].rpartition("@")[2])
+        return re.sub(r"[^\w.:-]", "", address[0].lower() if address else "") or "stream"
+    source = shown(source).removeprefix("***@")
+    if glob.has_magic(source):
+        source = source[: min(source.find(sign) for sign in "*?[" if sign in source)]
+    return Path(source).stem or "pictures"
+
+
+def shown(source: str) -> str:
+    """Return the source as it may be printed: users, passwords and tokens are hidden."""
+    before, sign, after = source.rpartition("@")
+    if sign and ":" in before:
+        scheme = SCHEME.match(before)
+        source = f"{scheme[0] if scheme else ''}***@{after}"
+    return SECRET.sub(r"\1=***", source) if "://" in source else source
+
+
+def _is_device(source: str) -> bool:
+    # /dev/shm holds ordinary files, and a camera that is unplugged has no path at all.
+    path = Path(source)
+    return source.startswith("/dev/") and not (path.is_file() or path.is_dir() or glob.has_magic(source))
 
 
 def open_source(
@@ -47,12 +138,10 @@ def open_source(
     *,
     fps: float = DEFAULT_FPS,
     name: str | None = None,
-    size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH,
 ) -> Source:
     """Open the source that a word on the command line means, analysed at ``fps`` frames a second.
 
-    A USB camera is asked for ``size_wh`` pixels; None leaves its size alone. Raises SourceError, in one sentence,
-    for what cannot be opened.
+    Raises SourceError, in one sentence, for what cannot be opened.
     """
     _check_text(source)
     called = name or source_name(source)
@@ -66,11 +155,11 @@ def open_source(
         raise SourceError(f"{shown(source)!r}: no such camera, file or folder ({why})") from None
     from edge.camera.live import LiveSource
 
-    open_ = partial(open_camera, source, name=called, fps=fps, size_wh=size_wh)
+    open_ = partial(open_camera, source, name=called, fps=fps)
     return LiveSource(open_, source, name=called, fps=fps)
 
 
-def open_camera(source: str, *, name: str, fps: float, size_wh: tuple[int, int] | None = DEFAULT_SIZE_WH) -> Source:
+def open_camera(source: str, *, name: str, fps: float) -> Source:
     """Open a camera or stream that is read by the thread that iterates it, and may hang there. Raises SourceError.
 
     It belongs into a reader thread: ``edge.camera.live``, ``edge.camera.reconnect``.
@@ -80,10 +169,10 @@ def open_camera(source: str, *, name: str, fps: float, size_wh: tuple[int, int] 
     if PI_CAMERA.match(source):
         from edge.camera.picamera import PiSource
 
-        return PiSource(source, name=name, fps=fps, size_wh=size_wh or DEFAULT_SIZE_WH)
-    from edge.camera.capture import CaptureSource
+        return PiSource(source, name=name, fps=fps)
+    from edge.camera.opencv import CaptureSource
 
-    return CaptureSource(source, name=name, fps=fps, size_wh=size_wh)
+    return CaptureSource(source, name=name, fps=fps)
 
 
 def _check_text(source: str) -> None:
@@ -96,7 +185,7 @@ def _check_text(source: str) -> None:
 
 def _open_file(source: str, name: str, fps: float) -> Source:
     """Return a clip, a picture, a folder or a pattern. Raises SourceError."""
-    from edge.camera.files import PictureSource, VideoSource
+    from edge.camera.opencv import PictureSource, VideoSource
 
     cv2.setNumThreads(1)
     if source == "demo":
@@ -105,7 +194,8 @@ def _open_file(source: str, name: str, fps: float) -> Source:
         return VideoSource(DEMO, name=name, fps=fps)
     path = Path(source).expanduser()
     if source and path.is_dir():
-        return PictureSource(_pictures(path), source, name=name)
+        found = sorted(each for each in path.rglob("*") if _is_picture(each) and each.is_file())
+        return PictureSource(found, source, name=name)
     if path.is_file():
         return PictureSource([path], source, name=name) if _is_picture(path) else VideoSource(path, name=name, fps=fps)
     if glob.has_magic(source):
@@ -118,11 +208,6 @@ def _open_file(source: str, name: str, fps: float) -> Source:
     raise SourceError(
         f"{shown(source) or repr(source)}: no such camera, file or folder; try 0 for the first camera, or demo"
     )
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and below it, by path."""
-    return sorted(path for path in folder.rglob("*") if _is_picture(path) and path.is_file())
 
 
 def _is_picture(path: Path) -> bool:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from edge.background import call_in_thread
+from edge.camera import Reporter, Source
 from edge.camera.live import LatestFrame
 from edge.camera.reconnect import ReportThrottle, ignore
-from edge.camera.source import Reporter, Source
 from edge.schema import CameraFault, Frame, Luma
 
 OLDEST_S = 1.0  # a picture of the main stream further away shows another moment
@@ -25,12 +25,12 @@ CLOSE_S = 1.0
 class DualStreamSource(Source):
     """The frames of ``sub``, each with the picture of ``main``'s newest frame: ``luma`` and time are the sub-stream's.
 
-    The two lie at most ``oldest_s`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
+    The two lie at most ``OLDEST_S`` apart. Where main has no such picture, not yet, or the same for ``SAME_S`` while
     sub's change, the sub-stream's own is handed over. The first frame with main's picture after that has ``again``, so
     that all is looked at again in full resolution. Main keeps its own rate; only its newest frame is kept.
 
     ``report`` is called from the iterating thread, as ``ReconnectingSource``'s is, with what is wrong with main (kind
-    "main_gone"): what main reports of itself, or that it gave no picture to use for ``silent_s`` seconds. What is
+    "main_gone"): what main reports of itself, or that it gave no picture to use for ``SILENT_S``. What is
     wrong with sub is sub's to report; while sub gives no frame, nothing is reported of main.
 
     Both must show the same view, which may be squeezed, and have times of the monotonic clock. ``ReconnectingSource``
@@ -39,23 +39,12 @@ class DualStreamSource(Source):
 
     live = True
 
-    def __init__(
-        self,
-        main: Source,
-        sub: Source,
-        *,
-        name: str,
-        oldest_s: float = OLDEST_S,
-        silent_s: float = SILENT_S,
-        report: Reporter = ignore,
-    ) -> None:
+    def __init__(self, main: Source, sub: Source, *, name: str) -> None:
         self.main = main
         self.sub = sub
         self.name = name
-        self.oldest_s = oldest_s
-        self.silent_s = silent_s
         self.length_s = sub.length_s
-        self.report = report
+        self.report: Reporter = ignore
         self.problems: list[str] = []
         self._newest = LatestFrame(self._follow, f"camera {name} main")
         self._main: Frame | None = None  # the newest
@@ -99,7 +88,7 @@ class DualStreamSource(Source):
     @fps.setter
     def fps(self, fps: float) -> None:
         self.sub.fps = fps
-        self.main.fps = max(fps, 2.0 / self.oldest_s)
+        self.main.fps = max(fps, 2.0 / OLDEST_S)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames, as the sub-stream gives them."""
@@ -142,7 +131,6 @@ class DualStreamSource(Source):
         concurrent.futures.wait([closing], CLOSE_S)
 
     def _follow(self) -> Generator[Frame, None, None]:
-        """Yield the main stream, in a thread of its own."""
         yield from self.main
 
     def _note(self, trouble: CameraFault | None, _: float) -> None:
@@ -155,24 +143,23 @@ class DualStreamSource(Source):
         if main is None:
             return None
         # Once found to stand still it is not used until it lives, though the small picture may be the same at times.
-        stands = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
-        self._stood_s = main.frozen_s if stands else 0.0
+        still = main.frozen_s >= SAME_S and (seen.frozen_s == 0.0 or self._stood_s > 0.0)
+        self._stood_s = main.frozen_s if still else 0.0
         frozen = self._main_fault is not None and self._main_fault.kind == "frozen"
-        if stands or frozen or abs(seen.time - main.time) > self.oldest_s:
+        if still or frozen or abs(seen.time - main.time) > OLDEST_S:
             self._main = None  # a large picture that will not be used
         return self._main
 
     def _judge(self, main: Frame | None, now: float) -> None:
-        """Report what is wrong with the main stream."""
         self._used_at = self._used_at if main is None else now
         why = ""
         if self._main_fault:
             why = self._main_fault.detail.removeprefix(f"{self.main.name}: ")
         elif main is None and self._newest.over:
             why = str(self._newest.error or "it has ended")
-        elif main is None and self._stood_s >= self.silent_s:
+        elif main is None and self._stood_s >= SILENT_S:
             why = f"the same picture for {self._stood_s:.0f} s, while the small one changes; start the camera again"
-        elif main is None and now - self._used_at >= self.silent_s:
+        elif main is None and now - self._used_at >= SILENT_S:
             why = f"no picture of the same moment for {now - self._used_at:.0f} s; check its address"
         trouble = None
         if why:
@@ -183,7 +170,6 @@ class DualStreamSource(Source):
 
 
 def _luma(frame: Frame) -> Luma:
-    """Return the brightness (h, w) of a frame."""
     if frame.luma is not None:
         return frame.luma
     return np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -15,12 +15,13 @@ from contextlib import closing
 from dataclasses import replace
 from enum import Enum
 
+import numpy as np
+
 from edge.background import start_thread
-from edge.camera.capture import OPEN_S
-from edge.camera.frame_faults import frame_fault
-from edge.camera.source import Source, frame_patience_s, shown
+from edge.camera import Source, frame_patience_s, shown
+from edge.camera.opencv import OPEN_S
 from edge.errors import SourceError
-from edge.schema import Frame
+from edge.schema import Frame, LazyImage
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +199,6 @@ class Connection(LatestFrame):
         self._forget()
 
     def _read(self) -> Generator[Frame, None, None]:
-        """In the reader thread: open, read, close."""
         self._await_earlier()
         source = self._open()
         try:
@@ -263,9 +263,6 @@ class LiveSource(Source):
         self._connection.await_open()
         self.problems = self._connection.source.problems if self._connection.source else []
 
-    def __repr__(self) -> str:
-        return f"LiveSource({shown(self.word)!r}, name={self.name!r}, fps={self.fps:g})"
-
     @property
     def fps(self) -> float:
         """Frames handed over a second; may be changed at any time."""
@@ -304,3 +301,18 @@ class LiveSource(Source):
         self._closed = True
         self._connection.stop()
         self._connection.join(CLOSE_S)
+
+
+def frame_fault(frame: object) -> str | None:
+    """Return what is wrong with what a source gave, in words; None when nothing is. No ``LazyImage`` is decoded."""
+    if not isinstance(frame, Frame):
+        return f"gave {type(frame).__name__} and no frame; start the camera again"
+    shown = [(frame.luma, 2)] if frame.luma is not None else []
+    if not isinstance(frame.picture, LazyImage):
+        shown.append((frame.picture, 3))
+    for found, dimensions in shown:
+        if not (isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.ndim == dimensions and found.size):
+            return "gave no 8-bit picture; set the camera to 8-bit colour, or start it again"
+        if dimensions == 3 and found.shape[2] != 3:
+            return "gave no colour picture; set the camera to 8-bit colour, or start it again"
+    return None

@@ -1,8 +1,7 @@
 """The Raspberry Pi's own camera through its own program: no Python camera package, no decoding while nothing moves.
 
-The options are those of rpicam-apps (and of libcamera-apps before it). ``yuv420`` writes the sensor processor's
-buffers as they are: I420, full range (libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on
-a Pi 5.
+The options are those of rpicam-apps. ``yuv420`` writes the sensor processor's buffers as they are: I420, full range
+(libcamera's sYCC), rows padded to 64 bytes on a Pi 4 or Zero 2 W and to 128 on a Pi 5.
 """
 
 from __future__ import annotations
@@ -23,16 +22,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Literal, get_args
+from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.background import call_in_thread
-from edge.camera.pi_frames import JpegCutter, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
-from edge.camera.source import DEFAULT_SIZE_WH, Source, frame_patience_s
+from edge.camera import DEFAULT_SIZE_WH, Source, frame_patience_s
 from edge.errors import SourceError
-from edge.schema import Frame, LazyImage
+from edge.pictures import EOI, SOF, SOI, segments
+from edge.schema import Frame, LazyImage, Luma, Picture
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,24 @@ SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
 CHUNK_BYTES = 1 << 16
 SLACK_S = 0.01
 
+LUMA_PX = 320  # motion looks at no more
+
+# OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
+_LEVELS = np.arange(256)
+_NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
+_NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
+
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+)
+
+Buffer = NDArray[np.uint8]
+
+MAX_JPEG_BYTES = 16 << 20  # a picture of 50 megapixels has less
+SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
+
 
 class PiSource(Source):
     """``picamera://N[?width=…&height=…&rotation=180&mode=yuv|mjpeg]`` at up to ``fps`` frames a second.
@@ -64,38 +83,28 @@ class PiSource(Source):
     ``Frame.time`` is the monotonic clock when the frame had been read. In mode ``yuv`` ``Frame.luma`` is a view of the
     full-size brightness; in mode ``mjpeg`` it is decoded at a half to an eighth, at least 320 wide. ``Frame.picture``
     is a ``LazyImage`` in both. ``auto`` takes yuv, and mjpeg where that is refused or the width is no multiple of 128.
-    Raises SourceError when no frame comes, at the start or for ``silent_s`` seconds, or when the program ends.
+    Raises SourceError when no frame comes, at the start or for four seconds, or when the program ends.
     """
 
     live = True
 
-    def __init__(
-        self,
-        word: str,
-        *,
-        name: str,
-        fps: float,
-        size_wh: tuple[int, int] = DEFAULT_SIZE_WH,
-        start_s: float = START_S,
-        silent_s: float = SILENT_S,
-    ) -> None:
+    def __init__(self, word: str, *, name: str, fps: float) -> None:
         self.word = word
         self.name = name
         self.fps = fps
-        self.silent_s = silent_s
-        self.address = parse_pi(word, size_wh)
+        self.address = parse_pi(word)
         self.problems: list[str] = []
         self._closed = False
         self._due_at = 0.0  # when the next frame is wanted, time.monotonic()
         program_words, asked = find_program(word), codecs(self.address)
-        while not self._start(program_words, asked.pop(0), start_s, final=not asked):
+        while not self._start(program_words, asked.pop(0), final=not asked):
             self.problems.append(f"{word}: raw pictures are refused ({self._child.message}); JPEGs cost more")
 
-    def _start(self, program: list[str], codec: Codec, start_s: float, *, final: bool) -> bool:
+    def _start(self, program: list[str], codec: Codec, *, final: bool) -> bool:
         """Run the program until its first frame; False when it refuses the codec and another is left to try."""
         self.codec: Codec = codec
         self._child = Child(command(program, self.address, codec, self.fps), self.word)
-        self._patience_s = start_s
+        self._patience_s = START_S
         self._frames = self._read_yuv() if codec == "yuv420" else self._read_mjpeg()
         try:
             self._first = next(self._frames)
@@ -116,7 +125,7 @@ class PiSource(Source):
             for frame in itertools.chain([self._first], self._frames):
                 if self._closed:
                     return
-                self._patience_s = frame_patience_s(self.silent_s, self.fps)
+                self._patience_s = frame_patience_s(SILENT_S, self.fps)
                 yield replace(frame, index=index, handed_over=time.monotonic())
                 index += 1
         except SourceError:
@@ -131,7 +140,6 @@ class PiSource(Source):
         self._child.end()
 
     def _check_size(self) -> None:
-        """Raise SourceError when the camera gives another size than asked for."""
         (width, height), gives = self.address.size_wh, self._child.gives_wh
         if gives not in (None, (width, height)):
             raise SourceError(
@@ -166,7 +174,6 @@ class PiSource(Source):
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
 
     def _due(self, now: float) -> bool:
-        """Return True where a frame is wanted, at ``fps`` a second."""
         # Without a little slack a camera at 10 frames a second thinned to 10 would give every second one.
         if now < self._due_at - SLACK_S:
             return False
@@ -202,11 +209,12 @@ class PiAddress:
     rotation: int  # 0 or 180 degrees: hung upside down
 
 
-def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
-    """Return the address in a word; what it leaves out is as given. Raises SourceError."""
+def parse_pi(word: str) -> PiAddress:
+    """Return the address in a word. Raises SourceError."""
     parts = urlsplit(word)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known: dict[str, int | str] = {"width": size_wh[0], "height": size_wh[1], "mode": "auto", "rotation": 0}
+    wide, high = DEFAULT_SIZE_WH
+    known: dict[str, int | str] = {"width": wide, "height": high, "mode": "auto", "rotation": 0}
     strange = sorted(set(options) - set(known))
     if parts.scheme.lower() != "picamera" or not parts.netloc.isdecimal() or parts.path.strip("/") or strange:
         what = f"it knows no {strange[0]!r}" if strange else "the camera's number is missing"
@@ -222,11 +230,7 @@ def parse_pi(word: str, size_wh: tuple[int, int]) -> PiAddress:
     if asked is None:
         raise SourceError(f"{word}: mode is one of {', '.join(get_args(Mode))}, not {found['mode']!r}")
     if asked == "yuv" and width % UNPADDED:
-        below = max(UNPADDED, width // UNPADDED * UNPADDED)
-        raise SourceError(
-            f"{word}: rows {width} wide come padded, differently on each board; take a multiple of {UNPADDED} such as "
-            f"{below} or {below + UNPADDED}, or mode=mjpeg"
-        )
+        raise SourceError(f"{word}: with mode=yuv the width is a multiple of {UNPADDED}; else write mode=mjpeg")
     return PiAddress(int(parts.netloc), (width, height), asked, rotation)
 
 
@@ -291,7 +295,8 @@ class Child:
             raise SourceError(f"{word}: {words[0]} cannot be started ({error.strerror})") from None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._stdout, self._stderr = self._process.stdout, self._process.stderr
+        self._out, self._err = self._stdout.fileno(), self._stderr.fileno()
         with contextlib.suppress(ImportError, AttributeError, OSError):
             import fcntl
 
@@ -320,12 +325,9 @@ class Child:
             cause = f"no camera found ({message}); check both ends of its cable, and `rpicam-hello --list-cameras`"
         elif "acquire camera" in words or "in use by" in words:
             cause = f"the camera is busy ({message}); stop the other program that uses it"
-        elif code is None:
-            cause = "the camera program closed its pipe"
-        elif code < 0:
-            cause = f"the camera program was ended by signal {-code}" + (f" ({message})" if message else "")
         else:
-            cause = f"the camera program ended with code {code}" + (f" ({message})" if message else "")
+            ended = "closed its pipe" if code is None else f"ended with code {code}"
+            cause = f"the camera program {ended}" + (f" ({message})" if message else "")
         return f"{self.word}: {cause}"
 
     @property
@@ -353,10 +355,10 @@ class Child:
             if self._process.returncode is None:
                 log.warning("%s: the camera program hangs in the kernel and cannot be ended", self.word)
             with self._reading:
-                _close(self._process.stdout)
+                self._stdout.close()
             concurrent.futures.wait([self._listener], END_S)
             if self._listener.done():
-                _close(self._process.stderr)
+                self._stderr.close()
 
     def _listen(self) -> None:
         """Keep what matters of standard error, however much there is of it."""
@@ -386,6 +388,99 @@ class Child:
             self.spoke.set()
 
 
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe:
-        pipe.close()
+class JpegCutter:
+    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``MAX_JPEG_BYTES``.
+
+    Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
+    belongs to one that was cut short, is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._at = 0  # where the walk continues; 0: no picture has begun
+        self._size_wh = (0, 0)
+
+    def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
+        """Return the pictures that these bytes complete."""
+        self._held += data
+        whole = []
+        while (end := self._walk()) is not None:
+            if self._size_wh != (0, 0):
+                whole.append((bytes(self._held[:end]), self._size_wh))
+            del self._held[:end]
+            self._begin(0)
+        if len(self._held) > MAX_JPEG_BYTES:
+            self._held.clear()
+            self._begin(0)
+        return whole
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for their end."""
+        return len(self._held)
+
+    def _begin(self, at: int) -> None:
+        self._at, self._size_wh = at, (0, 0)
+
+    def _walk(self) -> int | None:
+        """Return where the picture that begins the held bytes ends; None when its end has not come."""
+        held = self._held
+        if self._at == 0:
+            start = held.find(b"\xff\xd8\xff")
+            if start < 0:
+                del held[:-2]  # a start may be half here
+                return None
+            del held[:start]
+            self._begin(2)
+        while True:
+            for segment in segments(held, self._at):
+                if segment.kind == EOI:
+                    return segment.end
+                if segment.kind == SOI:  # the next picture begins: this one was cut short
+                    del held[: segment.start]
+                    self._begin(2)
+                    break
+                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
+                    self._at = segment.start
+                    return None
+                if segment.kind in SOF:
+                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
+                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
+                self._at = segment.end
+            else:
+                # Only entropy-coded data is left; its last byte may be half a marker.
+                self._at = max(self._at, len(held) - 1)
+                return None
+
+
+def i420_luma(data: Buffer, size_wh: tuple[int, int]) -> Luma:
+    """Return the brightness (H, W) of an I420 picture: a view that cannot be written."""
+    width, height = size_wh
+    luma = data[: width * height].reshape(height, width)
+    luma.flags.writeable = False
+    return luma
+
+
+def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
+    """Return the picture (H, W, 3) of full-range I420 (ITU-R BT.601): H*W bytes Y, then U and V of a quarter."""
+    width, height = size_wh
+    planes = data.reshape(height * 3 // 2, width)
+    narrow = np.empty_like(planes)
+    cv2.LUT(planes[:height], _NARROW_Y, narrow[:height])
+    cv2.LUT(planes[height:], _NARROW_UV, narrow[height:])
+    return np.asarray(cv2.cvtColor(narrow, cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+
+def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
+    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
+    flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
+    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    return None if luma is None else np.asarray(luma, np.uint8)
+
+
+def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
+    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
+        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)

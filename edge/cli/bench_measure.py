@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from edge.camera import open_source
 from edge.detect.classifier import Classifier
 from edge.detect.crops import cut_all
-from edge.detect.frame_rate import CropBudget, ScanTimer
+from edge.detect.frame_rate import SCAN_EVERY_S, SCAN_SHARE, CropBudget
 from edge.detect.frame_scan import FrameScanner
 from edge.detect.motion import MotionFinder
 from edge.device.sensors import about, peak_memory_mb, temperature_c
@@ -110,8 +110,8 @@ class Bench:
         at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
         """
         frame_ms = FPS * (self.read.median_ms + self.motion.median_ms)
-        kept, timer = 1.0 / (ACTIVE_S if crops_each else IDLE_S), ScanTimer()
-        scan_ms = min(self.scan.median_ms / timer.every_s, 1000.0 * timer.share)
+        kept = 1.0 / (ACTIVE_S if crops_each else IDLE_S)
+        scan_ms = min(self.scan.median_ms / SCAN_EVERY_S, 1000.0 * SCAN_SHARE)
         busy_ms = frame_ms + FPS * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
         return USABLE * self.cores * 1000.0 / busy_ms
 

@@ -24,8 +24,7 @@ from edge.schema import readable
 if TYPE_CHECKING:
     from edge.detect.card import Card
     from edge.detect.classifier import Classifier
-    from edge.detect.stills import FileResult
-    from edge.detect.survey import Results, Row, Survey
+    from edge.detect.stills import FileResult, Results, Row, Survey
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +63,7 @@ def classify(
     from edge.cli.watch.terminal import model_line
     from edge.detect.classifier import load
     from edge.detect.sequences import CardPictures, read_head
-    from edge.detect.stills import FILES, find_in, is_clip, support
-    from edge.detect.survey import Survey, row_of
+    from edge.detect.stills import FILES, Survey, find_in, is_clip, row_of, support
     from edge.pictures import find_pictures
 
     files = find_pictures(path, FILES)
@@ -163,7 +161,7 @@ def open_results(
 
     Raises OptionError for a file with something else in it, unless ``force``.
     """
-    from edge.detect.survey import Results
+    from edge.detect.stills import Results
 
     results = Results(out, classifier.card, classifier.name, base, fps)
     held: dict[str, Row] = {}
@@ -243,7 +241,7 @@ def how_counted(card: Card) -> str:
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
     """Write the CSV file, and log how many rows each camera, day and label has; an old file is kept beside it."""
-    from edge.detect.survey import csv_bytes
+    from edge.detect.stills import csv_bytes
     from edge.files import replace_whole
 
     data = csv_bytes(rows)
@@ -257,7 +255,7 @@ def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
 
 def write_part(table: Path, rows: list[Row]) -> Path | None:
     """Write the rows of a run that ends early beside ``table``; return that file, or None for no rows."""
-    from edge.detect.survey import csv_bytes
+    from edge.detect.stills import csv_bytes
     from edge.files import replace_whole
 
     if not rows:

@@ -166,7 +166,7 @@ def _as_watched(camera: str | None, config: Path | None, traced: Sequence[str]) 
 
 def check_clips(clips: list[str]) -> None:
     """Check the footage. Raises OptionError for what shows nothing about a rate, SourceError for what is not a file."""
-    from edge.camera.source import DEMO
+    from edge.camera import DEMO
     from edge.pictures import SUFFIXES
 
     seen: set[Path] = set()

@@ -259,7 +259,7 @@ def _wrong_pi(word: str) -> str | None:
     from edge.camera.picamera import parse_pi
 
     try:
-        parse_pi(word, (1280, 720))
+        parse_pi(word)
     except SourceError as error:
         return str(error).removeprefix(f"{word}: ")
     return None

@@ -9,21 +9,26 @@ and it is over when they are empty; everywhere when nothing of it is followed an
 An update alarms again (it *escalates*) when the bear enters another zone, when a doubt has become sure, and when the
 schedule begins while it is still there: each zone and the doubt once. So it does when a bear that had gone is back, two
 minutes after the last noise and then ever more seldom.
+
+A camera that shows nothing new must not read as a bear gone. While the camera itself may be the reason, the end of an
+incident is held back. When a fault of the camera is published, every open incident is interrupted: its end is
+published, and it goes on when the bear is seen again.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
-from edge.decide.evidence import Rule
-from edge.decide.incident import Decision, Incident
+from edge.decide.evidence import Rule, TrackEvidence
 from edge.decide.repeat_alarms import CutThumbnail, RepeatAlarmFilter
 from edge.decide.schedule import Schedule
-from edge.decide.track_evidence import TrackEvidence
+from edge.detect.card import logit
 from edge.detect.tracker import TOUCHING, Track, inside
 from edge.detect.zones import Zone
 from edge.schema import BoxXYWH, EventType, EvidenceState, Score
@@ -31,7 +36,18 @@ from edge.schema import BoxXYWH, EventType, EvidenceState, Score
 OUTSIDE_SCHEDULE = "outside the schedule"
 LONGEST_AGAIN_S = 300.0  # of a spot where one incident follows another
 REMEMBERED_S = 3600.0  # how long a spot's incidents are known
+UPDATE_S = 5.0  # at most one update in so many seconds
+REMIND_S = 600.0  # and one at least, while the bear is seen
+RISE = 0.1  # of the top score, worth an update
+EMPTY_S = 5.0  # zones empty for so long end it: as long as a track outlives a hit
+UNSEEN_S = 0.5  # without support for so long, a bear may be the one found elsewhere
 SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
+
+SURE = 0.9  # bear probability from which a bear in doubt alarms again
+SURER = 1.5  # and so many logits above the score of its last alarm
+BACK_AFTER_S = 10.0  # unseen for so long, a bear that comes back had gone: a track outlives 5 s without a hit
+QUIET_S = 120.0  # since the last noise, before one that comes back makes another: time to be driven off, and to go
+MAX_HELD_S = 30.0  # an end is held back
 
 
 class Decider:
@@ -45,20 +61,12 @@ class Decider:
         schedule: Schedule | None = None,
         repeat_alarms: RepeatAlarmFilter | None = None,
         again_s: float = 30.0,
-        update_s: float = 5.0,
-        remind_s: float = 600.0,
-        rise: float = 0.1,
     ) -> None:
         self.rule = rule
         self.zones = tuple(zones)  # where there are any, only what stands in one alarms
         self.schedule = schedule  # None: always
         self.repeat_alarms = repeat_alarms  # None: no spot ever needs more evidence
         self.again_s = again_s  # found again within this: the same incident; at one spot twice as long each time
-        self.update_s = update_s  # at most one update in so many seconds
-        self.remind_s = remind_s  # and one at least, while the bear is seen
-        self.rise = rise  # of the top score, worth an update
-        self.empty_s = 5.0  # zones empty for so long end it: as long as a track outlives a hit
-        self.unseen_s = 0.5  # without support for so long, a bear may be the one found elsewhere
         self._gathered: dict[int, TrackEvidence] = {}
         self._incidents: list[Incident] = []
         self._past: deque[Incident] = deque(maxlen=64)  # too old to go on
@@ -123,17 +131,17 @@ class Decider:
 
     def evidence_states(self) -> tuple[EvidenceState, ...]:
         """Return the evidence of each live track after the last frame, oldest track first."""
-        return tuple(self._evidence_state(track) for track in self._now.tracks.values())
+        now, states = self._now, []
+        for track in now.tracks.values():
+            gathered = self._gathered.get(track.number, TrackEvidence(self.rule))
+            outside = bool(self.zones) and not self._standing_in(track)
+            states.append(gathered.state(track, now.time, night=now.night, outside=outside, quiet=now.quiet))
+        return tuple(states)
 
     @property
     def _all(self) -> tuple[Incident, ...]:
         # An end can be held back for longer than its incident may go on.
         return (*self._past, *self._incidents)
-
-    def _evidence_state(self, track: Track) -> EvidenceState:
-        now, gathered = self._now, self._gathered.get(track.number, TrackEvidence(self.rule))
-        outside = bool(self.zones) and not self._standing_in(track)
-        return gathered.state(track, now.time, night=now.night, outside=outside, quiet=now.quiet)
 
     def _search(self, seeing: bool) -> None:
         """Note whether a bear is in the frame at all: one seen elsewhere may be the one missed here."""
@@ -154,7 +162,7 @@ class Decider:
             gathered = self._gathered.get(number)
             if gathered and gathered.mean > 0 and self._standing_in(now.tracks[number]):
                 incident.there_at = now.time
-        left = bool(self.zones) and now.time - incident.there_at > self.empty_s
+        left = bool(self.zones) and now.time - incident.there_at > EMPTY_S
         return incident.followed and (left or not incident.tracks)
 
     def _consider(self, track: Track) -> Decision | None:
@@ -255,17 +263,14 @@ class Decider:
         if now.quiet:
             incident.silenced = True
         elif zones or not self.zones:
-            why = incident.worse(
-                self.rule, zones, score.bear, now.time, settled=since_s >= self.update_s, moved=track.moved
-            )
-        risen = incident.top_score >= incident.published_score + self.rise and score.bear >= incident.top_score
-        if not why and (since_s < self.update_s or not (risen or since_s >= self.remind_s)):
+            why = incident.worse(self.rule, zones, score.bear, now.time, settled=since_s >= UPDATE_S, moved=track.moved)
+        risen = incident.top_score >= incident.published_score + RISE and score.bear >= incident.top_score
+        if not why and (since_s < UPDATE_S or not (risen or since_s >= REMIND_S)):
             return None
         incident.published_score, incident.published_at = incident.top_score, now.time
         return self._step("update", incident, score, zones=zones, escalated=why)
 
     def _same(self, track: Track) -> Incident | None:
-        """Return the incident that a newly alarming track belongs to, or None."""
         now, followed = self._now, [incident for incident in self._incidents if incident.followed]
         for incident in followed:
             others = [now.tracks[number] for number in incident.tracks if number in now.tracks]
@@ -276,7 +281,7 @@ class Decider:
         for incident in reversed(self._incidents):
             unseen_s = now.time - incident.seen_at
             alone = unseen_s <= self.again_s and not followed
-            if unseen_s >= self.unseen_s and (alone or _near(incident.box_xywh, track.box_xywh)):
+            if unseen_s >= UNSEEN_S and (alone or _near(incident.box_xywh, track.box_xywh)):
                 return incident
         return None
 
@@ -291,13 +296,12 @@ class Decider:
         if lost:
             incident.came_back(now.time - onset_s)
         update = self._go_on(incident, track, score, zones)
-        if update or not (lost or now.time - incident.published_at >= self.update_s):
+        if update or not (lost or now.time - incident.published_at >= UPDATE_S):
             return update
         incident.published_at = now.time
         return self._step("update", incident, score, zones=zones, onset_s=onset_s)
 
     def _retire(self) -> None:
-        """Set aside the incidents that were lost and can no longer go on."""
         for incident in tuple(self._incidents):
             if not incident.followed and self._now.time - incident.seen_at > incident.again_s:
                 self._incidents.remove(incident)
@@ -317,8 +321,6 @@ class Decider:
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """The frame that is decided now."""
-
     tracks: dict[int, Track]
     time: float
     wall: datetime | None
@@ -333,6 +335,165 @@ def _surest(track: Track) -> tuple[float, float]:
 
 
 def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Return True if two boxes touch when each is grown by its own size on every side."""
     grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
     return inside(grown[0], grown[1]) > 0
+
+
+class State(Enum):
+    """State of an incident: is a track of it followed, and is its end published?"""
+
+    OPEN = "open"  # followed
+    END_HELD = "end held"  # lost, perhaps because of the camera; its end is not published yet
+    INTERRUPTED = "interrupted"  # its end was published, because the camera failed; still followed
+    ENDED = "ended"  # its end was published; for a while the bear may be found again
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One step of an incident, to be published."""
+
+    type: EventType
+    id: str  # of the incident
+    track: int
+    label: str
+    score: float  # bear probability now, 0 to 1
+    top_score: float
+    box_xywh: BoxXYWH
+    onset_s: float | None = None  # first supporting frame -> alarm; only where an alarm was raised
+    unknown: bool = False  # unlike anything seen in training
+    zones: tuple[str, ...] = ()  # that the bear stands in
+    escalated: str | None = None  # why an update alarms again
+    quiet: str | None = None  # why nothing may make a noise
+
+    @property
+    def alarms(self) -> bool:
+        """Return True if it is worth a noise (``Event.alarms``)."""
+        return self.quiet is None and (self.type == "new" or self.escalated is not None)
+
+
+@dataclass(eq=False)
+class Incident:
+    """One bear that was published, while it lasts and a little longer. Times in seconds, the frames' clock."""
+
+    track: int  # that supported it last
+    tracks: set[int]  # all that are this bear
+    label: str
+    score: float  # the last that supported it
+    top_score: float
+    published_score: float
+    published_at: float
+    box_xywh: BoxXYWH
+    seen_at: float  # when a score last supported it
+    again_s: float  # found again there within this: the same incident
+    began_at: float
+    noise_at: float  # when it last made a noise
+    noise_score: float  # the top score then
+    there_at: float  # when a track of it last stood in a zone, where there are any, and was still taken for a bear
+    missed_at: float | None = None  # since when a camera that sees has seen no known bear at all; None: it has
+    away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
+    zones: set[str] = field(default_factory=set)  # made known with a noise
+    silenced: bool = False  # seen outside the schedule since
+    sure: bool = False  # has alarmed again because its score rose
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)  # of its events
+    state: State = State.OPEN
+    lost_at: float = 0.0  # when its last track was lost
+    last: Decision = field(init=False)  # the last one, also where it was held back
+    surest: Track = field(init=False)  # while it is followed: its track with the highest score in the last frame
+
+    @property
+    def followed(self) -> bool:
+        """Return True while a track of it is followed."""
+        return self.state in (State.OPEN, State.INTERRUPTED)
+
+    @property
+    def open(self) -> bool:
+        """Return True while its end is not published."""
+        return self.state in (State.OPEN, State.END_HELD)
+
+    def step(self, type_: EventType, score: float, *, sure: bool, **more: Any) -> Decision | None:
+        """Return a decision to publish, with the bear probability of now; ``more``: further fields of Decision.
+
+        ``sure``: the camera shows what is there now. Without it, an interrupted incident only goes on with an alarm.
+        """
+        self.last = self._decision(type_, score, **more)
+        if self.state is State.INTERRUPTED and not (sure or self.last.alarms):
+            return None
+        self.state = State.OPEN
+        return self.last
+
+    def lose(self, time: float, *, sure: bool, quiet: str | None) -> Decision | None:
+        """Note that its last track is lost; return the end, unless it is held back or was published before."""
+        self.tracks, self.lost_at = set(), time
+        if self.state is State.INTERRUPTED:
+            self.state = State.ENDED
+            return None
+        self.last = self._decision("end", self.score, quiet=quiet)
+        self.state = State.ENDED if sure else State.END_HELD
+        return self.last if sure else None
+
+    def settle(self, time: float, *, sure: bool) -> Decision | None:
+        """Return what need not wait for the camera any longer: an end held back, or that the bear is still there."""
+        if self.state is State.END_HELD and (sure or time - self.lost_at >= MAX_HELD_S):
+            self.state = State.ENDED
+            return self.last
+        if self.state is State.INTERRUPTED and sure:
+            self.state = State.OPEN
+            self.last = replace(self.last, type="update", onset_s=None, escalated=None)
+            return self.last
+        return None
+
+    def interrupt(self) -> Decision | None:
+        """Note that the camera has failed; return the end of an open incident."""
+        if not self.open:
+            return None
+        self.state = State.INTERRUPTED if self.followed else State.ENDED
+        return replace(self.last, type="end", onset_s=None, unknown=False, zones=(), escalated=None)
+
+    def searched(self, time: float, *, found: bool, seeing: bool) -> None:
+        """Note whether any known bear was in this frame; where the camera sees nothing, nothing is known of it."""
+        if found or not seeing:
+            self.missed_at = None
+        elif self.missed_at is None:
+            self.missed_at = time
+
+    def came_back(self, since: float) -> None:
+        """Note that what was lost is there again since a time (seconds)."""
+        if self.missed_at is not None and since - self.missed_at >= BACK_AFTER_S:
+            self.away_s = since - self.missed_at
+        self.missed_at = None
+
+    def quiet_for(self, time: float) -> bool:
+        """Return True if the last noise is so long ago that a bear that came back is worth another.
+
+        Longer at a spot where one incident follows another; and as long again as it has lasted by then, so that what
+        comes and goes all night is heard ever more seldom.
+        """
+        return time - self.noise_at >= max(QUIET_S, 2 * self.again_s, self.noise_at - self.began_at)
+
+    def worse(
+        self, rule: Rule, zones: Sequence[str], score: float, time: float, *, settled: bool, moved: bool
+    ) -> str | None:
+        """Return why it is worth another alarm, or None; note the alarm as raised.
+
+        ``settled``: not published just now. ``moved``: what never moved has not come back, but was there all the time.
+        """
+        further = [name for name in zones if name not in self.zones]
+        # A second noise right after the first is no news: a bear that walks in is surer with every frame.
+        doubtful = not self.sure and settled and self.noise_score < rule.still_threshold
+        if self.silenced:
+            why = "schedule begins"
+        elif further:
+            why = f"zone {further[0]}"
+        elif doubtful and score >= SURE and logit(score) >= logit(self.noise_score) + SURER:
+            why, self.sure = "rising score", True
+        elif self.away_s and moved and self.quiet_for(time):
+            why = f"back after {self.away_s:.0f} s"
+        else:
+            return None
+        self.silenced, self.away_s = False, 0.0
+        self.noise_at, self.noise_score = time, self.top_score
+        self.zones.update(zones)
+        return why
+
+    def _decision(self, type_: EventType, score: float, **more: Any) -> Decision:
+        return Decision(type_, self.id, self.track, self.label, score, self.top_score, self.box_xywh, **more)

@@ -42,8 +42,6 @@ class _Alarm:
 
 @dataclass(eq=False)
 class _Spot:
-    """One place with its alarms and reviews."""
-
     box_xywh: BoxXYWH
     time: float  # of its last alarm or review
     alarms: list[_Alarm] = field(default_factory=list)

@@ -73,7 +73,6 @@ def _window(words: str, option: str) -> Window:
 
 
 def _minutes(clock: str, option: str) -> int:
-    """Minutes after midnight, 0 to 1440."""
     match = _CLOCK.fullmatch(clock)
     hour, minute = (int(match[1]), int(match[2] or 0)) if match else (99, 0)
     if hour * 60 + minute > DAY_MIN or minute > 59:

@@ -7,11 +7,17 @@ place before. Light, infrared and weather change brightness and contrast; these 
 - contrast: |picture - 9x9 mean| by brightness, which fog takes away.
 - sharpness: |picture - 5x5 mean| by structure, which dew and a lens out of focus take away.
 - likeness: the correlation of edge maps, each evened out by its surroundings, which a turned camera takes away.
+
+``FaultDebouncer`` turns faults into reports: one after a grace time, and one when the fault is over. A camera that
+flickers must not flood: each time a fault is back soon, the next end has to be good for twice as long. ``Night`` tells
+night from day by the same pictures: infrared has no colour, and dark is dark.
 """
 
 from __future__ import annotations
 
 import math
+import uuid
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.detect.motion import Grey
-from edge.schema import CameraFault, TroubleKind
+from edge.schema import CameraFault, EventType, Luma, Picture, TroubleKind
 
 Blocks = NDArray[np.float32]  # (9, 16), one value a block
 
@@ -30,6 +36,18 @@ DARK, BRIGHT = 24.0, 245.0  # brightness between which a block can be compared
 MIN_CONTRAST = 0.02  # usual contrast, 2 grey levels of 100, below which a block is smooth and cannot be compared
 MIN_COMPARED = 0.1  # share of blocks
 MIN_LIKE = 0.25  # share of the cells with edges that must still have edges, for a comparison
+
+CLEAR_S = 3.0
+MAX_CLEAR_S = 300.0
+AGAIN_S = 600.0
+MAX_RETURNS = 10  # further ones change nothing
+
+SAMPLE_PX = 45  # the shorter side of the sample
+# What three quarters of the pixels' channels differ by at most: infrared, and surely not.
+COLOURLESS, COLOURED = 4.0, 7.0
+NIGHT_BELOW, DAY_FROM = 40.0, 55.0  # mean brightness, 0 to 255: night, and surely day
+APART_S = 30.0
+LASTS_S = 10.0  # headlights and lightning make no day, a shadow no night
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,6 @@ class CameraCheck:
         return tuple(troubles)
 
     def _take(self, view: View) -> None:
-        """Take this view for the place from now on."""
         self._usual, self._begun, self._other = view, self._time, None
         self._since = {}
 
@@ -218,3 +235,152 @@ def _blocks(grey: Grey) -> Blocks:
 
 def _cells(grey: Grey) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(grey, CELLS_WH, interpolation=cv2.INTER_AREA), np.float32)
+
+
+# Seconds a fault must last before it is reported. What a source or the lens check reports is some seconds old already.
+GRACE_S: Mapping[TroubleKind, float] = {
+    "gone": 3.0, "frozen": 3.0, "black": 5.0, "white": 5.0, "covered": 5.0, "blurred": 60.0, "moved": 0.0,
+    "unsteady": 0.0, "main_gone": 3.0,
+}  # fmt: skip
+UNSEEING: frozenset[TroubleKind] = frozenset({"gone", "frozen", "black", "white", "covered"})  # no bear is seen then
+
+
+@dataclass(frozen=True, slots=True)
+class FaultReport:
+    """A fault that is new or over (end)."""
+
+    type: EventType
+    id: str  # of its events: new and end share it
+    trouble: CameraFault
+    lasted_s: float
+
+
+@dataclass(eq=False)
+class _Case:
+    """One kind of fault: what is known of it now, and how often it came back."""
+
+    trouble: CameraFault
+    since: float
+    seen_at: float
+    id: str | None = None  # None: not published
+    ended_at: float | None = None  # when the last end was published
+    returns: int = 0
+
+
+class FaultDebouncer:
+    """Faults of one moment in, reports out; one for each camera. Call it about once a second.
+
+    Without the fault for ``CLEAR_S`` it is over; doubled, up to five minutes, for each time it was back within
+    ``AGAIN_S`` of its end. Times in seconds, from one clock that only goes forward.
+    """
+
+    def __init__(self) -> None:
+        self._cases: dict[TroubleKind, _Case] = {}
+
+    @property
+    def now(self) -> tuple[CameraFault, ...]:
+        """Return the faults that were published and last."""
+        return tuple(case.trouble for case in self._cases.values() if case.id)
+
+    def __call__(
+        self, troubles: Sequence[CameraFault], time: float, *, at_once: Collection[TroubleKind] = ()
+    ) -> list[FaultReport]:
+        """Return the reports to publish now (seconds); ``at_once``: kinds that are sure and need no grace time."""
+        kinds = {trouble.kind for trouble in troubles}
+        # While no picture comes, nothing else can be known to be over.
+        gone_by = [self._gone_by(kind, time) for kind in self._cases if kind not in kinds and "gone" not in kinds]
+        lasting = [self._lasting(trouble, time, trouble.kind in at_once) for trouble in troubles]
+        return [report for report in (*gone_by, *lasting) if report]
+
+    def close(self, time: float) -> list[FaultReport]:
+        """End every fault that was published and lasts: the camera is closed."""
+        reports = [
+            FaultReport("end", case.id, case.trouble, max(time - case.since, 0.0))
+            for case in self._cases.values()
+            if case.id
+        ]
+        self._cases.clear()
+        return reports
+
+    def _lasting(self, trouble: CameraFault, time: float, at_once: bool) -> FaultReport | None:
+        case = self._cases.setdefault(trouble.kind, _Case(trouble, time, time))
+        if not case.id and time - case.seen_at >= CLEAR_S:
+            case.since = time
+        case.trouble, case.seen_at = trouble, time
+        if case.id or time - case.since < (0.0 if at_once else GRACE_S[trouble.kind]):
+            return None
+        back_soon = case.ended_at is not None and time - case.ended_at <= AGAIN_S
+        case.returns = case.returns + 1 if back_soon else 0
+        case.id = uuid.uuid4().hex
+        return FaultReport("new", case.id, trouble, time - case.since)
+
+    def _gone_by(self, kind: TroubleKind, time: float) -> FaultReport | None:
+        case = self._cases[kind]
+        clear_s = min(CLEAR_S * 2 ** min(case.returns, MAX_RETURNS), MAX_CLEAR_S)
+        if not case.id or time - case.seen_at < clear_s:
+            return None
+        report = FaultReport("end", case.id, case.trouble, case.seen_at - case.since)
+        case.id, case.ended_at = None, time
+        return report
+
+
+def is_night(image: Picture | Luma | NDArray[np.float32]) -> bool:
+    """Return True if one picture is infrared or dark: (H, W, 3) BGR, or (h, w) grey, which can only be dark."""
+    colour, light = _measured(image)
+    return light < NIGHT_BELOW or (colour is not None and colour <= COLOURLESS)
+
+
+def is_grey(image: Picture) -> bool:
+    """Return True if a picture (H, W, 3) BGR has no colour, as infrared has none."""
+    colour, _ = _measured(image)
+    return colour is not None and colour <= COLOURLESS
+
+
+class Night:
+    """Picture and its time in, night or not out; one for each camera.
+
+    The first picture decides; after that a change must be clear (up to a brightness of 55, or with colours up
+    to 7 apart, it is still night) and last for 10 s. After 30 s without one, the next decides again.
+    """
+
+    def __init__(self) -> None:
+        self.night: bool | None = None  # None: nothing seen yet
+        self._infrared = False
+        self._looked: float | None = None
+        self._since: float | None = None  # when the picture began to look otherwise
+
+    def __call__(self, image: Picture | Luma | NDArray[np.float32], time: float) -> bool:
+        """Return True if it is night, with this picture taken at ``time`` seconds: (H, W, 3) BGR or (h, w) grey.
+
+        Grey pictures between coloured ones leave it to those whether it is infrared.
+        """
+        colour, light = _measured(image)
+        if self._looked is not None and time - self._looked > APART_S:
+            self.night = self._since = None  # pictures so far apart have nothing to do with one another
+        self._looked = time
+        night = bool(self.night)
+        if colour is not None:
+            self._infrared = colour <= (COLOURED if night else COLOURLESS)
+        looks = self._infrared or light < (DAY_FROM if night else NIGHT_BELOW)
+        if self.night is None:
+            self.night = looks
+        if looks == self.night:
+            self._since = None
+        elif self._since is None:
+            self._since = time
+        if self._since is not None and time - self._since >= LASTS_S:
+            self.night, self._since = looks, None
+        return self.night
+
+
+def _measured(image: Picture | Luma | NDArray[np.float32]) -> tuple[float | None, float]:
+    """Return what three quarters of the pixels' channels differ by at most (None: grey), and the mean brightness."""
+    step = max(1, min(image.shape[:2]) // SAMPLE_PX)
+    sample = image[step // 2 :: step, step // 2 :: step]
+    if sample.ndim == 2:
+        return None, float(np.mean(sample))
+    blue, green, red = (sample[..., channel].ravel() for channel in range(3))
+    spread = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
+    most = (3 * len(spread)) // 4
+    light = 0.114 * np.mean(blue) + 0.587 * np.mean(green) + 0.299 * np.mean(red)
+    return float(np.partition(spread, most)[most]), float(light)

@@ -1,7 +1,7 @@
 """The model card inside ``bear.onnx``: everything the device must know travels in one file.
 
 It is JSON under ``metadata_props["bear_alarm.card"]``. ``bear-alarm schema card`` prints its JSON
-Schema; pydantic checks a card when a model is loaded (``edge.detect.card``).
+Schema; pydantic checks a card when a model is loaded.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.errors import ModelError
@@ -28,6 +28,12 @@ EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on
 
 CELL_PX = 32  # a frame's sides are multiples of it: one cell of the network's last feature map
 Mode = Literal["crop", "frame"]
+
+MAX_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
+CONTEXTS = 1.0, 3.0
+INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.detect.crops.fit`` does
+
+EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, where the logit ends
 
 
 @dataclass(frozen=True)
@@ -215,11 +221,6 @@ def golden_digest(labels: Sequence[str], alarm_labels: Sequence[str], golden: Se
 # A card out of a model file: of which version it is, whether it can be used, and what contradicts itself.
 
 
-MAX_TOLERANCE = 0.5  # a golden tolerance above it would let any network pass
-CONTEXTS = 1.0, 3.0
-INTERPOLATIONS = "INTER_AREA", "INTER_LINEAR"  # to shrink and to enlarge: what ``edge.detect.crops.fit`` does
-
-
 def card_type() -> TypeAdapter[Card]:
     """pydantic's view of the card: validation and JSON Schema. Imported here, for it takes 50 ms."""
     from pydantic import TypeAdapter
@@ -274,7 +275,7 @@ def contradiction(card: Card) -> str | None:
     if not card.alarm_labels:
         return "no label raises an alarm"
     if len(set(card.labels)) != len(card.labels):
-        return "a label stands twice"
+        return "a label is listed twice"
     if set(card.alarm_labels) == set(card.labels):
         return "every label raises an alarm"
     if not card.input_sizes or any(size <= 0 or size % CELL_PX for size in card.input_sizes):
@@ -299,11 +300,10 @@ def contradiction(card: Card) -> str | None:
         return f"version {card.card_version} {'with a' if card.frame else 'without a'} rule for whole frames"
     if card.frame and not card.golden_frames:
         return "no golden frame"
-    return _crop_problem(card.crop) or _frame_problem(card.frame) or _drift_problem(card.drift)
+    return _crop_problem(card.crop) or _frame_problem(card.frame)
 
 
 def _frame_problem(frame: FrameRule | None) -> str | None:
-    """Return why the frame scan cannot follow a rule; None where it can."""
     if frame is None:
         return None
     if not frame.sides or any(side <= 0 or side % CELL_PX for side in frame.sides):
@@ -313,19 +313,7 @@ def _frame_problem(frame: FrameRule | None) -> str | None:
     return None
 
 
-def _drift_problem(drift: DriftReference | None) -> str | None:
-    """Return the contradiction in a drift reference; None where there is none."""
-    for name in ("ood", "bear", "brightness") if drift else ():
-        spread: Spread = getattr(drift, name)
-        ascending = all(one < other for one, other in pairwise(spread.edges))
-        whole = abs(sum(spread.shares) - 1) < 1e-3 and min(spread.shares, default=-1.0) >= 0
-        if not ascending or not whole or len(spread.shares) != len(spread.edges) + 1:
-            return f"the drift reference of {name!r} is no spread over bins"
-    return None
-
-
 def _crop_problem(crop: CropRule) -> str | None:
-    """Return why ``edge.detect.crops.cut`` cannot follow a crop rule; None where it can."""
     least, most = CONTEXTS
     if not least <= crop.context <= most:
         return f"crop context {crop.context} is not between {least:g} and {most:g}"
@@ -334,3 +322,14 @@ def _crop_problem(crop: CropRule) -> str | None:
     if (crop.shrink, crop.enlarge) != INTERPOLATIONS:
         return f"crops are resized by {crop.shrink} and {crop.enlarge}, not {' and '.join(INTERPOLATIONS)}"
     return None
+
+
+def sigmoid(logits: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-logits))
+
+
+def logit(p: float) -> float:
+    """log(p / (1 - p)), p kept away from 0 and 1."""
+    p = min(max(p, EPSILON), 1.0 - EPSILON)
+    return math.log(p / (1.0 - p))

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 SCAN = "scan"  # the switch of the windows inside the file: without it crops would pay for them
 BATCH = 4  # crops a call; a larger batch is no faster on one thread and takes more memory (8: 27 MB more)
 
+ENVIRONMENT = "BEAR_ALARM_MODEL"
+BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
+
 
 class Classifier:
     """A bear classifier read from ``bear.onnx``.
@@ -40,7 +43,6 @@ class Classifier:
         self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False
-        _check_signature(self._session, self.card, self.path)
         if self.card.frame is None:
             log.warning(
                 "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
@@ -66,14 +68,7 @@ class Classifier:
         return f"{self.card.name}@{self.digest[:12]}"
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR.
-
-        Raises ValueError for another shape or dtype.
-        """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (self.size, self.size, 3):
-            raise ValueError(
-                f"crops must be uint8 (N, {self.size}, {self.size}, 3), not {crops.dtype} {tuple(crops.shape)}"
-            )
+        """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR."""
         probabilities = np.empty((len(crops), len(self.card.labels)), np.float32)
         ood = np.empty(len(crops), np.float32)
         for start in range(0, len(crops), BATCH):
@@ -180,28 +175,7 @@ def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSessio
         ) from None
 
 
-def _check_signature(session: ort.InferenceSession, card: Card, path: Path) -> None:
-    inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name for node in session.get_outputs()}
-    wanted = {"probabilities", "ood"} | ({"windows", "heat"} if card.frame else set())
-    if set(inputs) != {"crops"} or inputs["crops"].type != "tensor(uint8)" or not wanted <= outputs:
-        raise ModelError(
-            f"{path}: its inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a bear-alarm model's "
-            f"(uint8 crops -> {', '.join(sorted(wanted))}); export it with `bear-alarm export`"
-        )
-    columns = next(node for node in session.get_outputs() if node.name == "probabilities").shape[-1]
-    if isinstance(columns, int) and columns != len(card.labels):
-        raise ModelError(
-            f"{path}: the network answers {columns} labels and its card names {len(card.labels)} "
-            f"({', '.join(card.labels)}); export the model again"
-        )
-
-
 # Which model file the alarm uses: the one named, else the chosen one, else the one that ships.
-
-
-ENVIRONMENT = "BEAR_ALARM_MODEL"
-BUNDLED = Path(__file__).parents[1] / "models" / "bear.onnx"
 
 
 def user_folder() -> Path | None:
@@ -248,14 +222,14 @@ def find(model: str | None = None) -> Path:
     return BUNDLED
 
 
-def load(model: str | None = None, *, threads: int = 1) -> Classifier:
-    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, and that is said.
+def load(model: str | None = None) -> Classifier:
+    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, with a warning.
 
-    A model the user named is never replaced: its ModelError stands.
+    A model the user named is never replaced: its ModelError is raised.
     """
     first = find(model)
     try:
-        return Classifier(first, threads=threads)
+        return Classifier(first)
     except ModelError as error:
         if model or os.environ.get(ENVIRONMENT) or first != chosen():
             raise
@@ -263,7 +237,7 @@ def load(model: str | None = None, *, threads: int = 1) -> Classifier:
         for other in (previous(), BUNDLED):
             if other is not None and other.is_file():
                 try:
-                    classifier = Classifier(other, threads=threads)
+                    classifier = Classifier(other)
                 except ModelError as worse:
                     log.warning("%s", worse)
                     continue

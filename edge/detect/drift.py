@@ -103,7 +103,6 @@ def _rounded_up(edge: float) -> float:
 
 
 def _counts(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of values in each bin."""
     # Bins are closed above: a value on an edge belongs to the bin below it.
     places = np.searchsorted(edges, values, side="left")
     shares: NDArray[np.float64] = np.bincount(places, minlength=len(edges) + 1) / len(values)

@@ -6,15 +6,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-# How often to look, and how much one look may cost: a quiet place needs few frames, a slow board few crops.
+HOLD_S = 10.0  # to stay active after the last sign
+SCAN_EVERY_S = 2.0
+SCAN_SHARE, SCAN_BUSY = 0.1, 0.5  # of the time that scans may take, and while the picture moves or one is asked for
+MIN_CROPS = 3  # with fewer, what moves would leave nothing for what is followed
 
 
 class FrameRateControl:
     """Frames a second to ask of a source: ``idle_fps`` while nothing happens, ``active_fps`` from the first sign on.
 
-    ``hold_s``: seconds to stay active after the last sign. ``set_fps`` is called when the rate changes; a source
-    begins active. ``share`` (0 to 1) is asked each time: how much of the rate this machine can keep up now; it takes
-    none below ``least`` frames a second.
+    ``set_fps`` is called when the rate changes; a source begins active. ``share`` (0 to 1) is asked each time: how much
+    of the rate this machine can keep up now; it takes none below ``least`` frames a second.
     """
 
     def __init__(
@@ -23,14 +25,12 @@ class FrameRateControl:
         active_fps: float,
         set_fps: Callable[[float], object],
         *,
-        hold_s: float = 10.0,
         share: Callable[[], float] = lambda: 1.0,
         least: float = 0.0,
     ) -> None:
         self.idle_fps = idle_fps
         self.active_fps = active_fps
         self.set_fps = set_fps
-        self.hold_s = hold_s
         self.share = share
         self.least = least
         self._until: float | None = None
@@ -39,7 +39,7 @@ class FrameRateControl:
     def __call__(self, sign: bool, time: float) -> None:
         """Follow what happens at a time (seconds); ``sign``: something moves or is followed."""
         if sign or self._until is None:
-            self._until = time + self.hold_s
+            self._until = time + HOLD_S
         wanted = self.active_fps if time < self._until else self.idle_fps
         fps = min(wanted, max(wanted * self.share(), self.least))
         if fps != self._fps:
@@ -50,14 +50,11 @@ class FrameRateControl:
 class ScanTimer:
     """When to look at the whole frame: at once where it is asked, in every frame while the picture moves, else rarely.
 
-    Every ``every_s`` seconds, and on a slow board so seldom that it takes ``share`` of the time at most, or ``busy``
-    while the picture moves or where it is asked for; what was asked for is not forgotten.
+    On a slow board so seldom that it takes a tenth of the time at most, or half of it while the picture moves or where
+    it is asked for; what was asked for is not forgotten.
     """
 
-    def __init__(self, every_s: float = 2.0, *, share: float = 0.1, busy: float = 0.5) -> None:
-        self.every_s = every_s
-        self.share = share
-        self.busy = busy
+    def __init__(self) -> None:
         self.took_s = 0.0  # by a look lately; 0: not known, or not to be counted
         self._at: float | None = None
         self._asked = True
@@ -65,8 +62,8 @@ class ScanTimer:
     def due(self, time: float, *, at_once: bool = False, moving: bool = False) -> bool:
         """Return True if the frame of this time (seconds) is due, and take it as done."""
         self._asked = self._asked or at_once
-        min_s = self.took_s / self.busy
-        wait_s = min_s if self._asked or moving else max(self.every_s, self.took_s / self.share)
+        soon = self._asked or moving
+        wait_s = self.took_s / SCAN_BUSY if soon else max(SCAN_EVERY_S, self.took_s / SCAN_SHARE)
         if self._at is not None and 0.0 <= time - self._at < wait_s - 1e-6:
             return False
         self._at, self._asked = time, False
@@ -80,21 +77,14 @@ class ScanTimer:
 class CropBudget:
     """Number of crops a frame may have so that scoring takes ``seconds`` or less on this machine.
 
-    Starts with ``most`` and follows what scoring has taken, an average over some ten frames. Never under
-    ``least``: with fewer, what moves would leave nothing for what is followed. ``seconds`` None: always ``most``, so
-    that a file gives the same events on every machine.
+    Starts with ``most`` and follows what scoring has taken, an average over some ten frames. ``seconds`` None: always
+    ``most``, so that a file gives the same events on every machine.
     """
 
-    def __init__(self, seconds: float | None = None, *, most: int = 12, least: int = 3) -> None:
+    def __init__(self, seconds: float | None = None, *, most: int = 12) -> None:
         self.seconds = seconds
         self.most = most
-        self.least = min(least, most)
-        self._crop_s: float | None = None
-
-    @property
-    def crop_s(self) -> float | None:
-        """Return what scoring one crop has taken lately, in seconds; None before the first."""
-        return self._crop_s
+        self.crop_s: float | None = None  # what scoring one crop has taken lately; None before the first
 
     @property
     def crops(self) -> int:
@@ -103,15 +93,15 @@ class CropBudget:
 
     def beside(self, other_s: float) -> int:
         """Return crops for a frame in which something else takes so many seconds."""
-        if self.seconds is None or not self._crop_s:
+        if self.seconds is None or not self.crop_s:
             return self.most
-        return max(self.least, int(min(self.most, (self.seconds - other_s) / self._crop_s)))
+        return max(min(MIN_CROPS, self.most), int(min(self.most, (self.seconds - other_s) / self.crop_s)))
 
     def note(self, crops: int, took_s: float) -> None:
         """Note how long scoring so many crops took, in seconds."""
         if crops:
             each = took_s / crops
-            self._crop_s = each if self._crop_s is None else self._crop_s + 0.1 * (each - self._crop_s)
+            self.crop_s = each if self.crop_s is None else self.crop_s + 0.1 * (each - self.crop_s)
 
 
 @dataclass

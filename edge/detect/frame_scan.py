@@ -13,10 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.detect.card import CELL_PX
+from edge.detect.card import CELL_PX, logit, sigmoid
 from edge.detect.classifier import Classifier, scored
 from edge.detect.crops import fit_to
-from edge.detect.odds import logit, sigmoid
 from edge.detect.tracker import inside
 from edge.detect.zones import Polygon, covered
 from edge.schema import WHOLE, BoxXYWH, Picture, Region, Score

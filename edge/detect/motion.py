@@ -4,13 +4,13 @@
 ``tests/detect/motion_vectors.json`` holds both to it. In short, for each frame:
 
 1. ``small_grey``: a grey picture 320 wide, from ``frame.luma`` where there is one.
-2. ``edge.detect.motion``: its difference from the background, less what the light explains; where it exceeds a
+2. Its difference from the background, less what the light explains; where it exceeds a
    threshold and what is usual for that pixel is foreground. Masked pixels never are.
 3. Changed "everywhere" means in 60 % of the cells of an 8x6 grid. Light and a pole that sways are explained
-   (``edge.detect.motion``) and cost nothing. What is left is, once, a lighting jump (the background starts again,
+   and cost nothing. What is left is, once, a lighting jump (the background starts again,
    the old one is kept for 2 s in case it was a flash); twice within a second the picture as a whole moves.
 4. The background follows, slowly where something stands before it, and what sways grows quiet.
-5. ``edge.detect.motion``: foreground becomes boxes.
+5. Foreground becomes boxes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from edge.errors import PictureError
 from edge.schema import Frame, Luma, Picture, Region
 
 # From foreground to boxes: close the gaps, take the connected parts, join what nearly touches, keep the largest.
-#
-# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
 
 
 Mask = NDArray[np.uint8]  # (h, w), 0 or 1
@@ -38,6 +36,25 @@ PixelBox = tuple[int, int, int, int]  # left, top, width, height on the small pi
 
 CLOSING = np.ones((5, 5), np.uint8)
 MAX_FOUND = 64  # of these the near ones are joined; in a storm of specks more add nothing
+
+Grey = NDArray[np.float32]  # (h, 320), 0 to 255
+Seen = NDArray[np.uint8]  # (h, 320), 1 where a pixel counts, 0 under a mask
+
+STEP = 4  # light and sway are judged on every 4th row and column
+REACH_PX = 4  # how far the picture may sway, on the small picture
+CAP = 20.0  # a larger difference says no more: what moves in the picture must not drag the whole along
+MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
+MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
+WHITE = 250.0  # what is whiter is as white in any light
+PARTS = 16  # the sway is measured in sixteenths of a pixel
+
+CELLS_WH = (8, 6)
+AROUND = np.ones((3, 3), np.uint8)
+# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun again.
+MIN_GAIN, MAX_GAIN = 0.6, 1.7
+MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
+
+MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
 
 
 def blobs(
@@ -103,20 +120,6 @@ def _union(one: PixelBox, other: PixelBox) -> PixelBox:
 
 
 # What changes a whole picture though nothing in it moved: its light, and the camera swaying on its pole.
-#
-# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
-
-
-Grey = NDArray[np.float32]  # (h, 320), 0 to 255
-Seen = NDArray[np.uint8]  # (h, 320), 1 where a pixel counts, 0 under a mask
-
-STEP = 4  # light and sway are judged on every 4th row and column
-REACH_PX = 4  # how far the picture may sway, on the small picture
-CAP = 20.0  # a larger difference says no more: what moves in the picture must not drag the whole along
-MIN_SPREAD = 6.0  # grey levels between dark and bright parts, below which no gain can be told
-MIN_CHANGE = 0.02  # of the gain; what is less the middle of all differences has explained
-WHITE = 250.0  # what is whiter is as white in any light
-PARTS = 16  # the sway is measured in sixteenths of a pixel
 
 
 def middle(change: Grey, seen: Seen | None) -> np.float32:
@@ -207,15 +210,6 @@ def _lower_median(values: Grey) -> np.float32:
 
 
 # What a place looks like while nothing moves there: a background, and how much each pixel usually differs from it.
-#
-# ``docs/motion.md`` writes the arithmetic out; ``tests/detect/motion_vectors.json`` holds a phone's version to it.
-
-
-CELLS_WH = (8, 6)
-AROUND = np.ones((3, 3), np.uint8)
-# Beyond this, since the place was begun, what could not be seen may be seen now: it is begun again.
-MIN_GAIN, MAX_GAIN = 0.6, 1.7
-MIN_SEEN = 0.25  # a cell of which less is unmasked tells nothing
 
 
 @dataclass(frozen=True)
@@ -302,7 +296,6 @@ class Place:
         return 2 * other.count < found.count or other.changed < self.settings.everywhere <= found.changed
 
     def _swayed(self, grey: Grey, background: Grey, shift: tuple[float, float]) -> Change:
-        """Return the picture moved back by ``shift`` against the background in this light."""
         back, shows = steadied(grey, shift)
         if self._seen is not None:
             # A mask stays where it is in the picture: what it hides may not come from beside it, nor go there.
@@ -316,7 +309,6 @@ class Place:
         return found
 
     def _relit(self, found: Change, gain: np.float32, offset: np.float32) -> Change:
-        """Return the same picture against the background in another light."""
         lit = np.clip(gain * self.background + offset, 0, 255)  # what is white cannot get whiter
         other = self._against(found.grey, found.grey - lit, gain * self.deviation, found.shows, found.edges)
         other.gain, other.shift = float(gain), found.shift
@@ -375,9 +367,6 @@ def _alpha(dt: float, time_constant_s: float) -> np.float32:
     return np.float32(1.0 - math.exp(-dt / time_constant_s))
 
 
-MIN_HEIGHT_PX, MAX_HEIGHT_PX = 6, 1280  # of the small picture: what is thinner is no photograph
-
-
 @dataclass(frozen=True, eq=False)
 class Motion:
     """Motion of one frame."""
@@ -417,14 +406,13 @@ class MotionFinder:
         found = self._place.compare(grey)
         if found.changed >= self.settings.everywhere:
             return self._before(grey, dt) or self._all_changed(self._place, grey)
-        if self._stands_anew(found):
+        if self._has_new_place(found):
             self._begin(grey)
             return Motion((), reset=True, grey=grey)
         self._place.learn(found, dt)
         return self._motion(found, grey)
 
     def _first(self, grey: Grey) -> Motion:
-        """Begin with an unknown background."""
         self._seen = None
         if self.masks:
             height, width = grey.shape
@@ -470,7 +458,7 @@ class MotionFinder:
         place.learn(found, dt)
         return self._motion(found, grey)
 
-    def _stands_anew(self, found: Change) -> bool:
+    def _has_new_place(self, found: Change) -> bool:
         """Return True if the picture has lain beside its place for so long that it will not come back."""
         if max(map(abs, found.shift)) < self.settings.swayed_px:
             self._swayed_since = None

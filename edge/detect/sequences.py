@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.detect.camera_check import is_night
 from edge.detect.motion import Grey, Motion, MotionFinder, Seen, blobs, middle, relit, small_grey
-from edge.detect.night import is_night
 from edge.detect.zones import Polygon, drawn
 from edge.errors import PictureError
 from edge.pictures import decode_picture, jpeg_or_none, jpeg_size, picture_bytes, read_exif
@@ -38,6 +38,12 @@ STRANGE = 0.3  # share of the picture; where more differs, it shares no backgrou
 LARGE = 0.6  # of the picture: the look at the whole shows as much
 MIN_PX = 28  # longer side of a region in the picture itself: of what is smaller no crop shows a bear
 MAX_PLACES = 24  # camera, size and light, that are kept of pictures that arrive: 60 MB
+
+HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size
+MAX_IN_BURST = 50  # five a second; with more the camera's clock stands still
+REACH = 20  # how many pictures before and after one its neighbours are looked for among
+KEPT = 3 * REACH  # small pictures, for all threads together: 20 MB
+REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +113,6 @@ def differing(one: Small, others: Sequence[Small], size_wh: tuple[int, int], see
 
 
 def _in_its_light(background: Grey, grey: Grey, seen: Seen | None) -> Grey:
-    """Return another picture as it would be in this one's light."""
     if light := relit(background, grey, seen):
         return np.asarray(np.clip(light[0] * background + light[1], 0, 255), np.float32)
     return background + middle(grey - background, seen)
@@ -153,13 +158,6 @@ class ArrivingMotion:
         return replace(motion, regions=regions or motion.regions)
 
 
-HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size
-MAX_IN_BURST = 50  # five a second; with more the camera's clock stands still
-REACH = 20  # how many pictures before and after one its neighbours are looked for among
-KEPT = 3 * REACH  # small pictures, for all threads together: 20 MB
-REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
     """Facts of a picture's file that are read before it is decoded."""
@@ -175,7 +173,7 @@ def read_head(file: Path) -> Head:
     try:
         with file.open("rb") as opened:
             data = opened.read(HEAD_BYTES)
-    except OSError:  # said when it is looked at
+    except OSError:  # reported when it is looked at
         return Head(file)
     exif = read_exif(data)
     return Head(file, jpeg_size(data) if jpeg_or_none(data) else None, exif.camera, exif.taken)
@@ -213,7 +211,7 @@ class CardPictures:
         return list(turn)
 
     def line(self) -> str | None:
-        """Say in one sentence how the pictures of cameras are compared; None where there are none."""
+        """Return in one sentence how the pictures of cameras are compared; None where there are none."""
         if not self.cameras:
             return None
         count = sum(map(len, self.cameras))

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from edge.schema import BoxXYWH, Region, Score
 
+LOST_S = 5.0  # a track without a hit for so long is gone
 OWN_IOU = 0.3
 OWN_SCAN_IOU = 0.5  # of what the frame scan found, which is rough
 SAME_IOU = 0.2
@@ -83,9 +84,8 @@ class Track:
 class Tracker:
     """Scores of one frame in, live tracks out; one for each camera."""
 
-    def __init__(self, threshold: float, *, lost_s: float = 5.0) -> None:
+    def __init__(self, threshold: float) -> None:
         self.threshold = threshold  # bear probability of a hit, 0 to 1; may be another at night
-        self.lost_s = lost_s  # a track without a hit for so long is gone
         self.tracks: list[Track] = []
         self._count = 0
 
@@ -103,7 +103,7 @@ class Tracker:
 
     def __call__(self, scores: Sequence[Score], time: float) -> list[Track]:
         """Return the live tracks after this frame's scores (time in seconds), oldest first."""
-        self.tracks = [track for track in self.tracks if time - track.last_hit <= self.lost_s]
+        self.tracks = [track for track in self.tracks if time - track.last_hit <= LOST_S]
         for track in self.tracks:
             track.now, track.own, track.likely_same_ids, track.absorbed = None, False, [], []
             track.reach = [(until, box) for until, box in track.reach if until >= time]
@@ -239,12 +239,10 @@ def inside(one: BoxXYWH, other: BoxXYWH) -> float:
 
 
 def _overlap(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Return True if two boxes overlap enough to be one animal."""
     return iou(one, other) >= SAME_IOU or inside(one, other) >= SAME_INSIDE
 
 
 def _lies(one: BoxXYWH, other: BoxXYWH) -> bool:
-    """Return True if most of one box lies in the other."""
     return _common(one, other) >= SAME_INSIDE * _area(one) > 0
 
 
@@ -257,7 +255,6 @@ def _beside(track: Track, score: Score, bear: float) -> bool:
 
 
 def _own(track: Track, region: Region) -> bool:
-    """Return True if a region is the track's own box, whatever was scored in it."""
     return iou(track.box_xywh, region.box_xywh) >= (OWN_SCAN_IOU if region.kind == "scan" else OWN_IOU)
 
 

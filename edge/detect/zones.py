@@ -72,7 +72,6 @@ def _corners(words: str) -> Polygon:
 
 
 def _too_high(corners: Polygon, highest: float) -> str:
-    """Return what numbers far above 1 look like, and what to write."""
     if highest > 100.0:
         return "these look like pixels; give fractions from 0 to 1: each x by the picture's width, each y by its height"
     better = " ".join(f"{x / 100:.4g},{y / 100:.4g}" for x, y in corners[:MAX_CORNERS])
@@ -107,10 +106,8 @@ def parse_zone(words: str, option: str = "--zone") -> Zone:
     name, equals, corners = words.rpartition("=")
     name = name.strip()
     if equals and not re.fullmatch(r"[A-Za-z][\w-]*", name):
-        better = re.sub(r"[^\w-]+", "-", name).strip("-0123456789_") or "hives"
         raise OptionError(
-            f"{option} {words!r}: {name!r} is no name for a zone; a letter first, then letters, digits, - and _, "
-            f"such as '{better}={corners.strip()}'"
+            f"{option} {words!r}: {name!r} is no name for a zone; a letter first, then letters, digits, - and _"
         )
     return Zone(name or "zone", parse_polygon(corners, option))
 

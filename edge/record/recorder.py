@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge.background import Worker
-from edge.decide.incident import Incident
+from edge.decide.alarms import Incident
 from edge.detect.crops import square
 from edge.detect.tracker import inside
 from edge.detect.zones import BLACK, Polygon, PrivacyMask

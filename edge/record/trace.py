@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edge.background import Worker
-from edge.decide.track_evidence import OUTSIDE_ZONES
+from edge.decide.evidence import OUTSIDE_ZONES
 from edge.errors import OptionError
 from edge.schema import SCHEMA_VERSION, BoxXYWH, Event, EvidenceState, Frame, Score, utc_text
 from edge.version import __version__

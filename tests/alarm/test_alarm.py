@@ -51,7 +51,7 @@ def labels(told, type_):
     return [each.label for each in told if each.kind == "health" and each.type == type_]
 
 
-def test_in_heat_fewer_frames_are_looked_at_and_that_is_told_until_it_is_over(made):
+def test_in_heat_fewer_frames_are_looked_at_and_that_is_reported_until_it_is_over(made):
     alarm, told, machine = made
     clock = [time.monotonic()]
     pass_by(alarm, 120.0, clock)
@@ -70,7 +70,7 @@ def test_in_heat_fewer_frames_are_looked_at_and_that_is_told_until_it_is_over(ma
     assert soon(lambda: alarm.status().cameras[0].fps == 10.0)
 
 
-def test_low_voltage_is_told_with_what_to_do(made):
+def test_low_voltage_is_reported_with_what_to_do(made):
     alarm, told, machine = made
     clock = [time.monotonic()]
     lay(machine, {VOLTAGE: "1\n"})

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from edge.alert.events import EventPublisher
-from edge.camera import open_source
-from edge.camera.source import DEMO
+from edge.camera import DEMO, open_source
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.schema import BoxXYWH, Event, EventType, Picture, Region, Score

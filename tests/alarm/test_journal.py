@@ -22,7 +22,7 @@ def kept(state, cwd):
     return json.loads(done.stdout)["happenings"]
 
 
-def test_what_was_told_is_listed_and_its_pictures_are_found_from_anywhere(yard, tmp_path):
+def test_what_was_reported_is_listed_and_its_pictures_are_found_from_anywhere(yard, tmp_path):
     (tmp_path / "here").mkdir()
     done = bear_alarm("watch", *yard, "--state", tmp_path / "state", "--events", "-", cwd=tmp_path / "here")
     assert done.returncode == 0, done.stderr

@@ -69,7 +69,7 @@ def no_player(monkeypatch):
     return found
 
 
-def test_without_a_player_the_others_are_told_and_hear_of_it_at_the_first_look(tmp_path, no_player):
+def test_without_a_player_the_others_are_reported_and_hear_of_it_at_the_first_look(tmp_path, no_player):
     got = tmp_path / "got"
     world = World(tmp_path, sounds=("siren",), on_alarm=f"cat > {got}")
     world.everyone.publish(event())
@@ -95,7 +95,7 @@ def test_a_player_that_comes_later_plays_and_the_problem_is_over(tmp_path, no_pl
     assert [(each["type"], each["label"]) for each in world.told()] == [("new", "sound siren"), ("end", "sound siren")]
 
 
-def test_a_pin_is_tried_again_and_said_by_name(tmp_path, monkeypatch, pins):
+def test_a_pin_is_tried_again_and_reported_by_name(tmp_path, monkeypatch, pins):
     def busy(words, option):
         raise UnavailableError("pin 17 cannot be used (busy)")
 
@@ -144,7 +144,7 @@ def test_a_command_whose_program_is_missing_is_known_before_a_bear_comes(tmp_pat
     assert "no-such-program-here" in problem["detail"]
 
 
-def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told(tmp_path, monkeypatch):
+def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_reported(tmp_path, monkeypatch):
     load, lacking = notify._load, [True]
 
     def lacks(url):
@@ -167,7 +167,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_told
     assert problem["detail"] == "notify 1: libx is missing"
 
 
-def test_a_broker_that_is_away_at_the_start_is_told_of_at_once_and_later_has_its_minute(tmp_path):
+def test_a_broker_that_is_away_at_the_start_is_reported_at_once_and_later_has_its_minute(tmp_path):
     with refusing_port() as port:
         broker = settings_from_url(f"mqtt://127.0.0.1:{port}/hives")
         world, later = World(tmp_path, mqtt=broker), World(tmp_path / "later", mqtt=broker)

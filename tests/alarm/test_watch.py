@@ -78,7 +78,7 @@ def watch(frames, scorer=None, **options):
     return told, watcher
 
 
-def test_a_bear_that_walks_in_is_told_once_and_its_end():
+def test_a_bear_that_walks_in_is_reported_once_and_its_end():
     told, watcher = watch(walk(15, (3.0, 7.0, BEAR_COLOUR, 100, 60)))
     assert [event.type for event in told] == ["new", "end"]
     new, end = told

@@ -16,9 +16,9 @@ import pytest
 from edge.alarm import ReviewPoller
 from edge.alert.alerting import Alerting
 from edge.alert.events import EventPublisher
+from edge.camera import Source
 from edge.camera.folder import FolderSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import CameraThread, Shared, connect, make_watcher, open_kept
 from edge.cli.options import named, names
 from edge.decide.schedule import parse_schedule
@@ -69,7 +69,7 @@ class Live(Source):
         pass
 
 
-def test_outside_the_schedule_a_bear_is_told_without_a_noise():
+def test_outside_the_schedule_a_bear_is_reported_without_a_noise():
     local = WALL.astimezone()
     now, later = ((local + timedelta(hours=hours)).strftime("%H:00") for hours in (0, 2))
     after = (local + timedelta(hours=4)).strftime("%H:00")
@@ -163,7 +163,7 @@ def test_a_trouble_that_lasts_is_over_when_the_watch_ends_even_before_a_first_fr
     ]
 
 
-def test_what_is_told_between_frames_is_not_kept_without_a_trace():
+def test_what_is_reported_between_frames_is_not_kept_without_a_trace():
     watcher = Watcher(Colours(), RULE, EventPublisher())
     for second in range(0, 40_000, 20):
         watcher.report(CameraFault("gone", "yard: no frame") if second % 40 else None, float(second), "yard")
@@ -250,7 +250,7 @@ def test_where_a_person_said_wrong_one_picture_that_arrives_is_not_enough(classi
     journal.close()
 
 
-def test_a_fault_of_ours_is_told_and_the_camera_is_watched_again():
+def test_a_fault_of_ours_is_reported_and_the_camera_is_watched_again():
     told: list[Event] = []
     watcher = Watcher(Colours(), RULE, EventPublisher([told.append]))
     watcher.failed("yard", MemoryError())

@@ -144,7 +144,7 @@ def test_a_bear_at_the_same_bin_on_five_nights_alarms_five_times():
     assert [int((event.media_time_s or 0.0) // 86_400) for event in news] == [0, 1, 2, 3, 4]
 
 
-def test_a_covered_lens_is_told_and_that_it_is_free_again():
+def test_a_covered_lens_is_reported_and_that_it_is_free_again():
     covered = (70.0, 110.0)
 
     def lens(picture, at):

@@ -1,4 +1,4 @@
-"""Cameras of this machine: how they are opened on each system, and what is said where that is not possible."""
+"""Cameras of this machine: how they are opened on each system, and the error where that is not possible."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import cv2
 import pytest
 
-from edge.camera import capture, open_source
+from edge.camera import opencv
 from edge.errors import SourceError
 
 
@@ -48,17 +48,15 @@ def camera(monkeypatch):
 
 
 @pytest.fixture
-def system(tmp_path):
-    """A made-up /sys/class/video4linux and /dev/v4l/by-id."""
+def drivers(tmp_path, monkeypatch):
+    """Make a /sys/class/video4linux of a Linux machine with these drivers."""
+    monkeypatch.setattr(opencv, "PLATFORM", "linux")
+    monkeypatch.setattr(opencv, "SYSFS", tmp_path)
 
-    def make(*drivers, plugged=()):
+    def make(*drivers):
         for number, driver in enumerate(drivers):
-            (tmp_path / "sys" / f"video{number}").mkdir(parents=True)
-            (tmp_path / "sys" / f"video{number}" / "name").write_text(f"{driver}\n")
-        (tmp_path / "by-id").mkdir()
-        for number, name in enumerate(plugged):
-            (tmp_path / "by-id" / name).symlink_to(f"/dev/video{number}")
-        return {"sysfs": tmp_path / "sys", "by_id": tmp_path / "by-id", "platform": "linux"}
+            (tmp_path / f"video{number}").mkdir()
+            (tmp_path / f"video{number}" / "name").write_text(f"{driver}\n")
 
     return make
 
@@ -76,56 +74,54 @@ SIZE = [(cv2.CAP_PROP_FRAME_WIDTH, 1280), (cv2.CAP_PROP_FRAME_HEIGHT, 720)]
         ("freebsd", cv2.CAP_ANY, [MJPG, *SIZE]),
     ],
 )
-def test_a_camera_is_asked_for_jpegs_and_then_for_its_size(camera, system, platform, backend, settings):
-    capture.open_device("0", (1280, 720), **(system() | {"platform": platform}))
+def test_a_camera_is_asked_for_jpegs_and_then_for_its_size(camera, drivers, monkeypatch, platform, backend, settings):
+    monkeypatch.setattr(opencv, "PLATFORM", platform)
+    opencv.open_device("0")
     assert camera.calls == [(0, backend), *settings]
-    capture.open_device("0", None, platform=platform)
-    assert camera.calls == [(0, backend), *settings[:-2]]
 
 
-def test_a_camera_by_its_stable_path_is_the_device_it_links_to(camera, system):
-    places = system("UVC Camera", "UVC Camera", plugged=["usb-A-video-index0", "usb-B-video-index0"])
-    path = str(places["by_id"] / "usb-B-video-index0")
-    capture.open_device(path, None, **places)
+def test_a_camera_by_its_stable_path_is_the_device_it_links_to(camera, drivers, tmp_path, monkeypatch):
+    path = tmp_path / "usb-B-video-index0"
+    path.symlink_to("/dev/video1")
+    opencv.open_device(str(path))
     assert camera.calls[0] == (1, cv2.CAP_V4L2)
-    (places["by_id"] / "usb-B-video-index0").unlink()
-    (places["by_id"] / "usb-B-video-index0").symlink_to("/dev/video7")  # plugged in again
-    capture.open_device(path, None, **places)
+    path.unlink()
+    path.symlink_to("/dev/video7")  # plugged in again
+    opencv.open_device(str(path))
     assert camera.calls[0] == (7, cv2.CAP_V4L2)
-    assert [capture.device_number(word, "linux") for word in ("3", "/dev/video3", "/dev/nowhere")] == [
-        3,
-        3,
-        "/dev/nowhere",
-    ]
-    assert capture.device_number("/dev/video3", "darwin") == "/dev/video3"
+    assert [opencv.device_number(word) for word in ("3", "/dev/video3", "/dev/nowhere")] == [3, 3, "/dev/nowhere"]
+    monkeypatch.setattr(opencv, "PLATFORM", "darwin")
+    assert opencv.device_number("/dev/video3") == "/dev/video3"
 
 
 @pytest.mark.parametrize(
     "driver", ["unicam", "unicam-image", "rp1-cfe-csi2_ch0", "bcm2835-isp-output0", "pispbe-input"]
 )
-def test_a_ribbon_camera_is_sent_to_picamera(camera, system, driver):
+def test_a_ribbon_camera_is_sent_to_picamera(drivers, driver):
+    drivers(driver)
     with pytest.raises(SourceError, match=rf"^0: /dev/video0 \({driver}\) .*; use picamera://0$"):
-        capture.open_device("0", None, **system(driver))
+        opencv.open_device("0")
 
 
-def test_a_decoder_is_no_camera(camera, system):
+def test_a_decoder_is_no_camera(drivers):
+    drivers("UVC Camera", "rpi-hevc-dec")
     with pytest.raises(SourceError, match=r"/dev/video1: /dev/video1 \(rpi-hevc-dec\).*no camera"):
-        capture.open_device("/dev/video1", None, **system("UVC Camera", "rpi-hevc-dec"))
+        opencv.open_device("/dev/video1")
 
 
-def test_a_camera_that_is_absent_is_one_sentence_with_what_there_is(camera, system, tmp_path):
+def test_a_camera_that_is_absent_is_one_sentence_with_what_there_is(camera, drivers, tmp_path, monkeypatch):
     camera.there = False
-    places = system("UVC Camera", "unicam", plugged=["usb-A-video-index0", "usb-A-video-index1"])
-    with pytest.raises(SourceError, match=r"^5: no such camera, .*plugged in: \S*usb-A-video-index0$"):
-        capture.open_device("5", None, **places)
+    monkeypatch.setattr(opencv, "BY_ID", tmp_path)
+    with pytest.raises(SourceError, match=r"^5: no such camera.*picamera://0.*`bear-alarm watch demo` needs none"):
+        opencv.open_device("5")
     assert camera.calls[-1] == "released"
-    (tmp_path / "none").mkdir()
-    with pytest.raises(SourceError, match=r"no such camera.*picamera://0$"):
-        capture.open_device("5", None, **(places | {"by_id": tmp_path / "none"}))
-    with pytest.raises(SourceError, match=r"no such camera.*`bear-alarm watch demo` needs none"):
-        capture.open_device("5", None, **(places | {"by_id": tmp_path / "none", "sysfs": tmp_path / "none"}))
-    with pytest.raises(SourceError, match="System Settings > Privacy & Security > Camera"):
-        capture.open_device("0", None, **(places | {"platform": "darwin"}))
+    for name in ("usb-A-video-index0", "usb-A-video-index1"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=r"plugged in: \S*usb-A-video-index0; "):
+        opencv.open_device("5")
+    monkeypatch.setattr(opencv, "PLATFORM", "darwin")
+    with pytest.raises(SourceError, match="System Settings"):
+        opencv.open_device("0")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is Linux")
@@ -136,10 +132,3 @@ def test_opencv_reads_the_limit_set_for_silent_usb_cameras():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV")}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == "2"
-
-
-def test_a_camera_s_size_can_be_left_alone(camera):
-    for size_wh in (None, (640, 480)):
-        open_source("94", size_wh=size_wh).close()
-        assert ((cv2.CAP_PROP_FRAME_WIDTH, 640) in camera.calls) == (size_wh is not None)
-        assert (cv2.CAP_PROP_FRAME_WIDTH, 1280) not in camera.calls

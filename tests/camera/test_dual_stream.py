@@ -1,5 +1,7 @@
 """Two streams as one source: whose picture is cut, how far apart the two are, what happens without the large one."""
 
+from __future__ import annotations
+
 import itertools
 import threading
 import time
@@ -12,13 +14,15 @@ import numpy as np
 import pytest
 
 from edge.alert.events import EventPublisher
-from edge.camera.dual_stream import DualStreamSource
+from edge.camera import Source, dual_stream
+from edge.camera.dual_stream import OLDEST_S, SAME_S, SILENT_S, DualStreamSource
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import connect
+from edge.cli.watch.terminal import _lost
+from edge.detect.camera_check import GRACE_S
 from edge.errors import SourceError
 from edge.schema import CameraFault, Event, Frame, LazyImage
-from edge.watch import Watcher
+from edge.watch import CHECK_S, Watcher
 from tests.alarm.test_watch import RULE, Colours
 from tests.helpers.kept_world import opens
 
@@ -67,9 +71,22 @@ class FakeStream(Source):
         self.closed.set()
 
 
-def paired(*, main=None, sub=None, **options):
+def paired(*, main=None, sub=None, report=None):
     main, sub = main or FakeStream(MAIN_WH), sub or FakeStream(SUB_WH, luma=True)
-    return DualStreamSource(main, sub, name="yard", **options), main, sub
+    source = DualStreamSource(main, sub, name="yard")
+    source.report = report or source.report
+    return source, main, sub
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Set for how long a large picture is used, and how soon its stream is gone."""
+
+    def set_to(oldest_s, silent_s=60.0):
+        monkeypatch.setattr(dual_stream, "OLDEST_S", oldest_s)
+        monkeypatch.setattr(dual_stream, "SILENT_S", silent_s)
+
+    return set_to
 
 
 def until(frames, wanted, most=1000):
@@ -125,8 +142,9 @@ def test_only_the_newest_large_picture_is_used():
             assert 0 <= newest - int(frame.image[0, 0, 0]) <= 100
 
 
-def test_a_large_picture_is_never_older_than_said():
-    source, main, sub = paired(oldest_s=0.15, silent_s=60.0)
+def test_a_large_picture_is_never_older_than_the_limit(limits):
+    limits(0.15)
+    source, main, sub = paired()
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
@@ -144,16 +162,18 @@ def test_a_large_picture_is_never_older_than_said():
         assert not next(frames).discontinuity
 
 
-def test_a_large_stream_from_another_moment_is_not_used():
+def test_a_large_stream_from_another_moment_is_not_used(limits):
+    limits(0.2)
     for behind_s in (0.5, -0.5):
-        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s), oldest_s=0.2)
+        source, _, _ = paired(main=FakeStream(MAIN_WH, behind_s=behind_s))
         with source:
             assert {frame.size_wh for frame in itertools.islice(source, 5)} == {SUB_WH}
 
 
-def test_a_silent_large_stream_is_a_trouble_until_it_is_back():
+def test_a_silent_large_stream_is_a_trouble_until_it_is_back(limits):
+    limits(0.05, silent_s=0.2)
     told: list[tuple[Any, float]] = []
-    source, main, _ = paired(oldest_s=0.05, silent_s=0.2, report=lambda *said: told.append(said))
+    source, main, _ = paired(report=lambda *said: told.append(said))
     with source:
         frames = iter(source)
         until(frames, lambda frame: frame.size_wh == MAIN_WH)
@@ -168,9 +188,10 @@ def test_a_silent_large_stream_is_a_trouble_until_it_is_back():
     assert all(0.0 <= time.monotonic() - at < 60.0 for _, at in told)
 
 
-def test_a_large_stream_that_ends_is_said_with_its_reason():
+def test_a_large_stream_that_ends_is_reported_with_its_reason(limits):
+    limits(0.05)
     told: list[Any] = []
-    source, main, _ = paired(oldest_s=0.05, silent_s=60.0, report=lambda trouble, at: told.append(trouble))
+    source, main, _ = paired(report=lambda trouble, at: told.append(trouble))
     with source:
         frames = iter(source)
         next(frames)
@@ -179,21 +200,23 @@ def test_a_large_stream_that_ends_is_said_with_its_reason():
     assert "the main stream: no route to the camera" in told[0].detail
 
 
-def kept_pair(**options):
+def kept_pair():
     """Both streams as `watch` has them, and what is told of the main one."""
     told: list[Any] = []
     main, sub = (
         ReconnectingSource(opens(FakeStream(size), away), name="yard", fps=100.0, silent_s=0.3)
         for size in (MAIN_WH, SUB_WH)
     )
-    return DualStreamSource(main, sub, name="yard", report=lambda trouble, at: told.append(trouble), **options), told
+    source = DualStreamSource(main, sub, name="yard")
+    source.report = lambda trouble, at: told.append(trouble)
+    return source, told
 
 
 def away():
     raise SourceError("yard: no such camera; plug it in")
 
 
-def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread():
+def test_what_the_large_stream_says_of_itself_is_reported_from_the_small_ones_thread():
     source, told = kept_pair()
     threads = []
 
@@ -211,7 +234,7 @@ def test_what_the_large_stream_says_of_itself_is_told_from_the_small_ones_thread
     assert set(threads) == {threading.current_thread()}
 
 
-def test_a_large_stream_that_stands_still_is_not_looked_at():
+def test_a_large_stream_that_is_still_is_not_looked_at():
     source, told = kept_pair()
     with source:
         frames = iter(source)
@@ -271,7 +294,7 @@ def test_the_small_stream_drives_and_its_end_ends_both():
 
 
 def test_the_rate_is_both_streams_rate():
-    source, main, sub = paired(oldest_s=1.0)
+    source, main, sub = paired()
     assert source.fps == 100.0
     source.fps = 5.0
     assert (source.fps, sub.fps, main.fps) == (5.0, 5.0, 5.0)
@@ -295,3 +318,40 @@ def still_running():
     while any("camera yard" in each.name for each in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return threading.enumerate()
+
+
+def test_the_same_large_picture_is_not_cut_while_the_small_one_lives(limits):
+    limits(OLDEST_S)
+    told: list[Any] = []
+    source, main, sub = paired(report=lambda trouble, at: told.append(trouble))
+    with source:
+        frames = iter(source)
+        until(frames, lambda frame: frame.size_wh == MAIN_WH)
+        main.frozen_s, sub.frozen_s = 1.5, 0.5
+        assert (
+            until(frames, lambda frame: frame.frozen_s == 0.5).size_wh == MAIN_WH
+        )  # a still place, as far as is known
+        sub.frozen_s = 0.0
+        until(frames, lambda frame: frame.size_wh == SUB_WH)
+        sub.frozen_s = 0.5
+        until(frames, lambda frame: frame.frozen_s == 0.5)
+        assert {frame.size_wh for frame in itertools.islice(frames, 10)} == {SUB_WH}  # no to and fro
+        main.frozen_s = 61.0
+        until(frames, lambda _: told)
+        assert "the main stream: the same picture for 61 s, while the small one changes" in told[0].detail
+        main.frozen_s = 0.0
+        assert until(frames, lambda frame: frame.size_wh == MAIN_WH).discontinuity
+        sub.frozen_s = 9.0  # and what is cut is new
+        assert all(frame.frozen_s == 0.0 for frame in itertools.islice(frames, 20))
+
+
+def test_a_large_stream_that_fails_is_reported_within_ten_seconds():
+    assert max(OLDEST_S, SAME_S) + SILENT_S + GRACE_S["main_gone"] + CHECK_S <= 10.0
+
+
+def test_what_is_reported_as_lost_is_all_of_the_small_stream():
+    main, sub = (ReconnectingSource(away, name="yard") for _ in range(2))
+    main._lost.total_s, main.reopened = 500.0, 20
+    sub._lost.total_s, sub.reopened = 41.2, 3
+    with DualStreamSource(main, sub, name="yard") as source:
+        assert _lost(source) == "41.2 s without a picture, reopened 3 times"

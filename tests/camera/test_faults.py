@@ -12,8 +12,8 @@ import pytest
 
 from edge import settings
 from edge.alert.events import ENDED_WORDS, EventPublisher
+from edge.camera import Source
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.camera_thread import MAX_RESTART_S, RESTART_S, CameraThread, end_all
 from edge.decide.alarms import Decider
 from edge.detect.camera_check import CameraCheck
@@ -42,7 +42,6 @@ class Diary:
             fps=camera.fps,
             clock=world.clock,
             sleep=world.sleep,
-            chance=lambda: 0.0,
         )
         publisher = EventPublisher([lambda event: self.told.append((world.now - began, event))])
         watcher = Watcher(self.scorer, RULE, publisher)  # plain pictures are none for the lens check
@@ -65,7 +64,7 @@ class Diary:
 
 
 @pytest.mark.parametrize("fault", ["silent", "broken", "away", "garbage", "deaf", "stuck", "frozen"])
-def test_a_fault_is_noticed_and_its_end_too_and_no_bear_is_told(fault):
+def test_a_fault_is_noticed_and_its_end_too_and_no_bear_is_reported(fault):
     diary = Diary((FAILS_S, fault), (RETURNS_S, "live"))
     (noticed_s, new), (over_s, end) = diary.of("camera")
     assert (new, end) == ("new", "end")
@@ -97,7 +96,7 @@ def bears_and_troubles(diary: Diary) -> list[str]:
     ("fault", "reason"),
     [("away", "gives no picture any more"), ("frozen", "the same picture"), ("stare", "the same picture")],
 )
-def test_a_camera_that_fails_is_told_before_the_bear_it_loses_and_the_bear_did_not_leave(fault, reason):
+def test_a_camera_that_fails_is_reported_before_the_bear_it_loses_and_the_bear_did_not_leave(fault, reason):
     diary = Diary((10.0, "bear"), (FAILS_S, fault), (RETURNS_S, "live"))
     assert bears_and_troubles(diary) == ["bear new", "camera new", "bear end", "camera end"]
     (gone_s, _), (end_s, end) = diary.told[1:3]
@@ -143,13 +142,13 @@ def test_the_old_picture_of_a_freeze_is_not_looked_at_and_the_first_new_one_whol
     assert [looks[i] for i in (150, 151, 152)] == [looks[i] for i in (0, 1, 2)] == [1, 0, 0]
 
 
-def test_a_second_freeze_is_told_as_soon_as_the_first():
+def test_a_second_freeze_is_reported_as_soon_as_the_first():
     diary = Diary((20.0, "frozen"), (50.0, "live"), (200.0, "frozen"), seconds=230.0)
     told = [at for at, event in diary.told if event.type == "new"]
     assert [at - since for at, since in zip(told, (20.0, 200.0), strict=True)] == pytest.approx([9.0, 9.0], abs=1.0)
 
 
-def test_a_bear_is_not_said_to_have_left_in_a_short_gap():
+def test_a_bear_is_not_reported_to_have_left_in_a_short_gap():
     diary = Diary((10.0, "bear"), (20.0, "deaf"), (25.5, "bear"), (40.0, "live"), seconds=60.0)
     assert bears_and_troubles(diary) == ["bear new", "bear update", "bear end"]
     left_s, end = diary.told[-1]
@@ -157,7 +156,7 @@ def test_a_bear_is_not_said_to_have_left_in_a_short_gap():
     assert end.detail is None
 
 
-def test_a_camera_that_comes_and_goes_is_told_within_minutes_and_once():
+def test_a_camera_that_comes_and_goes_is_reported_within_minutes_and_once():
     life = [(11.0 * i + late, state) for i in range(120) for late, state in ((6.0, "deaf"), (10.9, "live"))]
     diary = Diary(*life, seconds=1200.0)
     assert [(event.type, event.label) for _, event in diary.told] == [("new", "unsteady"), ("end", "unsteady")]
@@ -166,14 +165,14 @@ def test_a_camera_that_comes_and_goes_is_told_within_minutes_and_once():
     assert diary.told[1][0] >= 1199.0  # with the watch
 
 
-def test_a_short_drop_now_and_then_is_not_told():
+def test_a_short_drop_now_and_then_is_not_reported():
     life = [(60.0 * i + late, state) for i in range(1, 10) for late, state in ((0.0, "deaf"), (4.5, "live"))]
     assert Diary(*life, seconds=620.0).told == []
 
 
 @pytest.mark.parametrize("fps", [5, 10])
 @pytest.mark.parametrize("shade", [3, 120, 252])
-def test_a_picture_that_shows_nothing_is_told_in_time(fps, shade):
+def test_a_picture_that_shows_nothing_is_reported_in_time(fps, shade):
     for late_s in (0.0, 0.3, 0.5, 0.9):
         told: list[tuple[float, Event]] = []
         at_s = [0.0]
@@ -240,7 +239,7 @@ def watched(source: Any, watcher: Watcher, wait: Any = lambda seconds: None) -> 
     return thread
 
 
-def test_a_lasting_fault_of_ours_is_one_trouble_told_before_the_bear_it_loses_and_the_camera_is_not_given_up():
+def test_a_lasting_fault_of_ours_is_one_trouble_reported_before_the_bear_it_loses_and_the_camera_is_not_given_up():
     told: list[Event] = []
     waits: list[float] = []
     watcher = Watcher(Failing(told, 8), RULE, EventPublisher([told.append]))

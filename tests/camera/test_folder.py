@@ -8,17 +8,22 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from edge.camera import folder_scan as arrivals
-from edge.camera.folder import FolderSource
-from edge.camera.folder_scan import mount_point
+from edge.camera import folder as arrivals
+from edge.camera.folder import FolderSource, mount_point
 from edge.camera.processed_files import ProcessedFiles
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.helpers.uploads import jpeg, put
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(arrivals, "POLL_S", 0.02)
+    monkeypatch.setattr(arrivals, "GONE_S", 0.4)
+
+
 def follow(folder, **options):
-    return FolderSource(folder, name="inbox", **({"poll_s": 0.02, "fps": 1000.0, "gone_s": 0.4} | options))
+    return FolderSource(folder, name="inbox", **({"fps": 1000.0} | options))
 
 
 def all_new(folder, **options):
@@ -51,7 +56,7 @@ def test_pictures_come_as_they_arrive(tmp_path):
     assert first.time == first.handed_over < second.handed_over <= time.monotonic()
     # From another folder it is of another moment, and for whoever follows tracks it lies as far away.
     assert second.discontinuity
-    assert second.time == second.handed_over + source.apart_s
+    assert second.time == second.handed_over + arrivals.APART_S
     assert no_threads()
 
 
@@ -66,7 +71,7 @@ def test_none_is_dropped_and_a_burst_is_paced(tmp_path):
     assert all(after.time - before.time >= 0.04 for before, after in itertools.pairwise(frames[:12]))
 
 
-def test_pictures_that_do_not_belong_together_begin_anew(tmp_path):
+def test_pictures_that_do_not_belong_together_begin_again(tmp_path):
     burst = [("one/a.jpg", jpeg(), 1000), ("one/b.jpg", jpeg(), 1059), ("two/c.jpg", jpeg(), 1059)]
     burst += [("two/d.jpg", jpeg(size_wh=(32, 32)), 1060), ("two/e.jpg", jpeg(size_wh=(32, 32)), 1121)]
     for name, data, at in burst:
@@ -75,8 +80,9 @@ def test_pictures_that_do_not_belong_together_begin_anew(tmp_path):
         assert [frame.discontinuity for frame in take(source, 5)] == [False, False, True, True, True]
 
 
-def test_a_picture_long_after_the_last_begins_anew(tmp_path):
-    with follow(tmp_path, apart_s=0.15) as source:
+def test_a_picture_long_after_the_last_begins_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrivals, "APART_S", 0.15)
+    with follow(tmp_path) as source:
         frames = iter(source)
         put(tmp_path / "a.jpg", at=1000)
         next(frames)
@@ -147,14 +153,15 @@ def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
 
 def test_a_share_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     told = list[str]()
-    with follow(tmp_path, gone_s=0.3) as source:
+    monkeypatch.setattr(arrivals, "GONE_S", 0.3)
+    with follow(tmp_path) as source:
         free = threading.Event()
         monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], frozenset(), None))
         source.report = closing(told, source)
         assert take(source, 1) == []
         assert "has not answered for 0.3 s; check the network share" in told[0]
         with pytest.raises(SourceError, match="has not answered"):
-            follow(tmp_path, gone_s=0.3)
+            follow(tmp_path)
         free.set()
     assert no_threads()
 
@@ -209,7 +216,7 @@ def no_threads():
     return not any(each.name.startswith("camera") for each in threading.enumerate())
 
 
-def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_it(tmp_path, monkeypatch):
+def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_knows_of_it(tmp_path, monkeypatch):
     ended = threading.Event()
 
     def slowly(_, now, alive):
@@ -219,7 +226,7 @@ def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_is_told_of_
 
     monkeypatch.setattr(arrivals.FolderScanner, "look", slowly)
     began = time.monotonic()
-    source = FolderSource(tmp_path, name="inbox", gone_s=0.3, waits=True)
+    source = FolderSource(tmp_path, name="inbox", waits=True)
     assert time.monotonic() - began < 5.0
     ended.set()
     source.close()

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.camera import folder as arrivals
-from edge.camera import folder_scan, processed_files
-from edge.camera.folder import FolderSource
-from edge.camera.folder_scan import FolderScanner
+from edge.camera import processed_files
+from edge.camera.folder import FolderScanner, FolderSource
 from edge.camera.processed_files import ProcessedFiles, mark_of, seen_file
 from edge.camera_thread import open_kept
 from edge.settings import Camera
@@ -23,8 +22,13 @@ from tests.helpers.uploads import jpeg, put
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(arrivals, "POLL_S", 0.02)
+
+
 def follow(folder, state):
-    return FolderSource(folder, name="inbox", remember=state, poll_s=0.02, fps=1000.0)
+    return FolderSource(folder, name="inbox", remember=state, fps=1000.0)
 
 
 def looked_at(folder, state, count):
@@ -86,7 +90,7 @@ def filled(path, folder=Path("/inbox"), marks=(1, 2, 3)):
     return kept
 
 
-def test_lines_are_added_once_in_a_while_and_the_file_is_written_anew_when_most_are_old(tmp_path):
+def test_lines_are_added_once_in_a_while_and_the_file_is_written_again_when_most_are_old(tmp_path):
     path = tmp_path / "seen.txt"
     kept = filled(path, marks=range(10))
     begun = path.stat().st_ino
@@ -126,7 +130,7 @@ def test_a_file_torn_by_a_power_cut_costs_only_its_last_lines(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("data", [b"", b"no json\n", b"[1]\n", b'{"bear_alarm_seen":2}\n', b'{"bear_alarm_seen":1}\n'])
-def test_a_file_that_is_none_of_ours_is_said_and_the_folder_begun_anew(tmp_path, caplog, data):
+def test_a_file_that_is_none_of_ours_is_reported_and_the_folder_begun_again(tmp_path, caplog, data):
     path = tmp_path / "seen.txt"
     path.write_bytes(data)
     kept = ProcessedFiles(Path("/inbox"), path)
@@ -147,7 +151,8 @@ def test_a_disk_that_stalls_holds_up_neither_the_looking_nor_the_alarm(tmp_path,
     monkeypatch.setattr(processed_files, "WRITE_S", 0.0)
     letting_go = threading.Timer(20.0, free.set)
     letting_go.start()
-    with FolderSource(inbox, name="inbox", remember=state, poll_s=0.02, fps=1000.0, gone_s=2.0) as source:
+    monkeypatch.setattr(arrivals, "GONE_S", 2.0)
+    with follow(inbox, state) as source:
         frames = iter(source)
         put(inbox / "0.jpg", at=1000)
         next(frames)
@@ -202,7 +207,7 @@ def test_another_folders_memory_is_not_believed(tmp_path, caplog):
     assert len(places) == 4
 
 
-def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monkeypatch):
+def test_a_disk_that_is_full_is_reported_once_and_made_up_for(tmp_path, caplog, monkeypatch):
     path = tmp_path / "seen.txt"
     kept = filled(path)
     with monkeypatch.context() as patch:
@@ -216,9 +221,9 @@ def test_a_disk_that_is_full_is_said_once_and_made_up_for(tmp_path, caplog, monk
     assert ProcessedFiles(Path("/inbox"), path).marks == {1, 2, 3, 7, 8, 9}
 
 
-def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_anew(tmp_path, monkeypatch):
+def test_a_disk_that_is_not_mounted_yet_is_awaited_and_not_begun_again(tmp_path, monkeypatch):
     inbox, state, mount = tmp_path / "inbox", tmp_path / "seen.txt", {"at": "/media/stick"}
-    monkeypatch.setattr(folder_scan, "mount_point", lambda _: mount["at"])
+    monkeypatch.setattr(arrivals, "mount_point", lambda _: mount["at"])
     put(inbox / "old.jpg")
     before = FolderScanner(inbox, seen=ProcessedFiles(inbox, state))
     before.look(0.0)

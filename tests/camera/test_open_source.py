@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.camera import open_source, shown, source_name
-from edge.camera.files import VideoSource
+from edge.camera.opencv import VideoSource
 from edge.errors import SourceError
 
 FPS = 20
@@ -75,7 +75,7 @@ def test_broken_time_stamps_still_go_forward(tmp_path, monkeypatch):
     assert times == pytest.approx([frame.time for frame in frames])
 
 
-def test_a_truncated_file_plays_what_is_there_and_says_so(tmp_path):
+def test_a_truncated_file_plays_what_is_there_and_reports_it(tmp_path):
     data = film(tmp_path / "a.avi").read_bytes()
     (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
     frames, source = play(tmp_path / "half.avi")
@@ -228,8 +228,8 @@ def test_a_pi_camera_is_its_own_module(monkeypatch):
     class PiSource:
         problems = ()
 
-        def __init__(self, word, *, name, fps, size_wh):
-            given.append((word, name, fps, size_wh))
+        def __init__(self, word, *, name, fps):
+            given.append((word, name, fps))
 
         def __iter__(self):
             return iter(())
@@ -241,7 +241,7 @@ def test_a_pi_camera_is_its_own_module(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "edge.camera.picamera", SimpleNamespace(PiSource=PiSource))
     with open_source("picamera://1?mode=yuv", fps=5):
-        assert given == [("picamera://1?mode=yuv", "picamera1", 5, (1280, 720))]
+        assert given == [("picamera://1?mode=yuv", "picamera1", 5)]
 
 
 def test_the_rate_may_be_changed_while_a_file_is_played(tmp_path):

@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.camera import DEMO, picamera
 from edge.camera.live import LiveSource
-from edge.camera.pi_frames import bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
-from edge.camera.picamera import PROGRAM_VARIABLE, PiSource
-from edge.camera.source import DEMO
+from edge.camera.picamera import PROGRAM_VARIABLE, PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
 from edge.errors import SourceError
 from edge.pictures import decode_picture
 from tests.helpers import fake_rpicam_vid
@@ -172,8 +171,9 @@ def test_a_refused_codec_falls_back_to_jpegs(monkeypatch):
 )
 def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word, cause):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
+    monkeypatch.setattr(picamera, "START_S", 1.0 if faults == "stop=0" else 10.0)
     with pytest.raises(SourceError, match=cause):
-        pi(word, start_s=1.0 if faults == "stop=0" else 10.0)
+        pi(word)
     assert nothing_left()
 
 
@@ -189,7 +189,8 @@ def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word,
 def test_a_camera_that_stops_is_one_sentence(monkeypatch, faults, cause, word):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
     numbers: list[int] = []
-    with pi(word, silent_s=0.5) as source, pytest.raises(SourceError, match=cause) as caught:
+    monkeypatch.setattr(picamera, "SILENT_S", 0.5)
+    with pi(word) as source, pytest.raises(SourceError, match=cause) as caught:
         numbers.extend(number_of(frame.luma) for frame in source)
     assert numbers[-1] <= 4  # half a picture is never handed over
     assert "\n" not in str(caught.value)
@@ -234,7 +235,7 @@ def test_opening_again_and_again_leaves_no_pipe_behind():
 
 def test_closing_ends_an_iteration_in_another_thread(monkeypatch):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, "stop=2")
-    source = pi(silent_s=60.0)
+    source = pi()
     threading.Timer(0.3, source.close).start()
     assert 1 <= len(list(source)) <= 2
     source.close()

@@ -118,8 +118,7 @@ class Watch:
         self.frames, self.reports = [], []
         # A short pause at first, so that the tests are fast; what the pauses are has tests of its own.
         self.kept = ReconnectingSource(
-            lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note,
-            chance=lambda: 1.0, **options,
+            lambda: open_camera(url, name="yard", fps=10), name="yard", fps=10, report=self.note, **options,
         )  # fmt: skip
         self.kept.open()
         self.thread = threading.Thread(target=self.run)
@@ -194,9 +193,9 @@ def test_an_mjpeg_camera_that_is_away_for_a_while_is_found_again(mjpeg, fault):
     assert taken_s < 1.5
 
 
-def test_an_mjpeg_camera_that_freezes_is_opened_anew_and_told(mjpeg, monkeypatch):
+def test_an_mjpeg_camera_that_freezes_is_opened_again_and_reported(mjpeg, monkeypatch):
     for name, seconds in (("FROZEN_S", 0.5), ("FROZEN_AGAIN_S", 2.0)):
-        monkeypatch.setattr(f"edge.camera.frame_faults.{name}", seconds)
+        monkeypatch.setattr(f"edge.camera.reconnect.{name}", seconds)
     watch = Watch(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg")
     try:
         watch.wait_for(lambda: len(watch.frames) > 5, 15)

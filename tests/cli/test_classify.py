@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import classify as command
-from edge.detect.stills import FileResult
-from edge.detect.survey import Results, row_of
+from edge.detect.stills import FileResult, Results, row_of
 from edge.errors import OptionError
 from tests.helpers.card import CUT, card, classified, clip, picture, results_of
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.source import DEMO
+from edge.camera import DEMO
 from edge.cli.doctor import cameras
 from edge.cli.doctor.findings import Target
 from edge.settings import Camera, CameraSettings, Settings

@@ -201,7 +201,7 @@ def test_a_zone_leaves_out_what_lies_outside(clips, model, tmp_path):
 
 
 def test_what_shows_nothing_of_a_rate_is_refused(clips, tmp_path):
-    from edge.camera.source import DEMO
+    from edge.camera import DEMO
     from edge.cli.tune import check_clips
 
     quiet, red = clips

@@ -10,8 +10,7 @@ import pytest
 
 from edge.alert.events import EventPublisher
 from edge.cli.tune import tune
-from edge.decide.evidence import Rule
-from edge.decide.track_evidence import OUTSIDE_ZONES
+from edge.decide.evidence import OUTSIDE_ZONES, Rule
 from edge.errors import OptionError, SourceError
 from edge.record.trace import Trace, old
 from edge.record.trace_query import read_trace

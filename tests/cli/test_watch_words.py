@@ -13,7 +13,7 @@ import pytest
 from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
 from edge.camera.reconnect import ReconnectingSource
 from edge.cli.watch.terminal import OVER, alert, next_steps, sum_up
-from edge.detect.camera_faults import FaultReport
+from edge.detect.camera_check import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
 from edge.schema import CameraFault, Event

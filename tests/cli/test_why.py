@@ -87,7 +87,7 @@ def test_an_alarm_is_explained_with_how_its_evidence_grew(clip, capsys):
     assert f"yard at {new.media_time_s:.1f} s " in printed
     assert "motion regions 1 largest" in printed
     assert "best score 0.93 0.50 brown bear" in printed
-    assert "told already" not in printed  # by this very alarm
+    assert "published already" not in printed  # by this very alarm
     assert "track 1 score threshold logits S h" in printed
     assert f"Afterwards: ended at {end.media_time_s:.1f} s." in printed
     assert f"ALARM, event {new.id[:8]}: track 1, evidence S" in printed

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.decide import alarms
 from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.detect.tracker import Tracker
@@ -115,8 +116,9 @@ def test_updates_are_rare_and_only_for_a_higher_score():
     assert told[1][0].escalated is None
 
 
-def test_a_happening_that_lasts_is_told_now_and_then():
-    stage = Stage(Decider(RULE, remind_s=60.0))(301.0, (LEFT, 0.99), fps=2.0)
+def test_an_incident_that_lasts_is_published_now_and_then(monkeypatch):
+    monkeypatch.setattr(alarms, "REMIND_S", 60.0)
+    stage = Stage(Decider(RULE))(301.0, (LEFT, 0.99), fps=2.0)
     assert stage.kinds() == [("new", 1), *[("update", 1)] * 5]
     assert len(stage.noises()) == 1
 
@@ -226,7 +228,7 @@ def test_standings_say_what_holds_a_track_back():
         (0.5, 0.5, 100, False),  # what the scan said once does not count for ever
     ],
 )
-def test_what_stands_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, every, alarms):
+def test_what_is_still_alarms_where_its_crop_and_the_frame_scan_both_say_bear(crop, whole, every, alarms):
     """Neither passes the still threshold of 0.6: one look that is the same each time is not enough."""
     stage = Stage()
     for number in range(100):
@@ -250,7 +252,7 @@ def test_what_pauses_gathers_nothing_and_loses_nothing(sways, bear, alarms):
 
 
 @given(scenes)
-def test_standings_agree_with_what_was_told(found):
+def test_standings_agree_with_what_was_reported(found):
     stage = Stage(fps=5.0)
     for i in range(150):
         stage.time, before = i / 5.0, len(stage.told)
@@ -260,7 +262,7 @@ def test_standings_agree_with_what_was_told(found):
         for decision, _ in stage.told[before:]:
             if decision.type == "new":
                 assert standings[decision.track].sum >= standings[decision.track].alarm_at
-                assert "told already, in cooldown" in standings[decision.track].held
+                assert "published already, in cooldown" in standings[decision.track].held
         for standing in standings.values():
             assert standing.sum >= 0.0
             assert abs(standing.said) <= RULE.cap

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.alarms import Decider
-from edge.decide.incident import BACK_AFTER_S, QUIET_S
+from edge.decide.alarms import BACK_AFTER_S, QUIET_S, Decider
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from tests.decide.test_alarms import LEFT, RIGHT, RULE, Stage
 from tests.device.test_escalation import YARD, between

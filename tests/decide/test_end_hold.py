@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
-from edge.decide.alarms import SURE_S, Decider
+from edge.decide import alarms
+from edge.decide.alarms import MAX_HELD_S, SURE_S, Decider, Decision
 from edge.decide.evidence import Rule
-from edge.decide.incident import MAX_HELD_S, Decision
 from edge.detect.camera_check import CameraCheck
 from edge.detect.tracker import Track
 from edge.detect.zones import Zone
@@ -23,6 +25,14 @@ YARD = Zone("yard", ((0.0, 0.0), (1.0, 0.0), (1.0, 0.3), (0.0, 0.3)))
 HIVES = Zone("hives", ((0.0, 0.3), (1.0, 0.3), (1.0, 0.6), (0.0, 0.6)))
 
 
+@contextlib.contextmanager
+def updates_with_every_frame():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alarms, "UPDATE_S", 0.0)
+        patch.setattr(alarms, "REMIND_S", 0.0)
+        yield
+
+
 class Play:
     """The types that are published, second by second, of bears that are there or not.
 
@@ -31,12 +41,13 @@ class Play:
 
     def __init__(self, zones: tuple[Zone, ...] = ()) -> None:
         rule = Rule(threshold=0.4, still_threshold=0.6, one_picture=True)
-        self.decider = Decider(rule, zones=zones, again_s=1000.0, update_s=0.0, remind_s=0.0)
+        self.decider = Decider(rule, zones=zones, again_s=1000.0)
         self.bears = [Track(number, (0.3 * number, 0.1, 0.1, 0.1), 0.0, 0.0) for number in (0, 1, 2)]
         self.there: set[int] = set()
 
     def __call__(self, at: float, what: str = "", number: int = 1, *, seeing: bool = True) -> list[str]:
-        return [decision.type for decision in self.decisions(at, what, number, seeing=seeing)]
+        with updates_with_every_frame():
+            return [decision.type for decision in self.decisions(at, what, number, seeing=seeing)]
 
     def decisions(self, at: float, what: str, number: int, *, seeing: bool) -> list[Decision]:
         """Play a frame: a bear is seen (new, update), is lost (end), or nothing changes."""
@@ -56,7 +67,7 @@ class Play:
         return [decision.type for decision in self.decider.interrupt()]
 
 
-def test_of_a_camera_that_sees_everything_is_told_at_once():
+def test_of_a_camera_that_sees_everything_is_reported_at_once():
     play = Play()
     assert [play(at, type_) for at, type_ in ((10.0, "new"), (11.0, "update"), (12.0, "end"), (13.0, "update"))] == [
         ["new"], ["update"], ["end"], ["update"],
@@ -82,7 +93,7 @@ def test_an_end_does_not_wait_for_ever():
     assert told == [(20 + MAX_HELD_S, "end")]
 
 
-def test_a_bear_in_a_frozen_picture_is_told_again_only_where_the_picture_lives_and_it_is_still_there():
+def test_a_bear_in_a_frozen_picture_is_reported_again_only_where_the_picture_lives_and_it_is_still_there():
     for leaves in (False, True):
         play = Play()
         play(10.0, "new")
@@ -120,7 +131,7 @@ def test_what_the_decision_has_closed_does_not_come_back_by_itself():
         max_size=40,
     )
 )  # fmt: skip
-def test_whatever_happens_no_end_is_told_twice(steps):
+def test_whatever_happens_no_end_is_reported_twice(steps):
     play, at = Play(), 10.0
     told: list[Decision] = []
     for what, number, seeing, wait_s in steps:

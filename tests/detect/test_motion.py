@@ -19,7 +19,7 @@ def meadow():
     return painted()
 
 
-def test_the_first_frame_starts_the_background_anew(meadow):
+def test_the_first_frame_starts_the_background_again(meadow):
     motion = MotionFinder()(frames([meadow[:720, :1280]])[0])
     assert motion.reset
     assert not motion.regions
@@ -51,7 +51,7 @@ def test_what_stops_is_absorbed_slowly(meadow):
     assert all(motion.regions for motion in found[10:60])
 
 
-def test_another_frame_size_starts_anew(meadow):
+def test_another_frame_size_starts_again(meadow):
     finder = MotionFinder()
     first, second = frames([meadow[:720, :1280], meadow[:480, :640]])
     finder(first)
@@ -97,7 +97,7 @@ def test_a_picture_masked_whole_never_moves(meadow):
     assert not any(motion.reset or motion.moving or motion.regions for motion in found[1:])
 
 
-def test_a_camera_that_was_away_starts_anew(meadow):
+def test_a_camera_that_was_away_starts_again(meadow):
     finder = MotionFinder()
     run(finder, [meadow[:720, :1280]] * 10)
     frame = Frame(with_animal(meadow[:720, :1280], 300, 400, 60, 40), 500.0, WALL, "test", 10, discontinuity=True)
@@ -105,7 +105,7 @@ def test_a_camera_that_was_away_starts_anew(meadow):
     assert not finder(Frame(frame.image, 500.1, WALL, "test", 11)).regions
 
 
-def test_what_reaches_round_most_of_the_frame_is_said_to_be_large(meadow):
+def test_what_reaches_round_most_of_the_frame_is_reported_as_large(meadow):
     scene = meadow[:720, :1280]
     round_it = scene.copy()
     round_it[40:680, 40:120] = round_it[600:680, 40:1200] = 250

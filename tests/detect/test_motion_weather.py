@@ -21,7 +21,7 @@ def test_a_slow_change_of_light_moves_nothing(meadow):
     assert not any(motion.regions for motion in map(finder, frames(lit)))
 
 
-def test_the_light_switched_on_starts_anew_once(meadow):
+def test_the_light_switched_on_starts_again_once(meadow):
     finder = MotionFinder()
     dark, bright = (meadow[:720, :1280] // 4), meadow[:720, :1280]
     found = [finder(frame) for frame in frames([dark] * 10 + [bright] * 10)]
@@ -29,7 +29,7 @@ def test_the_light_switched_on_starts_anew_once(meadow):
     assert not any(motion.moving or motion.regions for motion in found)
 
 
-def test_a_panning_camera_is_said_to_move_and_then_to_rest(meadow):
+def test_a_panning_camera_is_reported_to_move_and_then_to_rest(meadow):
     finder = MotionFinder()
     pan = [meadow[4 * i : 720 + 4 * i, 12 * i : 1280 + 12 * i] for i in range(30)]
     found = [finder(frame) for frame in frames(pan + [pan[-1]] * 15)]
@@ -84,7 +84,7 @@ def test_a_light_that_stays_on_is_the_place_now(meadow):
     assert hits(found[50:]) >= 0.9
 
 
-def test_a_cloud_and_automatic_exposure_start_nothing_anew(meadow):
+def test_a_cloud_and_automatic_exposure_start_nothing_again(meadow):
     scene = meadow[:720, :1280].astype(np.float32)
     gains = np.concatenate([np.ones(10), np.linspace(1, 0.7, 5), np.full(20, 0.7), np.linspace(0.7, 1.1, 20)])
     found = run(MotionFinder(), [np.clip(scene * gain, 0, 255).astype(np.uint8) for gain in gains])
@@ -117,7 +117,7 @@ def test_an_animal_is_found_while_the_pole_sways(meadow, pixels):
     assert np.mean([len(motion.regions) for motion in found[10:]]) < 4
 
 
-def test_a_pole_that_was_bent_stands_anew(meadow):
+def test_a_pole_that_was_bent_stands_again(meadow):
     scene, bent = meadow[100:820, 200:1480], meadow[108:828, 192:1472]
     found = run(MotionFinder(), [scene] * 10 + [bent] * 130)
     assert [i for i, motion in enumerate(found) if motion.reset] in ([0], [0, 111], [0, 112])

@@ -83,7 +83,7 @@ def test_without_times_pictures_are_in_order_of_their_names(tmp_path):
     assert CardPictures(map(read_head, files)).burst(files[0]) is None
 
 
-def test_a_clock_that_stands_still_makes_no_burst():
+def test_a_clock_that_is_still_makes_no_burst():
     """Its pictures would wait for one another until the last of the card."""
     for count, bursts in ((MAX_IN_BURST, 1), (MAX_IN_BURST + 1, 0)):
         card = CardPictures(Head(Path(f"{n}.jpg"), SIZE_WH, "A1", BEGIN) for n in range(count))
@@ -118,7 +118,7 @@ def test_day_and_infrared_are_not_mixed(tmp_path):
     assert all(holds(box, AT) for boxes in found.values() for box in boxes)
 
 
-def test_a_bear_that_stands_still_for_a_burst_is_not_its_own_background(tmp_path):
+def test_a_bear_that_is_still_for_a_burst_is_not_its_own_background(tmp_path):
     before = [written(tmp_path / f"{n}.jpg", shown(place(), light=1 - n / 100), 600 * n) for n in range(6)]
     burst = [written(tmp_path / f"b{n}.jpg", shown(place(), (100, 100), light=1 - n / 100), 6000 + n) for n in range(9)]
     found = regions(before + burst)

@@ -10,8 +10,8 @@ import pytest
 
 from edge.camera.folder import FolderSource
 from edge.camera_thread import Shared, make_watcher
+from edge.detect.card import logit, sigmoid
 from edge.detect.classifier import Classifier
-from edge.detect.odds import logit, sigmoid
 from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
 from edge.run import EventFactory

@@ -91,7 +91,7 @@ def test_the_evidence_is_the_highest_of_what_joined():
 
 
 def test_a_track_unseen_for_long_is_gone():
-    tracker = Tracker(0.5, lost_s=5.0)
+    tracker = Tracker(0.5)
     tracker([score((0.4, 0.4, 0.1, 0.1), 0.9)], 0.0)
     assert len(tracker([], 5.0)) == 1
     assert tracker([], 5.1) == []
@@ -143,7 +143,7 @@ def test_a_second_track_beside_the_first_goes_on_from_its_evidence():
     assert max(standing.sum for standing in decider.evidence_states()) >= alone.sum - 1e-9
 
 
-def test_a_second_bear_beside_one_that_was_told_gathers_its_own_evidence():
+def test_a_second_bear_beside_one_that_was_reported_gathers_its_own_evidence():
     tracker, decider = Tracker(0.4), Decider(Rule(0.4, 0.6))
     bear, other = (0.3, 0.4, 0.1, 0.1), (0.43, 0.4, 0.1, 0.1)
     for i in range(20):

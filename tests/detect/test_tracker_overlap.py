@@ -155,7 +155,7 @@ def test_a_zone_is_empty_where_what_is_left_is_a_hit_only_now_and_then(zones, en
     assert [kind for kind in stage.kinds() if kind[0] != "end"][1:] == [("update", 1)] * ends
 
 
-def test_a_track_that_touches_the_bear_that_was_told_is_that_bear_though_it_moves():
+def test_a_track_that_touches_the_bear_that_was_reported_is_that_bear_though_it_moves():
     """One bear and the branches that it shakes: three times as large, and little of the bear in it."""
     bear, branches = (0.3, 0.3, 0.1, 0.1), (0.37, 0.2, 0.3, 0.3)
     assert inside(bear, branches) == pytest.approx(0.3)
@@ -164,7 +164,7 @@ def test_a_track_that_touches_the_bear_that_was_told_is_that_bear_though_it_move
     assert stage.kinds("new") == [("new", 1)]
 
 
-def test_a_bear_that_stands_still_and_wavers_keeps_its_event():
+def test_a_bear_that_is_still_and_wavers_keeps_its_event():
     stage = Stage()
     stage.kind = "scan"
     for _ in range(12):

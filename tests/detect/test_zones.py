@@ -59,16 +59,11 @@ def test_a_zone_may_have_a_name():
     assert parse_zone(" back_yard-2 = 0,0 1,0 0.5,1").name == "back_yard-2"
 
 
-@pytest.mark.parametrize(
-    ("name", "better"),
-    [("my hives", "my-hives"), ("2nd", "nd"), ("Bienen/Nord", "Bienen-Nord"), ("", "hives"), ("a=b", "a-b")],
-)
-def test_a_name_that_is_none_is_blamed_and_not_the_corners(name, better):
-    corners = "0.1,0.5 0.6,0.5 0.6,1"
-    with pytest.raises(OptionError, match=rf"is no name for a zone; .* such as '{better}={corners}'$") as error:
-        parse_zone(f"{name}={corners}")
+@pytest.mark.parametrize("name", ["my hives", "2nd", "Bienen/Nord", "", "a=b"])
+def test_a_name_that_is_none_is_blamed_and_not_the_corners(name):
+    with pytest.raises(OptionError, match="is no name for a zone") as error:
+        parse_zone(f"{name}=0.1,0.5 0.6,0.5 0.6,1")
     assert repr(name) in str(error.value)
-    assert parse_zone(f"{better}={corners}").name == better
 
 
 def test_zones_without_a_name_are_told_apart_and_two_of_one_name_refused():

@@ -91,7 +91,7 @@ def test_outside_the_schedule_it_is_recorded_and_alarms_when_the_schedule_begins
     assert stage.escalations() == ["schedule begins"]
     (at,) = stage.noises()
     assert 120.0 <= at <= 120.5
-    assert stage.decider.evidence_states()[0].held == ("told already, in cooldown",)
+    assert stage.decider.evidence_states()[0].held == ("published already, in cooldown",)
 
 
 def test_a_bear_that_left_before_the_schedule_begins_does_not_alarm():

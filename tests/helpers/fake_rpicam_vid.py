@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera.source import DEMO
+from edge.camera import DEMO
 from edge.schema import Picture
 
 VARIABLE = "BEAR_ALARM_FAKE_CAMERA"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.camera import Source
 from edge.camera.reconnect import ReconnectingSource
-from edge.camera.source import Source
 from edge.errors import SourceError
 from edge.schema import CameraFault, Frame
 from tests.helpers.tiny import BEAR_COLOUR
@@ -165,7 +165,7 @@ class Diary:
             assert at - began < seconds + 100.0, "it never comes back"
             self.reports.append((at - began, trouble))
 
-        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep, "chance": lambda: 0.0}
+        options: dict[str, Any] = {"clock": world.clock, "sleep": world.sleep}
         options |= {"fps": self.camera.fps} | given
         self.kept = ReconnectingSource(open_, name="yard", report=report, **options)
         for frame in self.kept:

@@ -39,8 +39,8 @@ def main(how, folder):
 
     import numpy as np
 
+    from edge.camera import Source
     from edge.camera.reconnect import ReconnectingSource
-    from edge.camera.source import Source
     from edge.device import health
     from edge.errors import SourceError
     from edge.schema import Frame, Score

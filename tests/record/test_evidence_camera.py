@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 
 from edge.alert.events import EventPublisher
-from edge.decide.incident import Incident
+from edge.decide.alarms import Incident
 from edge.detect.tracker import Track
 from edge.pictures import decode_picture
 from edge.record.pictures import read_note

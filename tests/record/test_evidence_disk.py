@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import edge.alarm
 import edge.files
 import edge.record.media_store
 from edge.alarm import evidence_writer
@@ -210,10 +211,11 @@ def test_that_it_is_gone_is_noticed_before_the_next_alarm(tmp_path):
 def read_only_at_the_start(disk):
     edge.record.recorder.RETRY_S = 0.0
     root = Path(disk) / "evidence"
+    edge.alarm.DEFAULT = root
     remount(disk, "ro")
     writers = [
         evidence_writer(EvidenceSettings(folder=root, reserve_mb=0.0)),
-        evidence_writer(EvidenceSettings(reserve_mb=0.0), default=root),
+        evidence_writer(EvidenceSettings(reserve_mb=0.0)),
     ]
     found = [writer.problem() for writer in writers if writer]
     remount(disk, "rw")
@@ -231,13 +233,14 @@ def test_a_read_only_disk_stops_no_start_and_is_told(tmp_path):
     assert there(read_only_at_the_start, disk, 4096) == [[says, says], True]
 
 
-def test_a_file_in_its_place_is_a_mistake_and_by_default_gone_without(tmp_path, caplog):
+def test_a_file_in_its_place_is_a_mistake_and_by_default_gone_without(tmp_path, caplog, monkeypatch):
     (tmp_path / "file").write_text("")
     threads = threading.active_count()
     for place in (tmp_path / "file", tmp_path / "file" / "evidence"):
         with pytest.raises(OptionError, match="cannot keep evidence there"):
             evidence_writer(EvidenceSettings(folder=place))
-        assert evidence_writer(EvidenceSettings(), default=place) is None
+        monkeypatch.setattr(edge.alarm, "DEFAULT", place)
+        assert evidence_writer(EvidenceSettings()) is None
     assert "no pictures are kept" in caplog.text
     assert soon(lambda: threading.active_count() == threads)
 
@@ -253,7 +256,8 @@ def test_without_permission_one_that_was_asked_for_is_told_and_tried_again(tmp_p
         real(self, *args, **more)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    writer = evidence_writer(EvidenceSettings(folder=place if asked else None), default=place)
+    monkeypatch.setattr(edge.alarm, "DEFAULT", place)
+    writer = evidence_writer(EvidenceSettings(folder=place if asked else None))
     assert bool(writer) == asked
     if writer:
         assert writer.problem() == f"evidence is not kept: {place}: cannot be written (Permission denied)"

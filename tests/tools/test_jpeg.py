@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.camera.pi_frames import JpegCutter
+from edge.camera.picamera import JpegCutter
 from edge.pictures import APP1, EOI, SOF, SOS, capture_time, jpeg_is_whole, jpeg_or_none, segments
 from tests.helpers.uploads import dated, jpeg
 

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge.camera import open_source
-from edge.camera.folder_scan import CLIPS
+from edge.camera import CLIPS, open_source
 from edge.detect.classifier import Classifier
 from edge.detect.crops import square
 from edge.detect.frame_scan import FrameScanner

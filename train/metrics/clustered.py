@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, stdtrit
 
-from edge.detect.odds import logit
+from edge.detect.card import logit
 from train.metrics.rates import Z95, Auc, Rate, auc, hanley_mcneil, placements, score_interval
 
 

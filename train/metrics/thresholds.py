@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, softmax
 
-from edge.detect.card import Threshold
-from edge.detect.odds import logit
+from edge.detect.card import Threshold, logit
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS
 
 ALARM_COLUMNS = [LABELS.index(label) for label in ALARM_LABELS]

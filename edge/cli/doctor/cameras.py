@@ -200,7 +200,7 @@ def try_camera(asks: dict[str, Any]) -> dict[str, Any]:
 
 def _watch(source: Any, found: dict[str, Any], began: float) -> None:
     """Count frames, and judge the last."""
-    from edge.camera.frame_faults import Stillness
+    from edge.camera.reconnect import Stillness
     from edge.detect.motion import small_grey
 
     stillness = Stillness()

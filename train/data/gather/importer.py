@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from edge.detect.night import is_grey
+from edge.detect.camera_check import is_grey
 from edge.errors import OptionError, PictureError
 from edge.files import replace_whole
 from edge.pictures import picture_bytes, read_picture
