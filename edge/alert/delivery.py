@@ -98,8 +98,10 @@ class RateLimit:
 
 OLD_S = 3600.0  # what waited longer goes to people in one digest
 MAX_SINGLES = 5  # newer words go one by one; of more, all but the newest go into the digest
-APPEARS_S = 60.0  # a picture is queued with its event, and given so long to appear on the disk
+APPEARS_S = 600.0  # a picture is queued with its event, and given so long to appear on the disk, or the disk itself
 APPEARS_LOOK_S = 0.5  # and looked for so often
+DISK_S = 1.0  # what the look may take; a disk that hangs is asked again after a minute
+DISK_AGAIN_S = 60.0
 MAX_PICTURE_TRIES = 5  # of an old picture for people
 ROWS_FIRST = 20  # asked for first
 MAX_ROWS = 100_000
@@ -153,6 +155,8 @@ class DeliveryScheduler:
         self._rate = rate or RateLimit()
         self._many = False  # whether many new words waited when the last one was planned
         self._rest_together = False  # people got the newest of many: the others go in one digest
+        self._missed: dict[int, float] = {}  # pictures that are not on the disk, by row: since when
+        self._disk_at = -math.inf  # when the disk may be asked again
 
     def next(self, now: float, closed: Collection[Lane] = ()) -> Batch | float:
         """Return what to send now, or for how many seconds there is nothing to send.
@@ -232,44 +236,46 @@ class DeliveryScheduler:
         """Choose the next picture; settle those that are gone, or of no use to people any more."""
         if self._channel.people and (wait_s := self._rate.wait_s(now, 1.0 + FOR_WORDS)):
             return wait_s
-        best, over = _picture_for_people(rows) if self._channel.people else _picture_for_machines(rows)
-        gone = {row.row for row in over if not _there(row)}
-        for row in gone:
-            self._queue.dead_letter(row, WITHDRAWN)
-        if surplus := [row.row for row in over if row.row not in gone]:
-            self._queue.done(surplus)
-        self.stats.passed_over += len(over)
-        self.stats.waiting = len(rows) - len(over)
+        there = self._there(rows, now)
+        self._missed = {row.row: self._missed.get(row.row, now) for row in rows if row.row not in there}
+        gone = {row for row, since in self._missed.items() if now - since >= APPEARS_S}
+        choose = _picture_for_people if self._channel.people else _picture_for_machines
+        best, surplus = choose([row for row in rows if row.row in there])
+        for number in gone:
+            self._queue.dead_letter(number, WITHDRAWN)
+        if surplus:
+            self._queue.done([row.row for row in surplus])
+        self.stats.passed_over += len(gone) + len(surplus)
+        self.stats.waiting = len(rows) - len(gone) - len(surplus)
         if best:
             return _batch([best])
         return APPEARS_LOOK_S if self.stats.waiting else math.inf
 
+    def _there(self, rows: Sequence[OutboxRow], now: float) -> set[int]:
+        """Return the rows whose picture is on the disk: not written yet, deleted, or unplugged is not there."""
+        if now < self._disk_at:
+            return set()
+        try:
+            return call_with_deadline(lambda: {row.row for row in rows if _is_file(row)}, DISK_S, "the pictures' disk")
+        except DeadlineError:
+            self._disk_at = now + DISK_AGAIN_S  # words must not wait for a disk that hangs
+            return set()
 
-def _picture_for_machines(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
-    """Return the first picture that is on the disk, and those before it that are gone."""
-    gone: list[OutboxRow] = []
-    for row in rows:
-        if _there(row):
-            return row, gone
-        if row.age_s >= APPEARS_S:
-            gone.append(row)
-    return None, gone
+
+def _picture_for_machines(there: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
+    """Return the first picture; machines get them all, in order."""
+    return (there[0] if there else None), []
 
 
-def _picture_for_people(rows: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
+def _picture_for_people(there: Sequence[OutboxRow]) -> tuple[OutboxRow | None, list[OutboxRow]]:
     """Return one of the few newest pictures, else the newest of the old; and the rest, which is not sent."""
-    there = [row for row in rows if _there(row)]
     best = [row for row in there if row.age_s <= OLD_S][:MAX_SINGLES]
     best = best or [row for row in there if row.attempts < MAX_PICTURE_TRIES][:1]
     best.sort(key=lambda row: row.attempts >= MAX_PICTURE_TRIES)  # one that fails for itself goes last
-    known = {row.row for row in there}
-    kept = {row.row for row in rows if row.row not in known and row.age_s < APPEARS_S}  # it may appear
-    kept |= {row.row for row in best}
-    return (best[0] if best else None), [row for row in rows if row.row not in kept]
+    return (best[0] if best else None), [row for row in there if row not in best]
 
 
-def _there(row: OutboxRow) -> bool:
-    """Return whether the picture lies where it should: the quota may have taken it, or the card died."""
+def _is_file(row: OutboxRow) -> bool:
     try:
         return row.picture is not None and row.picture.is_file()
     except OSError:
