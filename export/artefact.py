@@ -15,11 +15,19 @@ from edge.detect.card import Card, Parity
 from edge.detect.classifier import Classifier
 from edge.errors import OptionError
 from edge.files import need_folder, replace_whole
-from export.crop_sets import calibration_crops, parity_crops
 from export.describe import CardMaker, answers
-from export.frame_sets import calibration_frames, learned_places, picture_scores, scan_all, scan_of_file, scan_of_run
 from export.graph import export_graph
 from export.quantize import quantize
+from export.samples import (
+    calibration_crops,
+    calibration_frames,
+    learned_places,
+    parity_crops,
+    picture_scores,
+    scan_all,
+    scan_of_file,
+    scan_of_run,
+)
 from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
 from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
@@ -27,7 +35,7 @@ from train.learn.examples import Track
 from train.learn.inference import EvalCrops, ask_crops
 from train.learn.ood import fit_ood_score, warn_of_other_method
 from train.learn.run import Run
-from train.metrics.thresholds import bear_probability, probabilities
+from train.metrics.calibration import bear_probability, probabilities
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.detect.card import Parity
 from edge.errors import BearAlarmError
-from train.metrics.thresholds import lowest_threshold
+from train.metrics.rates import lowest_threshold
 
 MIN_CROPS = 2000
 MIN_FRAME_BEARS = 1000  # pictures: with fewer, chance alone exceeds the allowed loss of recall

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from edge.detect.card import FrameRule
 from edge.detect.classifier import SCAN
 from export.describe import answers
-from export.frame_sets import scan_of_file, session_of
 from export.graph import domains, export_graph, pad_constantly, put_card
 from export.quantize import quantize
+from export.samples import scan_of_file, session_of
 from tests.helpers.tiny import tiny_card
 from train.data.pictures import ALARM_LABELS, LABELS
 from train.learn.inference import ask_crops, ask_frame
 from train.learn.network import BearNet, build, find_backbone
 from train.learn.ood import OodScore, draw_bank, pooled_features
-from train.metrics.thresholds import probabilities
+from train.metrics.calibration import probabilities
 
 SIZE, WIDE = 64, 256
 BACKBONE = find_backbone("efficientnet_lite0")

@@ -23,7 +23,7 @@ from edge.detect.stills import look
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Region
 from export.artefact import export_run
-from export.crop_sets import parity_crops
+from export.samples import parity_crops
 from tests.export.test_graph import SmallBody
 from train.data.catalog import read_catalog
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest

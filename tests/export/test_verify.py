@@ -22,7 +22,7 @@ from export.verify import (
     recall_loss,
     refuse,
 )
-from train.metrics.thresholds import fit_threshold
+from train.metrics.calibration import fit_threshold
 
 
 def judged(p: np.ndarray, other: np.ndarray, bears: np.ndarray, pictures: np.ndarray) -> Parity:

@@ -37,11 +37,11 @@ from train.data.feedback import ImportOptions, import_evidence
 from train.data.feedback_evidence import open_evidence
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, is_bear
 from train.data.split import split_catalog
-from train.learn.degrade import degrade
+from train.learn.augmentation import degrade
 from train.learn.examples import cut_example, examples_of
 from train.learn.inference import crops_of
 from train.learn.network import BearNet, build, find_backbone
-from train.metrics.thresholds import lowest_threshold
+from train.metrics.rates import lowest_threshold
 
 SEED = 7
 # As the bundled model was made: whole sources, and those of the test part are not opened.

@@ -26,7 +26,7 @@ from train.clean.embeddings import CACHE
 from train.data.catalog import read_catalog
 from train.data.decisions import TABLE, append_decisions, decide
 from train.learn.hard_negatives import FOLDER
-from train.learn.unfinished import STATE
+from train.learn.run_folder import STATE
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
 

@@ -22,7 +22,7 @@ from tests.helpers.feedback_evidence import (
     write_evidence,
 )
 from train.data.catalog import read_catalog
-from train.data.feedback_rows import key_of, part_of
+from train.data.feedback_pictures import key_of, part_of
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,7 @@ except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
 from train.data.feedback_evidence import Case, Step, Unit, note_in, open_evidence
-from train.data.feedback_pictures import EvidencePicture, _spread
-from train.data.feedback_rows import ReviewedLabel, key_of, review_of, row_of
+from train.data.feedback_pictures import EvidencePicture, ReviewedLabel, _spread, key_of, review_of, row_of
 
 NIGHT = datetime(2026, 1, 1, 3, 12, 7, tzinfo=UTC)
 PICTURE = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)

@@ -13,11 +13,10 @@ from train.data.split import split_catalog
 
 pytest.importorskip("imagehash")
 from train.data.gather.download import import_pictures
-from train.data.gather.importer import PictureImporter
+from train.data.gather.importer import PictureImporter, sort_moved
 from train.data.gather.local import from_card, from_folder
 from train.data.gather.offers import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
-from train.data.gather.sort import sort_moved
-from train.data.labels import plain_label
+from train.data.pictures import plain_label
 from train.data.table import Table
 
 WEB = found(1, licence="not stated", source="web search", author="")

@@ -16,15 +16,15 @@ from edge.errors import BearAlarmError, CatalogError, OptionError, PictureError,
 from tests.helpers.far_side import jpeg, photo, picture, shot
 from train.data.catalog import read_catalog
 from train.data.gather.offers import Offer
-from train.evaluate.far_subjects import is_trail, kind_of
+from train.evaluate.subjects import is_trail, kind_of
 
 pytest.importorskip("imagehash")
 from PIL import Image
 
 from train.data.gather.download import import_pictures
+from train.data.gather.importer import sort_moved
 from train.data.gather.local import from_card, from_clip, from_folder, read_exif
-from train.data.gather.sort import sort_moved
-from train.data.labels import category_labels, plain_label
+from train.data.pictures import category_labels, plain_label
 
 
 def put(path: Path, data: bytes) -> Path:

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,11 @@ pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
 from train.data.gather.camera_traps import from_set, read_set
-from train.data.gather.commons import from_commons
 from train.data.gather.download import Downloader, import_pictures, web_client
-from train.data.gather.gbif import from_gbif
-from train.data.gather.inaturalist import from_inaturalist
+from train.data.gather.importer import sort_moved
 from train.data.gather.local import from_card, from_clip, from_folder
 from train.data.gather.offers import Offer, parsed
-from train.data.gather.sort import sort_moved
-from train.data.gather.web import from_web
+from train.data.gather.online import from_commons, from_gbif, from_inaturalist, from_web
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
 
@@ -100,7 +96,7 @@ def test_records_of_the_other_services(far: FarSide):
     assert [each.failed is None for each in found] == [True, False, True]
     far.pages = [file_page(1), file_page(2, width="wide"), file_page(3)]
     with web_client() as client:
-        found = list(from_commons("b", "bear_any", client, threading.Event(), limit=9, api=f"{far.base}/w/api.php"))
+        found = list(from_commons("b", "bear_any", client, limit=9, api=f"{far.base}/w/api.php"))
     assert [each.failed is None for each in found] == [True, False, True]
     results: list[Any] = [
         {"image": "https://a.example/1.jpg", "url": "http://[ad]/"}, None, {"image": ["x"], "url": 7},

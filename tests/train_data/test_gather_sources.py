@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,11 +19,8 @@ pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
 from train.data.gather.camera_traps import from_set, read_set
-from train.data.gather.commons import from_commons, plain
 from train.data.gather.download import web_client
-from train.data.gather.gbif import from_gbif
-from train.data.gather.inaturalist import from_inaturalist
-from train.data.gather.web import from_web
+from train.data.gather.online import from_commons, from_gbif, from_inaturalist, from_web, plain
 
 
 @pytest.fixture
@@ -157,9 +153,7 @@ def test_commons(far: FarSide):
     ]
     far.answers["/w/api.php"][1][1]["Retry-After"] = "0"
     with web_client() as client:
-        found = list(
-            from_commons("brown bear", "brown_bear", client, threading.Event(), limit=9, api=f"{far.base}/w/api.php")
-        )
+        found = list(from_commons("brown bear", "brown_bear", client, limit=9, api=f"{far.base}/w/api.php"))
     assert [each.url for each in found] == ["https://far/1280px-1.jpg", "https://far/4.jpg", "https://far/1280px-5.jpg"]
     first = found[0]
     assert (first.author, first.group, first.licence) == ("A. & B.", "A. & B.", "CC BY-SA 4.0")
@@ -177,7 +171,7 @@ def test_services_that_do_not_answer_are_a_sentence(far: FarSide):
         for source in (
             from_inaturalist("U", "bear_any", limit=1, api=f"{far.base}/v1"),
             from_gbif("U", "bear_any", limit=1, api=f"{far.base}/v1/"),
-            from_commons("U", "bear_any", client, threading.Event(), limit=1, api=f"{far.base}/w/api.php"),
+            from_commons("U", "bear_any", client, limit=1, api=f"{far.base}/w/api.php"),
         ):
             with pytest.raises(SourceError, match=r"127\.0\.0\.1.*again"):
                 next(source)

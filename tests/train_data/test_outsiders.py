@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from train.data.catalog import read_catalog
-from train.data.outsiders import in_domain, kind_of, words_of
-from train.data.pictures import Picture
+from train.data.pictures import Picture, words_of
+from train.learn.ood import in_domain, kind_of
 
 # As trail-camera sets of North America and Europe call what they hold, and what people write of such pictures.
 FIELD = """

@@ -11,8 +11,7 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError
 from train.data.catalog import read_catalog
-from train.data.labels import parse_labels
-from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear
+from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear, parse_labels
 from train.data.split import name_of, read_split, split_catalog, write_split
 
 

@@ -24,8 +24,8 @@ from edge.detect.classifier import Classifier
 from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.command import Ran, bear_alarm
 from train.data.catalog import read_catalog
+from train.evaluate.command import compare as command
 from train.evaluate.compare import FAR_RULE, PRIMARY, Guard, ModelScores, compare, judge, score_model
-from train.evaluate.compare_command import compare as command
 from train.evaluate.held_out import Unseen
 from train.evaluate.text import comparison_text, figure_line
 from train.metrics.paired import (

@@ -15,6 +15,7 @@ from tests.helpers.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from tests.train_evaluate.test_trail_cameras import one
 from train.data.catalog import read_catalog
 from train.data.split import read_split
+from train.evaluate.command import compare as command
 from train.evaluate.compare import (
     AT_1,
     DARK,
@@ -31,7 +32,6 @@ from train.evaluate.compare import (
     frame_differences,
     judge,
 )
-from train.evaluate.compare_command import compare as command
 from train.evaluate.far_bears import benchmark_scores
 from train.evaluate.held_out import split_digest
 from train.evaluate.report import compared

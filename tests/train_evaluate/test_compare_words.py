@@ -8,8 +8,8 @@ import pytest
 
 from edge.errors import OptionError
 from tests.helpers.benchmark_pool import write_model
+from train.evaluate.command import compare
 from train.evaluate.compare import Comparison, Guard
-from train.evaluate.compare_command import compare
 from train.evaluate.text import comparison_text
 
 

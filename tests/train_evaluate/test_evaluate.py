@@ -18,9 +18,8 @@ from edge.errors import CatalogError, OptionError
 from edge.schema import Event
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 from train.data.catalog import read_catalog
-from train.evaluate.choice import choose
 from train.evaluate.clips import Clip, evaluate_clips, judge_clip, read_clips, through_gate
-from train.evaluate.command import evaluate
+from train.evaluate.command import choose, evaluate
 from train.evaluate.stills import evaluate_stills, size_class
 from train.metrics.rates import Rate
 

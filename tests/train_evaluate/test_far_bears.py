@@ -21,10 +21,20 @@ from train.data.catalog import read_catalog
 from train.data.pictures import Picture
 from train.data.pictures import Picture as Row
 from train.evaluate.command import evaluate
-from train.evaluate.far_bears import BINS, Benchmark, Scores, benchmark_scores, bin_of, real_views, render, take, views
-from train.evaluate.far_figures import figures
-from train.evaluate.far_subjects import is_scene, kind_of, sort_out
+from train.evaluate.far_bears import (
+    BINS,
+    Benchmark,
+    Scores,
+    benchmark_scores,
+    bin_of,
+    figures,
+    real_views,
+    render,
+    take,
+    views,
+)
 from train.evaluate.held_out import held_out, known_sources
+from train.evaluate.subjects import is_scene, kind_of, sort_out
 from train.evaluate.text import benchmark_text
 
 ROOT = Path(__file__).parents[2]
@@ -256,7 +266,9 @@ def test_sources_a_card_names_are_left_out(
 
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
-    code = "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.degrade', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.augmentation', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

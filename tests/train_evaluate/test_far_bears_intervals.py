@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.metrics.clustered import cluster_numbers, clustered_auc, clustered_rate, design_effect
-from train.metrics.rates import auc, wilson
-from train.metrics.recall import bootstrap, bootstrap_weights, recall_at, recalls, threshold_at
-from train.metrics.reliability import before_temperature
+from train.metrics.calibration import before_temperature
+from train.metrics.rates import (
+    auc,
+    bootstrap,
+    bootstrap_weights,
+    cluster_numbers,
+    clustered_auc,
+    clustered_rate,
+    design_effect,
+    recall_at,
+    recalls,
+    threshold_at,
+    wilson,
+)
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
 

@@ -24,10 +24,19 @@ from tests.helpers.benchmark_pool import make_pool, painted, write_model
 from tests.helpers.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
 from train.data.catalog import read_catalog
 from train.data.split import write_split
-from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses
-from train.evaluate.report_command import report
-from train.evaluate.report_page import write_page
-from train.evaluate.report_plots import deviate, operating_points, svg, thumbnail
+from train.evaluate.command import report
+from train.evaluate.report import find_out
+from train.evaluate.report_page import (
+    confusion_counts,
+    deviate,
+    loss,
+    misses,
+    operating_points,
+    svg,
+    thumbnail,
+    top_losses,
+    write_page,
+)
 from train.evaluate.report_run import exported, read_files
 
 

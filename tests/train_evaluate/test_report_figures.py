@@ -22,7 +22,7 @@ from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
 from train.data.catalog import read_catalog
-from train.evaluate import report_plots
+from train.evaluate import report_page
 from train.evaluate.compare import PRIMARY, ModelScores
 from train.evaluate.far_bears import benchmark_scores
 from train.evaluate.report import aims, at_least, calibration, find_out, in_float
@@ -93,16 +93,16 @@ def test_the_det_curve_falls_as_more_passes(monkeypatch: pytest.MonkeyPatch) -> 
         drawn.append(figure)
         return ""
 
-    monkeypatch.setattr(report_plots, "svg", kept)
+    monkeypatch.setattr(report_page, "svg", kept)
     scores, bears = np.array([0.9, 0.8, 0.7, 0.6, 0.2]), np.array([True, True, False, True, False])
-    report_plots.curves({"stills": (scores, bears)})
+    report_page.curves({"stills": (scores, bears)})
     (left, right) = drawn[0].axes
     recall, precision = (np.asarray(values) for values in left.lines[0].get_data())
     passed, missed = (np.asarray(values) for values in right.lines[0].get_data())
     assert list(recall) == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1, 1])
     assert list(precision) == pytest.approx([1, 1, 2 / 3, 3 / 4, 3 / 5])
-    assert list(missed) == pytest.approx(report_plots.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
-    assert list(passed) == pytest.approx(report_plots.deviate(np.array([0, 0, 0.5, 0.5, 1])))
+    assert list(missed) == pytest.approx(report_page.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
+    assert list(passed) == pytest.approx(report_page.deviate(np.array([0, 0, 0.5, 0.5, 1])))
 
 
 def test_int8_is_new_and_fp32_is_old(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.helpers.benchmark_pool import make_pool
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
 from train.data.catalog import read_catalog
-from train.evaluate.compare_command import compare as command
+from train.evaluate.command import compare as command
 from train.evaluate.held_out import split_digest, unseen
 from train.evaluate.report import find_out
 from train.evaluate.report_page import write_page

@@ -28,8 +28,8 @@ from train.learn.examples import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined
 from train.learn.recipe import Recipe
 from train.learn.run import read_run
+from train.learn.run_folder import FILE, STATE, StartedTraining
 from train.learn.session import Session, mined_words
-from train.learn.unfinished import FILE, STATE, StartedTraining
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from train.learn.recipe import Recipe
-from train.learn.seeds import Spread, spread_text, train_seeds
+from train.learn.session import Spread, spread_text, train_seeds
 
 
 def figures(recall: float) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from train.learn.distributed import end_processes, processes, rank, run_on_first
 from train.learn.examples import PictureCache
 from train.learn.hard_negatives import Mined
 from train.learn.recipe import Recipe
-from train.learn.unfinished import StartedTraining
+from train.learn.run_folder import StartedTraining
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow

@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from train.metrics.clustered import clustered_rate, design_effect, effective_n, t95
-from train.metrics.rates import Z95, Rate, score_interval, wilson
-from train.metrics.recall import recall_at, too_few
+from train.metrics.rates import (
+    Z95,
+    Rate,
+    clustered_rate,
+    design_effect,
+    effective_n,
+    recall_at,
+    score_interval,
+    t95,
+    too_few,
+    wilson,
+)
 
 
 def rate(hits: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Rate:

@@ -15,8 +15,7 @@ from train.metrics.paired import (
     recall_difference,
     score_difference,
 )
-from train.metrics.rates import Z95
-from train.metrics.recall import bootstrap, mean_recall, mean_recalls, threshold_at
+from train.metrics.rates import Z95, bootstrap, mean_recall, mean_recalls, threshold_at
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.metrics.reliability import BINS, Reliability, reliability
+from train.metrics.calibration import BINS, Reliability, reliability
 
 
 def error(scores: NDArray[np.float64], bears: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Reliability:

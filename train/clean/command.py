@@ -88,7 +88,7 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
         raise MissingExtraError(
             f"`bear-alarm clean` needs cleanlab, which is not part of the device's install; run: {extra('train')}"
         )
-    from train.learn.threads import wait_asleep
+    from train.learn import wait_asleep
 
     wait_asleep()
     import numpy as np
@@ -172,7 +172,7 @@ def _apply(place: RunFolder, file: Path) -> None:
 
 
 def _undo(place: RunFolder, what: str) -> None:
-    from train.clean.changes import undo_decisions
+    from train.clean.retrain import undo_decisions
 
     about = undo_decisions(place, what)
     for row in about[:10]:
@@ -189,13 +189,11 @@ def _list(place: RunFolder) -> None:
 
 
 def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
-    from train.clean.changes import check_retrain
-    from train.learn.threads import wait_asleep
-
-    check_retrain(place, out, force=force)  # before torch loads
-    wait_asleep()
     from edge.cli.progress import track
     from train.clean.retrain import retrain, table
+    from train.learn import wait_asleep
+
+    wait_asleep()
 
     report = retrain(place, out, _say, track, force=force, weights=weights)
     if as_json:

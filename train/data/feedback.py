@@ -16,22 +16,23 @@ from typing import Any
 from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.files import replace_whole
 from train.data.feedback_evidence import Case, Evidence, Unit, read_case
-from train.data.feedback_pictures import EvidencePicture, event_pictures, negative_pictures
-from train.data.feedback_rows import (
+from train.data.feedback_pictures import (
     NO_BEAR,
     UNREVIEWED,
+    EvidencePicture,
     NotUsable,
     ReviewedLabel,
     Row,
     boxes_of,
+    event_pictures,
     key_of,
+    negative_pictures,
     relabelled,
     review_of,
     reviewed_label,
     row_of,
 )
-from train.data.labels import ALIASES
-from train.data.pictures import SPLITS, is_bear
+from train.data.pictures import ALIASES, SPLITS, is_bear
 from train.data.table import BOX_COLUMNS, BOXES, MANIFEST, Boxes, Table, box_row, check_no_loose, csv_bytes, read_csv
 
 

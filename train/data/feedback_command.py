@@ -74,7 +74,7 @@ def import_(
     from edge.cli.progress import track
     from train.data.feedback import ImportOptions, import_evidence, missing_cameras
     from train.data.feedback_evidence import open_evidence
-    from train.data.labels import parse_labels
+    from train.data.pictures import parse_labels
 
     if not site.strip():
         raise OptionError("--site is empty; give the place a name, or omit the option")

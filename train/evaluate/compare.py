@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from train.data.pictures import Picture
-from train.evaluate.far_bears import BINS, MIN_CROPS, Benchmark, Follow, Scores, benchmark_scores
-from train.evaluate.far_figures import RATE
+from train.evaluate.far_bears import BINS, MIN_CROPS, RATE, Benchmark, Follow, Scores, benchmark_scores
 from train.evaluate.held_out import Judge, Unseen
 from train.evaluate.stills import FollowPictures, StillScores, still_scores
 from train.evaluate.trail_cameras import Frame, Track, no_progress, score_frames, supported
@@ -30,7 +29,7 @@ from train.metrics.paired import (
     rate_difference,
     recall_difference,
 )
-from train.metrics.recall import REPLICATES, too_few
+from train.metrics.rates import REPLICATES, too_few
 
 Conclusion = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 

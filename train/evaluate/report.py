@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge.detect.card import Card
 from edge.detect.classifier import Classifier
-from edge.detect.crops import cut
-from edge.errors import CatalogError, ModelError, PictureError
-from edge.pictures import read_picture
-from edge.schema import WHOLE
-from train.data.pictures import BEAR_ANY, Picture
+from edge.errors import CatalogError, ModelError
+from train.data.pictures import Picture
 from train.evaluate.clips import Clip, Clips, evaluate_clips
 from train.evaluate.compare import Comparison, ModelScores, compare, crop_differences, score_model
-from train.evaluate.far_bears import MIN_CROPS, Benchmark, benchmark_scores
-from train.evaluate.far_figures import RATE, TARGETS, Figures, figures
+from train.evaluate.far_bears import MIN_CROPS, RATE, TARGETS, Benchmark, Figures, benchmark_scores, figures
 from train.evaluate.held_out import Judge, known_sources, unseen
-from train.evaluate.report_plots import THUMB_PX, thumbnail
 from train.evaluate.report_run import RunFiles, belongs
 from train.evaluate.stills import Judged, Stills, StillScores, evaluate_stills, scores_of
 from train.evaluate.text import share
 from train.evaluate.trail_cameras import score_frames
-from train.metrics.clustered import clustered_rate
+from train.metrics.calibration import Reliability, before_temperature, reliability
 from train.metrics.paired import Difference
-from train.metrics.rates import Rate
-from train.metrics.recall import AtRate, recall_at
-from train.metrics.reliability import Reliability, before_temperature, reliability
+from train.metrics.rates import AtRate, Rate, clustered_rate, recall_at
 
 log = logging.getLogger(__name__)
 Track = Callable[[Iterable[Any], str], Iterator[Any]]
@@ -282,76 +272,3 @@ def at_least(what: str, found: Rate, aim: float) -> Aim:
 def few(found: AtRate) -> str:
     """Return a note if the others are too few for 1 %."""
     return f" (too few others for 1 %: {found.other_pictures} pictures)" if found.too_few else ""
-
-
-SHOWN = 24
-Thumbs = list[tuple[str, Sequence[str]]]
-
-
-def confusion_counts(found: Findings) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """Count the crops: rows (the table's labels), columns (the card's labels), counts."""
-    columns = list(found.classifier.card.labels)
-    rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
-    truth = labels(found)
-    names = [*columns, *sorted({truth[row.file] for row in rows} - set(columns))]
-    names = [name for name in names if any(truth[row.file] == name for row in rows)]
-    counts = np.zeros((len(names), len(columns)), np.int64)
-    for row in rows:
-        counts[names.index(truth[row.file]), int(np.argmax(row.probabilities))] += 1
-    return names, columns, counts
-
-
-def labels(found: Findings) -> dict[str, str]:
-    """Map each file to its label."""
-    return {str(picture.file): picture.label for picture in found.run.test}
-
-
-def loss(row: Judged, label: str, card: Card) -> float:
-    """Return -log of the probability of the picture's label; of any bear if the species is not known."""
-    if label == BEAR_ANY:
-        right = row.score
-    else:
-        right = row.probabilities[card.labels.index(label)] if label in card.labels else 1.0
-    return -math.log(max(right, 1e-9))
-
-
-def top_losses(found: Findings) -> Thumbs:
-    """Return the crops with the largest loss, worst first."""
-    truth, card = labels(found), found.classifier.card
-    rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
-    rows.sort(key=lambda row: -loss(row, truth[row.file], card))
-    return shown(found, rows[:SHOWN], whole=False)
-
-
-def misses(found: Findings) -> Thumbs:
-    """Return every still with a bear missed at the model's own threshold, or at that of 1 % false positives."""
-    at = still_recall(found)
-    seen = set(found.still_scores.files.tolist())
-    rows = [row for row in found.stills.rows if row.mode == "still" and row.bear and row.file in seen]
-    missed = [row for row in rows if not row.alarm or (at is not None and row.score < at.threshold)]
-    return shown(found, sorted(missed, key=lambda row: row.score), whole=True)
-
-
-def false_alarms(found: Findings) -> Thumbs:
-    """Return the stills without a bear above the model's own threshold, highest score first."""
-    rows = [row for row in found.stills.rows if row.mode == "still" and not row.bear and row.alarm]
-    return shown(found, sorted(rows, key=lambda row: -row.score)[:SHOWN], whole=True)
-
-
-def shown(found: Findings, rows: Sequence[Judged], *, whole: bool) -> Thumbs:
-    """Make thumbnails of rows: the whole picture, or the crop that was scored."""
-    card, truth = found.classifier.card, labels(found)
-    thumbs: Thumbs = []
-    for row in rows:
-        try:
-            image = read_picture(row.file)
-        except PictureError:
-            continue
-        if not whole and row.box_xywh != WHOLE:
-            image = cut(image, row.box_xywh, THUMB_PX, card.crop.context)
-        answer = card.labels[int(np.argmax(row.probabilities))] if row.probabilities else ""
-        name = row.file.rsplit("/", 1)[-1]
-        lines = [truth[row.file].replace("_", " "), f"p(bear) {row.score:.3f}"]
-        lines += [f"answer: {answer.replace('_', ' ')}"] if answer else []
-        thumbs.append((thumbnail(image), [*lines, row.note[:40], name] if row.note else [*lines, name]))
-    return thumbs

@@ -19,7 +19,7 @@ from train.data.pictures import ALARM_LABELS, LABELS, Picture, table_digest
 from train.data.split import name_of, split_rows
 from train.evaluate.held_out import split_digest
 from train.learn.run_folder import read_json, read_settings, run_catalog
-from train.metrics.thresholds import probabilities
+from train.metrics.calibration import probabilities
 
 log = logging.getLogger(__name__)
 

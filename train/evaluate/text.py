@@ -9,13 +9,12 @@ from edge.cli.progress import counted
 from edge.detect.card import Card
 from train.evaluate.clips import Clip, Clips, Outcome
 from train.evaluate.compare import Comparison, Guard
-from train.evaluate.far_figures import RATE, TARGETS, Figures
+from train.evaluate.far_bears import RATE, TARGETS, Figures
 from train.evaluate.held_out import Learned
 from train.evaluate.stills import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.evaluate.trail_cameras import RATES, Row, TrailFigures, from_27_px_s
 from train.metrics.paired import Difference
-from train.metrics.rates import Auc, Rate
-from train.metrics.recall import AtRate
+from train.metrics.rates import AtRate, Auc, Rate
 
 TITLES: dict[Mode, str] = {
     "still": "Stills: whole pictures, by the frame scan",

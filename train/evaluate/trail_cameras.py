@@ -32,12 +32,9 @@ from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
 from train.data.split import camera, is_judged
-from train.evaluate.crops import as_jpeg, longer_side
-from train.evaluate.far_subjects import is_trail
 from train.evaluate.held_out import Judge
-from train.metrics.clustered import clustered_rate
-from train.metrics.rates import Rate
-from train.metrics.recall import AtRate, recall_at, threshold_at
+from train.evaluate.subjects import as_jpeg, is_trail, longer_side
+from train.metrics.rates import AtRate, Rate, clustered_rate, recall_at, threshold_at
 
 log = logging.getLogger(__name__)
 

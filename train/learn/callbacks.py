@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edge.errors import OptionError
 from edge.files import replace_whole
-from train.errors import first_line
-from train.learn.degrade import degrade
+from train import first_line
+from train.learn.augmentation import degrade
 from train.learn.distributed import first, unwrapped
 from train.learn.network import Backbone
 
@@ -57,7 +57,7 @@ class KnowledgeDistillation(Callback):
 
 
 class DegradeCrops(Callback):
-    """Degrades a share of each training batch as a field camera does (``train.learn.degrade``)."""
+    """Degrades a share of each training batch as a field camera does (``train.learn.augmentation``)."""
 
     order = 1  # KnowledgeDistillation is 0
 

@@ -22,9 +22,9 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
-from train.learn.degrade import degrade
+from train.learn.augmentation import degrade
 from train.learn.network import Backbone, BearNet
-from train.metrics.thresholds import fit_threshold
+from train.metrics.calibration import fit_threshold
 
 CONTEXT = 1.1  # the crop's side over the region's longer side; wider crops miss far bears
 BATCH = 32

@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from edge.detect.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
-from train.errors import first_line
+from train import first_line
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,11 @@ from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
 from edge.version import __version__
+from train import first_line
 from train.data.decisions import TABLE as DECISIONS
 from train.data.pictures import LABELS, TRAINING_LABELS, Catalog, check_trainable, is_bear, table_digest
 from train.data.pictures import Picture as Row
 from train.data.split import Split, name_of, read_split, write_split
-from train.errors import first_line
 from train.learn.dataloaders import make_dataloaders
 from train.learn.distributed import first, rank, run_on_first
 from train.learn.examples import PictureCache, Track
@@ -50,9 +50,8 @@ from train.learn.network import Backbone, BearNet, build, find_backbone
 from train.learn.plots import confusion_picture, learning_curve_picture, top_losses_picture
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
-from train.learn.run_folder import read_settings
-from train.learn.unfinished import forget
-from train.metrics.thresholds import bear_probability, fit_frame_temperature, fit_temperature, probabilities
+from train.learn.run_folder import forget, read_settings
+from train.metrics.calibration import bear_probability, fit_frame_temperature, fit_temperature, probabilities
 
 log = logging.getLogger(__name__)
 FILES = ("split.csv", "settings.json", "learner.pkl")  # a run's files, in the order of their replacement

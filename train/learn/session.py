@@ -1,11 +1,16 @@
-"""Run ``bear-alarm train`` after its pictures are read: find hard negatives, train once or several times, report."""
+"""Run ``bear-alarm train`` after its pictures are read: find hard negatives, train once or several times, report.
+
+Several trainings differ only in their seed: they show how much of a difference between runs is chance.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +18,7 @@ from rich.progress import Progress as RichProgress
 
 from edge.cli.progress import counted, track
 from edge.detect.classifier import load
+from edge.files import replace_whole
 from train.data.pictures import Catalog
 from train.data.pictures import Picture as Row
 from train.data.split import Split
@@ -22,8 +28,7 @@ from train.learn.examples import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined, as_notes, mine, remove_others
 from train.learn.recipe import Recipe, steps_of
 from train.learn.run import train_run
-from train.learn.seeds import spread_text, train_seeds
-from train.learn.unfinished import STATE, StartedTraining
+from train.learn.run_folder import STATE, StartedTraining, seed_folder
 
 SURE = 0.9  # a hard negative with such a score may be a bear
 
@@ -146,3 +151,58 @@ class Bar:
     def callback(self) -> Progress:
         """Make the fastai callback that moves the bar."""
         return Progress(lambda: self._bar.advance(self._task), say)
+
+
+FIGURES = {
+    "error_rate": "error rate",
+    "bear_recall": "bear recall",
+    "false_positive_rate": "false positives",
+    "temperature": "temperature",
+}
+TABLE = "seeds.json"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over the seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean."""
+        return mean(self.values)
+
+    @property
+    def deviation(self) -> float:
+        """Return the sample's standard deviation; 0 of one value."""
+        return stdev(self.values) if len(self.values) > 1 else 0.0
+
+
+def train_seeds(
+    recipe: Recipe, count: int, out: Path, train: Callable[[Recipe, Path], Mapping[str, Any]]
+) -> dict[str, Spread]:
+    """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return the spread of each figure.
+
+    The table is written after each training, so that an interruption keeps the earlier ones. Raises OptionError if it
+    cannot be written.
+    """
+    runs: list[dict[str, float]] = []
+    for seed in range(recipe.seed, recipe.seed + count):
+        metrics = train(replace(recipe, seed=seed), seed_folder(out, seed))
+        if not metrics:  # only the first of several processes writes
+            continue
+        runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
+        replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
+    return {name: Spread(tuple(run[name] for run in runs)) for name in FIGURES} if runs else {}
+
+
+def spread_text(found: Mapping[str, Spread]) -> str:
+    """Write a line for each figure: mean, standard deviation, smallest and largest."""
+    lines = [f"{'':<18}{'mean':>9}{'s.d.':>9}{'smallest':>10}{'largest':>9}"]
+    for name, spread in found.items():
+        lines.append(
+            f"{FIGURES[name]:<18}{spread.mean:>9.4f}{spread.deviation:>9.4f}"
+            f"{min(spread.values):>10.4f}{max(spread.values):>9.4f}"
+        )
+    return "\n".join(lines)

@@ -11,9 +11,21 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
-from train.metrics.clustered import cluster_numbers, clustered_variance, effective_n
-from train.metrics.rates import Z95, placements
-from train.metrics.recall import CHUNK, REPLICATES, Figure, bootstrap, mean_recall, mean_recalls, recalls, threshold_at
+from train.metrics.rates import (
+    CHUNK,
+    REPLICATES,
+    Z95,
+    Figure,
+    bootstrap,
+    cluster_numbers,
+    clustered_variance,
+    effective_n,
+    mean_recall,
+    mean_recalls,
+    placements,
+    recalls,
+    threshold_at,
+)
 
 PAIRED_SEED = 11
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import cv2
+import traitlets
 from ipywidgets import HTML, VBox, Widget
 
 from edge.detect.classifier import Classifier, load
@@ -16,12 +19,12 @@ from edge.detect.stills import StillResult, look
 from edge.errors import BearAlarmError, PictureError
 from edge.schema import Picture
 from train.data.gather.check import EMPTY, TOO_LARGE, TOO_SMALL, TRUNCATED, RefusedError, check
-from train.notebooks.picture_input import PictureInput
 from train.pages import data_uri, render, resized
 
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
 
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 32_000_000  # a camera's largest JPEG has half of it
 SHOWN_PX = 640  # longer side of the picture on the page
@@ -134,8 +137,6 @@ def _preview(image: Picture, found: StillResult) -> str:
     return data_uri(small, 85)
 
 
-log = logging.getLogger(__name__)
-
 WAITING = "<p>Looking …</p>"
 OURS = "Something went wrong here, and it is our fault; the notebook's log says more. Try another picture."
 
@@ -176,3 +177,47 @@ def trial_app(model: str | None = None) -> Widget:
         return TrialApp(load(model)).box
     except BearAlarmError as error:
         return HTML(refusal_of(str(error)))
+
+
+SOURCE = Path(__file__).with_name("picture_input.js")
+
+Taken = Callable[[bytes, str], None]  # a file's bytes and its name
+TooLarge = Callable[[int, str], None]  # how many bytes it has, and its name
+
+
+class PictureInput(anywidget.AnyWidget):
+    """Buttons to upload a file, and to open the camera, take a picture and close it.
+
+    ipywidgets has no camera, and its FileUpload sends a file in one message, for which a Jupyter server drops the
+    connection at 10 MiB without an error on the page. This is plain JavaScript that anywidget brings to the browser.
+
+    ``taken`` is called with each picture, ``too_large`` for a file of more than ``max_bytes``, which is not sent.
+    """
+
+    _esm = SOURCE.read_text(encoding="utf-8")
+    max_bytes = traitlets.Int().tag(sync=True)
+
+    def __init__(self, taken: Taken, too_large: TooLarge, max_bytes: int, **kwargs: Any) -> None:
+        super().__init__(max_bytes=max_bytes, **kwargs)
+        self._taken, self._too_large = taken, too_large
+        self._held = bytearray()
+        self._next = 0
+        self.on_msg(self._receive)
+
+    def _receive(self, _widget: object, content: Any, buffers: Sequence[Any]) -> None:
+        """Handle one message of the browser: a file's next part, or that it is too large."""
+        name = str(content.get("name", ""))
+        if content.get("kind") == "too large":
+            self._too_large(int(content["bytes"]), name)
+        if content.get("kind") != "part" or not buffers:
+            return
+        number, parts = int(content["number"]), int(content["parts"])
+        if number == 0:
+            self._held, self._next = bytearray(), 0
+        if number != self._next or len(self._held) + len(buffers[0]) > self.max_bytes:
+            return  # a part of a file without its beginning
+        self._held += bytes(buffers[0])
+        self._next += 1
+        if self._next == parts:
+            data, self._held, self._next = bytes(self._held), bytearray(), 0
+            self._taken(data, name)

@@ -20,8 +20,8 @@ from edge.pictures import EXIF_IFD, WANTED, Exif, exif_of, find_pictures, moment
 from edge.record.pictures import jpeg
 from train.data.decisions import digest_of
 from train.data.gather.offers import LEFT_OUT_FOLDER, Offer, need
-from train.data.labels import UNSORTED
 from train.data.licences import NOT_STATED, OWN
+from train.data.pictures import UNSORTED
 
 log = logging.getLogger(__name__)
 

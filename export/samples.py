@@ -1,4 +1,4 @@
-"""Whole pictures that calibrate and verify an export, through the frame scan of several networks or files."""
+"""Seeded crops and whole pictures that calibrate and verify an export, and the frame scan of networks and files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from edge.detect.classifier import SCAN
 from edge.pictures import read_picture
 from edge.schema import Picture
+from export.verify import MIN_CROPS
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
 from train.data.split import Split
-from train.learn.inference import ask_frame, frames_of
+from train.learn.examples import Track
+from train.learn.inference import EvalCrops, ask_frame, frames_of
 from train.learn.run import Run
-from train.metrics.thresholds import bear_probability, probabilities
+from train.metrics.calibration import bear_probability, probabilities
 
 CALIBRATION_FRAMES = 100
 
@@ -72,3 +74,24 @@ def scan_all(rows: Iterable[Row], scans: Mapping[str, FrameScan]) -> dict[str, l
 def picture_scores(windows: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return each picture's bear probability (N,), the highest of its windows."""
     return np.array([bear_probability(each).max() for each in windows])
+
+
+CALIBRATION_CROPS = 400
+
+
+def parity_crops(rows: list[Row], size: int, seed: int, track: Track[Row]) -> EvalCrops:
+    """Cut at least MIN_CROPS degraded crops of the test part, half of them of bears if there are enough pictures."""
+    bears = sum(is_bear(row.label) for row in rows)
+    of_bears, of_others = (max(2, -(-MIN_CROPS // (2 * max(count, 1)))) for count in (bears, len(rows) - bears))
+    shown = track(rows, "crops of the test part")
+    found = EvalCrops.of(shown, size, seed, lambda row: of_bears if is_bear(row.label) else of_others)
+    return found.where(found.degraded)
+
+
+def calibration_crops(tune: EvalCrops, seed: int) -> NDArray[np.uint8]:
+    """Draw degraded and clean tuning crops, seeded, for the int8 ranges."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(tune.crops))
+    degraded = [n for n in order if tune.degraded[n]][: CALIBRATION_CROPS * 3 // 4]
+    clean = [n for n in order if not tune.degraded[n]][: CALIBRATION_CROPS - len(degraded)]
+    return tune.crops[[*degraded, *clean]]
