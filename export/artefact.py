@@ -18,22 +18,27 @@ from edge.files import need_folder, replace_whole
 from export.describe import CardMaker, answers
 from export.graph import export_graph
 from export.quantize import quantize
-from export.samples import (
+from export.verify import (
+    Answers,
     calibration_crops,
     calibration_frames,
+    compare,
+    compare_int8,
+    few_frames,
+    gate_thresholds,
     learned_places,
     parity_crops,
     picture_scores,
+    refuse,
     scan_all,
     scan_of_file,
     scan_of_run,
 )
-from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
 from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
 from train.learn.examples import Track
 from train.learn.inference import EvalCrops, ask_crops
-from train.learn.ood import fit_ood_score, warn_of_other_method
+from train.learn.ood import fit_ood_score
 from train.learn.run import Run
 from train.metrics.calibration import bear_probability, probabilities
 
@@ -56,7 +61,6 @@ def export_run(
     """
     targets = target_files(out, precisions)
     split, size, seed = run.split(catalog), run.recipe.size, run.recipe.seed
-    warn_of_other_method(run.folder)
     tune = EvalCrops.of_tune(track(split["tune"], "crops of the tuning part"), size, seed)
     test = parity_crops(split["test"], size, seed, track)
     log.info("Running the trained network on %s crops; the export takes some minutes.", f"{len(test.crops):,}")

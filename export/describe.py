@@ -39,7 +39,7 @@ from edge.schema import Picture
 from edge.version import __version__
 from export.graph import put_card
 from export.quantize import RECIPE
-from export.samples import learned_places, picture_scores, scan_of_file, session_of
+from export.verify import learned_places, picture_scores, scan_of_file, session_of
 from train.data.licences import OWN, may_ship
 from train.data.pictures import ALARM_LABELS, LABELS, is_bear
 from train.data.split import Split

@@ -137,7 +137,7 @@ def test_a_crash_before_the_table_is_written_loses_no_file(tmp_path: Path):
     assert len(list(tmp_path.rglob("*.jpg"))) == 1
 
 
-def test_what_lies_here_and_is_left_out_stands_in_the_table_until_it_is_mended(tmp_path: Path):
+def test_what_lies_here_and_is_skipped_stays_in_the_table_until_it_is_mended(tmp_path: Path):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "a.jpg").write_bytes(photo(1))

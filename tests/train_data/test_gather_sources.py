@@ -18,8 +18,8 @@ from train.data.licences import Licences
 pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
-from train.data.gather.camera_traps import from_set, read_set
 from train.data.gather.download import web_client
+from train.data.gather.local import from_set, read_set
 from train.data.gather.online import from_commons, from_gbif, from_inaturalist, from_web, plain
 
 
@@ -177,7 +177,7 @@ def test_services_that_do_not_answer_are_a_sentence(far: FarSide):
                 next(source)
 
 
-def test_web_search():
+def test_web_search(monkeypatch: pytest.MonkeyPatch):
     answers = {
         1: [
             {"image": "https://a.example/x.jpg", "url": "https://a.example/page", "title": "t", "source": "Bing"},
@@ -188,7 +188,9 @@ def test_web_search():
             {"image": "https://b.example/y.png?s=1"},
         ],
     }
-    found = list(from_web("bears", "bear_any", limit=10, search=lambda _, page: answers.get(page, [])))
+    search = "train.data.gather.online.ddgs_images"
+    monkeypatch.setattr(search, lambda _, page: answers.get(page, []))
+    found = list(from_web("bears", "bear_any", limit=10))
     assert [(each.url, each.group) for each in found] == [
         ("https://a.example/x.jpg", "a.example"), ("https://b.example/y.png?s=1", "b.example"),
     ]  # fmt: skip
@@ -199,9 +201,11 @@ def test_web_search():
             raise SourceError("no more")
         return answers[1]
 
-    assert len(list(from_web("bears", "bear_any", limit=10, search=refuses))) == 1
+    monkeypatch.setattr(search, refuses)
+    assert len(list(from_web("bears", "bear_any", limit=10))) == 1
+    monkeypatch.setattr(search, lambda _, page: refuses(_, page + 1))
     with pytest.raises(SourceError):
-        list(from_web("bears", "bear_any", limit=10, search=lambda _, page: refuses(_, page + 1)))
+        list(from_web("bears", "bear_any", limit=10))
 
 
 def trap_set(root: Path) -> Path:

@@ -70,7 +70,7 @@ def test_what_a_reviewer_wrote_decides_nothing() -> None:
 @pytest.mark.parametrize(
     ("note", "named", "scene"),
     [
-        ("empty", "no_bear", True),  # as `gather folder` and a category of LILA say it
+        ("empty", "no_bear", True),  # as `gather folder` and a category of LILA write it
         ("Empty place", "no_bear", True),
         ("", "empty_frames", True),
         ("", "no-animals", True),

@@ -118,7 +118,7 @@ def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
     assert len(json.loads((session.out / "seeds.json").read_text())) == 2
 
 
-def test_hard_negatives_are_told_in_words(session: Session) -> None:
+def test_hard_negatives_are_reported_in_words(session: Session) -> None:
     assert "none in 3 pictures and frames; bear takes none of them" in mined_words(Mined((), 3, 0), "bear", session.out)
     row = session.split["train"][0]
     assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")

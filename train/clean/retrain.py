@@ -119,14 +119,10 @@ def _parts(place: RunFolder) -> tuple[Catalog, Split]:
 
 def _hard_negatives(place: RunFolder, out: Path) -> list[Picture]:
     """Copy the run's hard negatives into the new run's folder, and return their rows."""
-    found = place.settings.get("hard_negatives", [])
-    notes, many = (found, len(found)) if isinstance(found, list) else ([], int(found))  # older runs have their number
+    notes = place.settings.get("hard_negatives", [])
     rows = from_notes(notes, place.run / FOLDER)
-    if len(rows) < many:
-        gone = many - len(rows)
-        log.warning(
-            "%s: %d of %d hard negatives are gone; training continues without them", place.run / FOLDER, gone, many
-        )
+    if gone := len(notes) - len(rows):
+        log.warning("%s: %d hard negatives are gone; training continues without them", place.run / FOLDER, gone)
     return kept_crops(rows, out)
 
 

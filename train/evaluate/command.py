@@ -141,7 +141,6 @@ def compare(
     from edge.errors import ModelError, OptionError
     from train.evaluate.compare import compare as compare_models
     from train.evaluate.compare import score_model
-    from train.evaluate.far_bears import MIN_CROPS
     from train.evaluate.held_out import Judge, in_common, judges_of, split_digest, unseen
     from train.evaluate.text import comparison_text
 
@@ -175,23 +174,13 @@ def compare(
     with ThreadPoolExecutor(1) as pool:
         try:
             other = pool.submit(
-                score_model,
-                after[0].classifier,
-                after[0].pictures,
-                beside,
-                beside,
-                MIN_CROPS,
-                after[1:],
-                lambda some, *_: beside(some),
+                score_model, after[0].classifier, after[0].pictures, after[1:], lambda items, *_: beside(items)
             )
             first = score_model(
                 before[0].classifier,
                 before[0].pictures,
-                lambda views: track(views, "both models: far animals"),
-                lambda rows: track(rows, "both models: stills"),
-                MIN_CROPS,
                 before[1:],
-                lambda some, words, many: track(some, f"both models: {words}", many),
+                lambda items, words, *many: track(items, f"both models: {words}", *many),
             )
             second = other.result()
         finally:
@@ -231,9 +220,8 @@ def report(
     from edge.files import replace_whole
     from train.data.pictures import parse_labels
     from train.evaluate.command import find_clips, read_footage
-    from train.evaluate.report import find_out
+    from train.evaluate.report import exported, find_out, read_files
     from train.evaluate.report_page import write_page
-    from train.evaluate.report_run import exported, read_files
 
     target = out or run / "report.html"
     files = read_files(run, data, parse_labels(label or []))
@@ -248,7 +236,7 @@ def report(
             "with the tuning part's threshold; name a file in another folder with --model",
             run,
         )
-        from train.evaluate.report_run import TrainedNet
+        from train.evaluate.report import TrainedNet
 
         classifier = TrainedNet(files)
     before = Classifier(last) if last is not None else None

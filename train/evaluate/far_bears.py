@@ -52,7 +52,6 @@ class View:
     bin: str
     bear: bool
     picture: str  # the original picture: crops of one are not independent
-    source: str
     kind: str  # animal, toy, or the bear's label
     side_px: float
 
@@ -62,17 +61,17 @@ def bin_of(side_px: float) -> str:
     return next((name for name, (_, most) in list(BINS.items())[:-1] if side_px < most), list(BINS)[-1])
 
 
-def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: int = MIN_CROPS) -> Iterator[View]:
+def views(subjects: Subjects, size: int, context: float, seed: int) -> Iterator[View]:
     """Make benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
 
-    Each subject occurs equally often in a bin, for at least ``min_crops`` crops; nothing is enlarged. If only some
+    Each subject occurs equally often in a bin, for at least ``MIN_CROPS`` crops; nothing is enlarged. If only some
     subjects are large enough for a bin, they occur more often; if none is, the bin has too few crops. Pictures that
     cannot be read are skipped.
     """
     read = reader()
     for side in (subjects.bears, subjects.others):
         boxes = sum(max(len(picture.boxes), 1) for picture in side)
-        copies = -(-min_crops // boxes)
+        copies = -(-MIN_CROPS // boxes)
         made: dict[str, Counter[Path]] = {name: Counter() for name in BINS}
         for picture in side:
             for view in of_picture(
@@ -81,9 +80,9 @@ def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: i
                 made[view.bin][picture.file] += 1
                 yield view
         more = {
-            name: (copies, copies + -(-(min_crops - found.total()) * copies // found.total()))
+            name: (copies, copies + -(-(MIN_CROPS - found.total()) * copies // found.total()))
             for name, found in made.items()
-            if 0 < found.total() < min_crops
+            if 0 < found.total() < MIN_CROPS
         }
         for picture in side:
             reached = {name: wanted for name, wanted in more.items() if made[name][picture.file]}
@@ -127,7 +126,6 @@ def of_picture(
                     bin=name,
                     bear=is_bear(picture.label),
                     picture=str(picture.file),
-                    source=picture.source,
                     kind=picture.named or picture.label if is_bear(picture.label) else kind_of(picture),
                     side_px=side_px,
                 )
@@ -144,7 +142,7 @@ def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterat
             side_px = longer_side(box, image)
             crop = cut(image, box, size, context)
             name = str(picture.file)
-            yield View(crop, bin_of(side_px), True, name, picture.source, picture.named or picture.label, side_px)
+            yield View(crop, bin_of(side_px), True, name, picture.named or picture.label, side_px)
 
 
 def take(image: Image, box_xywh: BoxXYWH) -> Image:
@@ -228,7 +226,6 @@ class Scores:
     bear: NDArray[np.bool_]  # (N,)
     picture: NDArray[np.int64]  # (N,) number of the original picture
     bin: tuple[str, ...]
-    source: tuple[str, ...]
     kind: tuple[str, ...]
     side_px: NDArray[np.float64]  # (N,)
 
@@ -244,7 +241,6 @@ class Scores:
             self.bear[kept],
             self.picture[kept],
             some(self.bin),
-            some(self.source),
             some(self.kind),
             self.side_px[kept],
         )
@@ -264,7 +260,6 @@ class Benchmark:
 
     made: Scores  # A
     real: Scores  # B
-    min_crops: int = MIN_CROPS  # wanted crops in each bin of A, of bears and of others
 
 
 def benchmark_scores(
@@ -274,7 +269,6 @@ def benchmark_scores(
     size: int = 224,
     context: float = 1.1,
     seed: int = SEED,
-    min_crops: int = MIN_CROPS,
     follow: Follow = iter,
 ) -> Benchmark:
     """Score both benchmarks of held-out ``pictures``; a Classifier has its own ``size`` and ``context``.
@@ -287,9 +281,8 @@ def benchmark_scores(
     score = bear_score(model) if isinstance(model, Classifier) else model
     subjects = sort_out(pictures)
     return Benchmark(
-        made=score_views(score, follow(views(subjects, size, context, seed, min_crops))),
+        made=score_views(score, follow(views(subjects, size, context, seed))),
         real=score_views(score, real_views(subjects.real, size, context)),
-        min_crops=min_crops,
     )
 
 
@@ -306,7 +299,6 @@ def score_views(score: Score, crops: Iterable[View]) -> Scores:
         bear=np.array([view.bear for view in about], bool),
         picture=np.array([names[view.picture] for view in about], np.int64),
         bin=tuple(view.bin for view in about),
-        source=tuple(view.source for view in about),
         kind=tuple(view.kind for view in about),
         side_px=np.array([view.side_px for view in about], np.float64),
     )
@@ -395,21 +387,19 @@ def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figu
         for inside in (real.in_bin(name),)
     )
     pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
-    return Figures(
-        bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, found.min_crops, rate))
-    )
+    return Figures(bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, rate)))
 
 
-def doubts(bins: Iterable[BinFigures], min_crops: int, rate: float = RATE) -> Iterator[str]:
-    """Yield a sentence for each bin with fewer than ``min_crops`` crops, and for too few others for ``rate``."""
+def doubts(bins: Iterable[BinFigures], rate: float) -> Iterator[str]:
+    """Yield a sentence for each bin with fewer than ``MIN_CROPS`` crops, and for too few others for ``rate``."""
     few: dict[str, list[str]] = defaultdict(list)
     for one in bins:
         for what, crops, pictures in (
             ("bears", one.bears, one.bear_pictures),
             ("others", one.others, one.other_pictures),
         ):
-            if crops < min_crops:
-                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {min_crops}"
+            if crops < MIN_CROPS:
+                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {MIN_CROPS}"
         if one.own is not None and one.own.too_few:
             few[f"{one.other_pictures} pictures"].append(one.bin)
     for many, names in few.items():

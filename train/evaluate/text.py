@@ -111,12 +111,6 @@ def clips_text(clips: Clips) -> str:
             f"  bear-free clips: {still.alarms} {'alarm' if still.alarms == 1 else 'alarms'} in {still.hours:.4f} h, "
             f"at most {still.per_day_upper95:,.0f} a camera-day (95 %{'' if still.alarms else ', 3/T'})"
         )
-    if clips.gate is not None:
-        gate = clips.gate
-        close = f"median IoU {gate.median_iou or 0:.2f}, IoU >= 0.3 {rate(gate.close)}"
-        lines.append(f"  motion gate, {gate.boxes} boxed bears: {close}")
-        lines.append(f"    reached {rate(gate.reached)}")
-        lines.append(f"    recall {rate(gate.recall)}; on the true boxes {rate(gate.recall_on_boxes)}")
     return "\n".join(lines)
 
 

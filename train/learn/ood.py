@@ -7,11 +7,9 @@ score, its threshold, and the drift reference. Other scores in comparison: docs/
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -89,19 +87,6 @@ def ood_threshold(scores: NDArray[np.float64], degraded: NDArray[np.bool_]) -> f
     """Return the lowest value that ``QUANTILE`` of the clean crops, and of the degraded, do not exceed."""
     parts = [part for part in (scores[~degraded], scores[degraded]) if len(part)]
     return max(float(np.quantile(part, QUANTILE, method="inverted_cdf")) for part in parts)
-
-
-def warn_of_other_method(run: Path) -> None:
-    """Warn if an older version chose another score for this run (RUN/ood.json)."""
-    noted = run / "ood.json"
-    try:
-        method = str(json.loads(noted.read_text(encoding="utf-8"))["winner"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if method != METHOD:
-        log.warning(
-            "%s: an older version chose the score %r, which no longer exists; the file gets %r", noted, method, METHOD
-        )
 
 
 # Whole words in the table's notes, with "_" and "-" as spaces. Livestock, pets, birds, boar, deer, foxes, wolves,

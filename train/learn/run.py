@@ -324,8 +324,7 @@ def read_run(folder: Path) -> Run:
             f"{folder / 'settings.json'}: damaged, its recipe cannot be read; train the run again"
         ) from None
     for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
-        digest = settings.get(entry)  # runs of 0.1.0 have none
-        if digest and digest != file_digest(folder / name):
+        if settings.get(entry) != file_digest(folder / name):
             raise CatalogError(
                 f"{folder}: {name} and settings.json are of two different runs, "
                 "as after an interrupted training over an older run; train the run again"
@@ -344,13 +343,7 @@ def read_run(folder: Path) -> Run:
         except Exception as error:  # a damaged pickle may raise anything
             why = f"{type(error).__name__}: {first_line(error)}"
             raise CatalogError(f"{folder / 'learner.pkl'}: cannot be read ({why}); train the run again") from None
-    if not hasattr(learner.model, "frame_temperature"):  # older than the frame scan
+    if tuple(getattr(learner.model, "labels", ())) != LABELS or not hasattr(learner.model, "frame_temperature"):
         raise older
-    labels = getattr(learner.model, "labels", ())
-    if tuple(labels) != LABELS:
-        raise CatalogError(
-            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
-            f"and this version knows {', '.join(LABELS)}; train the run again"
-        )
     learner.model.eval()
     return Run(folder, learner, recipe, settings)

@@ -162,27 +162,10 @@ FIGURES = {
 TABLE = "seeds.json"
 
 
-@dataclass(frozen=True)
-class Spread:
-    """One figure over the seeds."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Return the mean."""
-        return mean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """Return the sample's standard deviation; 0 of one value."""
-        return stdev(self.values) if len(self.values) > 1 else 0.0
-
-
 def train_seeds(
     recipe: Recipe, count: int, out: Path, train: Callable[[Recipe, Path], Mapping[str, Any]]
-) -> dict[str, Spread]:
-    """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return the spread of each figure.
+) -> dict[str, list[float]]:
+    """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return each figure's values.
 
     The table is written after each training, so that an interruption keeps the earlier ones. Raises OptionError if it
     cannot be written.
@@ -194,15 +177,13 @@ def train_seeds(
             continue
         runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
         replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
-    return {name: Spread(tuple(run[name] for run in runs)) for name in FIGURES} if runs else {}
+    return {name: [run[name] for run in runs] for name in FIGURES} if runs else {}
 
 
-def spread_text(found: Mapping[str, Spread]) -> str:
+def spread_text(found: Mapping[str, Sequence[float]]) -> str:
     """Write a line for each figure: mean, standard deviation, smallest and largest."""
     lines = [f"{'':<18}{'mean':>9}{'s.d.':>9}{'smallest':>10}{'largest':>9}"]
-    for name, spread in found.items():
-        lines.append(
-            f"{FIGURES[name]:<18}{spread.mean:>9.4f}{spread.deviation:>9.4f}"
-            f"{min(spread.values):>10.4f}{max(spread.values):>9.4f}"
-        )
+    for name, values in found.items():
+        deviation = stdev(values) if len(values) > 1 else 0.0
+        lines.append(f"{FIGURES[name]:<18}{mean(values):>9.4f}{deviation:>9.4f}{min(values):>10.4f}{max(values):>9.4f}")
     return "\n".join(lines)

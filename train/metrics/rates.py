@@ -249,7 +249,6 @@ def recall_at(
     bear_clusters: NDArray,
     other_clusters: NDArray,
     rate: float = 0.01,
-    replicates: int = REPLICATES,
 ) -> AtRate | None:
     """Measure recall at ``rate`` false positives; None if a side is empty. Scores (N,), clusters (N,).
 
@@ -265,7 +264,7 @@ def recall_at(
     passed = clustered_rate(others >= threshold, other_clusters)
     assert fixed is not None
     assert passed is not None
-    found = bootstrap(recalls, bears, others, bear_clusters, other_clusters, rate, replicates)
+    found = bootstrap(recalls, bears, others, bear_clusters, other_clusters, rate)
     low, high = (float(bound) for bound in np.quantile(found, [0.025, 0.975]))
     return AtRate(
         threshold=threshold,
@@ -303,16 +302,15 @@ def bootstrap(
     bear_clusters: NDArray,
     other_clusters: NDArray,
     rate: float,
-    replicates: int = REPLICATES,
     seed: int = SEED,
 ) -> NDArray[np.float64]:
-    """Return ``recalls`` or ``mean_recalls`` of many draws of pictures with replacement: (replicates,)."""
+    """Return ``recalls`` or ``mean_recalls`` of many draws of pictures with replacement: (REPLICATES,)."""
     rising, falling = np.argsort(bears, kind="stable"), np.argsort(others, kind="stable")[::-1]
     bear_of, other_of = cluster_numbers(bear_clusters)[rising], cluster_numbers(other_clusters)[falling]
     rng = np.random.default_rng(seed)
-    found = np.empty(replicates)
-    for start in range(0, replicates, CHUNK):
-        count = min(CHUNK, replicates - start)
+    found = np.empty(REPLICATES)
+    for start in range(0, REPLICATES, CHUNK):
+        count = min(CHUNK, REPLICATES - start)
         weights = bootstrap_weights(rng, other_of, count)
         found[start : start + count] = figure(
             bears[rising], others[falling], bootstrap_weights(rng, bear_of, count), weights, rate

@@ -214,7 +214,7 @@ def lila(
 
     Without --label it lists the categories and ends. Labels get equal shares of --limit, and places take turns.
     """
-    from train.data.gather.camera_traps import from_set, read_set
+    from train.data.gather.local import from_set, read_set
     from train.data.licences import NOT_STATED
     from train.data.pictures import category_labels
 

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SourceError
@@ -381,13 +381,10 @@ def _ask_commons(client: httpx.Client, api: str, asked: dict[str, str | int]) ->
 
 MAX_PAGES = 20  # of about a hundred pictures each
 
-Search = Callable[[str, int], list[dict[str, Any]]]
 
-
-def from_web(query: str, label: str, *, limit: int, search: Search | None = None) -> Iterator[Offer]:
+def from_web(query: str, label: str, *, limit: int) -> Iterator[Offer]:
     """Yield at most ``limit`` pictures for a search; pictures of one site are a group.
 
-    ``search`` returns dicts with ``image`` and ``url`` for words and a page's number, as ddgs (the default) does.
     Raises SourceError if no search engine answers.
     """
 
@@ -395,7 +392,7 @@ def from_web(query: str, label: str, *, limit: int, search: Search | None = None
         seen = set[str]()
         for page in range(1, MAX_PAGES + 1):
             try:
-                results = (search or ddgs_images)(query, page)
+                results = ddgs_images(query, page)
             except SourceError:
                 if page > 1:  # the end of the results looks like a failure
                     return
