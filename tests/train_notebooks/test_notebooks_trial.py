@@ -169,7 +169,7 @@ def test_a_refusal_takes_the_answers_place_and_the_next_picture_its(app: Any) ->
 
 
 def test_a_fault_of_the_program_is_a_sentence_too(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.notebooks.trial.judge", lambda *_: 1 / 0)
+    monkeypatch.setattr("train.notebooks.trial.look", lambda *_: 1 / 0)
     send(app, coded(BEAR), "bear.jpg")
     assert "the fault is in this program" in app.output.value
     assert "Traceback" not in app.output.value

@@ -31,7 +31,7 @@ PARTS = ("clean", "degraded", "all")
 def retrain(
     place: RunFolder,
     out: Path,
-    say: Callable[[str], None],
+    write: Callable[[str], None],
     track: Track,
     *,
     force: bool = False,
@@ -53,14 +53,14 @@ def retrain(
     make_folder(out)
     catalog, split = skip_broken(catalog, split, cache, track)
     more = _hard_negatives(place, out)
-    say(f"{words(change)}; training {out} with the recipe of {place.run} on {len(split['train'])} pictures")
+    write(f"{words(change)}; training {out} with the recipe of {place.run} on {len(split['train'])} pictures")
     after = train_run(
         catalog,
         split,
         out,
         old.recipe,
         weights=weights,
-        progress=Progress(lambda: None, say),
+        progress=Progress(lambda: None, write),
         track=track,
         aliases=place.settings.get("aliases", {}),
         cache=cache,

@@ -97,7 +97,7 @@ def import_(
         )
     if as_json:
         print(json.dumps({"dry_run": dry_run} | result.as_json(), indent=2, ensure_ascii=False))
-    say(result, into, dry=dry_run)
+    print_result(result, into, dry=dry_run)
 
 
 def zone_of(name: str | None) -> tzinfo | None:
@@ -112,7 +112,7 @@ def zone_of(name: str | None) -> tzinfo | None:
         raise OptionError(f"--time-zone {name!r}: no such time zone; give one like Europe/Rome or UTC") from None
 
 
-def say(result: ImportResult, into: Path, *, dry: bool) -> None:
+def print_result(result: ImportResult, into: Path, *, dry: bool) -> None:
     """Print what was imported and what was not, with the reason, a line each."""
     count = sum(result.pictures.values())
     labels = ", ".join(f"{number} {label}" for label, number in sorted(result.pictures.items()))

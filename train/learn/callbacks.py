@@ -131,12 +131,12 @@ class WeightAverage(Callback):
 
 
 class Progress(Callback):
-    """Reports progress: ``advance()`` for each batch, ``say(text)`` for each epoch."""
+    """Reports progress: ``advance()`` for each batch, ``write(text)`` for each epoch."""
 
     order = 60  # after the recorder
 
-    def __init__(self, advance: Callable[[], None], say: Callable[[str], None]):
-        self.advance, self.say = advance, say
+    def __init__(self, advance: Callable[[], None], write: Callable[[str], None]):
+        self.advance, self.write = advance, write
         self.done = 0  # epochs before the checkpoint
 
     def after_batch(self) -> None:
@@ -147,7 +147,7 @@ class Progress(Callback):
     def after_epoch(self) -> None:
         """Report the epoch's figures."""
         figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in epoch_figures(self).items())
-        self.say(f"epoch {self.done + self.epoch + 1}/{self.done + self.n_epoch}  {figures}")
+        self.write(f"epoch {self.done + self.epoch + 1}/{self.done + self.n_epoch}  {figures}")
 
 
 class History(Callback):

@@ -62,7 +62,7 @@ class Session:
 
         found, model = run_on_first(find, cpu=not recipe.fp16)
         self.more = found.rows
-        say(mined_words(found, model, self.out))
+        print_line(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
         """Train once, into ``out``; ``again``: continue the interrupted training there."""
@@ -70,7 +70,7 @@ class Session:
             out.mkdir(parents=True, exist_ok=True)
             replace(self.started, recipe=asdict(recipe), hard_negatives=as_notes(self.more)).write(out)
         for name, part in self.split.items():
-            say(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
+            print_line(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
         with Bar(steps_of(recipe, processes())) as bar:
             metrics = train_run(
                 self.catalog,
@@ -87,7 +87,7 @@ class Session:
             )
         if metrics:
             remove_others(out / FOLDER, self.more)
-            say_result(metrics, out)
+            print_result(metrics, out)
         wait_for_others()
         return metrics
 
@@ -95,8 +95,8 @@ class Session:
         """Train ``count`` times, and print the spread."""
         found = train_seeds(recipe, count, self.out, self.train)
         if found:
-            say(f"{count} seeds, on the tuning part:")
-            say(spread_text(found))
+            print_line(f"{count} seeds, on the tuning part:")
+            print_line(spread_text(found))
 
 
 def mined_words(found: Mined, model: str, out: Path) -> str:
@@ -114,19 +114,19 @@ def mined_words(found: Mined, model: str, out: Path) -> str:
     return words + (", and make sure that none of them is one." if found.highest >= SURE else ".") + held
 
 
-def say_result(metrics: Mapping[str, Any], out: Path) -> None:
+def print_result(metrics: Mapping[str, Any], out: Path) -> None:
     """Print a finished run's figures on its tuning part, and the next command."""
     at = metrics["thresholds"]["all"]
-    say(
+    print_line(
         f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
         f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
         f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
     )
-    say(f"Plots: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
-    say(f"Next: bear-alarm export {out} --out bear.onnx")
+    print_line(f"Plots: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
+    print_line(f"Next: bear-alarm export {out} --out bear.onnx")
 
 
-def say(words: str) -> None:
+def print_line(words: str) -> None:
     """Write one line to stderr, in the first process only."""
     if first():
         sys.stderr.write(f"{words}\n")
@@ -150,7 +150,7 @@ class Bar:
 
     def callback(self) -> Progress:
         """Make the fastai callback that moves the bar."""
-        return Progress(lambda: self._bar.advance(self._task), say)
+        return Progress(lambda: self._bar.advance(self._task), print_line)
 
 
 FIGURES = {
