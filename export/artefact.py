@@ -15,19 +15,32 @@ from edge.detect.card import Card, Parity
 from edge.detect.classifier import Classifier
 from edge.errors import OptionError
 from edge.files import need_folder, replace_whole
-from export.crop_sets import calibration_crops, parity_crops
 from export.describe import CardMaker, answers
-from export.frame_sets import calibration_frames, learned_places, picture_scores, scan_all, scan_of_file, scan_of_run
 from export.graph import export_graph
 from export.quantize import quantize
-from export.verify import Answers, compare, compare_int8, few_frames, gate_thresholds, refuse
+from export.verify import (
+    Answers,
+    calibration_crops,
+    calibration_frames,
+    compare,
+    compare_int8,
+    few_frames,
+    gate_thresholds,
+    learned_places,
+    parity_crops,
+    picture_scores,
+    refuse,
+    scan_all,
+    scan_of_file,
+    scan_of_run,
+)
 from train.data.pictures import Catalog, is_bear
 from train.data.split import Split
 from train.learn.examples import Track
 from train.learn.inference import EvalCrops, ask_crops
-from train.learn.ood import fit_ood_score, warn_of_other_method
+from train.learn.ood import fit_ood_score
 from train.learn.run import Run
-from train.metrics.thresholds import bear_probability, probabilities
+from train.metrics.calibration import bear_probability, probabilities
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +61,6 @@ def export_run(
     """
     targets = target_files(out, precisions)
     split, size, seed = run.split(catalog), run.recipe.size, run.recipe.seed
-    warn_of_other_method(run.folder)
     tune = EvalCrops.of_tune(track(split["tune"], "crops of the tuning part"), size, seed)
     test = parity_crops(split["test"], size, seed, track)
     log.info("Running the trained network on %s crops; the export takes some minutes.", f"{len(test.crops):,}")

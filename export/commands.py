@@ -43,12 +43,12 @@ def export(
     device checks its arithmetic. Before anything is written, the exported network is compared with the trained one on
     at least 2,000 degraded crops of the test part.
     """
-    from train.learn.threads import wait_asleep
+    from train.learn import wait_asleep
 
     wait_asleep()
     from edge.cli.output import track
     from export.artefact import export_run
-    from train.data.labels import parse_labels
+    from train.data.pictures import parse_labels
     from train.learn.run import read_run
     from train.learn.run_folder import run_catalog
 

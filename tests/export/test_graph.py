@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from edge.detect.card import FrameRule
 from edge.detect.classifier import SCAN
 from export.describe import answers
-from export.frame_sets import scan_of_file, session_of
 from export.graph import domains, export_graph, pad_constantly, put_card
 from export.quantize import quantize
+from export.verify import scan_of_file, session_of
 from tests.helpers.tiny import tiny_card
 from train.data.pictures import ALARM_LABELS, LABELS
 from train.learn.inference import ask_crops, ask_frame
 from train.learn.network import BearNet, build, find_backbone
 from train.learn.ood import OodScore, draw_bank, pooled_features
-from train.metrics.thresholds import probabilities
+from train.metrics.calibration import probabilities
 
 SIZE, WIDE = 64, 256
 BACKBONE = find_backbone("efficientnet_lite0")
@@ -91,7 +91,7 @@ def test_the_graph_answers_as_the_network_does(net: BearNet, score: OodScore, fi
     assert len(set(ood.tolist())) == count  # never a constant
 
 
-def test_the_file_says_what_it_takes_and_names_no_operators_it_does_not_use(file: Path, tmp_path: Path) -> None:
+def test_the_file_states_what_it_takes_and_names_no_operators_it_does_not_use(file: Path, tmp_path: Path) -> None:
     int8 = tmp_path / "int8.onnx"
     quantize(file, int8, crops(64, 2))
     named = {opset.domain for opset in onnx.load(int8).opset_import}

@@ -1,4 +1,4 @@
-"""What a card says of the domain: the threshold of its out-of-domain scores, and the drift reference."""
+"""What a card has of the domain: the threshold of its out-of-domain scores, and the drift reference."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A whole export of a network nobody trained: which score goes into the files, and what their cards say of it."""
+"""A whole export of a network nobody trained: which score goes into the files, and what their cards state."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from edge.detect.stills import look
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Region
 from export.artefact import export_run
-from export.crop_sets import parity_crops
+from export.verify import parity_crops
 from tests.export.test_graph import SmallBody
 from train.data.catalog import read_catalog
 from train.data.pictures import ALARM_LABELS, LABELS, Catalog, is_bear, table_digest
@@ -81,7 +80,7 @@ def exported(made: tuple[Run, Catalog]) -> dict[Path, Card]:
     return export_run(run, catalog, run.folder / "bear.onnx", ["fp32", "int8"], force=True, track=plain)
 
 
-def test_the_card_says_which_score_it_is_and_what_its_threshold_was_fitted_on(exported: dict[Path, Card]) -> None:
+def test_the_card_names_which_score_it_is_and_what_its_threshold_was_fitted_on(exported: dict[Path, Card]) -> None:
     assert len(exported) == 2
     for card in exported.values():
         assert card.temperature == TEMPERATURE  # the run's: it is fitted once
@@ -110,7 +109,7 @@ def test_the_device_reads_it_and_answers_as_the_network_does(
     assert (ood > classifier.card.ood.threshold).mean() > 0.5  # noise is nothing like the pictures
 
 
-def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_says(
+def test_the_learner_answers_as_fp32_does_and_as_int8_but_for_what_its_card_states(
     made: tuple[Run, Catalog], exported: dict[Path, Card]
 ) -> None:
     run, catalog = made
@@ -140,7 +139,7 @@ def test_the_frame_scan_is_judged_and_its_threshold_is_what_classify_goes_by(
         assert frame is not None
         assert frame.crops == frame.pictures == len(split["test"])
         assert frame.fp32_max_abs_dp <= 1e-4
-        assert (frame.note is None) == (card.precision == "fp32")  # so few bears bound no loss, and it says so
+        assert (frame.note is None) == (card.precision == "fp32")  # so few bears bound no loss, and its note names that
         found = [look(classifier, read_picture(row.file)) for row in split["tune"]]
         limit = card.thresholds["frame"]
         hit = np.array([one.bear >= limit.value for one in found])
@@ -155,18 +154,3 @@ def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[
         assert card.drift is not None
         far = np.full(300, card.ood.threshold + 1)
         assert drifts(card.drift, far, np.full(300, 0.5), np.full(300, 0.99))["ood"].shown
-
-
-def test_a_run_that_was_compared_by_an_older_version_is_exported_with_a_warning(
-    made: tuple[Run, Catalog], caplog: pytest.LogCaptureFixture
-) -> None:
-    run, catalog = made
-    noted = run.folder / "ood.json"
-    noted.write_text(json.dumps({"winner": "vim", "learner_sha256": "abc"}))
-    written = export_run(run, catalog, run.folder / "again.onnx", ["fp32"], force=True, track=plain)
-    noted.unlink()
-    assert [card.ood.method for card in written.values()] == ["nearest neighbour"]
-    [said] = [each.getMessage() for each in caplog.records if "ood.json" in each.getMessage()]
-    assert said == (
-        f"{noted}: an older version chose the score 'vim', which no longer exists; the file gets 'nearest neighbour'"
-    )

@@ -1,4 +1,4 @@
-"""The tests' tiny model is committed as a file, so that the device's tests need no onnx; here it is built anew."""
+"""The tests' tiny model is committed as a file, so that the device's tests need no onnx; here it is built again."""
 
 from __future__ import annotations
 

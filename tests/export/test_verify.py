@@ -22,7 +22,7 @@ from export.verify import (
     recall_loss,
     refuse,
 )
-from train.metrics.thresholds import fit_threshold
+from train.metrics.calibration import fit_threshold
 
 
 def judged(p: np.ndarray, other: np.ndarray, bears: np.ndarray, pictures: np.ndarray) -> Parity:
@@ -89,7 +89,7 @@ def frames(lost: int, gained: int, bears: int = 150) -> Parity:
     return few_frames(judged(one, two, truth, np.arange(len(truth))), bears)
 
 
-def test_few_whole_pictures_are_held_to_what_they_show_and_say_so() -> None:
+def test_few_whole_pictures_are_held_to_what_they_show_and_noted() -> None:
     for parity in (frames(0, 0), frames(2, 0), frames(4, 3)):
         assert parity.passed
         assert parity.note

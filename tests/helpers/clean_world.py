@@ -47,6 +47,5 @@ def suspect(picture: Picture, all_pictures: list[Picture]) -> Suspect:
         suggested="no_bear" if bear else "black_bear",
         own=0.1,
         bear=0.1 if bear else 0.9,
-        loss=2.3,
         duplicate=twin,
     )

@@ -22,13 +22,11 @@ from edge.detect.classifier import BUNDLED, Classifier
 from tests.conftest import PICTURES
 from train.data.catalog import read_catalog
 from train.data.pictures import Picture
-from train.evaluate.far_bears import SEED, benchmark_scores
-from train.evaluate.far_figures import figures
+from train.evaluate.far_bears import SEED, benchmark_scores, figures
 from train.evaluate.held_out import known_sources
 from train.evaluate.stills import still_scores
 from train.evaluate.text import benchmark_text, share
-from train.metrics.clustered import clustered_rate
-from train.metrics.recall import recall_at
+from train.metrics.rates import clustered_rate, recall_at
 
 TEST_SOURCES = (
     "ktosiu/Bear-Detection",

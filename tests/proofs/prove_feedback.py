@@ -30,18 +30,18 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from edge.detect.crops import fit as fitted
 from edge.pictures import read_picture
 from tests.conftest import PICTURES
-from tests.helpers.feedback_loop import CONTEXT, Days, Judge, fit, review_all, watch_days
+from tests.helpers.feedback_loop import Days, Judge, fit, review_all, watch_days
 from tests.helpers.feedback_site import Site, scenes
 from train.data.catalog import read_catalog
 from train.data.feedback import ImportOptions, import_evidence
 from train.data.feedback_evidence import open_evidence
 from train.data.pictures import ALARM_LABELS, LABELS, Picture, is_bear
 from train.data.split import split_catalog
-from train.learn.degrade import degrade
+from train.learn.augmentation import degrade
 from train.learn.examples import cut_example, examples_of
 from train.learn.inference import crops_of
 from train.learn.network import BearNet, build, find_backbone
-from train.metrics.thresholds import lowest_threshold
+from train.metrics.rates import lowest_threshold
 
 SEED = 7
 # As the bundled model was made: whole sources, and those of the test part are not opened.
@@ -100,7 +100,7 @@ def base(embed: Frozen, rows: Sequence[Picture], counts: tuple[int, int]) -> Kno
     crops: list[NDArray[np.uint8]] = []
     bears_: list[bool] = []
     for row in chosen:
-        cut = crops_of(row, read_picture(row.file), embed.size, CONTEXT, rng, degraded=1)
+        cut = crops_of(row, read_picture(row.file), embed.size, rng, degraded=1)
         crops += cut
         bears_ += [is_bear(row.label)] * len(cut)
     return Known(*embed(np.stack(crops)), np.array(bears_))

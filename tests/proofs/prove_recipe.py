@@ -38,7 +38,7 @@ from train.evaluate.far_bears import BINS, benchmark_scores
 from train.evaluate.trail_cameras import MIN_PX, level, part_of
 from train.learn.inference import CONTEXT, ask_crops, ask_frame
 from train.learn.run import Run, read_run
-from train.metrics.recall import threshold_at
+from train.metrics.rates import threshold_at
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},

@@ -29,7 +29,7 @@ from tests.proofs.prove_benchmarks import TEST_SOURCES
 from train.data.catalog import read_catalog
 from train.evaluate.text import share
 from train.learn.hard_negatives import SEED, small_windows
-from train.metrics.clustered import clustered_rate
+from train.metrics.rates import clustered_rate
 
 SIDES_PX = 16, 23, 32, 45, 65  # bounds of the rows
 

@@ -128,7 +128,7 @@ def test_a_picture_is_judged_by_a_head_that_never_saw_its_source() -> None:
     assert np.abs(before[~held] - after[~held]).max() > 0.01
 
 
-def test_folds_fall_back_to_groups_and_say_what_is_missing() -> None:
+def test_folds_fall_back_to_groups_and_name_what_is_missing() -> None:
     pictures, _ = world()
     one = [replace(picture, source="mine", group=picture.source) for picture in pictures]
     folds, whole = cut_into_folds(one, 7)
@@ -166,7 +166,7 @@ def test_no_fold_ever_cuts_a_unit(rows: list[tuple[str, int, int]], seed: int) -
 def test_the_head_is_at_the_minimum_of_its_loss(seed: int) -> None:
     torch.manual_seed(seed)
     features, targets = torch.randn(40, 5), torch.randint(0, len(TRAINING_LABELS), (40,))
-    weights, bias = fit(features, targets, 1e-2)
+    weights, bias = fit(features, targets)
     allowed = allowed_labels()[targets]
     bears = targets != LABELS.index("teddy_bear")
     bears &= targets != LABELS.index("no_bear")

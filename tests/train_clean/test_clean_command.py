@@ -26,7 +26,7 @@ from train.clean.embeddings import CACHE
 from train.data.catalog import read_catalog
 from train.data.decisions import TABLE, append_decisions, decide
 from train.learn.hard_negatives import FOLDER
-from train.learn.unfinished import STATE
+from train.learn.run_folder import STATE
 
 KEPT = "no_bear/camera-1/rock-0.jpg"
 
@@ -95,9 +95,9 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     given = page / TABLE
     given.write_text(given.read_text() + "t,gone.jpg," + "0" * 64 + ",1,delete,no_bear,,page\n")
     before = {file: file.read_bytes() for file in pictures.rglob("*.jpg")}
-    said = clean(run, "--apply", given).stderr
-    assert "Added: 1 keep, 1 relabel, 1 delete, 0 undone; 0 were in it already" in said
-    assert "1 skipped" in said
+    printed = clean(run, "--apply", given).stderr
+    assert "Added: 1 keep, 1 relabel, 1 delete, 0 undone; 0 were in it already" in printed
+    assert "1 skipped" in printed
     assert "0 keep, 0 relabel, 0 delete, 0 undone; 3 were in it already" in clean(run, "--apply", given).stderr
     assert held(run) == {HIDDEN: "relabel brown_bear", NONE: "delete", KEPT: "keep no_bear"}
     command.clean(run, out=run / "page.html", as_json=True)
@@ -114,7 +114,7 @@ def test_apply_list_undo_and_what_is_decided_is_not_shown_again(
     assert len((pictures / TABLE).read_text().splitlines()) == 1 + 3 + 3
 
 
-def test_retrain_says_what_changed_with_the_runs_own_parts(
+def test_retrain_prints_what_changed_with_the_runs_own_parts(
     run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     pictures = run.parent / "pictures"
@@ -123,9 +123,9 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(
     rows = [decide(catalog[HIDDEN], pictures, "relabel", "brown_bear"), decide(catalog[NONE], pictures, "delete")]
     append_decisions(pictures, rows)
     hard = {"file": "00000-0123abcd.png", "group": "leaves.mp4", "licence": "CC BY 4.0", "note": "hard negative"}
-    told = json.loads((run / "settings.json").read_text())
-    told["hard_negatives"] = [hard, hard | {"file": "00001-0123abcd.png"}]  # the second is gone
-    (run / "settings.json").write_text(json.dumps(told))
+    reported = json.loads((run / "settings.json").read_text())
+    reported["hard_negatives"] = [hard, hard | {"file": "00001-0123abcd.png"}]  # the second is gone
+    (run / "settings.json").write_text(json.dumps(reported))
     (run / FOLDER).mkdir()
     cv2.imwrite(str(run / FOLDER / hard["file"]), np.zeros((64, 64, 3), np.uint8))
     new = run.with_name("run-cleaned")
@@ -144,7 +144,7 @@ def test_retrain_says_what_changed_with_the_runs_own_parts(
     assert settings["hard_negatives"] == [hard]
     assert settings["counts_by_licence"]["CC BY 4.0"] == 1
     assert (new / FOLDER / hard["file"]).read_bytes() == (run / FOLDER / hard["file"]).read_bytes()
-    assert "1 of 2 hard negatives are gone" in caplog.text
+    assert "1 hard negatives are gone" in caplog.text
     parts = {name: part["pictures"] for name, part in settings["parts"].items()}
     assert sum(parts.values()) == sum(part["pictures"] for part in old_settings["parts"].values()) - 1
     assert report["tuning_pictures"] == parts["tune"]
@@ -177,9 +177,9 @@ def test_serve_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
             assert HIDDEN in answer.read().decode()
     finally:
         serving.send_signal(signal.SIGINT)
-        _, said = serving.communicate(timeout=60)
-    assert serving.returncode == 0, said
-    assert "0 decisions in force" in said
+        _, printed = serving.communicate(timeout=60)
+    assert serving.returncode == 0, printed
+    assert "0 decisions in force" in printed
 
 
 @pytest.mark.parametrize(
@@ -196,29 +196,12 @@ def test_serve_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
 def test_mistakes_are_one_sentence(run: Path, words: tuple[str, ...], sentence: str) -> None:
     pictures = run.parent / "pictures"
     append_decisions(pictures, [decide(read_catalog(pictures).pictures[0], pictures, "keep")])
-    said = clean(run, *words, code=2).stderr
-    assert sentence in said
-    assert said.splitlines()[-1].startswith("bear-alarm: ")
+    printed = clean(run, *words, code=2).stderr
+    assert sentence in printed
+    assert printed.splitlines()[-1].startswith("bear-alarm: ")
 
 
-def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert "not a finished training run" in clean(tmp_path, "--list", code=2).stderr
     (tmp_path / "settings.json").write_text("[")
     assert "damaged, not a run's settings.json" in clean(tmp_path, code=2).stderr
-
-
-@pytest.mark.parametrize(("told", "words"), [(0, ""), (3, "3 of 3 hard negatives are gone")])
-def test_a_run_that_only_counted_its_hard_negatives_goes_without_them(
-    run: Path, caplog: pytest.LogCaptureFixture, told: int, words: str
-) -> None:
-    pictures = run.parent / "pictures"
-    settings = json.loads((run / "settings.json").read_text()) | {"hard_negatives": told}
-    (run / "settings.json").write_text(json.dumps(settings))
-    (run / FOLDER).mkdir()
-    (run / FOLDER / "00000.png").write_bytes(b"as it once was called")
-    append_decisions(pictures, [decide(read_catalog(pictures).pictures[0], pictures, "delete")])
-    command.clean(run, retrain=True)
-    made = run.with_name("run-cleaned")
-    assert json.loads((made / "settings.json").read_text())["hard_negatives"] == []
-    assert words in caplog.text
-    assert bool(words) == ("are gone" in caplog.text)

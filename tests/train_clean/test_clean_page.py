@@ -77,13 +77,13 @@ def press(window: Any, keys: str) -> None:
 
 
 def verdicts(window: Any) -> list[str]:
-    """Return what stands on each card."""
+    """Return the text of each card."""
     found: list[str] = window.locator(".card .was").all_inner_texts()
     return found
 
 
 def told(window: Any, words: str) -> None:
-    """Wait until the page says this of what it keeps."""
+    """Wait until the page shows this of what it keeps."""
     from playwright.sync_api import expect
 
     expect(window.locator("#kept")).to_have_text(re.compile(f"^{words}"), timeout=20000)
@@ -120,7 +120,7 @@ def test_keys_decide_and_the_file_is_what_the_command_takes(
 
 
 @BROWSER
-def test_undo_takes_back_one_by_one_and_the_file_says_so(
+def test_undo_takes_back_one_by_one_and_the_file_has_them(
     window: Any, rows: list[dict[str, Any]], root: Path, tmp_path: Path
 ) -> None:
     window.goto(written(rows, tmp_path))
@@ -211,7 +211,7 @@ def test_the_served_page_writes_each_decision_at_once(window: Any, served: str, 
 
 
 @BROWSER
-def test_what_could_not_be_written_is_said_and_written_when_the_command_is_back(
+def test_what_could_not_be_written_is_shown_and_written_when_the_command_is_back(
     window: Any, rows: list[dict[str, Any]], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _: "token")

@@ -58,7 +58,7 @@ def ask(url: str, method: str = "GET", body: str = "", **headers: str) -> tuple[
         connection.close()
 
 
-def test_whoever_does_not_know_the_token_or_is_another_site_gets_nothing(
+def test_a_request_without_the_token_or_of_is_another_site_gets_nothing(
     served: str, rows: list[dict[str, Any]], root: Path
 ) -> None:
     row = {"time": "t", "decision": "delete", "before": "no_bear", "after": "", "by": ""}

@@ -69,7 +69,7 @@ def profile(browser: Any) -> Iterator[Any]:
 
 
 def shows(window: Any, words: str, cards: list[str]) -> None:
-    """Wait until the page says this of what it keeps, and this on its first cards."""
+    """Wait until the page shows this of what it keeps, and this on its first cards."""
     from playwright.sync_api import expect
 
     expect(window.locator("#kept")).to_have_text(re.compile(words), timeout=60000)
@@ -89,7 +89,7 @@ def rows_in(review: Review) -> list[tuple[str, str]]:
 
 
 @BROWSER
-def test_while_the_disk_is_full_decisions_wait_and_the_reason_is_said(
+def test_while_the_disk_is_full_decisions_wait_and_the_reason_is_shown(
     profile: Any, review: Review, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
@@ -114,7 +114,7 @@ def test_while_the_disk_is_full_decisions_wait_and_the_reason_is_said(
 
 
 @BROWSER
-def test_a_decision_that_is_refused_is_taken_off_its_card_and_said_until_the_next_one(
+def test_a_decision_that_is_refused_is_taken_off_its_card_and_shown_until_the_next_one(
     profile: Any, review: Review
 ) -> None:
     with served(review) as url:

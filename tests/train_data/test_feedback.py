@@ -13,7 +13,7 @@ import pytest
 from edge.pictures import read_picture
 from tests.helpers.feedback_evidence import imported, red, review, samples, standing, table, walking, write_evidence
 from train.data.catalog import read_catalog
-from train.data.feedback_rows import review_of
+from train.data.feedback_pictures import review_of
 from train.data.pictures import Picture
 
 

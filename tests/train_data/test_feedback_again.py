@@ -22,7 +22,7 @@ from tests.helpers.feedback_evidence import (
     write_evidence,
 )
 from train.data.catalog import read_catalog
-from train.data.feedback_rows import key_of, part_of
+from train.data.feedback_pictures import key_of, part_of
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,9 @@ def test_a_label_that_is_forgotten_takes_no_row_out(evidence: Path, tmp_path: Pa
     assert {row["note"].partition(";")[0] for row in table(data)} == {"stump"}
 
 
-def test_a_random_frame_said_to_show_a_bear_somewhere_is_no_negative_any_more(evidence: Path, tmp_path: Path) -> None:
+def test_a_random_frame_reviewed_to_show_a_bear_somewhere_is_no_negative_any_more(
+    evidence: Path, tmp_path: Path
+) -> None:
     review(samples(evidence)[0], "wrong")
     imported(evidence, tmp_path / "data")
     review(samples(evidence)[0], "confirmed", at="2026-01-03T09:00:00.000Z")

@@ -30,8 +30,7 @@ except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
 from train.data.feedback_evidence import Case, Step, Unit, note_in, open_evidence
-from train.data.feedback_pictures import EvidencePicture, _spread
-from train.data.feedback_rows import ReviewedLabel, key_of, review_of, row_of
+from train.data.feedback_pictures import EvidencePicture, ReviewedLabel, _spread, key_of, review_of, row_of
 
 NIGHT = datetime(2026, 1, 1, 3, 12, 7, tzinfo=UTC)
 PICTURE = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)
@@ -42,8 +41,8 @@ def event(root: Path, number: int = 1, **more: Any) -> Path:
     id_ = f"{number:032x}"[::-1]
     folder = visit_folder(root, "yard", NIGHT, id_)
     folder.mkdir(parents=True)
-    told = Event("bear", "end", id_, 2, "run", "yard", "2026-01-01T03:12:20.000Z", label="brown_bear", score=0.9)
-    found = json.loads(told.to_json()) | {"clips": [], "path": [[0.0, 0.1, 0.1, 0.3, 0.4, 0.9]]} | more
+    reported = Event("bear", "end", id_, 2, "run", "yard", "2026-01-01T03:12:20.000Z", label="brown_bear", score=0.9)
+    found = json.loads(reported.to_json()) | {"clips": [], "path": [[0.0, 0.1, 0.1, 0.3, 0.4, 0.9]]} | more
     (folder / "event.json").write_text(json.dumps(found))
     (folder / "crop.jpg").write_bytes(jpeg(PICTURE, 90, {"score": 0.9, "captured_at": "2026-01-01T03:12:08.000Z"}))
     (folder / "alarm.jpg").write_bytes(jpeg(PICTURE, 90))
@@ -153,10 +152,12 @@ def test_a_note_of_impossible_numbers_is_named_and_the_rest_comes_in(tmp_path: P
     result = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
     assert "its note cannot be read" in result.left_out[0]
     assert result.pictures == {"no_bear": 1}
-    told = event(tmp_path / "evidence", 2, score=bad.get("score", 0.5), path=[[0.0, *bad.get("box_xywh", [0] * 4), 1]])
-    path = told / "event.json"
+    reported = event(
+        tmp_path / "evidence", 2, score=bad.get("score", 0.5), path=[[0.0, *bad.get("box_xywh", [0] * 4), 1]]
+    )
+    path = reported / "event.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | bad))
-    told.rename(told.with_name("no-time"))
+    reported.rename(reported.with_name("no-time"))
     result = imported(tmp_path / "evidence", tmp_path / "data", zone=ZoneInfo("Asia/Tokyo"))
     assert any("not an event" in words for words in result.left_out), result.left_out
 
@@ -253,17 +254,19 @@ def _unit(name: str) -> Unit:
     by=st.text(),
     note=st.text(),
 )
-def test_a_row_says_its_case_and_review_whatever_people_write(
+def test_a_row_has_its_case_and_review_whatever_people_write(
     camera: str, site: str, id_: str, model: str, by: str, note: str
 ) -> None:
     from edge.record.review import Review
 
-    said = Review("wrong", "2026-01-01T00:00:00.000Z", by=by, note=note)
-    case = Case(_unit("x"), f"event={id_}", camera, NIGHT, "brown_bear", 0.5, model, None, review=said)
+    printed = Review("wrong", "2026-01-01T00:00:00.000Z", by=by, note=note)
+    case = Case(_unit("x"), f"event={id_}", camera, NIGHT, "brown_bear", 0.5, model, None, review=printed)
     look = EvidencePicture("clip-1.50s", b"", None, None, np.zeros((16, 16), np.float32))
-    row = row_of(case, look, ReviewedLabel("no_bear", "false alarm", f"wrong@{said.at}"), site=site, zone=UTC, split="")
+    row = row_of(
+        case, look, ReviewedLabel("no_bear", "false alarm", f"wrong@{printed.at}"), site=site, zone=UTC, split=""
+    )
     assert key_of(row["note"]) == f"event={id_}"
-    assert review_of(row["note"]) == f"wrong@{said.at}"
+    assert review_of(row["note"]) == f"wrong@{printed.at}"
     parts = row["file"].split("/")
     assert parts[0] == "feedback"
     assert len(parts) == 5

@@ -40,23 +40,23 @@ def evidence(tmp_path: Path) -> Path:
     return root
 
 
-def test_it_brings_says_what_and_what_next(evidence: Path, tmp_path: Path) -> None:
+def test_it_imports_and_prints_what_and_what_next(evidence: Path, tmp_path: Path) -> None:
     done = run("import", evidence, "--into", tmp_path / "data", "--site", "apiary")
     assert (done.returncode, done.stdout) == (0, "")
-    said = done.stderr.splitlines()
-    assert said[0] == "2 new pictures of 3 events and 1 negative: 2 no_bear in 1 group (camera and day)."
-    assert said[1].startswith("1 event is skipped, because it has no review yet: `bear-alarm events review")
-    assert said[2].startswith("1 random negative is skipped, because it has no review yet")
-    assert said[-1] == f"Next: bear-alarm train {tmp_path / 'data'}"
+    printed = done.stderr.splitlines()
+    assert printed[0] == "2 new pictures of 3 events and 1 negative: 2 no_bear in 1 group (camera and day)."
+    assert printed[1].startswith("No review yet, and skipped: 1 event; `bear-alarm events review")
+    assert printed[2].startswith("No review yet, and skipped: 1 random negative; ")
+    assert printed[-1] == f"Next: bear-alarm train {tmp_path / 'data'}"
     assert {row.source for row in read_catalog(tmp_path / "data").pictures} == {"apiary"}
     again = run("import", evidence, "--into", tmp_path / "data", "--unreviewed-negatives", "--json")
     found = json.loads(again.stdout)
     assert (found["known"], found["taken_unreviewed"], found["dry_run"]) == (2, 1, False)
-    assert "1 random negative is imported as empty without a review: a bear that was missed" in again.stderr
+    assert "Imported as empty without a review: 1 random negative; a bear that was missed" in again.stderr
     assert "2 of them are in the table already, and skipped." in again.stderr
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(evidence: Path, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_same_and_changes_nothing(evidence: Path, tmp_path: Path) -> None:
     done = run("import", evidence, "--into", tmp_path / "data", "--dry-run", "--json")
     assert done.returncode == 0
     assert "Would import 2 new pictures" in done.stderr
@@ -78,7 +78,7 @@ def test_only_the_cameras_that_are_named_come_in(evidence: Path, tmp_path: Path)
     assert run("import", evidence, "--into", tmp_path / "data", "--camera", "yard").returncode == 0
 
 
-def test_a_label_that_is_forgotten_is_said(evidence: Path, tmp_path: Path) -> None:
+def test_a_label_that_is_forgotten_is_reported(evidence: Path, tmp_path: Path) -> None:
     review(next(evidence.glob("*/*-yard-*/")), "relabelled", "fox", at="2026-01-03T09:00:00.000Z")
     into = ("--into", tmp_path / "data")
     assert run("import", evidence, *into, "--label", "fox=no_bear").returncode == 0
@@ -92,7 +92,7 @@ def test_a_label_that_is_forgotten_is_said(evidence: Path, tmp_path: Path) -> No
 
 def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
     into = ("--into", str(tmp_path / "data"))
-    for words, said in (
+    for words, printed in (
         ((), "feedback what?"),
         (("import", "nowhere", *into), "nowhere: no such folder or archive"),
         (("import", str(evidence), *into, "--time-zone", "Mars/Base"), "no such time zone"),
@@ -101,13 +101,13 @@ def test_a_mistake_is_one_sentence(evidence: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(BearAlarmError) as error:
             as_command("feedback", app).main(args=list(words), standalone_mode=False)
-        assert said in str(error.value)
+        assert printed in str(error.value)
         assert "\n" not in str(error.value)
     wrong: list[tuple[tuple[str, ...], str]] = [(("export",), "No such command"), (("import", str(evidence)), "--into")]
-    for typed, said in wrong:
+    for typed, printed in wrong:
         done = run(*typed)
         assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
+        assert printed in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "data").exists()
 

@@ -93,7 +93,7 @@ def test_a_table_of_trail_cameras_alone_is_split_as_any_other(table: Catalog) ->
     assert all({is_bear(one.label) for one in part} == {True, False} for part in split_catalog(alone, 7).values())
 
 
-def test_what_a_group_says_after_its_camera_is_of_that_camera() -> None:
+def test_what_a_group_has_after_its_camera_is_of_that_camera() -> None:
     groups = ("own cam hogs", "own cam deer", "own cam", "CA-01 burst 7491", "CA-01", "backyard-cam", "campsite fox")
     assert [camera(frame("x", "no_bear", group)) for group in groups] == [
         "cards/own cam", "cards/own cam", "cards/own cam", "cards/CA-01", "cards/CA-01", "cards/backyard-cam",

@@ -52,10 +52,10 @@ def test_inaturalist_from_the_first_question_to_the_table_and_again(far: FarSide
             shown["url"] = f"{far.base}/photos/{shown['id']}/square.jpeg"
     far.files["/photos/20/large.jpeg"] = b"<html>no</html>"
     typed = ("inaturalist", "Ursus arctos", "--label", "brown_bear", "--api", f"{far.base}/v1", "--limit", "20")
-    said = gather(*typed, cwd=tmp_path)
-    assert "for at most 20 photographs of Ursus arctos in research-grade observations" in said
-    assert "3 new pictures in pictures, which now has 3" in said
-    assert "1 not a picture" in said
+    printed = gather(*typed, cwd=tmp_path)
+    assert "for at most 20 photographs of Ursus arctos in research-grade observations" in printed
+    assert "3 new pictures in pictures, which now has 3" in printed
+    assert "1 not a picture" in printed
     found = read_catalog(tmp_path / "pictures").pictures
     assert {(p.label, p.source, p.licence) for p in found} == {("brown_bear", "iNaturalist", "CC BY")}
     fetched = len(far.paths("/photos/"))
@@ -71,11 +71,11 @@ def test_gbif_and_commons(far: FarSide, tmp_path: Path):
         "gbif", "Ursus arctos", "--label", "brown_bear", "--api", f"{far.base}/v1/", "-o", "set", cwd=tmp_path
     )
     far.pages = [file_page(7, url=f"{far.base}/photos/7/large.jpeg", thumburl=f"{far.base}/photos/8/large.jpeg")]
-    said = gather(
+    printed = gather(
         "commons", "black bear", "--label", "black_bear", "--api", f"{far.base}/w/api.php", "-o", "set",
         "--contact", "someone@example.org", cwd=tmp_path,
     )  # fmt: skip
-    assert "which now has 2" in said
+    assert "which now has 2" in printed
     assert {p.source for p in read_catalog(tmp_path / "set").pictures} == {"GBIF Set", "Wikimedia Commons"}
     assert "someone@example.org" in far.asked[-1].agent
 
@@ -83,14 +83,14 @@ def test_gbif_and_commons(far: FarSide, tmp_path: Path):
 def test_lila_by_address_with_boxes(far: FarSide, tmp_path: Path):
     path = trap_set(tmp_path)
     far.files |= {f"/set/p{n % 3}/{n}.jpg": photo(200 + n, (200, 100)) for n in range(30)}
-    said = gather("lila", path, cwd=tmp_path, code=2)
-    assert "empty 15, american black bear 14, deer 2" in said
+    printed = gather("lila", path, cwd=tmp_path, code=2)
+    assert "empty 15, american black bear 14, deer 2" in printed
     typed = ("lila", path, "--label", "American Black Bear=black_bear", "--label", "empty=no_bear", "--limit", "8")
-    said = gather(*typed, "--base-url", f"{far.base}/set", "--licence", "CDLA-Permissive-1.0", cwd=tmp_path)
+    printed = gather(*typed, "--base-url", f"{far.base}/set", "--licence", "CDLA-Permissive-1.0", cwd=tmp_path)
     found = read_catalog(tmp_path / "pictures").pictures
     assert Counter(p.label for p in found) == {"black_bear": 4, "no_bear": 4}
     assert {p.licence for p in found} == {"CDLA-Permissive"}
-    assert "8 new pictures" in said
+    assert "8 new pictures" in printed
     assert "give --images DIR" in gather(*typed, cwd=tmp_path, code=2)
 
 
@@ -106,17 +106,17 @@ def test_nothing_is_asked_unless_it_is_meant(far: FarSide, tmp_path: Path):
 def test_a_service_that_is_not_there_is_a_sentence(tmp_path: Path):
     with FarSide() as side:
         base = side.base
-    said = gather("gbif", "Ursus arctos", "--label", "bear", "--api", f"{base}/v1/", cwd=tmp_path, code=2)
-    assert "no answer" in said
+    printed = gather("gbif", "Ursus arctos", "--label", "bear", "--api", f"{base}/v1/", cwd=tmp_path, code=2)
+    assert "no answer" in printed
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_host_that_gives_no_picture_is_a_sentence(far: FarSide, tmp_path: Path):
     far.pages = [file_page(7, url=f"{far.base}/a.jpg", width=100)]
     far.answers["/a.jpg"] = [(429, {"Retry-After": "9999"}, b"")]
-    said = gather("commons", "b", "--label", "bear", "--api", f"{far.base}/w/api.php", cwd=tmp_path, code=2)
-    assert "no picture could be fetched" in said
-    assert "167 minutes" in said
+    printed = gather("commons", "b", "--label", "bear", "--api", f"{far.base}/w/api.php", cwd=tmp_path, code=2)
+    assert "no picture could be fetched" in printed
+    assert "167 minutes" in printed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
@@ -135,9 +135,9 @@ def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(far: FarSide, tmp_path:
     while (slow not in far.paths("/photos/") or not list(out.rglob("*.jpg"))) and time.monotonic() < until:
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
+    _, printed = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
     assert 1 <= len(read_catalog(out).pictures) < 8
     assert not list(out.rglob("*.part"))
     far.answers[slow] = []
@@ -150,8 +150,8 @@ def test_two_runs_into_one_folder_take_turns(tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jpg").write_bytes(photo(1))
     with Table(tmp_path / "pictures"):
-        said = gather("folder", "in", "--label", "no_bear", cwd=tmp_path, code=2)
-    assert "another program is gathering into it" in said
+        printed = gather("folder", "in", "--label", "no_bear", cwd=tmp_path, code=2)
+    assert "another program is gathering into it" in printed
     assert "1 new picture in" in gather("folder", "in", "--label", "no_bear", cwd=tmp_path)
 
 

@@ -13,11 +13,10 @@ from train.data.split import split_catalog
 
 pytest.importorskip("imagehash")
 from train.data.gather.download import import_pictures
-from train.data.gather.importer import PictureImporter
+from train.data.gather.importer import PictureImporter, sort_moved
 from train.data.gather.local import from_card, from_folder
 from train.data.gather.offers import BETTER, DUPLICATE, LABELLED, NEW, OTHER_LABEL, THERE
-from train.data.gather.sort import sort_moved
-from train.data.labels import plain_label
+from train.data.pictures import plain_label
 from train.data.table import Table
 
 WEB = found(1, licence="not stated", source="web search", author="")
@@ -138,7 +137,7 @@ def test_a_crash_before_the_table_is_written_loses_no_file(tmp_path: Path):
     assert len(list(tmp_path.rglob("*.jpg"))) == 1
 
 
-def test_what_lies_here_and_is_left_out_stands_in_the_table_until_it_is_mended(tmp_path: Path):
+def test_what_lies_here_and_is_skipped_stays_in_the_table_until_it_is_mended(tmp_path: Path):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "a.jpg").write_bytes(photo(1))

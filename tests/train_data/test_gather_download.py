@@ -1,4 +1,4 @@
-"""Fetching: in order, polite, bounded; whoever is busy is asked again, whoever is not there is not."""
+"""Fetching: in order, polite, bounded; a busy host is asked again, a missing one is not."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_only_the_web_is_asked(fetch: Downloader, url: str):
 
 
 @given(st.text(st.characters()))
-def test_whatever_stands_for_an_address_is_one_or_none(words: str):
+def test_any_words_as_an_address_is_one_or_none(words: str):
     for url in (words, f"http://{words}", f"https://example.org/{words}"):
         download._host_of(url)
 
@@ -169,6 +169,6 @@ def test_retry_after_is_seconds_or_a_date():
 
 @given(st.text() | st.from_regex(r"(Wed, )?[0-9]{1,3} Oct [0-9]{1,6} [0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{1,20}"))
 @example("9" * 400)
-def test_whatever_a_host_says_of_when_is_seconds_or_nothing(words: str):
+def test_any_retry_after_of_a_host_is_seconds_or_nothing(words: str):
     found = retry_after(words)
     assert found is None or found >= 0

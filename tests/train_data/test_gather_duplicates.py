@@ -11,7 +11,7 @@ from tests.helpers.far_side import jpeg, picture
 
 pytest.importorskip("imagehash")
 from train.data.gather import duplicates
-from train.data.gather.duplicates import FINE_PX, Duplicates, Thumbnail, ThumbnailCache, phash, same_picture
+from train.data.gather.duplicates import Duplicates, Thumbnail, ThumbnailCache, phash, same_picture
 
 WHOLE = picture(1, (640, 480))
 
@@ -137,14 +137,15 @@ def test_the_screen_changes_nothing_of_what_is_a_copy(seed: int, at_once: int, m
     assert outcomes == {True, False}
 
 
-def test_looks_are_held_by_their_bytes_and_opened_again_when_they_must():
+def test_thumbnails_are_held_and_opened_again_when_they_must(monkeypatch: pytest.MonkeyPatch):
     opened: list[str] = []
 
     def look(name: str) -> Thumbnail | None:
         opened.append(name)
         return Thumbnail.of(picture(int(name))) if name != "9" else None
 
-    thumbnails = ThumbnailCache(look, max_bytes=2 * FINE_PX * FINE_PX)
+    monkeypatch.setattr("train.data.gather.duplicates.MAX_THUMBNAILS", 2)
+    thumbnails = ThumbnailCache(look)
     assert thumbnails("9") is None
     for name in ("1", "2", "1", "3", "1", "2"):
         thumbnails(name)

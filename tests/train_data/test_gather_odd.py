@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,11 @@ pytest.importorskip("imagehash")
 pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
-from train.data.gather.camera_traps import from_set, read_set
-from train.data.gather.commons import from_commons
 from train.data.gather.download import Downloader, import_pictures, web_client
-from train.data.gather.gbif import from_gbif
-from train.data.gather.inaturalist import from_inaturalist
-from train.data.gather.local import from_card, from_clip, from_folder
+from train.data.gather.importer import sort_moved
+from train.data.gather.local import from_card, from_clip, from_folder, from_set, read_set
 from train.data.gather.offers import Offer, parsed
-from train.data.gather.sort import sort_moved
-from train.data.gather.web import from_web
+from train.data.gather.online import from_commons, from_gbif, from_inaturalist, from_web
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
 
@@ -93,20 +88,21 @@ def test_one_record_that_is_not_understood_is_counted_and_the_rest_comes(far: Fa
     assert not (tmp_path / "LEFT_OUT.csv").exists()  # the service may mend it
 
 
-def test_records_of_the_other_services(far: FarSide):
+def test_records_of_the_other_services(far: FarSide, monkeypatch: pytest.MonkeyPatch):
     far.observations = [observation(n, ["cc0"]) for n in (1, 2, 3)]
     far.observations[1]["photos"] = [{"license_code": "cc0", "url": "https://far/photos/20/square.jpeg"}]  # no id
     found = list(from_inaturalist("U", "bear_any", limit=9, api=f"{far.base}/v1"))
     assert [each.failed is None for each in found] == [True, False, True]
     far.pages = [file_page(1), file_page(2, width="wide"), file_page(3)]
     with web_client() as client:
-        found = list(from_commons("b", "bear_any", client, threading.Event(), limit=9, api=f"{far.base}/w/api.php"))
+        found = list(from_commons("b", "bear_any", client, limit=9, api=f"{far.base}/w/api.php"))
     assert [each.failed is None for each in found] == [True, False, True]
     results: list[Any] = [
         {"image": "https://a.example/1.jpg", "url": "http://[ad]/"}, None, {"image": ["x"], "url": 7},
         {"image": "http://[bad/2.jpg", "url": "https://b.example/"}, {"image": "https://a.example/3.jpg"},
     ]  # fmt: skip
-    found = list(from_web("b", "bear_any", limit=9, search=lambda _, page: results))
+    monkeypatch.setattr("train.data.gather.online.ddgs_images", lambda _, page: results)
+    found = list(from_web("b", "bear_any", limit=9))
     assert [(each.url, each.group, each.failed is None) for each in found[:2]] == [
         ("https://a.example/1.jpg", "a.example", True), ("", "", False),
     ]  # fmt: skip
@@ -194,7 +190,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_a_folder(tmp_path: Path):
     assert import_pictures(losing(), tmp_path / "out").by_kind == {"new": 2, "unreadable": 1}
 
 
-def test_a_clip_that_was_cut_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_clip_that_was_cut_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "walk.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     for n in range(20):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -19,12 +18,9 @@ from train.data.licences import Licences
 pytest.importorskip("httpx")
 pytest.importorskip("pyinaturalist")
 pytest.importorskip("pygbif")
-from train.data.gather.camera_traps import from_set, read_set
-from train.data.gather.commons import from_commons, plain
 from train.data.gather.download import web_client
-from train.data.gather.gbif import from_gbif
-from train.data.gather.inaturalist import from_inaturalist
-from train.data.gather.web import from_web
+from train.data.gather.local import from_set, read_set
+from train.data.gather.online import from_commons, from_gbif, from_inaturalist, from_web, plain
 
 
 @pytest.fixture
@@ -157,9 +153,7 @@ def test_commons(far: FarSide):
     ]
     far.answers["/w/api.php"][1][1]["Retry-After"] = "0"
     with web_client() as client:
-        found = list(
-            from_commons("brown bear", "brown_bear", client, threading.Event(), limit=9, api=f"{far.base}/w/api.php")
-        )
+        found = list(from_commons("brown bear", "brown_bear", client, limit=9, api=f"{far.base}/w/api.php"))
     assert [each.url for each in found] == ["https://far/1280px-1.jpg", "https://far/4.jpg", "https://far/1280px-5.jpg"]
     first = found[0]
     assert (first.author, first.group, first.licence) == ("A. & B.", "A. & B.", "CC BY-SA 4.0")
@@ -177,13 +171,13 @@ def test_services_that_do_not_answer_are_a_sentence(far: FarSide):
         for source in (
             from_inaturalist("U", "bear_any", limit=1, api=f"{far.base}/v1"),
             from_gbif("U", "bear_any", limit=1, api=f"{far.base}/v1/"),
-            from_commons("U", "bear_any", client, threading.Event(), limit=1, api=f"{far.base}/w/api.php"),
+            from_commons("U", "bear_any", client, limit=1, api=f"{far.base}/w/api.php"),
         ):
             with pytest.raises(SourceError, match=r"127\.0\.0\.1.*again"):
                 next(source)
 
 
-def test_web_search():
+def test_web_search(monkeypatch: pytest.MonkeyPatch):
     answers = {
         1: [
             {"image": "https://a.example/x.jpg", "url": "https://a.example/page", "title": "t", "source": "Bing"},
@@ -194,7 +188,9 @@ def test_web_search():
             {"image": "https://b.example/y.png?s=1"},
         ],
     }
-    found = list(from_web("bears", "bear_any", limit=10, search=lambda _, page: answers.get(page, [])))
+    search = "train.data.gather.online.ddgs_images"
+    monkeypatch.setattr(search, lambda _, page: answers.get(page, []))
+    found = list(from_web("bears", "bear_any", limit=10))
     assert [(each.url, each.group) for each in found] == [
         ("https://a.example/x.jpg", "a.example"), ("https://b.example/y.png?s=1", "b.example"),
     ]  # fmt: skip
@@ -205,9 +201,11 @@ def test_web_search():
             raise SourceError("no more")
         return answers[1]
 
-    assert len(list(from_web("bears", "bear_any", limit=10, search=refuses))) == 1
+    monkeypatch.setattr(search, refuses)
+    assert len(list(from_web("bears", "bear_any", limit=10))) == 1
+    monkeypatch.setattr(search, lambda _, page: refuses(_, page + 1))
     with pytest.raises(SourceError):
-        list(from_web("bears", "bear_any", limit=10, search=lambda _, page: refuses(_, page + 1)))
+        list(from_web("bears", "bear_any", limit=10))
 
 
 def trap_set(root: Path) -> Path:

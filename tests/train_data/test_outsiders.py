@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from train.data.catalog import read_catalog
-from train.data.outsiders import in_domain, kind_of, words_of
-from train.data.pictures import Picture
+from train.data.pictures import Picture, words_of
+from train.learn.ood import in_domain, kind_of
 
 # As trail-camera sets of North America and Europe call what they hold, and what people write of such pictures.
 FIELD = """
@@ -91,10 +91,10 @@ def test_whole_words_name_an_outsider(name: str, kind: str) -> None:
     assert kind_of(row(f"{name}; event=3f9c0a12; part=crop; said=a gray fox")) == kind
 
 
-def test_what_stands_behind_the_first_words_decides_nothing() -> None:
-    said = "false alarm; event=3f9c0a12; part=crop; by=Ray Lion; said=a whale drawn in the office, thermal"
-    assert words_of(said) == "false alarm"
-    assert kind_of(row(said)) is None
+def test_what_follows_the_first_words_decides_nothing() -> None:
+    printed = "false alarm; event=3f9c0a12; part=crop; by=Ray Lion; said=a whale drawn in the office, thermal"
+    assert words_of(printed) == "false alarm"
+    assert kind_of(row(printed)) is None
 
 
 @pytest.mark.parametrize("label", ["brown_bear", "bear_any", "polar_bear", "teddy_bear"])

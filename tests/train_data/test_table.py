@@ -121,7 +121,7 @@ def test_boxes_that_lie_outside_are_refused(tmp_path: Path, box: tuple[float, fl
         table.add(row("a.jpg"), [("bear", box)])
 
 
-def test_a_file_that_stands_there_is_not_added_again(tmp_path: Path):
+def test_a_file_that_is_there_is_not_added_again(tmp_path: Path):
     with Table(tmp_path) as table:
         table.add(row("a.jpg"))
         with pytest.raises(CatalogError, match="is in the table already"):
@@ -200,7 +200,7 @@ def test_a_file_whose_name_no_table_can_hold_is_a_sentence(tmp_path: Path, file:
     assert [each["file"] for each in rows(tmp_path)] == ["b.jpg"]
 
 
-def test_what_was_left_out_stands_there_once_and_can_come_in(tmp_path: Path):
+def test_what_was_skipped_is_there_once_and_can_come_in(tmp_path: Path):
     for words in ("cut", "cut", "empty"):
         with Table(tmp_path) as table:
             table.record_skipped("/card/a.jpg", "", "truncated", words)

@@ -1,4 +1,4 @@
-"""The table of pictures and its split: what is read, what is refused, what never stands on two sides."""
+"""The table of pictures and its split: what is read, what is refused, what is never on two sides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 
 from edge.errors import BearAlarmError, CatalogError
 from train.data.catalog import read_catalog
-from train.data.labels import parse_labels
-from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear
+from train.data.pictures import SPLITS, Catalog, Picture, check_trainable, is_bear, parse_labels
 from train.data.split import name_of, read_split, split_catalog, write_split
 
 
@@ -119,7 +118,7 @@ def test_split_never_cuts_a_source_or_group(groups: bool) -> None:
     assert split == split_catalog(catalog, seed=3)
 
 
-def test_named_sources_go_where_they_are_told() -> None:
+def test_named_sources_go_into_the_named_part() -> None:
     split = split_catalog(sources(9), 0, tune=["s1"], test=["s2", "s3"])
     assert {p.source for p in split["tune"]} == {"s1"}
     assert {p.source for p in split["test"]} == {"s2", "s3"}
@@ -162,7 +161,7 @@ def test_places_without_bears_do_not_take_their_turn(seed: int) -> None:
     assert all({is_bear(p.label) for p in part} == {True, False} for part in split.values())
 
 
-def test_a_file_that_stands_twice_and_pixel_boxes_are_refused(tmp_path: Path) -> None:
+def test_a_file_listed_twice_and_pixel_boxes_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "a.jpg")
     with pytest.raises(CatalogError, match="is in the table twice"):
         read_catalog(manifest(tmp_path, ["a.jpg,no_bear,one,,", "./a.jpg,no_bear,two,,"]))
@@ -209,7 +208,7 @@ def test_absolute_names_in_a_table_are_the_same_from_wherever_it_is_read(
     assert names == ["sub/a.jpg", "sub/a.jpg"]
 
 
-def test_a_split_column_that_is_not_used_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_split_column_that_is_not_used_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     catalog = sources(9)
     pictures = tuple(replace(p, split="train" if n % 2 else "test") for n, p in enumerate(catalog.pictures))
     split_catalog(replace(catalog, pictures=pictures), 0)
@@ -263,7 +262,9 @@ def test_a_split_column_that_cuts_a_group_is_refused_whichever_parts(pair: tuple
         split_catalog(replace(whole, pictures=tuple(split)), 7)
 
 
-def test_pictures_in_no_cameras_folder_are_said_to_flatter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pictures_in_no_cameras_folder_are_reported_to_flatter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for n in range(12):
         put(tmp_path / f"flat/brown_bear/{n}.jpg", n)
         put(tmp_path / f"flat/no_bear/{n}.jpg", 100 + n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -24,8 +24,8 @@ from edge.detect.classifier import Classifier
 from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.command import Ran, bear_alarm
 from train.data.catalog import read_catalog
+from train.evaluate.command import compare as command
 from train.evaluate.compare import FAR_RULE, PRIMARY, Guard, ModelScores, compare, judge, score_model
-from train.evaluate.compare_command import compare as command
 from train.evaluate.held_out import Unseen
 from train.evaluate.text import comparison_text, figure_line
 from train.metrics.paired import (
@@ -37,6 +37,15 @@ from train.metrics.paired import (
     recall_difference,
     sign_flips,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin, and few draws, are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 1)
+        patch.setattr("train.metrics.rates.REPLICATES", 300)
+        yield
 
 
 @given(st.lists(st.integers(-3, 3), max_size=8))
@@ -71,12 +80,12 @@ MEASURES = pytest.mark.parametrize("difference", [recall_difference, mean_recall
 
 @MEASURES
 def test_a_model_that_is_better_is_shown_to_be(difference: Callable[..., Difference | None]) -> None:
-    found = difference(pair(0, gain=1.5), 0.05, replicates=300)
+    found = difference(pair(0, gain=1.5), 0.05)
     assert found is not None
     assert found.gain
     assert not found.loss
     worse = pair(0, gain=1.5)
-    back = difference(Pair(worse.new, worse.old, worse.bear, worse.picture), 0.05, replicates=300)
+    back = difference(Pair(worse.new, worse.old, worse.bear, worse.picture), 0.05)
     assert back is not None
     assert back.loss
     assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
@@ -86,13 +95,13 @@ def test_a_model_that_is_better_is_shown_to_be(difference: Callable[..., Differe
 
 
 @MEASURES
-def test_equals_are_seldom_told_apart(difference: Callable[..., Difference | None]) -> None:
-    found = [difference(pair(seed), 0.05, replicates=200) for seed in range(60)]
-    told = sum(one is not None and (one.gain or one.loss) for one in found)
-    assert told <= 8  # 5 % of 60 are 3; more than 8 come once in 200 times
+def test_equals_are_seldom_found_different(difference: Callable[..., Difference | None]) -> None:
+    found = [difference(pair(seed), 0.05) for seed in range(60)]
+    reported = sum(one is not None and (one.gain or one.loss) for one in found)
+    assert reported <= 8  # 5 % of 60 are 3; more than 8 come once in 200 times
 
 
-def test_equal_areas_are_seldom_told_apart() -> None:
+def test_equal_areas_are_seldom_found_different() -> None:
     areas = [auc_difference(pair(seed)) for seed in range(200)]
     assert 1 <= sum(one is not None and one.p <= 0.05 for one in areas) <= 22
 
@@ -104,7 +113,7 @@ def test_only_the_order_of_scores_matters(seed: int, monotone: Any) -> None:
     other = Pair(one.old, monotone(one.new), one.bear, one.picture)
     assert rankdata(monotone(one.new)) == pytest.approx(rankdata(one.new))
     for difference in (recall_difference, mean_recall_difference):
-        assert difference(one, 0.1, replicates=40) == difference(other, 0.1, replicates=40)
+        assert difference(one, 0.1) == difference(other, 0.1)
 
 
 def of(low: float, high: float, p: float) -> Difference:
@@ -199,13 +208,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def looked(shop: Path) -> tuple[ModelScores, ModelScores, Unseen]:
     pictures = list(read_catalog(shop / "pool").pictures)
-    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), pictures, min_crops=1) for name in ("good", "blind"))
+    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), pictures) for name in ("good", "blind"))
     return good, blind, Unseen(tuple(pictures), "of nowhere else")
 
 
 def test_a_worse_model_is_shown_to_be_worse(looked: tuple[ModelScores, ModelScores, Unseen]) -> None:
     good, blind, pictures = looked
-    found = compare(good, blind, pictures, replicates=200)
+    found = compare(good, blind, pictures)
     assert found.verdict == "shown to be worse"
     words = comparison_text(found)
     assert words.startswith(f"{found.new} is shown to be worse than {found.old}.")
@@ -213,7 +222,7 @@ def test_a_worse_model_is_shown_to_be_worse(looked: tuple[ModelScores, ModelScor
     assert "of nowhere else:" in words
     assert "too few others for 1 % among stills: 17 pictures, 300 are needed" in words
     assert "of 2)" in words  # the trail camera's boxes are counts
-    back = compare(blind, good, pictures, replicates=200)
+    back = compare(blind, good, pictures)
     assert back.verdict == "shown to be better"
     assert back.figures[PRIMARY].value == pytest.approx(-found.figures[PRIMARY].value)
 
@@ -221,8 +230,8 @@ def test_a_worse_model_is_shown_to_be_worse(looked: tuple[ModelScores, ModelScor
 def test_too_few_pictures_show_nothing(looked: tuple[ModelScores, ModelScores, Unseen], shop: Path) -> None:
     pictures = looked[2].pictures
     few = [*pictures[:2], *pictures[12:14], *pictures[-3:]]
-    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), few, min_crops=1) for name in ("good", "blind"))
-    found = compare(blind, good, Unseen(tuple(few), ""), replicates=200)
+    good, blind = (score_model(Classifier(shop / f"{name}.onnx"), few) for name in ("good", "blind"))
+    found = compare(blind, good, Unseen(tuple(few), ""))
     assert found.figures[PRIMARY].value == 1
     assert found.verdict == "not shown to be better"
 

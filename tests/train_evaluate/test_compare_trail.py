@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from tests.helpers.trail_world import BEARS, OTHERS, fold_runs, trail_pool
 from tests.train_evaluate.test_trail_cameras import one
 from train.data.catalog import read_catalog
 from train.data.split import read_split
+from train.evaluate.command import compare as command
 from train.evaluate.compare import (
     AT_1,
     DARK,
@@ -31,13 +33,21 @@ from train.evaluate.compare import (
     frame_differences,
     judge,
 )
-from train.evaluate.compare_command import compare as command
 from train.evaluate.far_bears import benchmark_scores
 from train.evaluate.held_out import split_digest
 from train.evaluate.report import compared
 from train.evaluate.stills import still_scores
 from train.evaluate.trail_cameras import Frame
 from train.metrics.paired import Difference
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin, and few draws, are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 3)
+        patch.setattr("train.metrics.rates.REPLICATES", 50)
+        yield
 
 
 def frames(bears: float, others: int = 320) -> list[Frame]:
@@ -58,7 +68,7 @@ def frames(bears: float, others: int = 320) -> list[Frame]:
 
 
 def test_the_endpoint_is_recall_up_to_two_percent() -> None:
-    found = frame_differences(frames(0.4), frames(1.0), replicates=50)
+    found = frame_differences(frames(0.4), frames(1.0))
     assert list(found) == [
         TRAIL_PRIMARY, AT_1, "trail cameras: recall at 2 %", OWN,
         "trail cameras, grey or infrared: recall at its own threshold", OWN_ALARMS, NIGHT, DARK,
@@ -71,8 +81,8 @@ def test_the_endpoint_is_recall_up_to_two_percent() -> None:
 
 def test_only_frames_that_both_judged_count_and_too_few_give_no_endpoint() -> None:
     old, new = frames(0.4), frames(1.0)
-    assert frame_differences(old, new[3:], replicates=20)[OWN].n == 5
-    assert frame_differences(old, new[::-1], replicates=20)[OWN_ALARMS].n == 320
+    assert frame_differences(old, new[3:])[OWN].n == 5
+    assert frame_differences(old, new[::-1])[OWN_ALARMS].n == 320
     assert frame_differences(frames(0.4, 149), frames(1.0, 149)) == {}  # 2 % are not three false alarms
     assert frame_differences(old[8:], new[8:]) == {}
 
@@ -149,8 +159,8 @@ def test_the_report_of_a_fold_goes_by_its_frames_too(world: Path) -> None:
     test = read_split(catalog, run / "split.csv")["test"]
     model = Classifier(run / "bear.onnx")
     last = Classifier(write_model(world / "last.onnx", blind=True, name="last"))
-    looked = ModelScores(model.name, model.card, benchmark_scores(model, test, min_crops=3), still_scores(model, test))
+    looked = ModelScores(model.name, model.card, benchmark_scores(model, test), still_scores(model, test))
     files = SimpleNamespace(test=test, settings={"split_sha256": split_digest(run / "split.csv")})
-    found, _ = compared(last, model, looked, files, lambda items, _: iter(items), 3)  # type: ignore[arg-type]
+    found, _ = compared(last, model, looked, files, lambda items, _: iter(items))  # type: ignore[arg-type]
     assert found is not None
     assert found.figures[OWN].n == sum(one.of_trail_camera and one.label != "no_bear" for one in test)

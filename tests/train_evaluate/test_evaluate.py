@@ -18,9 +18,9 @@ from edge.errors import CatalogError, OptionError
 from edge.schema import Event
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 from train.data.catalog import read_catalog
-from train.evaluate.choice import choose
-from train.evaluate.clips import Clip, evaluate_clips, judge_clip, read_clips, through_gate
-from train.evaluate.command import evaluate
+from train.evaluate import clips as watching
+from train.evaluate.clips import Clip, Watched, evaluate_clips, judge_clip, read_clips
+from train.evaluate.command import choose, evaluate
 from train.evaluate.stills import evaluate_stills, size_class
 from train.metrics.rates import Rate
 
@@ -146,47 +146,45 @@ def test_an_alarm_answers_for_the_bear_in_view():
     assert judge_clip(Clip(Path("b.mp4"), None, None, 60.0), [new_bear(3)]).wrong_alarms == 1
 
 
-def test_clips_together_give_seconds_and_a_bound(classifier):
+def test_clips_together_give_seconds_and_a_bound(classifier, monkeypatch):
     clips = [
         Clip(Path("bear.mp4"), 1.0, 5.0, 6.0),
         Clip(Path("late.mp4"), 1.0, 9.0, 9.0),
         Clip(Path("no.mp4"), None, None, 3600),
     ]
     events = {"bear.mp4": [new_bear(1.5)], "late.mp4": [], "no.mp4": []}
-    found = evaluate_clips(classifier, clips, lambda _, file: (events[file.name], 3600.0))
+    monkeypatch.setattr(watching, "watch_clip", lambda _, file: Watched(events[file.name], 3600.0))
+    found = evaluate_clips(classifier, clips)
     assert (counted(found.alarmed).k, counted(found.alarmed).n) == (1, 2)
     assert found.median_seconds_to_alarm == 0.5
     assert (found.quiet.alarms, found.quiet.hours, found.quiet.per_day_upper95) == (0, 1.0, 72.0)
-    assert found.gate is None
 
 
-def test_hours_are_those_that_were_read_and_an_unreadable_bear_is_missed(classifier, tmp_path):
+def test_hours_are_those_that_were_read_and_an_unreadable_bear_is_missed(classifier, tmp_path, monkeypatch):
     (tmp_path / "bad.mp4").write_bytes(b"no video" * 50)
     (tmp_path / "wood.mp4").write_bytes(b"no video" * 50)
     table = write_table(tmp_path / "videos.csv", "\ufefffile,bear_from_s,bear_to_s", "bad.mp4,1,5", "wood.mp4")
     found = evaluate_clips(classifier, read_clips(table))
     assert [(one.file, one.seconds_to_alarm, one.unreadable) for one in found.results] == [("bad.mp4", None, True)]
     assert (counted(found.alarmed).k, counted(found.alarmed).n, found.quiet.hours) == (0, 1, 0)
-    short = evaluate_clips(classifier, [Clip(Path("no.mp4"), None, None, 3600)], lambda *_: ([], 900.0))
+    monkeypatch.setattr(watching, "watch_clip", lambda *_: Watched([], 900.0))
+    short = evaluate_clips(classifier, [Clip(Path("no.mp4"), None, None, 3600)])
     assert short.quiet.hours == 0.25
 
 
-def write_clip(path: Path, *, seconds: int = 6, from_s: float = 2.0) -> list[tuple[float, tuple[float, ...]]]:
-    """A film of a wood with a bear-coloured square walking in at ``from_s``; where it is (seconds, corners)."""
+def write_clip(path: Path, *, seconds: int = 6, from_s: float = 2.0) -> None:
+    """A film of a wood with a bear-coloured square walking in at ``from_s``."""
     width, height, fps = 320, 240, 10
     film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
     rng = np.random.default_rng(0)
-    boxes: list[tuple[float, tuple[float, ...]]] = []
     for index in range(seconds * fps):
         image = np.clip(plain(NO_BEAR_COLOUR, height, width) + rng.normal(0, 2, (height, width, 3)), 0, 255)
         at = index / fps
         if at >= from_s:
             x = int(20 + 40 * (at - from_s))
             image[100:160, x : x + 60] = BEAR_COLOUR
-            boxes.append((at, (x / width, 100 / height, (x + 60) / width, 160 / height)))
         film.write(image.astype(np.uint8))
     film.release()
-    return boxes
 
 
 @pytest.fixture
@@ -197,9 +195,9 @@ def footage(filmed, tmp_path):
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory):
-    """A folder with a bear clip, a bear-free clip, their table, and a box every half second."""
+    """A folder with a bear clip, a bear-free clip, and their table."""
     folder = tmp_path_factory.mktemp("footage")
-    boxes = write_clip(folder / "bear.avi")
+    write_clip(folder / "bear.avi")
     write_clip(folder / "wood.avi", from_s=99)
     write_table(
         folder / "videos.csv",
@@ -207,18 +205,7 @@ def filmed(tmp_path_factory):
         "bear.avi,2,6,a square,6.0",
         "wood.avi,none,none,,6.0",
     )
-    rows = [f"bear.avi,{at},{','.join(f'{side:.4f}' for side in box)}" for at, box in boxes[5::5]]
-    write_table(folder / "video_boxes.csv", "file,time_s,x1,y1,x2,y2", *rows)
     return folder
-
-
-def test_regions_through_the_motion_gate(classifier, footage):
-    clip = read_clips(footage / "videos.csv")[0]
-    boxed = through_gate(classifier, clip.file, clip.boxes)
-    assert len(boxed) == len(clip.boxes) == 7
-    assert all(one.alarm_on_box for one in boxed)
-    assert sum(one.reached for one in boxed) >= 5
-    assert max(one.iou for one in boxed) > 0.3
 
 
 @pytest.mark.parametrize(
@@ -255,13 +242,11 @@ def test_the_whole_alarm_over_real_clips(tmp_path, footage, capsys):
     bear, wood = clips["results"]
     assert 0 <= bear["seconds_to_alarm"] <= 1.5
     assert bear["wrong_alarms"] == wood["wrong_alarms"] == 0
-    assert clips["gate"]["boxes"] == 7
     assert set(clips["without"]) == {"suppression", "halving of strange crops"}
     evaluate(footage, model=model)
     words = capsys.readouterr().out
     assert "3/T" in words
     assert "without the suppression" in words
-    assert "motion gate, 7 boxed bears" in words
 
 
 def test_the_command_prints_figures_for_people_and_machines(tmp_path, pool, capsys):

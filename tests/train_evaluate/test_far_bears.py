@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,30 @@ from train.data.catalog import read_catalog
 from train.data.pictures import Picture
 from train.data.pictures import Picture as Row
 from train.evaluate.command import evaluate
-from train.evaluate.far_bears import BINS, Benchmark, Scores, benchmark_scores, bin_of, real_views, render, take, views
-from train.evaluate.far_figures import figures
-from train.evaluate.far_subjects import is_scene, kind_of, sort_out
+from train.evaluate.far_bears import (
+    BINS,
+    Benchmark,
+    Scores,
+    benchmark_scores,
+    bin_of,
+    figures,
+    real_views,
+    render,
+    take,
+    views,
+)
 from train.evaluate.held_out import held_out, known_sources
+from train.evaluate.subjects import is_scene, kind_of, sort_out
 from train.evaluate.text import benchmark_text
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 30)
+        yield
+
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +78,7 @@ def test_scenes_are_no_subjects(note: str, named: str, scene: bool) -> None:
 
 
 def test_each_bin_holds_enough_crops_of_its_size(pool: list[Picture]) -> None:
-    found = list(views(sort_out(pool), 32, 1.2, seed=1, min_crops=30))
+    found = list(views(sort_out(pool), 32, 1.2, seed=1))
     counts = Counter((view.bin, view.bear) for view in found)
     assert set(counts) == {(name, bear) for name in BINS for bear in (True, False)}
     assert min(counts.values()) >= 30
@@ -72,7 +92,7 @@ def test_each_bin_holds_enough_crops_of_its_size(pool: list[Picture]) -> None:
 def test_crops_are_the_same_each_time_and_whatever_else_is_there(pool: list[Picture]) -> None:
     def crops(pictures: list[Picture]) -> dict[tuple[str, str], list[bytes]]:
         found: dict[tuple[str, str], list[bytes]] = {}
-        for view in views(sort_out(pictures), 32, 1.2, seed=1, min_crops=9):
+        for view in views(sort_out(pictures), 32, 1.2, seed=1):
             found.setdefault((view.picture, view.bin), []).append(view.crop.tobytes())
         return found
 
@@ -87,10 +107,10 @@ def test_bears_and_others_are_made_far_alike(pool: list[Picture]) -> None:
     bears = [picture for picture in pool if picture.file.name.startswith("bear")]
     foxes = [picture for picture in pool if picture.file.name.startswith("fox")][: len(bears)]
     rest = [picture for picture in pool if picture not in bears and not picture.file.name.startswith("fox")]
-    right = list(views(sort_out([*bears, *foxes, *rest]), 32, 1.2, 1, 7))
+    right = list(views(sort_out([*bears, *foxes, *rest]), 32, 1.2, 1))
     swapped = [replace(p, label="no_bear", note="fox") for p in bears]
     swapped += [replace(p, label="brown_bear", note="") for p in foxes]
-    wrong = list(views(sort_out([*swapped, *rest]), 32, 1.2, 1, 7))
+    wrong = list(views(sort_out([*swapped, *rest]), 32, 1.2, 1))
 
     def of(some: list, name: str) -> set[bytes]:  # as many subjects on each side, so as many copies
         return {view.crop.tobytes() for view in some if view.picture.endswith(name)}
@@ -101,7 +121,7 @@ def test_bears_and_others_are_made_far_alike(pool: list[Picture]) -> None:
 def test_nothing_is_enlarged(tmp_path: Path, pool: list[Picture]) -> None:
     cv2.imwrite(str(tmp_path / "small.png"), np.full((40, 60, 3), 90, np.uint8))
     small = replace(pool[0], file=tmp_path / "small.png")
-    found = list(views(sort_out([small, *pool[6:]]), 32, 1.2, 1, 10))
+    found = list(views(sort_out([small, *pool[6:]]), 32, 1.2, 1))
     assert {view.bin for view in found if view.bear} == {"<27 px", "27-45 px", "45-90 px"}
     assert max(view.side_px for view in found if view.bear) <= 60
 
@@ -132,8 +152,8 @@ def test_figures_of_a_model_that_knows_and_one_that_does_not(pool: list[Picture]
     def red(crops: np.ndarray) -> np.ndarray:
         return crops[..., 2].mean((1, 2)) / 255 - crops[..., 1].mean((1, 2)) / 510
 
-    knows = figures(benchmark_scores(red, pool, size=32, min_crops=30), 0.9)
-    blind = figures(benchmark_scores(lambda crops: np.full(len(crops), 0.5), pool, size=32, min_crops=30), 0.4)
+    knows = figures(benchmark_scores(red, pool, size=32), 0.9)
+    blind = figures(benchmark_scores(lambda crops: np.full(len(crops), 0.5), pool, size=32), 0.4)
     for one in knows.bins:
         assert one.own is not None
         assert one.auc is not None
@@ -161,7 +181,7 @@ def test_false_positives_by_animal_are_counted_where_one_percent_passes() -> Non
     score = np.array([0.99, 0.985, *np.linspace(0.2, 0.6, 198), 0.999, 0.7])
     bear = np.arange(202) >= 200
     kinds = tuple("chimpanzee" if number < 4 else "fox" for number in range(200)) + ("brown_bear",) * 2
-    made = Scores(score, bear, np.arange(202), ("27-45 px",) * 202, ("web",) * 202, kinds, np.full(202, 30.0))
+    made = Scores(score, bear, np.arange(202), ("27-45 px",) * 202, kinds, np.full(202, 30.0))
     found = figures(Benchmark(made, made.where(np.zeros(202, bool))), card_threshold=0.5)
     assert 0.6 < found.threshold <= 0.985
     assert (found.kinds["chimpanzee"]["27-45 px"].k, found.kinds["chimpanzee"]["27-45 px"].n) == (2, 4)
@@ -181,7 +201,7 @@ def test_bins_that_few_reach_are_filled_and_others_stay_as_they_are(tmp_path: Pa
 
     def crops(pictures: list[Picture]) -> dict[tuple[str, str], list[bytes]]:
         found: dict[tuple[str, str], list[bytes]] = {}
-        for view in views(sort_out(pictures), 32, 1.2, seed=1, min_crops=30):
+        for view in views(sort_out(pictures), 32, 1.2, seed=1):
             found.setdefault((Path(view.picture).name, view.bin), []).append(view.crop.tobytes())
         return found
 
@@ -199,15 +219,15 @@ def test_bins_that_few_reach_are_filled_and_others_stay_as_they_are(tmp_path: Pa
         assert len(set(filled[bear, ">90 px"])) == 15
 
 
-def test_bins_that_none_reaches_fall_short_and_say_so(tmp_path: Path, pool: list[Picture]) -> None:
+def test_bins_that_none_reaches_fall_short_and_are_named(tmp_path: Path, pool: list[Picture]) -> None:
     small = []
     for number in range(6):
         cv2.imwrite(str(tmp_path / f"bear{number}.jpg"), read_picture(pool[number].file)[:40, :60])
         small.append(replace(pool[number], file=tmp_path / f"bear{number}.jpg"))
-    found = benchmark_scores(lambda crops: crops[..., 2].mean((1, 2)) / 255, [*small, *pool[6:]], size=32, min_crops=12)
-    told = figures(found, 0.5)
-    assert told.doubts[0] == ">90 px: 0 crops of 0 pictures of bears, short of 12"
-    assert "Note: >90 px: 0 crops of 0 pictures of bears, short of 12." in benchmark_text(told)
+    found = benchmark_scores(lambda crops: crops[..., 2].mean((1, 2)) / 255, [*small, *pool[6:]], size=32)
+    reported = figures(found, 0.5)
+    assert reported.doubts[0] == ">90 px: 0 crops of 0 pictures of bears, short of 30"
+    assert "Note: >90 px: 0 crops of 0 pictures of bears, short of 30." in benchmark_text(reported)
 
 
 @pytest.mark.slow
@@ -221,16 +241,16 @@ def test_evaluate_prints_it(tmp_path: Path, pool: list[Picture], capsys: pytest.
     assert found["bins"][2]["own"]["recall"]["value"] == 1
 
 
-def test_evaluate_says_where_the_model_knows_the_sources(
+def test_evaluate_warns_where_the_model_knows_the_sources(
     tmp_path: Path, pool: list[Picture], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, told = pool[0].file.parent, []
+    folder, reported = pool[0].file.parent, []
     for source in ("elsewhere", "web"):
         model = str(write_model(tmp_path / f"{source}.onnx", source=source))
         evaluate(folder, model=model, benchmark=True, as_json=True)
-        told.append(" ".join(json.loads(capsys.readouterr().out)["benchmark"]["doubts"]))
-    assert "may flatter" not in told[0]
-    assert "was trained or tuned on pictures of web: these figures may flatter it" in told[1]
+        reported.append(" ".join(json.loads(capsys.readouterr().out)["benchmark"]["doubts"]))
+    assert "may flatter" not in reported[0]
+    assert "was trained or tuned on pictures of web: these figures may flatter it" in reported[1]
 
 
 def test_pictures_that_allow_no_benchmark_are_one_sentence(pool: list[Picture]) -> None:
@@ -256,7 +276,9 @@ def test_sources_a_card_names_are_left_out(
 
 
 def test_the_benchmark_does_not_use_the_training_augmentation() -> None:
-    code = "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.degrade', 'torch'} & set(sys.modules)))"
+    code = (
+        "import sys, train.evaluate.far_bears; sys.exit(bool({'train.learn.augmentation', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

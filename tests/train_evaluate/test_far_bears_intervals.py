@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.metrics.clustered import cluster_numbers, clustered_auc, clustered_rate, design_effect
-from train.metrics.rates import auc, wilson
-from train.metrics.recall import bootstrap, bootstrap_weights, recall_at, recalls, threshold_at
-from train.metrics.reliability import before_temperature
+from train.metrics.calibration import before_temperature
+from train.metrics.rates import (
+    auc,
+    bootstrap,
+    bootstrap_weights,
+    cluster_numbers,
+    clustered_auc,
+    clustered_rate,
+    design_effect,
+    recall_at,
+    recalls,
+    threshold_at,
+    wilson,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few draws are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.metrics.rates.REPLICATES", 50)
+        yield
+
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), min_size=2, max_size=30)
 
@@ -39,7 +60,7 @@ def test_crops_that_do_not_follow_their_picture_count_in_full() -> None:
     assert design_effect(rng.random(4000) < 0.6, np.repeat(np.arange(1000), 4)) == pytest.approx(1, abs=0.15)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_holds_the_truth_about_as_often_as_stated() -> None:
     rng, held = np.random.default_rng(1), 0
     cluster = np.repeat(np.arange(60), 5)
     for _ in range(300):
@@ -60,7 +81,7 @@ def test_drawn_recalls_against_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     bears, others = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 90).round(1)
     bear_of, other_of = cluster_numbers(rng.integers(0, 15, 40)), cluster_numbers(rng.integers(0, 30, 90))
-    found = bootstrap(recalls, bears, others, bear_of, other_of, 0.05, replicates=50, seed=3)
+    found = bootstrap(recalls, bears, others, bear_of, other_of, 0.05, seed=3)
     # The same draws, row by row: crops are repeated as often as they were drawn. Rows are sorted by score inside, which
     # changes no draw, for pictures are drawn by number.
     again = np.random.default_rng(3)
@@ -76,7 +97,7 @@ def test_drawn_recalls_against_a_plain_loop() -> None:
 
 
 def test_recall_at_a_rate_has_width_even_where_all_are_found() -> None:
-    found = recall_at(np.full(300, 0.9), np.full(900, 0.1), np.repeat(np.arange(100), 3), np.arange(900), replicates=50)
+    found = recall_at(np.full(300, 0.9), np.full(900, 0.1), np.repeat(np.arange(100), 3), np.arange(900))
     assert found is not None
     assert (found.recall.value, found.recall.high) == (1, 1)
     assert found.recall.low == pytest.approx(wilson(100, 100).low)  # type: ignore[union-attr]

@@ -24,11 +24,27 @@ from tests.helpers.benchmark_pool import make_pool, painted, write_model
 from tests.helpers.tiny import FRAME, NO_BEAR_COLOUR, tiny_answer, tiny_card, write_tiny_model
 from train.data.catalog import read_catalog
 from train.data.split import write_split
-from train.evaluate.report import confusion_counts, find_out, loss, misses, top_losses
-from train.evaluate.report_command import report
-from train.evaluate.report_page import write_page
-from train.evaluate.report_plots import deviate, operating_points, svg, thumbnail
-from train.evaluate.report_run import exported, read_files
+from train.evaluate.command import report
+from train.evaluate.report import exported, find_out, read_files
+from train.evaluate.report_page import (
+    confusion_counts,
+    deviate,
+    loss,
+    misses,
+    operating_points,
+    svg,
+    thumbnail,
+    top_losses,
+    write_page,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 5)
+        yield
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -134,9 +150,8 @@ def test_figures_on_the_page_are_those_of_the_model(place: Path) -> None:
     run = read_files(place / "run", None, {})
     path = exported(run)
     assert path == place / "run" / "bear.onnx"
-    found = find_out(run, Classifier(path), [], None, plain, min_crops=5)
+    found = find_out(run, Classifier(path), [], None, plain)
     assert found.last is None
-    assert found.fp32 is None
     rows, columns, counts = confusion_counts(found)
     assert counts.sum() == 6 + 8 + 1 + 2 + 2  # two boxes on the trail camera
     assert counts[rows.index("no_bear"), columns.index("no_bear")] == 10
@@ -147,23 +162,14 @@ def test_figures_on_the_page_are_those_of_the_model(place: Path) -> None:
     write_page(found, "bear-alarm report run")
 
 
-def test_clips_and_an_fp32_file_beside_the_model(place: Path, tmp_path: Path) -> None:
+def test_the_page_has_the_gate_of_an_int8_file(place: Path, tmp_path: Path) -> None:
     run = read_files(place / "run", None, {})
     digests = {"split_sha256": run.settings["split_sha256"]}
     parity = replace(tiny_card().parity, int8_max_abs_dp=0.1, int8_recall_loss_upper95=0.002, int8_recall_loss=0.001)
     card = replace(tiny_card(), precision="int8", quantization="none", parity=parity, digests=digests)
     model = write_tiny_model(tmp_path / "m.onnx", card)
-    write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", name="exact"))
-    found = find_out(run, Classifier(model), [], None, plain, min_crops=5)
-    assert found.fp32 is not None
-    assert found.fp32[0].startswith("exact@")
-    assert all(one.value == 0 for one in found.fp32[2].values())
-    words = write_page(found, "")
-    assert "On the same far animals: exact@" in words
+    words = write_page(find_out(run, Classifier(model), [], None, plain), "")
     assert "+0.20" in words  # the gate's bound
-    write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", digests={"split_sha256": "other"}))
-    other = find_out(run, Classifier(model), [], None, plain, min_crops=5)
-    assert other.fp32 is None
 
 
 def test_a_run_that_was_not_exported_is_asked_itself(
@@ -267,7 +273,7 @@ def test_operating_points_by_hand() -> None:
 
 def test_a_bear_of_unknown_species_loses_nothing_for_its_species(place: Path) -> None:
     run = read_files(place / "run", None, {})
-    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain, min_crops=5)
+    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain)
     row = next(row for row in found.stills.rows if row.mode == "crop" and row.file.endswith("far.png"))
     assert loss(row, "bear_any", found.classifier.card) == pytest.approx(-np.log(row.score))
     assert loss(row, "no_bear", found.classifier.card) > 3
@@ -276,7 +282,7 @@ def test_a_bear_of_unknown_species_loses_nothing_for_its_species(place: Path) ->
 def test_words_are_escaped_wherever_they_enter(place: Path) -> None:
     run = read_files(place / "run", None, {})
     run = replace(run, settings=run.settings | {"recipe": {"seed": "<i>seed"}, "created": "<i>created"})
-    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain, min_crops=5)
+    found = find_out(run, Classifier(place / "run" / "bear.onnx"), [], None, plain)
     rows = tuple(replace(row, note="<i>note", source="<i>source") for row in found.stills.rows)
     stills = replace(found.stills, rows=rows)
     words = write_page(replace(found, stills=stills, doubts=("<i>doubt",), last_why="<i>why"), "<i>command")

@@ -21,15 +21,19 @@ from edge.detect.classifier import Classifier
 from tests.helpers.benchmark_pool import make_pool, write_model
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
-from train.data.catalog import read_catalog
-from train.evaluate import report_plots
-from train.evaluate.compare import PRIMARY, ModelScores
-from train.evaluate.far_bears import benchmark_scores
-from train.evaluate.report import aims, at_least, calibration, find_out, in_float
+from train.evaluate import report_page
+from train.evaluate.report import aims, at_least, calibration, find_out, read_files
 from train.evaluate.report_page import write_page
-from train.evaluate.report_run import read_files
-from train.evaluate.stills import Judged, StillScores
+from train.evaluate.stills import Judged
 from train.metrics.rates import Rate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 2)
+        yield
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -70,7 +74,7 @@ def test_the_aim_of_calibration_goes_by_the_error_without_chance(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = read_files(make_run(tmp_path / "run", make_pool(tmp_path / "pool", bears=3, others=4)), None, {})
-    found = find_out(run, Classifier(write_model(tmp_path / "m.onnx")), [], None, plain, min_crops=2)
+    found = find_out(run, Classifier(write_model(tmp_path / "m.onnx")), [], None, plain)
     rows = [judged(0.8, number % 5 > 0, number) for number in range(100)]
     right = calibration(rows, 2.0, [1])["crops as they are"][1]
     for error, high, words in ((0.02, 0.025, "met"), (0.02, 0.05, "met, the"), (0.05, 0.06, "not met, the")):
@@ -93,33 +97,16 @@ def test_the_det_curve_falls_as_more_passes(monkeypatch: pytest.MonkeyPatch) -> 
         drawn.append(figure)
         return ""
 
-    monkeypatch.setattr(report_plots, "svg", kept)
+    monkeypatch.setattr(report_page, "svg", kept)
     scores, bears = np.array([0.9, 0.8, 0.7, 0.6, 0.2]), np.array([True, True, False, True, False])
-    report_plots.curves({"stills": (scores, bears)})
+    report_page.curves({"stills": (scores, bears)})
     (left, right) = drawn[0].axes
     recall, precision = (np.asarray(values) for values in left.lines[0].get_data())
     passed, missed = (np.asarray(values) for values in right.lines[0].get_data())
     assert list(recall) == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1, 1])
     assert list(precision) == pytest.approx([1, 1, 2 / 3, 3 / 4, 3 / 5])
-    assert list(missed) == pytest.approx(report_plots.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
-    assert list(passed) == pytest.approx(report_plots.deviate(np.array([0, 0, 0.5, 0.5, 1])))
-
-
-def test_int8_is_new_and_fp32_is_old(tmp_path: Path) -> None:
-    pictures = read_catalog(make_pool(tmp_path / "pool", bears=12, others=14)).pictures
-    card = replace(tiny_card(), precision="int8", quantization="none")
-    model = Classifier(write_tiny_model(tmp_path / "m.onnx", card))
-    write_tiny_model(tmp_path / "m.fp32.onnx", replace(card, precision="fp32", quantization=None, name="exact"))
-    scores = benchmark_scores(model, pictures, min_crops=2)
-    blind = replace(scores, made=replace(scores.made, score=np.full_like(scores.made.score, 0.5)))
-    none = StillScores(np.empty(0), np.empty(0, bool), np.empty(0, bool), np.empty(0, str))
-    found = in_float(model, ModelScores(model.name, card, blind, none), pictures, plain, min_crops=2)
-    assert found is not None
-    name, exact, differences = found
-    assert name.startswith("exact@")
-    assert (differences[PRIMARY].old, differences[PRIMARY].new) == (1, 0)  # the file beside it knows bears
-    assert exact.bins[2].own is not None
-    assert exact.bins[2].own.recall.value == 1
+    assert list(missed) == pytest.approx(report_page.deviate(np.array([2 / 3, 1 / 3, 1 / 3, 0, 0])))
+    assert list(passed) == pytest.approx(report_page.deviate(np.array([0, 0, 0.5, 0.5, 1])))
 
 
 def test_pictures_that_reach_no_27_pixels_still_make_a_page(tmp_path: Path) -> None:
@@ -132,7 +119,7 @@ def test_pictures_that_reach_no_27_pixels_still_make_a_page(tmp_path: Path) -> N
     digests = {"split_sha256": json.loads((run / "settings.json").read_text())["split_sha256"]}
     model = write_tiny_model(run / "bear.onnx", replace(tiny_card(), digests=digests))
     last = Classifier(write_model(tmp_path / "old.onnx", name="old"))
-    found = find_out(read_files(run, None, {}), Classifier(model), [], last, plain, min_crops=2)
+    found = find_out(read_files(run, None, {}), Classifier(model), [], last, plain)
     assert found.last is not None
     assert found.last.verdict == "not shown to be better"
     page = write_page(found, "")

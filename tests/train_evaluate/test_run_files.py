@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from tests.helpers.benchmark_pool import make_pool
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
-from train.evaluate.report_run import exported, read_files
+from train.evaluate.report import exported, read_files
 
 
 def test_which_file_was_exported_from_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.feedback_evidence import imported, negative, review, samples, standing, walking, write_evidence
 from train.data.catalog import read_catalog
 from train.data.pictures import Picture
-from train.evaluate.far_subjects import is_scene, is_trail, kind_of, sort_out
+from train.evaluate.subjects import is_scene, is_trail, kind_of, sort_out
 
 
 def picture(note: str, label: str = "no_bear", named: str = "") -> Picture:
@@ -70,7 +70,7 @@ def test_what_a_reviewer_wrote_decides_nothing() -> None:
 @pytest.mark.parametrize(
     ("note", "named", "scene"),
     [
-        ("empty", "no_bear", True),  # as `gather folder` and a category of LILA say it
+        ("empty", "no_bear", True),  # as `gather folder` and a category of LILA write it
         ("Empty place", "no_bear", True),
         ("", "empty_frames", True),
         ("", "no-animals", True),

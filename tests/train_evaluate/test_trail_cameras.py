@@ -178,7 +178,7 @@ def test_a_clip_is_timed_from_when_its_bear_is_27_pixels_long() -> None:
         ClipResult("d.mp4", False, 20.0, (1.0,), None, 1),
         ClipResult("e.mp4", False, 20.0, (), None, 0),
     )
-    words = clips_line("m", clips, Clips(None, None, FalseAlarms(1, 0.1, None), results, None))
+    words = clips_line("m", clips, Clips(None, None, FalseAlarms(1, 0.1, None), results))
     assert "2 of 3 clips" in words
     assert "(railway_far_bear_A.mp4 0.5 s, b.mp4 1.5 s, c.mp4 missed)" in words
     assert "1 of 2 (not d.mp4)" in words

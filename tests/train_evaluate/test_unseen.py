@@ -1,4 +1,4 @@
-"""Pictures that a model knows prove nothing of it: whose split file it is decides; what was checked is said."""
+"""Pictures that a model knows prove nothing of it: whose split file it is decides; what was checked is named."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from tests.helpers.benchmark_pool import make_pool
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.train_evaluate.test_report import make_run
 from train.data.catalog import read_catalog
-from train.evaluate.compare_command import compare as command
+from train.evaluate.command import compare as command
 from train.evaluate.held_out import split_digest, unseen
-from train.evaluate.report import find_out
+from train.evaluate.report import find_out, read_files
 from train.evaluate.report_page import write_page
-from train.evaluate.report_run import read_files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few crops in each size bin are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.far_bears.MIN_CROPS", 3)
+        yield
 
 
 def plain(items: Iterable[Any], _: str) -> Iterator[Any]:
@@ -76,7 +83,7 @@ def test_compare_leaves_out_what_the_other_model_learned(
 
     def score_model(model: Any, pictures: Any, *_: Any) -> Any:
         shown.append({picture.source for picture in pictures})
-        return look(model, pictures, min_crops=3)
+        return look(model, pictures)
 
     monkeypatch.setattr(judging, "score_model", score_model)
     split = {"split": "test", "split_file": place / "run" / "split.csv"}
@@ -104,7 +111,7 @@ def test_the_part_a_model_was_tuned_on_spares_no_model(place: Path, tmp_path: Pa
 def test_the_report_compares_on_what_the_last_model_has_not_seen(place: Path) -> None:
     run = read_files(place / "run", None, {})
     own = Classifier(place / "own.onnx")
-    found = find_out(run, own, [], Classifier(place / "coco.onnx"), plain, min_crops=3)
+    found = find_out(run, own, [], Classifier(place / "coco.onnx"), plain)
     assert found.last is not None
     assert found.last.pictures == len(run.test) - 2
     assert found.last.sources == ("trail", "web")
@@ -112,16 +119,16 @@ def test_the_report_compares_on_what_the_last_model_has_not_seen(place: Path) ->
     assert "of sources that the card of coco@" in page
     assert "Note: 2 pictures of sources on the card of coco@" in page
     assert "may have seen" not in page
-    none = find_out(run, own, [], Classifier(place / "all.onnx"), plain, min_crops=3)
+    none = find_out(run, own, [], Classifier(place / "all.onnx"), plain)
     assert none.last is None
     assert "The last model is not put beside this one: every source here was used to train or tune" in write_page(
         none, ""
     )
 
 
-def test_the_page_says_which_model_may_have_seen_its_pictures(place: Path) -> None:
+def test_the_page_names_which_model_may_have_seen_its_pictures(place: Path) -> None:
     run = read_files(place / "run", None, {})
-    page = write_page(find_out(run, Classifier(place / "web.onnx"), [], None, plain, min_crops=3), "")
+    page = write_page(find_out(run, Classifier(place / "web.onnx"), [], None, plain), "")
     assert (
         "was not exported from run, and may have seen these test pictures: it was trained or tuned on pictures of web."
         in page
@@ -129,5 +136,5 @@ def test_the_page_says_which_model_may_have_seen_its_pictures(place: Path) -> No
     other = replace(run, settings=run.settings | {"learner_sha256": "mine"})
     card = Classifier(place / "own.onnx")
     object.__setattr__(card, "card", replace(card.card, digests=card.card.digests | {"learner_sha256": "another"}))
-    words = write_page(find_out(other, card, [], None, plain, min_crops=3), "")
+    words = write_page(find_out(other, card, [], None, plain), "")
     assert "was exported from another training than run, on the same split." in words

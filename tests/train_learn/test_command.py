@@ -28,8 +28,8 @@ from train.learn.examples import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined
 from train.learn.recipe import Recipe
 from train.learn.run import read_run
+from train.learn.run_folder import FILE, STATE, StartedTraining
 from train.learn.session import Session, mined_words
-from train.learn.unfinished import FILE, STATE, StartedTraining
 
 SMALL = Recipe(backbone="mobilenetv2_035", pretrained=False, size=32, batch=8, per_epoch=32, epochs=2)
 
@@ -118,7 +118,7 @@ def test_seeds_are_runs_of_their_own_and_hard_negatives_are_counted(
     assert len(json.loads((session.out / "seeds.json").read_text())) == 2
 
 
-def test_hard_negatives_are_told_in_words(session: Session) -> None:
+def test_hard_negatives_are_reported_in_words(session: Session) -> None:
     assert "none in 3 pictures and frames; bear takes none of them" in mined_words(Mined((), 3, 0), "bear", session.out)
     row = session.split["train"][0]
     assert mined_words(Mined((row,), 3, 0.95), "bear", session.out).endswith("make sure that none of them is one.")

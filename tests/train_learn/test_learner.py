@@ -14,17 +14,17 @@ from torch import nn
 
 from edge.errors import OptionError
 from train.data.pictures import ALARM_LABELS, BEAR_ANY, LABELS, TRAINING_LABELS
-from train.learn.degrade import degrade
+from train.learn.augmentation import degrade
 from train.learn.learner import BearLoss
 from train.learn.network import BearNet, build, find_backbone, fold_batch_norms, interpolate_weights, load_weights
-from train.metrics.thresholds import (
+from train.metrics.calibration import (
     bear_probability,
     fit_frame_temperature,
     fit_temperature,
     fit_threshold,
-    lowest_threshold,
     probabilities,
 )
+from train.metrics.rates import lowest_threshold
 
 
 def small_net() -> BearNet:

@@ -32,7 +32,7 @@ RED, BLUE = (30, 30, 200), (200, 30, 30)  # BGR
 
 
 class Look(Callback):
-    """Keeps what a training does batch by batch; stands where the progress bar does."""
+    """Keeps what a training does batch by batch; is in the progress bar's place."""
 
     order = 11  # before the average is taken over
 
@@ -41,7 +41,7 @@ class Look(Callback):
         self.last: Any = None  # the head's weights before the average is taken
 
     def after_batch(self) -> None:
-        """Note whether the untouched network said something of it."""
+        """Note whether the untouched network answered for it."""
         if self.training:
             self.asked.append(self.learn.loss_func.teacher is not None)
 
@@ -139,4 +139,4 @@ def test_the_first_convolutions_stay(rows: list[Picture]) -> None:
     fold_batch_norms(body.eval())
     torch.testing.assert_close(net.body.first.weight, body.first.weight)
     assert not torch.allclose(net.body.second.weight, body.second.weight)
-    assert all(parameter.requires_grad for parameter in net.parameters())  # whoever trains on may change all
+    assert all(parameter.requires_grad for parameter in net.parameters())  # a later training may change all

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from train.data.pictures import ALARM_LABELS, LABELS, Picture
 from train.learn import ood
 from train.learn.network import BearNet, find_backbone
-from train.learn.ood import QUANTILE, OodScore, draw_bank, fit_ood_score, ood_threshold, warn_of_other_method
+from train.learn.ood import QUANTILE, OodScore, draw_bank, fit_ood_score, ood_threshold
 
 WIDE, SIZE = 16, 32
 
@@ -37,7 +36,7 @@ def domain(count: int = 300, seed: int = 0) -> Tensor:
 
 
 def scores(score: OodScore, pooled: Tensor) -> np.ndarray:
-    """Return what it says of features."""
+    """Return its scores of features."""
     with torch.inference_mode():
         found: np.ndarray = score(pooled).numpy()
     return found
@@ -118,22 +117,3 @@ def test_the_share_passes_of_the_clean_and_of_the_degraded(values: np.ndarray, d
         if len(part):
             assert (part <= limit).mean() >= QUANTILE - 1e-12
     assert limit in values
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"winner": "nearest neighbour"}'])
-def test_what_names_no_other_score_is_not_mentioned(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
-) -> None:
-    warn_of_other_method(tmp_path)
-    (tmp_path / "ood.json").write_text(text)
-    warn_of_other_method(tmp_path)
-    assert not caplog.records
-
-
-def test_an_older_versions_choice_is_one_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "ood.json").write_text(json.dumps({"winner": "energy"}))
-    warn_of_other_method(tmp_path)
-    [said] = [each.getMessage() for each in caplog.records]
-    assert said.startswith(
-        f"{tmp_path / 'ood.json'}: an older version chose the score 'energy', which no longer exists; "
-    )

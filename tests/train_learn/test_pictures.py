@@ -90,7 +90,7 @@ def test_whole_pictures_are_all_kept_without_a_word(card: Path, caplog: pytest.L
     assert not caplog.records
 
 
-def test_what_was_left_out_stands_in_the_split_and_may_be_mended_or_deleted(card: Path, tmp_path: Path) -> None:
+def test_what_was_skipped_is_in_the_split_and_may_be_mended_or_deleted(card: Path, tmp_path: Path) -> None:
     catalog = read_catalog(card)
     mended, deleted = card / "brown_bear/camera0/0.jpg", card / "no_bear/camera3/1.jpg"
     shutil.copy(mended, tmp_path / "copy.jpg")
@@ -133,7 +133,7 @@ def test_large_pictures_are_kept_as_large_as_they_are_needed() -> None:
     assert cut_example(image, WHOLE).shape == (MAX_SHORTER_PX, round(MAX_SHORTER_PX * 4 / 3), 3)
     box = cut_example(image, (0.5, 0.5, 0.1, 0.1))
     assert box.shape == (240, 240, 3)  # 1.5 times the longer side of 160 pixels, pixel by pixel
-    assert box.base is None  # the whole picture is let go
+    assert box.base is None  # the whole picture is freed
     small = image[:200, :300]
     assert cut_example(small, WHOLE) is small
 
@@ -156,7 +156,7 @@ def test_a_part_that_loses_its_only_bears_is_filled_again(
 
 
 @pytest.mark.parametrize(("home", "command"), [("train.learn.command", "train"), ("export.commands", "export")])
-def test_threads_sleep_while_they_wait_and_are_told_before_torch_is_there(
+def test_threads_sleep_while_they_wait_and_are_set_before_torch_is_there(
     home: str, command: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("fastai")

@@ -28,12 +28,12 @@ def test_every_number_has_bounds_and_the_built_in_recipe_keeps_them() -> None:
 def test_the_page_on_training_names_every_value_its_default_and_its_bounds() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (?:(\S+)–(\S+))? ?\| ", page, re.MULTILINE)
-    told = {name: (value, (float(low), float(high)) if low else None) for name, value, low, high in rows}
+    reported = {name: (value, (float(low), float(high)) if low else None) for name, value, low, high in rows}
     built_in = {
         name: (json.dumps(value) if type(value) is not str else value, BOUNDS.get(name))
         for name, value in asdict(Recipe()).items()
     }
-    assert told == built_in
+    assert reported == built_in
 
 
 @given(st.sampled_from(sorted(BOUNDS)), st.floats(0, 1))
@@ -58,8 +58,8 @@ def test_what_lies_between_the_bounds_is_taken_and_what_lies_outside_is_refused(
         ({"lr_head": float("nan")}, "here: lr_head is nan, and must be a number"),
         ({"fp16": 1}, "here: fp16 is 1, and must be true or false"),
         ({"resize": "random"}, "here: unknown entry 'resize'; a recipe has backbone, "),  # of an older run
-        ({"epochs": 10**400}, f"here: epochs is 1{'0' * 19}… (401 digits), and must be from 1 to 1000"),
-        ({"lr_head": 10**400}, f"here: lr_head is 1{'0' * 19}… (401 digits), and must be from 1e-07 to 1"),
+        ({"epochs": 10**400}, f"here: epochs is 1{'0' * 400}, and must be from 1 to 1000"),
+        ({"lr_head": 10**400}, f"here: lr_head is 1{'0' * 400}, and must be from 1e-07 to 1"),
         ({"degraded": float("-inf")}, "here: degraded is -inf, and must be a number"),
         ({"size": 100}, "here: size is 100 pixels, and must be a multiple of 32; take 96"),
         ({"backbone": None}, "here: backbone is None, and must be a name"),

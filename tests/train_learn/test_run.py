@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -30,7 +29,7 @@ from train.learn.run_folder import run_catalog
 
 
 class Untrained:
-    """Stands for a trained fastai Learner; its pickle says which training it is of."""
+    """In place of a trained fastai Learner; its pickle names the training it is of."""
 
     def __init__(self, number: int = 0):
         self.number, self.path = number, Path()
@@ -142,10 +141,6 @@ def test_files_of_two_runs_are_refused(pictures: Path, tmp_path: Path) -> None:
         (two / name).write_bytes(whole)
     shutil.copy(one / "learner.pkl", two / "learner.pkl")
     shutil.copy(one / "split.csv", two / "split.csv")
-    settings = json.loads((two / "settings.json").read_text())
-    del settings["learner_sha256"], settings["split_sha256"]  # a run from before they were written
-    (two / "settings.json").write_text(json.dumps(settings))
-    assert read_run(two).recipe.seed == 7
 
 
 def test_an_older_runs_reports_do_not_stay_beside_a_new_run(
@@ -222,11 +217,11 @@ def test_a_learner_with_other_labels_is_refused(
     other = Untrained()
     other.model = SimpleNamespace(labels=LABELS[::-1], frame_temperature=1.0)
     monkeypatch.setattr(runs, "load_learner", lambda _: other)
-    with pytest.raises(CatalogError, match="it answers the labels no_bear, teddy_bear"):
+    with pytest.raises(CatalogError, match="an older version"):
         read_run(tmp_path / "run")
 
 
-def test_a_place_for_the_model_that_cannot_be_is_said_before_the_export(tmp_path: Path) -> None:
+def test_a_place_for_the_model_that_cannot_be_is_refused_before_the_export(tmp_path: Path) -> None:
     never: Any = None  # nothing of the run is looked at
     for out, words in ((tmp_path, "is a folder; give --out"), (tmp_path / "no/bear.onnx", "there is no folder")):
         with pytest.raises(OptionError, match=words):
@@ -238,7 +233,7 @@ def test_a_place_for_the_model_that_cannot_be_is_said_before_the_export(tmp_path
     }
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_before_the_training(pictures: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OptionError, match="cannot be written to"):
         train(pictures, tmp_path / "taken")

@@ -32,7 +32,7 @@ NO_ROOM = 4096  # bytes a file may have: enough for the split and the settings, 
 
 
 class Untrained:
-    """Stands for a trained fastai Learner of 40 kB; what it writes says which training it is of."""
+    """In place of a trained fastai Learner of 40 kB; its content names the training it is of."""
 
     def __init__(self, number: int = 0):
         self.number, self.path = number, Path()

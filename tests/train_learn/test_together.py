@@ -34,7 +34,7 @@ from train.learn.distributed import end_processes, processes, rank, run_on_first
 from train.learn.examples import PictureCache
 from train.learn.hard_negatives import Mined
 from train.learn.recipe import Recipe
-from train.learn.unfinished import StartedTraining
+from train.learn.run_folder import StartedTraining
 
 ITEMS, BATCH, EPOCHS = 32, 4, 2
 BOTH = pytest.mark.slow
@@ -124,7 +124,7 @@ def threads() -> list[str]:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """A folder, and what the two processes told."""
+    """A folder, and what the two processes reported."""
     pytest.importorskip("accelerate")
     folder = tmp_path_factory.mktemp("both")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -167,11 +167,11 @@ def test_the_first_process_mines_and_the_other_learns_from_what_it_wrote(
 
 
 @BOTH
-def test_a_mistake_of_the_first_process_is_told_to_both(both: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_a_mistake_of_the_first_process_is_raised_in_both(both: tuple[Path, list[dict[str, Any]]]) -> None:
     assert [each["mistake"] for each in both[1]] == ["process 0 found no picture"] * 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads are told by /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 @BOTH
 def test_no_thread_of_the_talk_is_left_when_python_ends(both: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, processes_ = both

@@ -17,11 +17,11 @@ from fastai.vision.core import PILImage
 
 from edge.schema import WHOLE
 from train.data.pictures import Picture
+from train.learn.augmentation import SIDES, SQUASH, ZoomOut, put, surroundings
 from train.learn.dataloaders import item_transforms, make_dataloaders
 from train.learn.examples import Example, PictureCache
 from train.learn.network import find_backbone
 from train.learn.recipe import Recipe
-from train.learn.zoom_out import SIDES, SQUASH, ZoomOut, put, surroundings
 
 SIZE = 64
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

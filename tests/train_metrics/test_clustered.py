@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from train.metrics.clustered import clustered_rate, design_effect, effective_n, t95
-from train.metrics.rates import Z95, Rate, score_interval, wilson
-from train.metrics.recall import recall_at, too_few
+from train.metrics.rates import (
+    Z95,
+    Rate,
+    clustered_rate,
+    design_effect,
+    effective_n,
+    recall_at,
+    score_interval,
+    t95,
+    too_few,
+    wilson,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few draws are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.metrics.rates.REPLICATES", 20)
+        yield
 
 
 def rate(hits: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Rate:
@@ -98,12 +117,12 @@ def test_the_factor_of_few_pictures() -> None:
 def test_too_few_others_are_marked() -> None:
     bears = np.full(50, 0.9), np.arange(50)
     for n, few in ((299, True), (300, False)):
-        found = recall_at(bears[0], np.full(n, 0.1), bears[1], np.arange(n), replicates=20)
+        found = recall_at(bears[0], np.full(n, 0.1), bears[1], np.arange(n))
         assert found is not None
         assert (found.too_few, found.other_pictures) == (few, n)
-    copies = recall_at(bears[0], np.full(900, 0.1), bears[1], np.repeat(np.arange(100), 9), replicates=20)
+    copies = recall_at(bears[0], np.full(900, 0.1), bears[1], np.repeat(np.arange(100), 9))
     assert copies is not None
     assert copies.too_few
-    assert copies.false_positives.high > 0.03  # what 100 others can say of it
+    assert copies.false_positives.high > 0.03  # what 100 others can show
     assert too_few(range(29), 0.1)
     assert not too_few(range(30), 0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +17,15 @@ from train.metrics.paired import (
     recall_difference,
     score_difference,
 )
-from train.metrics.rates import Z95
-from train.metrics.recall import bootstrap, mean_recall, mean_recalls, threshold_at
+from train.metrics.rates import Z95, bootstrap, mean_recall, mean_recalls, threshold_at
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few draws are enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.metrics.rates.REPLICATES", 400)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -82,7 +91,7 @@ def test_one_more_loss_never_lowers_the_end(crops: list[tuple[bool, bool, int]],
     assert before.value - 1e-9 <= before.high <= 1
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_holds_the_truth_about_as_often_as_stated() -> None:
     rng, held, margin = np.random.default_rng(2), 0, 0
     for _ in range(600):
         found = rate_difference(rng.random(300) < 0, rng.random(300) < 0.01, range(300))
@@ -100,7 +109,7 @@ def recall_with(lost: int, gained: int = 0) -> tuple[float, float]:
     old = np.where(bear, 0.9, 0.1)
     new = np.where(np.arange(400) < lost, 0.0, old)
     old = np.where((np.arange(400) >= 50) & (np.arange(400) < 50 + gained), 0.0, old)
-    found = recall_difference(Pair(old, new, bear, np.arange(400)), 0.01, replicates=300)
+    found = recall_difference(Pair(old, new, bear, np.arange(400)), 0.01)
     assert found is not None
     assert found.value == pytest.approx((gained - lost) / 100)
     return found.low, found.high
@@ -130,20 +139,20 @@ def test_mean_recall_against_a_threshold_at_every_rate(bears: list[int], others:
 def test_a_drawn_mean_recall_is_that_of_the_drawn_pictures() -> None:
     """Copies of one picture are drawn together, and each draw has the others of its own."""
     bears, others = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.5, 0.5])
-    found = bootstrap(mean_recalls, bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5, replicates=400)
+    found = bootstrap(mean_recalls, bears, others, np.array([0, 0, 1, 1]), np.array([0, 1]), 0.5)
     assert sorted(set(found)) == [0, 0.5, 1]
     assert (found == 0.5).mean() == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_model_that_says_nothing_finds_nothing() -> None:
+def test_a_model_that_knows_nothing_finds_nothing() -> None:
     bear = np.arange(200) < 100
     same = Pair(np.full(200, 0.5), np.where(bear, 0.9, 0.1), bear, np.arange(200))
-    found = mean_recall_difference(same, 0.05, replicates=100)
+    found = mean_recall_difference(same, 0.05)
     assert found is not None
     assert (found.old, found.new) == (0, 1)
     assert found.gain
     none = Pair(same.new, same.new, bear, same.picture)
-    alike = mean_recall_difference(none, 0.05, replicates=100)
+    alike = mean_recall_difference(none, 0.05)
     assert alike is not None
     assert (alike.value, alike.p) == (0, 1)
     assert alike.low < 0 < alike.high

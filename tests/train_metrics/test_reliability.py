@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.metrics.reliability import BINS, Reliability, reliability
+from train.metrics.calibration import BINS, Reliability, reliability
 
 
 def error(scores: NDArray[np.float64], bears: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Reliability:
@@ -62,7 +62,7 @@ def test_the_interval_holds_the_truth(n: int, copies: int) -> None:
     assert np.mean([one.plain for one in found]) > true + 0.012
 
 
-def test_what_is_surely_off_is_said_to_be() -> None:
+def test_what_is_surely_off_is_found() -> None:
     rng = np.random.default_rng(7)
     said = rng.random(3_000)
     good = error(said, rng.random(3_000) < said, np.arange(3_000))

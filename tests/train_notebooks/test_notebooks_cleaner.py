@@ -162,14 +162,14 @@ def test_a_picture_that_was_replaced_or_went_since_is_passed_over(
     stays = choose(labels, cleaner, 2, DELETE_IT)
     cv2.imwrite(str(cleaner.fns[0]), np.zeros((50, 50, 3), np.uint8))
     cleaner.fns[1].unlink()
-    said = labels.write(cleaner)
-    assert cleaner.fns[0].name in said
-    assert cleaner.fns[1].name in said
-    assert "Skipped" in said
+    printed = labels.write(cleaner)
+    assert cleaner.fns[0].name in printed
+    assert cleaner.fns[1].name in printed
+    assert "Skipped" in printed
     assert held(labels) == {stays: "delete"}
 
 
-def test_choices_still_stand_where_the_table_cannot_be_written(
+def test_choices_stay_where_the_table_cannot_be_written(
     labels: Labels, cleaner: ImageClassifierCleaner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleaner.dd_cats.value = "no_bear"

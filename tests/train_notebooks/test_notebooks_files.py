@@ -1,4 +1,4 @@
-"""The notebooks as files: clean, copied and never overwritten, documented, and what Binder is told of them."""
+"""The notebooks as files: clean, copied and never overwritten, documented, and how Binder finds them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         copy_notebooks(tmp_path / "file" / "below")
 
 
-def test_the_command_says_what_to_type_next_and_refuses_with_a_sentence(tmp_path: Path) -> None:
+def test_the_command_prints_what_to_type_next_and_refuses_with_a_sentence(tmp_path: Path) -> None:
     done = bear_alarm("notebooks", tmp_path / "my notebooks")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "my notebooks" / name) for name in NAMES]

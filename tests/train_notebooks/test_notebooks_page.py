@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def upload(page: Any, tmp_path: Path) -> Callable[[str, bytes], str]:
-    """Give the page a file through its button; returns what it says."""
+    """Give the page a file through its button; returns its answer."""
 
     def give(name: str, data: bytes) -> str:
         (tmp_path / name).write_bytes(data)
@@ -91,21 +91,21 @@ def demo_bear() -> np.ndarray:
 
 @BROWSER
 def test_an_uploaded_bear_is_named_with_all_probabilities_and_what_the_alarm_would_do(upload: Any, page: Any) -> None:
-    said = upload("bear.jpg", coded(demo_bear(), ".jpg"))
-    assert "I see: brown bear." in said
-    assert "The alarm would count this as a bear" in said
-    assert "unlike my training data" not in said
+    printed = upload("bear.jpg", coded(demo_bear(), ".jpg"))
+    assert "I see: brown bear." in printed
+    assert "The alarm would count this as a bear" in printed
+    assert "unlike my training data" not in printed
     assert page.locator(f"{ANSWER} tr").count() == 5
-    shares = [float(share) for share in re.findall(r"([\d.]+) %$", said, re.MULTILINE)]
+    shares = [float(share) for share in re.findall(r"([\d.]+) %$", printed, re.MULTILINE)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert page.locator(f"{ANSWER} img").evaluate("image => image.naturalWidth") == 640
 
 
 @BROWSER
-def test_a_test_pattern_is_said_to_be_unlike_the_training_data(upload: Any) -> None:
-    said = upload("pattern.png", coded(zone_plate(), ".png"))
-    assert "This picture is unlike my training data" in said
-    assert "would not count this as a bear" in said
+def test_a_test_pattern_is_reported_as_unlike_the_training_data(upload: Any) -> None:
+    printed = upload("pattern.png", coded(zone_plate(), ".png"))
+    assert "This picture is unlike my training data" in printed
+    assert "would not count this as a bear" in printed
 
 
 @BROWSER
@@ -113,15 +113,19 @@ def test_a_test_pattern_is_said_to_be_unlike_the_training_data(upload: Any) -> N
     ("name", "data", "words"),
     [
         ("notes.txt", b"no picture <b>at all</b>", "notes.txt: this is no picture that I can read"),
-        ("empty.jpg", b"", "empty.jpg: the file is empty"),
-        ("cut.jpg", coded(np.zeros((200, 200, 3), np.uint8), ".jpg")[:-300], "cut.jpg: its end is missing"),
+        ("empty.jpg", b"", "empty.jpg: this is no picture that I can read (0 bytes)"),
+        (
+            "cut.jpg",
+            coded(np.zeros((200, 200, 3), np.uint8), ".jpg")[:-300],
+            "cut.jpg: this is no picture that I can read",
+        ),
         ("film.mov", bytes(40_000_000), "film.mov: 40 MB is too large"),
     ],
 )
 def test_garbage_gets_one_sentence(upload: Any, name: str, data: bytes, words: str) -> None:
-    said = upload(name, data)
-    assert said.startswith(words)
-    assert "\n" not in said.strip()
+    printed = upload(name, data)
+    assert printed.startswith(words)
+    assert "\n" not in printed.strip()
 
 
 @BROWSER
@@ -137,8 +141,8 @@ def test_a_shot_from_the_camera_is_judged_and_the_camera_can_be_closed(page: Any
     take = page.get_by_role("button", name="Take a picture")
     take.wait_for()
     page.wait_for_function("document.querySelector('video').videoWidth > 0")
-    said = after(page, take.click)
-    assert "I see: no bear." in said
+    printed = after(page, take.click)
+    assert "I see: no bear." in printed
     assert page.locator(f"{ANSWER} tr").count() == 5
     page.get_by_role("button", name="Close the camera").click()
     assert page.locator("video").is_hidden()

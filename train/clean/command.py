@@ -88,7 +88,7 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
         raise MissingExtraError(
             f"`bear-alarm clean` needs cleanlab, which is not part of the device's install; run: {extra('train')}"
         )
-    from train.learn.threads import wait_asleep
+    from train.learn import wait_asleep
 
     wait_asleep()
     import numpy as np
@@ -107,7 +107,7 @@ def _find(place: RunFolder, top: int) -> list[Suspect]:
     shown = np.array([picture not in decided for picture in embedded.pictures], bool)
     suspects = find_suspects(embedded, trained.recipe.seed, top, shown)
     flagged = sum(suspect.flagged for suspect in suspects)
-    _say(
+    _print(
         f"{len(embedded.pictures)} pictures, {len(decided)} decided before; "
         f"{len(suspects)} shown, {flagged} of them probably wrong; by reason, some with two: {_counts(suspects)}"
     )
@@ -131,7 +131,7 @@ def _write(place: RunFolder, suspects: list[Suspect], out: Path, *, as_json: boo
 
     rows = page_rows(suspects, place.root)
     replace_whole(out, page(rows, place.name).encode())
-    _say(
+    _print(
         f"Open {out} in a browser, decide, save decisions.csv, then: bear-alarm clean {place.run} --apply decisions.csv"
     )
     if as_json:
@@ -148,11 +148,11 @@ def _serve(place: RunFolder, suspects: list[Suspect], port: int) -> None:
     review = Review(page_rows(suspects, place.root), place.root, place.name)
     server, url = open_server(review, port)
     print(url, flush=True)
-    _say("Open this address on this machine; each decision is written at once. Ctrl-C ends it.")
+    _print("Open this address on this machine; each decision is written at once. Ctrl-C ends it.")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
+        _print(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
     finally:
         server.server_close()
 
@@ -165,19 +165,19 @@ def _apply(place: RunFolder, file: Path) -> None:
     new = append_decisions(place.root, about)
     kinds = [f"{sum(row.decision == kind for row in new)} {kind}" for kind in KINDS if kind != UNDO]
     taken_back = sum(row.decision == UNDO for row in new)
-    _say(f"Added: {', '.join(kinds)}, {taken_back} undone; {len(about) - len(new)} were in it already")
+    _print(f"Added: {', '.join(kinds)}, {taken_back} undone; {len(about) - len(new)} were in it already")
     if len(about) < len(given):
-        _say(f"{len(given) - len(about)} skipped: their pictures are gone, changed, or in another folder")
-    _say(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
+        _print(f"{len(given) - len(about)} skipped: their pictures are gone, changed, or in another folder")
+    _print(f"{_held(place)}; next: bear-alarm clean {place.run} --retrain")
 
 
 def _undo(place: RunFolder, what: str) -> None:
-    from train.clean.changes import undo_decisions
+    from train.clean.retrain import undo_decisions
 
     about = undo_decisions(place, what)
     for row in about[:10]:
-        _say(f"taken back: {row.file} ({row.decision}{f' as {row.after}' if row.after else ''})")
-    _say(_held(place))
+        _print(f"taken back: {row.file} ({row.decision}{f' as {row.after}' if row.after else ''})")
+    _print(_held(place))
 
 
 def _list(place: RunFolder) -> None:
@@ -185,27 +185,25 @@ def _list(place: RunFolder) -> None:
     from train.data.table import csv_bytes
 
     sys.stdout.write(csv_bytes(COLUMNS, map(as_row, live(read_decisions(place.root)))).decode())
-    _say(_held(place))
+    _print(_held(place))
 
 
 def _retrain(place: RunFolder, out: Path, weights: Path | None, *, as_json: bool, force: bool) -> None:
-    from train.clean.changes import check_retrain
-    from train.learn.threads import wait_asleep
-
-    check_retrain(place, out, force=force)  # before torch loads
-    wait_asleep()
     from edge.cli.output import track
     from train.clean.retrain import retrain, table
+    from train.learn import wait_asleep
 
-    report = retrain(place, out, _say, track, force=force, weights=weights)
+    wait_asleep()
+
+    report = retrain(place, out, _print, track, force=force, weights=weights)
     if as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
         return
     print(f"On {report['tuning_pictures']} tuning pictures, labelled as decided, per cent:")
     for name, before, after in (("", "before", "after"), *table(report)):
         print(f"  {name:<36}{before:>8}{after:>8}")
-    _say("One training each: from seed to seed such figures differ by a point or two.")
-    _say(f"Next: bear-alarm export {out} --out bear.onnx")
+    _print("One training each: from seed to seed such figures differ by a point or two.")
+    _print(f"Next: bear-alarm export {out} --out bear.onnx")
 
 
 def _counts(suspects: list[Suspect]) -> str:
@@ -223,5 +221,5 @@ def _held(place: RunFolder) -> str:
     return f"{len(held)} decisions in force: {', '.join(counts)}"
 
 
-def _say(words: str) -> None:
+def _print(words: str) -> None:
     print(words, file=sys.stderr, flush=True)

@@ -27,24 +27,24 @@ log = logging.getLogger(__name__)
 FOLDS = 5
 
 
-def cut_into_folds(pictures: Sequence[Picture], seed: int, count: int = FOLDS) -> tuple[NDArray[np.intp], str]:
-    """Return each picture's fold, (N,) 0 to ``count`` - 1, and what folds keep whole: "source" or "unit" (a group).
+def cut_into_folds(pictures: Sequence[Picture], seed: int) -> tuple[NDArray[np.intp], str]:
+    """Return each picture's fold, (N,) 0 to ``FOLDS`` - 1, and what folds keep whole: "source" or "unit" (a group).
 
     Without any one fold, the rest has bears and others. Raises CatalogError if no such folds exist.
     """
     for by in ("source", "unit"):
         names = [str(getattr(picture, by)) for picture in pictures]
-        if len(set(names)) >= count:
-            folds = _deal(pictures, names, seed, count)
-            if _each_can_learn(pictures, folds, count):
+        if len(set(names)) >= FOLDS:
+            folds = _deal(pictures, names, seed)
+            if _each_can_learn(pictures, folds):
                 return folds, by
     raise CatalogError(
-        f"too few groups to check labels: it takes at least {count} sources, cameras or bursts, with bears and others "
+        f"too few groups to check labels: it takes at least {FOLDS} sources, cameras or bursts, with bears and others "
         "in at least two of them; put each camera's pictures into a sub-folder of its own"
     )
 
 
-def _deal(pictures: Sequence[Picture], names: Sequence[str], seed: int, count: int) -> NDArray[np.intp]:
+def _deal(pictures: Sequence[Picture], names: Sequence[str], seed: int) -> NDArray[np.intp]:
     """Deal whole units, largest first, each to the fold that is the least full of the unit's kinds."""
     members: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
@@ -54,7 +54,7 @@ def _deal(pictures: Sequence[Picture], names: Sequence[str], seed: int, count: i
     order.sort(key=lambda name: -len(members[name]))
     bears = np.array([is_bear(picture.label) for picture in pictures])
     total = np.maximum([(~bears).sum(), bears.sum()], 1)
-    filled = np.zeros((count, 2))
+    filled = np.zeros((FOLDS, 2))
     folds = np.zeros(len(pictures), np.intp)
     for name in order:
         brings = np.array([(~bears[members[name]]).sum(), bears[members[name]].sum()])
@@ -65,9 +65,9 @@ def _deal(pictures: Sequence[Picture], names: Sequence[str], seed: int, count: i
     return folds
 
 
-def _each_can_learn(pictures: Sequence[Picture], folds: NDArray[np.intp], count: int) -> bool:
+def _each_can_learn(pictures: Sequence[Picture], folds: NDArray[np.intp]) -> bool:
     bears = np.array([is_bear(picture.label) for picture in pictures])
-    return all(bears[folds != fold].any() and (~bears[folds != fold]).any() for fold in range(count))
+    return all(bears[folds != fold].any() and (~bears[folds != fold]).any() for fold in range(FOLDS))
 
 
 DECAY = 1e-2  # L2 penalty on the weights, of standardised features
@@ -79,7 +79,6 @@ def out_of_fold(
     labels: Sequence[str],
     folds: NDArray[np.intp],
     trusted: NDArray[np.bool_] | None = None,
-    decay: float = DECAY,
 ) -> NDArray[np.float64]:
     """Return probabilities (N, len(LABELS)), each by a linear head that was fitted without the picture's fold.
 
@@ -95,12 +94,12 @@ def out_of_fold(
             mean, std = features[inside].mean(axis=0), features[inside].std(axis=0) + 1e-3
             known = torch.from_numpy((features[inside] - mean) / std)
             asked = torch.from_numpy((features[held] - mean) / std)
-            weights, bias = fit(known, torch.from_numpy(targets[inside]), decay)
+            weights, bias = fit(known, torch.from_numpy(targets[inside]))
             result[held] = torch.softmax((asked @ weights + bias).double(), dim=1).numpy()
     return result
 
 
-def fit(features: torch.Tensor, targets: torch.Tensor, decay: float) -> tuple[torch.Tensor, torch.Tensor]:
+def fit(features: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Fit weights (F, L) and bias (L,) of a multinomial logistic regression by L-BFGS.
 
     ``features`` (N, F) standardised, ``targets`` (N,) into TRAINING_LABELS. A picture known only as "bear" allows
@@ -119,7 +118,7 @@ def fit(features: torch.Tensor, targets: torch.Tensor, decay: float) -> tuple[to
         optimiser.zero_grad()
         log_p = F.log_softmax(features @ weights + bias, dim=1)
         right = torch.logsumexp(log_p.masked_fill(~allowed, -1e4), dim=1)
-        total = -(weight * right).sum() + decay * weights.square().sum()
+        total = -(weight * right).sum() + DECAY * weights.square().sum()
         total.backward()
         return total
 
@@ -171,7 +170,6 @@ class Suspect:
     suggested: str  # the probable label; the present one if only a near duplicate disagrees
     own: float  # probability of the present label
     bear: float  # probability of a bear
-    loss: float  # -log of ``own``, nats
     duplicate: Picture | None = None  # a near duplicate with another label
 
 
@@ -323,7 +321,6 @@ def _suspect(
         suggested=suggested,
         own=own,
         bear=float(row[:3].sum()),
-        loss=float(-np.log(own)),
         duplicate=other,
     )
 

@@ -12,9 +12,18 @@ from edge.errors import CatalogError
 from edge.pictures import SUFFIXES
 from edge.schema import BoxXYWH
 from train.data.decisions import decided
-from train.data.labels import ALIASES, UNSORTED, label_of, unknown_label
 from train.data.licences import NOT_STATED, counted, may_ship, stated
-from train.data.pictures import LABELS, SPLITS, Catalog, Picture, table_digest
+from train.data.pictures import (
+    ALIASES,
+    LABELS,
+    SPLITS,
+    UNSORTED,
+    Catalog,
+    Picture,
+    label_of,
+    table_digest,
+    unknown_label,
+)
 from train.data.table import MANIFEST, read_csv
 
 log = logging.getLogger(__name__)

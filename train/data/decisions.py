@@ -13,182 +13,16 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import TypeVar
 
 from edge.errors import CatalogError, OptionError
 from edge.files import try_lock, unlock
 from train.data.pictures import TRAINING_LABELS, Picture, is_bear, name_inside
-
-# The file: a CSV table that only grows, complete after a power cut, and safe with two writers.
-
-
-T = TypeVar("T")
-WAIT_S = 10.0  # for another writer; a row takes milliseconds
-
-
-def read_rows(table: Path, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]) -> list[T]:
-    """Return the table's rows. An unfinished last line, as after a power cut, is skipped.
-
-    Raises CatalogError with line and reason if another row is damaged, or columns are missing.
-    """
-    try:
-        return _parse(table, table.read_bytes(), columns, row_of)[0]
-    except OSError as error:
-        raise CatalogError(f"{table}: cannot be read ({error.strerror}); give another file") from None
-
-
-def append_rows(
-    table: Path,
-    columns: Sequence[str],
-    rows: Iterable[T],
-    row_of: Callable[[dict[str, str]], T],
-    to_row: Callable[[T], Sequence[str]],
-) -> list[T]:
-    """Add the rows that are not in the table yet, in one write to the disk, and return them.
-
-    If that fails, none of them is in it. Raises OptionError if the table cannot be written, CatalogError if it is
-    damaged.
-    """
-    try:
-        # Without a buffer: closing the file would otherwise write what has failed before.
-        with table.open("a+b", buffering=0) as opened, _locked(opened.fileno(), table):
-            opened.seek(0)
-            data = opened.read()
-            known, whole = _parse(table, data, columns, row_of)
-            seen, new = set(known), list[T]()
-            for row in rows:
-                if row not in seen:
-                    seen.add(row)
-                    new.append(row)
-            if whole < len(data):
-                opened.truncate(whole)  # an unfinished line: its write never succeeded
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            if not whole:
-                writer.writerow(columns)
-            elif data[whole - 1 : whole] != b"\n":
-                text.write("\n")
-            writer.writerows(to_row(row) for row in new)
-            _write_or_none(opened, text.getvalue().encode("utf-8"), whole)
-    except _PartialWriteError as error:
-        raise OptionError(
-            f"{table}: cannot be written completely ({error}), nor undone; check its last {len(new)} lines"
-        ) from None
-    except OSError as error:
-        raise OptionError(f"{table}: cannot be written ({error.strerror or error}); nothing was decided") from None
-    if not whole:
-        _sync_folder(table.parent)
-    return new
-
-
-def _parse(
-    table: Path, data: bytes, columns: Sequence[str], row_of: Callable[[dict[str, str]], T]
-) -> tuple[list[T], int]:
-    """Return the rows, and the number of bytes of ``data`` in whole lines."""
-    if not data.strip(b"\r\n\xef\xbb\xbf"):
-        return [], 0
-    lines = data.splitlines(keepends=True)  # of bytes: at line ends only
-    taken = _Counted(lines)
-    reader = csv.reader(taken, strict=True)  # a quote that is not closed is an unfinished line
-    rows: list[T] = []
-    head: list[str] | None = None
-    whole = 0
-    while True:
-        number = taken.lines + 1
-        try:
-            fields = next(reader)
-            if head is None:
-                head = fields
-                missing = [name for name in columns if name not in head]
-                if missing and (taken.more or data.endswith(b"\n")):
-                    raise CatalogError(
-                        f"{table}: column {missing[0]!r} is missing, it is no table of decisions; give the right file"
-                    )
-                if missing:
-                    return [], 0
-            elif fields:
-                if len(fields) != len(head):
-                    raise ValueError(f"{len(fields)} fields and not {len(head)}")
-                rows.append(row_of(dict(zip(head, fields, strict=True))))
-        except StopIteration:
-            return rows, whole
-        except (ValueError, csv.Error) as error:
-            if isinstance(error, CatalogError):
-                raise
-            if not taken.more and not data.endswith(b"\n"):
-                return rows, whole
-            raise CatalogError(f"{table}, line {number}: {error}; mend or remove the line") from None
-        whole = taken.bytes
-
-
-class _Counted(Iterator[str]):
-    """Lines as text, with the position."""
-
-    def __init__(self, lines: Sequence[bytes]):
-        self._lines, self.lines, self.bytes = lines, 0, 0
-
-    @property
-    def more(self) -> bool:
-        """Return True if lines are left."""
-        return self.lines < len(self._lines)
-
-    def __next__(self) -> str:
-        if not self.more:
-            raise StopIteration
-        line = self._lines[self.lines]
-        self.lines, self.bytes = self.lines + 1, self.bytes + len(line)
-        return line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
-
-
-class _PartialWriteError(Exception):
-    """A partial write could not be undone."""
-
-
-def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
-    """Write ``data`` after the first ``whole`` bytes, completely or not at all. Raises OSError, _PartialWriteError."""
-    try:
-        while data:
-            data = data[opened.write(data) :]
-        os.fsync(opened.fileno())
-    except OSError as error:
-        try:
-            opened.truncate(whole)
-        except OSError as still:
-            raise _PartialWriteError(still.strerror or str(still)) from error
-        with suppress(OSError):  # this call may fail too; the file's length is right already
-            os.fsync(opened.fileno())
-        raise
-
-
-@contextmanager
-def _locked(file: int, table: Path) -> Iterator[None]:
-    """Lock the file. Raises OptionError if another writer has it for long."""
-    until = time.monotonic() + WAIT_S
-    while not try_lock(file):
-        if time.monotonic() >= until:
-            raise OptionError(f"{table}: another program has locked it for {WAIT_S:.0f} s; end it and try again")
-        time.sleep(0.01)
-    try:
-        yield
-    finally:
-        unlock(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write a new file's name to the disk, if the system can synchronise folders."""
-    with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-
 
 log = logging.getLogger(__name__)
 
@@ -264,28 +98,6 @@ def digest_of(file: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def read_decisions(root: Path) -> list[Decision]:
-    """Return every row of the table in ``root``, in order; none if there is no table.
-
-    Raises CatalogError with line and reason if a row is damaged.
-    """
-    return read_table(root / TABLE) if (root / TABLE).exists() else []
-
-
-def read_table(table: Path) -> list[Decision]:
-    """Return every row of a table of decisions, such as one that a page has saved. Raises CatalogError."""
-    return read_rows(table, COLUMNS, from_row)
-
-
-def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision]:
-    """Add decisions to the table in ``root``, synchronously; return those that were not in it yet.
-
-    Two writers wait for each other. Raises OptionError if the table cannot be written, CatalogError if it is
-    damaged.
-    """
-    return append_rows(root / TABLE, COLUMNS, decisions, from_row, _to_row)
 
 
 def live(rows: Iterable[Decision]) -> list[Decision]:
@@ -373,5 +185,137 @@ def as_row(decision: Decision) -> dict[str, str]:
     return {name: str(getattr(decision, "size" if name == "bytes" else name)) for name in COLUMNS}
 
 
-def _to_row(decision: Decision) -> list[str]:
-    return list(as_row(decision).values())
+# The file: a CSV table that only grows, complete after a power cut, and safe with two writers.
+
+WAIT_S = 10.0  # for another writer; a row takes milliseconds
+
+
+def read_decisions(root: Path) -> list[Decision]:
+    """Return every row of the table in ``root``, in order; none if there is no table.
+
+    Raises CatalogError with line and reason if a row is damaged.
+    """
+    return read_table(root / TABLE) if (root / TABLE).exists() else []
+
+
+def read_table(table: Path) -> list[Decision]:
+    """Return every row of a table of decisions, such as one that a page has saved.
+
+    An unfinished last line, as after a power cut, is skipped. Raises CatalogError with line and reason if another row
+    is damaged, or columns are missing.
+    """
+    try:
+        return _parse(table, table.read_bytes())[0]
+    except OSError as error:
+        raise CatalogError(f"{table}: cannot be read ({error.strerror}); give another file") from None
+
+
+def append_decisions(root: Path, decisions: Iterable[Decision]) -> list[Decision]:
+    """Add decisions to the table in ``root``, in one write to the disk; return those that were not in it yet.
+
+    If that fails, none of them is in it. Two writers wait for each other. Raises OptionError if the table cannot be
+    written, CatalogError if it is damaged.
+    """
+    table = root / TABLE
+    try:
+        # Without a buffer: closing the file would otherwise write what has failed before.
+        with table.open("a+b", buffering=0) as opened, _locked(opened.fileno(), table):
+            opened.seek(0)
+            data = opened.read()
+            known, whole = _parse(table, data)
+            seen = set(known)
+            new = [row for row in dict.fromkeys(decisions) if row not in seen]
+            if whole < len(data):
+                opened.truncate(whole)  # an unfinished line: its write never succeeded
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            if not whole:
+                writer.writerow(COLUMNS)
+            elif data[whole - 1 : whole] != b"\n":
+                text.write("\n")
+            writer.writerows(as_row(row).values() for row in new)
+            _write_or_none(opened, text.getvalue().encode("utf-8"), whole)
+    except OSError as error:
+        raise OptionError(f"{table}: cannot be written ({error.strerror or error}); nothing was decided") from None
+    if not whole:
+        _sync_folder(table.parent)
+    return new
+
+
+def _parse(table: Path, data: bytes) -> tuple[list[Decision], int]:
+    """Return the rows, and the number of bytes of ``data`` in whole lines."""
+    if not data.strip(b"\r\n\xef\xbb\xbf"):
+        return [], 0
+    lines = data.splitlines(keepends=True)  # of bytes: at line ends only
+    taken = whole = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal taken
+        for line in lines:
+            taken += 1
+            yield line.decode("utf-8-sig" if taken == 1 else "utf-8")
+
+    reader = csv.reader(texts(), strict=True)  # a quote that is not closed is an unfinished line
+    rows: list[Decision] = []
+    head: list[str] | None = None
+    while True:
+        before = taken
+        try:
+            fields = next(reader)
+            if head is None:
+                head = fields
+                missing = [name for name in COLUMNS if name not in head]
+                if missing:
+                    raise ValueError(f"column {missing[0]!r} is missing, it is no table of decisions")
+            elif fields:
+                if len(fields) != len(head):
+                    raise ValueError(f"{len(fields)} fields and not {len(head)}")
+                rows.append(from_row(dict(zip(head, fields, strict=True))))
+        except StopIteration:
+            return rows, whole
+        except (ValueError, csv.Error) as error:
+            if taken == len(lines) and not data.endswith(b"\n"):
+                return rows, whole
+            raise CatalogError(f"{table}, line {before + 1}: {error}; mend or remove the line") from None
+        whole += sum(map(len, lines[before:taken]))
+
+
+def _write_or_none(opened: FileIO, data: bytes, whole: int) -> None:
+    """Write ``data`` after the first ``whole`` bytes, completely or not at all. Raises OSError, OptionError."""
+    try:
+        while data:
+            data = data[opened.write(data) :]
+        os.fsync(opened.fileno())
+    except OSError as error:
+        try:
+            opened.truncate(whole)
+        except OSError as still:
+            words = f"cannot be written completely ({still.strerror or still}), nor undone; check its last lines"
+            raise OptionError(f"{opened.name}: {words}") from error
+        with suppress(OSError):  # this call may fail too; the file's length is right already
+            os.fsync(opened.fileno())
+        raise
+
+
+@contextmanager
+def _locked(file: int, table: Path) -> Iterator[None]:
+    """Lock the file. Raises OptionError if another writer has it for long."""
+    until = time.monotonic() + WAIT_S
+    while not try_lock(file):
+        if time.monotonic() >= until:
+            raise OptionError(f"{table}: another program has locked it for {WAIT_S:.0f} s; end it and try again")
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        unlock(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a new file's name to the disk, if the system can synchronise folders."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

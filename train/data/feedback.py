@@ -16,34 +16,34 @@ from typing import Any
 from edge.errors import BearAlarmError, OptionError, PictureError
 from edge.files import replace_whole
 from train.data.feedback_evidence import Case, Evidence, Unit, read_case
-from train.data.feedback_pictures import EvidencePicture, event_pictures, negative_pictures
-from train.data.feedback_rows import (
+from train.data.feedback_pictures import (
     NO_BEAR,
     UNREVIEWED,
+    EvidencePicture,
     NotUsable,
     ReviewedLabel,
     Row,
     boxes_of,
+    event_pictures,
     key_of,
+    negative_pictures,
     relabelled,
     review_of,
     reviewed_label,
     row_of,
 )
-from train.data.labels import ALIASES
-from train.data.pictures import SPLITS, is_bear
-from train.data.table import BOX_COLUMNS, BOXES, MANIFEST, Boxes, Table, box_row, check_no_loose, csv_bytes, read_csv
+from train.data.pictures import ALIASES, SPLITS, is_bear
+from train.data.table import MANIFEST, Boxes, Table, check_no_loose, read_csv
 
 
 class ImportTable:
     """The table of pictures during an import. Without a ``table`` nothing is written: a dry run."""
 
     def __init__(self, root: Path, table: Table | None) -> None:
-        self.root = root
-        self.rows: dict[str, Row] = {row["file"]: row for row in _read(root / MANIFEST)[1] if row.get("file")}
+        present = read_csv(root / MANIFEST)[1] if (root / MANIFEST).exists() else []
+        self.rows: dict[str, Row] = {row["file"]: row for row in present if row.get("file")}
         self._table = table
         self._gone: set[str] = set()
-        self._boxed: dict[str, Boxes] = {}  # of rows that were there before
 
     @property
     def dry(self) -> bool:
@@ -60,9 +60,7 @@ class ImportTable:
         if new:
             self._table.add(row, boxes or ())
         else:
-            self._table.change(file, row)
-            if boxes is not None:
-                self._boxed[file] = boxes
+            self._table.change(file, row, boxes)
 
     def remove(self, files: Collection[str]) -> None:
         """Remove the rows of these files, with their boxes; the pictures stay."""
@@ -72,21 +70,12 @@ class ImportTable:
         """Write the changes to the disk. Raises OptionError if that fails."""
         if self._table is None:
             return
-        # Nobody else writes while this process holds the table. Boxes come first: after an interruption in between
-        # the rows still name the older review, so the work is done again.
-        _rewrite(
-            self.root / BOXES,
-            BOX_COLUMNS,
-            self._boxed,
-            [box_row(file, *box) for file, boxes in self._boxed.items() for box in boxes],
-        )
+        if self._gone:
+            self._table.remove(self._gone)
         self._table.write()
-        for name in (MANIFEST, BOXES):
-            _rewrite(self.root / name, (), self._gone)
         for file in self._gone:
             self.rows.pop(file, None)
-        self._gone.clear()
-        self._boxed.clear()
+        self._gone = set()
 
 
 @contextmanager
@@ -105,22 +94,6 @@ def open_import_table(root: Path, *, dry: bool) -> Iterator[ImportTable]:
             yield rows
         finally:
             rows.write()
-
-
-def _read(path: Path) -> tuple[list[str], list[Row]]:
-    """Return columns and rows; none if there is no file. Raises CatalogError if it is no table."""
-    return read_csv(path) if path.exists() else ([], [])
-
-
-def _rewrite(path: Path, columns: Sequence[str], without: Collection[str], new: Sequence[Row] = ()) -> None:
-    """Write the table without the rows of some files and with new ones, in one step."""
-    if not without and not new:
-        return
-    own, rows = _read(path)
-    left = [row for row in rows if row.get("file") not in without]
-    if len(left) == len(rows) and not new:
-        return
-    replace_whole(path, csv_bytes([*own, *(name for name in columns if name not in own)], [*left, *new]))
 
 
 WRITE_EVERY = 50  # cases between two writes of the table: a power cut costs so many

@@ -74,7 +74,7 @@ def import_(
     from edge.cli.output import track
     from train.data.feedback import ImportOptions, import_evidence, missing_cameras
     from train.data.feedback_evidence import open_evidence
-    from train.data.labels import parse_labels
+    from train.data.pictures import parse_labels
 
     if not site.strip():
         raise OptionError("--site is empty; give the place a name, or omit the option")
@@ -97,7 +97,7 @@ def import_(
         )
     if as_json:
         print(json.dumps({"dry_run": dry_run} | result.as_json(), indent=2, ensure_ascii=False))
-    say(result, into, dry=dry_run)
+    print_result(result, into, dry=dry_run)
 
 
 def zone_of(name: str | None) -> tzinfo | None:
@@ -112,7 +112,7 @@ def zone_of(name: str | None) -> tzinfo | None:
         raise OptionError(f"--time-zone {name!r}: no such time zone; give one like Europe/Rome or UTC") from None
 
 
-def say(result: ImportResult, into: Path, *, dry: bool) -> None:
+def print_result(result: ImportResult, into: Path, *, dry: bool) -> None:
     """Print what was imported and what was not, with the reason, a line each."""
     count = sum(result.pictures.values())
     labels = ", ".join(f"{number} {label}" for label, number in sorted(result.pictures.items()))
@@ -125,40 +125,33 @@ def say(result: ImportResult, into: Path, *, dry: bool) -> None:
         labels or "nothing new",
         groups,
     )
+    lost = "reviewed again since, and the evidence has lost pictures: those in the table got the new label"
     for number, words in (
-        (result.known, "{} in the table already, and skipped"),
-        (result.changed - result.relabelled, "{} reviewed again since, and replaced"),
-        (
-            result.relabelled,
-            "{} reviewed again since, and the evidence has lost pictures: those in the table got the new label",
-        ),
-        (
-            result.taken_back,
-            "{} reviewed again since, and can no longer be used: removed from the table",
-        ),
-        (result.unsure, "{} unsure by their review, and skipped"),
+        (result.known, "in the table already, and skipped"),
+        (result.changed - result.relabelled, "reviewed again since, and replaced"),
+        (result.relabelled, lost),
+        (result.taken_back, "reviewed again since, and can no longer be used: removed from the table"),
+        (result.unsure, "unsure by their review, and skipped"),
     ):
         if number:
-            log.info("%s.", words.format(_are(f"{number} of them", number)))
+            log.info("%d of them %s %s.", number, "is" if number == 1 else "are", words)
     if result.unreviewed_events:
         log.info(
-            "%s skipped, because %s no review yet: `bear-alarm events review ID --confirmed`, --wrong or --label "
+            "No review yet, and skipped: %s; `bear-alarm events review ID --confirmed`, --wrong or --label "
             "(without its journal: the folder of the evidence in place of ID).",
-            _are(counted(result.unreviewed_events, "event"), result.unreviewed_events),
-            "it has" if result.unreviewed_events == 1 else "they have",
+            counted(result.unreviewed_events, "event"),
         )
     if result.unreviewed_negatives:
         log.info(
-            "%s skipped, because %s no review yet: `bear-alarm events review FILE --wrong` (no bear there), or import "
-            "them all as empty with --unreviewed-negatives.",
-            _are(counted(result.unreviewed_negatives, "random negative"), result.unreviewed_negatives),
-            "it has" if result.unreviewed_negatives == 1 else "they have",
+            "No review yet, and skipped: %s; `bear-alarm events review FILE --wrong` (no bear there), or import them "
+            "all as empty with --unreviewed-negatives.",
+            counted(result.unreviewed_negatives, "random negative"),
         )
     if result.taken_unreviewed:
         log.warning(
-            "%s imported as empty without a review: a bear that was missed in one of them teaches the model to "
+            "Imported as empty without a review: %s; a bear that was missed in one of them teaches the model to "
             "miss it.",
-            _are(counted(result.taken_unreviewed, "random negative"), result.taken_unreviewed),
+            counted(result.taken_unreviewed, "random negative"),
         )
     for what, sentences in (("skipped", result.left_out), ("unchanged", result.kept)):
         for words in sentences[:MAX_NAMED]:
@@ -167,7 +160,3 @@ def say(result: ImportResult, into: Path, *, dry: bool) -> None:
             log.warning("%s: %d more; --json names them all", what, len(sentences) - MAX_NAMED)
     if count and not dry:
         log.info("Next: bear-alarm train %s", into)
-
-
-def _are(what: str, number: int) -> str:
-    return f"{what} {'is' if number == 1 else 'are'}"

@@ -11,12 +11,12 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from edge.errors import OptionError, PictureError
 from edge.record.media_store import SAMPLE
@@ -26,7 +26,7 @@ from edge.schema import BoxXYWH, Event
 EVENT = "event.json"
 MAX_BYTES = 500_000_000  # of one file: a clip has 16 MB of frames at most
 Read = Callable[[str], bytes]
-Archive = TypeVar("Archive", zipfile.ZipFile, tarfile.TarFile)
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, RuntimeError)  # of an archive
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,45 @@ def open_evidence(path: Path) -> Iterator[Evidence]:
         yield _evidence(path, files, lambda name: _file(path / name), unreadable)
     elif not path.exists():
         raise OptionError(f"{path}: no such folder or archive; give the folder that `watch --evidence` wrote into")
-    elif zipfile.is_zipfile(path):
-        with _opened(path, lambda: zipfile.ZipFile(path)) as zipped:
-            yield _evidence(
-                path, [each.filename for each in zipped.infolist() if not each.is_dir()], _unzip(path, zipped)
-            )
-    elif _is_tar(path):
-        with _opened(path, lambda: tarfile.open(path)) as tape:
-            try:
-                members = {each.name: each for each in tape if each.isfile()}
-            except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-                raise OptionError(f"{path}: damaged, its end cannot be read ({error}); copy it again") from None
-            yield _evidence(path, list(members), _untar(path, tape, members))
     else:
-        raise OptionError(f"{path}: neither a folder nor a zip or tar; give what `events export` or `watch` wrote")
+        with _archive(path) as (files, read):
+            yield _evidence(path, files, read)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[tuple[list[str], Read]]:
+    """Open a zip or tar: its files, and a function that reads one of them."""
+    with ExitStack() as stack:
+        get: Read
+        try:
+            if zipfile.is_zipfile(path):
+                zipped = stack.enter_context(zipfile.ZipFile(path))
+                sizes = {each.filename: each.file_size for each in zipped.infolist() if not each.is_dir()}
+                get = zipped.read
+            elif tarfile.is_tarfile(path):
+                tape = stack.enter_context(tarfile.open(path))
+                members = {each.name: each for each in tape if each.isfile()}
+                sizes = {name: each.size for name, each in members.items()}
+                get = lambda name: tape.extractfile(members[name]).read()  # type: ignore[union-attr]  # noqa: E731
+            else:
+                raise OptionError(
+                    f"{path}: neither a folder nor a zip or tar; give what `events export` or `watch` wrote"
+                )
+        except DAMAGED as error:
+            raise OptionError(f"{path}: a damaged archive ({error}); copy it again") from None
+
+        def read(name: str) -> bytes:
+            if sizes[name] > MAX_BYTES:
+                raise PictureError(f"{path}/{name}: {sizes[name]} bytes are too many")
+            try:
+                data = get(name)
+            except DAMAGED as error:
+                raise PictureError(f"{path}/{name}: cannot be read ({error})") from None
+            if len(data) < sizes[name]:
+                raise PictureError(f"{path}/{name}: cut short")
+            return data
+
+        yield list(sizes), read
 
 
 def _evidence(path: Path, files: Iterable[str], read: Read, unreadable: Iterable[str] = ()) -> Evidence:
@@ -124,51 +149,6 @@ def _file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _unzip(path: Path, zipped: zipfile.ZipFile) -> Read:
-    def read(name: str) -> bytes:
-        try:
-            if zipped.getinfo(name).file_size > MAX_BYTES:
-                raise PictureError(f"{path}/{name}: {zipped.getinfo(name).file_size} bytes are too many")
-            return zipped.read(name)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, NotImplementedError) as error:
-            raise PictureError(f"{path}/{name}: cannot be read ({error})") from None
-
-    return read
-
-
-def _untar(path: Path, tape: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> Read:
-    def read(name: str) -> bytes:
-        try:
-            if members[name].size > MAX_BYTES:
-                raise PictureError(f"{path}/{name}: {members[name].size} bytes are too many")
-            opened = tape.extractfile(members[name])
-            data = opened.read() if opened else b""
-        except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-            raise PictureError(f"{path}/{name}: cannot be read ({error})") from None
-        if len(data) < members[name].size:
-            raise PictureError(f"{path}/{name}: cut short")
-        return data
-
-    return read
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-@contextmanager
-def _opened(path: Path, make: Callable[[], Archive]) -> Iterator[Archive]:
-    try:
-        archive = make()
-    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError) as error:
-        raise OptionError(f"{path}: a damaged archive ({error}); copy it again") from None
-    with archive:
-        yield archive
 
 
 YEARS = range(1970, 9999)  # an unset clock starts in 1970; after the end some time zones have no day

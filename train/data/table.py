@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -183,15 +183,21 @@ class Table:
         lines = [box_row(row["file"], plain_text(name), box) for name, box in boxes]
         self._do(lambda: self._add(plain, lines))
 
-    def change(self, file: str, values: Values) -> None:
-        """Change some values of a picture's row; if its ``file`` changes, its boxes follow.
+    def change(self, file: str, values: Values, boxes: Boxes | None = None) -> None:
+        """Change some values of a picture's row; if its ``file`` changes, its boxes follow. ``boxes`` replace its own.
 
         Raises KeyError if there is no such row, CatalogError if the new name is no plain text.
         """
         if file not in self._rows:
             raise KeyError(file)
         plain = self._plain(values)
-        self._do(lambda: self._change(file, plain))
+        lines = None if boxes is None else [box_row(file, plain_text(name), box) for name, box in boxes]
+        self._do(lambda: self._change(file, plain, lines))
+
+    def remove(self, files: Collection[str]) -> None:
+        """Remove the rows of these files, with their boxes; the pictures stay."""
+        gone = set(files)
+        self._do(lambda: self._remove(gone))
 
     def record_skipped(self, url: str, page: str, kind: str, words: str) -> None:
         """Record what was skipped and why; an address or path is listed once, with the last reason."""
@@ -257,7 +263,7 @@ class Table:
         self._boxes.rows += boxes
         self._boxes.changed |= bool(boxes)
 
-    def _change(self, file: str, values: Values) -> None:
+    def _change(self, file: str, values: Values, boxes: Sequence[dict[str, str]] | None) -> None:
         row = self._rows.pop(file, None)
         if row is None:  # another program has removed it
             return
@@ -270,6 +276,17 @@ class Table:
             if box["file"] == file:
                 box["file"] = new
                 self._boxes.changed = True
+
+        if boxes is not None:
+            self._boxes.rows = [box for box in self._boxes.rows if box["file"] != new] + list(boxes)
+            self._boxes.changed = True
+
+    def _remove(self, gone: Collection[str]) -> None:
+        for sheet in (self._pictures, self._boxes):
+            left = [row for row in sheet.rows if row["file"] not in gone]
+            sheet.changed |= len(left) < len(sheet.rows)
+            sheet.rows = left
+        self._rows = {row["file"]: row for row in self._pictures.rows}
 
     def _record_skipped(self, row: dict[str, str]) -> None:
         there = self._skipped.get(row["url"])

@@ -1,7 +1,6 @@
 """Evaluate the whole alarm on clips: the time to the alarm, and wrong alarms.
 
-``videos.csv`` beside the clips has the time of a bear in view (``file,bear_from_s,bear_to_s``, or "none"); an optional
-``video_boxes.csv`` has its place (``file,time_s,x1,y1,x2,y2``, corners as fractions).
+``videos.csv`` beside the clips has the time of a bear in view (``file,bear_from_s,bear_to_s``, or "none").
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -21,10 +20,8 @@ from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from edge.detect.classifier import Classifier
-from edge.detect.motion import MotionFinder
-from edge.detect.tracker import iou
 from edge.errors import BearAlarmError, CatalogError, SourceError
-from edge.schema import BoxXYWH, Event, Frame, Region
+from edge.schema import Event
 from edge.tuning import ShadowDecider
 from edge.watch import Watcher
 from train.data.table import read_csv
@@ -32,7 +29,7 @@ from train.metrics.rates import FalseAlarms, Rate, false_alarm_bound, wilson
 
 log = logging.getLogger(__name__)
 
-TABLE, BOXES = "videos.csv", "video_boxes.csv"
+TABLE = "videos.csv"
 TAIL_S = 5.0  # an alarm so soon after the bear has left still counts for it
 
 
@@ -45,7 +42,6 @@ class Clip:
     bear_to_s: float | None
     duration_s: float
     note: str = ""
-    boxes: tuple[tuple[float, BoxXYWH], ...] = ()  # (seconds into the clip, where the bear is)
 
     @property
     def has_bear(self) -> bool:
@@ -80,7 +76,6 @@ class Clips(Outcome):
     """Results of ``evaluate`` on clips."""
 
     results: tuple[ClipResult, ...]
-    gate: Gate | None
     without: Mapping[str, Outcome] = field(
         default_factory=dict
     )  # name of a switched-off part of the rule -> outcome from the same scores
@@ -94,15 +89,11 @@ class Watched(NamedTuple):
     without: Mapping[str, list[float]] = {}  # name of a switched-off part of the rule -> seconds of each new alarm
 
 
-Watch = Callable[[Classifier, Path], tuple[list[Event], float] | Watched]
-
-
 def read_clips(table: Path) -> list[Clip]:
     """Read the clips of a ``videos.csv``. Raises CatalogError if it, or a clip, cannot be used."""
-    boxes = _read_boxes(table.with_name(BOXES))
     clips: list[Clip] = []
     known: dict[Path, int] = {}
-    for number, row in enumerate(_rows(table, ("file", "bear_from_s", "bear_to_s")), start=2):
+    for number, row in enumerate(_rows(table), start=2):
         file, where = table.parent / (row["file"] or ""), f"{table}, line {number}"
         if not file.is_file():
             raise CatalogError(f"{where}: clip {row['file']!r} does not exist; remove the row or restore it")
@@ -124,7 +115,7 @@ def read_clips(table: Path) -> list[Clip]:
                 raise CatalogError(f"{where}: bear_from_s is {begins:g}, and the clip ends at {length:g} seconds")
         if begins is not None and ends is not None and begins >= ends:
             raise CatalogError(f"{where}: bear_from_s is {begins:g} and bear_to_s {ends:g}; from must come before to")
-        clips.append(Clip(file, begins, ends, length, row.get("note") or "", tuple(boxes.get(row["file"], ()))))
+        clips.append(Clip(file, begins, ends, length, row.get("note") or ""))
     if not clips:
         raise CatalogError(f"{table}: names no clip")
     return clips
@@ -149,39 +140,25 @@ def _length_s(file: Path) -> float:
         return 0.0
 
 
-def _rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def _rows(table: Path) -> list[dict[str, str]]:
     found, rows = read_csv(table)
-    missing = [column for column in columns if column not in found]
-    if missing:
-        raise CatalogError(f"{table}: column {missing[0]!r} is missing (found: {', '.join(found) or 'none'})")
+    for column in ("file", "bear_from_s", "bear_to_s"):
+        if column not in found:
+            raise CatalogError(f"{table}: column {column!r} is missing (found: {', '.join(found) or 'none'})")
     return rows
 
 
-def _read_boxes(table: Path) -> dict[str, list[tuple[float, BoxXYWH]]]:
-    boxes: dict[str, list[tuple[float, BoxXYWH]]] = defaultdict(list)
-    if not table.exists():
-        return boxes
-    for number, row in enumerate(_rows(table, ("file", "time_s", "x1", "y1", "x2", "y2")), start=2):
-        try:
-            time_s, x1, y1, x2, y2 = (float(row[name]) for name in ("time_s", "x1", "y1", "x2", "y2"))
-        except (TypeError, ValueError):
-            raise CatalogError(f"{table}, line {number}: expected numbers in time_s, x1, y1, x2, y2") from None
-        boxes[row["file"]].append((time_s, (x1, y1, x2 - x1, y2 - y1)))
-    return boxes
-
-
-def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch | None = None) -> Clips:
-    """Run the real loop over every clip. ``watch`` returns the events of one clip.
+def evaluate_clips(classifier: Classifier, clips: Iterable[Clip]) -> Clips:
+    """Run the real loop over every clip.
 
     A bear clip that cannot be read counts as missed; a bear-free one is skipped.
     """
-    results, boxed = [], []
+    results: list[ClipResult] = []
     without: dict[str, list[ClipResult]] = defaultdict(list)
     missed: list[ClipResult] = []
     for clip in clips:
         try:
-            watched = Watched(*(watch or watch_clip)(classifier, clip.file))
-            boxed += through_gate(classifier, clip.file, clip.boxes) if clip.boxes else []
+            watched = watch_clip(classifier, clip.file)
         except BearAlarmError as error:
             log.warning("%s %s", "counted as missed:" if clip.has_bear else "skipped", error)
             if clip.has_bear:
@@ -197,7 +174,6 @@ def evaluate_clips(classifier: Classifier, clips: Iterable[Clip], watch: Watch |
         median_seconds_to_alarm=found.median_seconds_to_alarm,
         quiet=found.quiet,
         results=tuple(results),
-        gate=gate(boxed) if boxed else None,
         without={part: together([*judged, *missed]) for part, judged in without.items()},
     )
 
@@ -264,79 +240,4 @@ def judge_alarms(clip: Clip, alarms: Sequence[float], footage_s: float | None = 
         alarms_s=tuple(round(at, 2) for at in alarms),
         seconds_to_alarm=None if begins is None or not right else round(min(right) - begins, 2),
         wrong_alarms=len(alarms) - len(right),
-    )
-
-
-CLOSE_IOU = 0.3  # a region this close to the box is a hit
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The motion stage on boxed bears: how close its regions are, and the recall it costs."""
-
-    boxes: int
-    median_iou: float | None  # of the best region and the box
-    close: Rate | None  # boxes with a region of IoU >= 0.3
-    reached: Rate | None  # boxes whose centre is in some region
-    recall: Rate | None  # boxes reached by a region that scores at the crop threshold or above
-    recall_on_boxes: Rate | None  # the same for the true boxes; the difference is the motion stage's cost
-
-
-@dataclass(frozen=True)
-class Boxed:
-    """One boxed bear and its motion regions."""
-
-    iou: float
-    reached: bool
-    alarm: bool  # such a region scores at the crop threshold or above
-    alarm_on_box: bool
-
-
-def through_gate(classifier: Classifier, file: Path, boxes: Iterable[tuple[float, BoxXYWH]]) -> list[Boxed]:
-    """Run motion stage and classifier on the frames of a clip nearest to ``boxes`` (seconds, box)."""
-    find, waiting, found = MotionFinder(), sorted(boxes), []
-    last: tuple[Frame, tuple[Region, ...]] | None = None
-    with open_source(str(file)) as source:
-        for frame in source:
-            now = (frame, find(frame).regions)
-            while waiting and waiting[0][0] <= frame.time:
-                time_s, box = waiting.pop(0)
-                # The previous frame may be nearer.
-                before = last is not None and time_s - last[0].time < frame.time - time_s
-                found.append(compare_box(classifier, *(last if before and last else now), box))
-            last = now
-    if last is not None:
-        found += [compare_box(classifier, *last, box) for time_s, box in waiting if time_s - last[0].time < 1.0]
-    return found
-
-
-def compare_box(classifier: Classifier, frame: Frame, regions: Sequence[Region], box: BoxXYWH) -> Boxed:
-    """Compare one true box with the motion regions of its frame."""
-    limit = classifier.card.thresholds["crop"].value
-    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
-    reach = [
-        region
-        for region in regions
-        if region.box_xywh[0] <= x <= region.box_xywh[0] + region.box_xywh[2]
-        and region.box_xywh[1] <= y <= region.box_xywh[1] + region.box_xywh[3]
-    ]
-    scores = classifier.score(frame.image, [*reach, Region(box, "motion")])
-    return Boxed(
-        iou=max((iou(region.box_xywh, box) for region in regions), default=0.0),
-        reached=bool(reach),
-        alarm=any(score.bear >= limit for score in scores[:-1]),
-        alarm_on_box=scores[-1].bear >= limit,
-    )
-
-
-def gate(boxed: Sequence[Boxed]) -> Gate:
-    """Return the figures of the motion stage."""
-    n = len(boxed)
-    return Gate(
-        boxes=n,
-        median_iou=median(one.iou for one in boxed) if boxed else None,
-        close=wilson(sum(one.iou >= CLOSE_IOU for one in boxed), n),
-        reached=wilson(sum(one.reached for one in boxed), n),
-        recall=wilson(sum(one.alarm for one in boxed), n),
-        recall_on_boxes=wilson(sum(one.alarm_on_box for one in boxed), n),
     )

@@ -1,28 +1,45 @@
-"""``bear-alarm evaluate``: measure a model on pictures and clips it has not seen. Needs no torch."""
+"""``bear-alarm evaluate``, ``compare`` and ``report``: measure models on pictures and clips they have not seen.
+
+Needs no torch, apart from ``report`` without an exported model.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from edge.cli.output import counted
 from edge.errors import CatalogError, OptionError
-from train.evaluate.choice import LabelOpt, SourceOpt, SplitFileOpt, SplitOpt, choose
 
 if TYPE_CHECKING:
     from edge.detect.classifier import Classifier
-    from train.data.pictures import Picture
+    from train.data.pictures import Catalog, Picture
     from train.evaluate.clips import Clip, Clips
-    from train.evaluate.far_figures import Figures
+    from train.evaluate.far_bears import Figures
     from train.evaluate.held_out import Judge, Learned
     from train.evaluate.stills import Stills
 
 log = logging.getLogger(__name__)
+
+
+SourceOpt = Annotated[list[str] | None, typer.Option(help="Only pictures from this source; may be given again.")]
+
+SplitOpt = Annotated[str | None, typer.Option(help="Only this part: train, tune or test.")]
+
+SplitFileOpt = Annotated[Path | None, typer.Option(help="split.csv of the run that decided the parts.")]
+
+LabelOpt = Annotated[list[str] | None, typer.Option(help="A folder name's label, such as dog=no_bear.")]
 
 
 def evaluate(
@@ -83,7 +100,7 @@ def evaluate(
     far = measure_far(classifier, pictures, known) if benchmark and pictures else None
     seen = evaluate_clips(classifier, track(footage, "watching clips")) if footage else None
     if as_json:
-        print(json.dumps(report(classifier, path, found, seen, far, known), indent=2, ensure_ascii=False))
+        print(json.dumps(as_json_of(classifier, path, found, seen, far, known), indent=2, ensure_ascii=False))
         return
     print(f"{classifier.name} on {path}" + (f"\n{classifier.card.notice}" if classifier.card.notice else ""))
     if found is not None:
@@ -92,6 +109,146 @@ def evaluate(
         print("\n" + benchmark_text(far))
     if seen is not None:
         print(clips_text(seen))
+
+
+T = TypeVar("T")
+
+NOT_BETTER = 1
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(help="The model in use: an .onnx file, or a folder of fold runs.")],
+    new: Annotated[Path, typer.Argument(help="The new model: a file or a folder, too.")],
+    data: Annotated[Path, typer.Argument(help="Pictures: a folder with one sub-folder a label, or a manifest CSV.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    require_better: Annotated[
+        bool, typer.Option("--require-better", help="Exit with 1 unless the new one is shown to be better.")
+    ] = False,
+    source: SourceOpt = None,
+    split: SplitOpt = None,
+    split_file: SplitFileOpt = None,
+    label: LabelOpt = None,
+) -> None:
+    """Test whether NEW is better than OLD, on pictures that neither was trained or tuned on.
+
+    The result depends on recall up to 2 % false alarms on frames of trail cameras, and a better model may lose next to
+    nothing elsewhere. Without such frames, held-out animals made far decide. Pictures of sources on a model's card are
+    skipped, except for a model of the run whose --split-file is given with --split test. Of a folder of runs fold-1,
+    fold-2 … (train --fold) each model judges the frames that it has not seen.
+    """
+    from edge.cli.output import track
+    from edge.detect.classifier import Classifier
+    from edge.errors import ModelError, OptionError
+    from train.evaluate.compare import compare as compare_models
+    from train.evaluate.compare import score_model
+    from train.evaluate.held_out import Judge, in_common, judges_of, split_digest, unseen
+    from train.evaluate.text import comparison_text
+
+    for name in (old, new):
+        if not name.exists():
+            raise ModelError(f"{name}: no such model file; name an .onnx file made by `bear-alarm export`")
+    files = [Classifier(name) if name.is_file() else None for name in (old, new)]
+    known = [file.digest if file else name.resolve() for file, name in zip(files, (old, new), strict=True)]
+    if known[0] == known[1]:
+        same = files[0].name if files[0] else "folder"
+        raise OptionError(f"{old} and {new} are the same model, {same}: there is nothing to compare")
+    catalog = choose(data, source or [], split, split_file, label or [])
+    sides = [
+        [Judge(file, catalog.pictures)] if file else judges_of(name, catalog)
+        for file, name in zip(files, (old, new), strict=True)
+    ]
+    seen = unseen(
+        in_common(catalog.pictures, sides),
+        [file for file in files if file],
+        split_digest(split_file) if split_file is not None and split == "test" else None,
+        [side for file, side in zip(files, sides, strict=True) if not file],
+    )
+    before, after = ([judge.on(seen.pictures) for judge in side] for side in sides)
+    stop = Event()
+
+    def beside(items: Iterable[T]) -> Iterator[T]:
+        """Yield the items until Ctrl-C, which only the main thread receives."""
+        return itertools.takewhile(lambda _: not stop.is_set(), items)
+
+    # One thread for each model: onnxruntime releases the lock, and each model uses one core.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            other = pool.submit(
+                score_model, after[0].classifier, after[0].pictures, after[1:], lambda items, *_: beside(items)
+            )
+            first = score_model(
+                before[0].classifier,
+                before[0].pictures,
+                before[1:],
+                lambda items, words, *many: track(items, f"both models: {words}", *many),
+            )
+            second = other.result()
+        finally:
+            stop.set()
+    first, second = (
+        one if file else replace(one, name=f"{name} ({counted(len(side), 'fold')})")
+        for one, file, name, side in zip((first, second), files, (old, new), sides, strict=True)
+    )
+    found = compare_models(first, second, seen)
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else comparison_text(found))
+    if require_better and found.verdict != "shown to be better":
+        raise typer.Exit(NOT_BETTER)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder `bear-alarm train` wrote.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The file exported from it; default: one in or beside the folder.")
+    ] = None,
+    last: Annotated[Path | None, typer.Option(help="The previous model, for a paired test.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page to write; default: report.html in the run's folder.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of the run's pictures, if they moved.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="The --label options the run was trained with.")] = None,
+    clips: Annotated[
+        bool, typer.Option(help="Run the alarm over the clips of a videos.csv beside the pictures.")
+    ] = True,
+) -> None:
+    """Write one page on a run's model, measured on its test part: recall, false alarms, every missed bear.
+
+    The page is one file and needs no network. It has pictures in it: mind their licences before you pass it on.
+    """
+    from edge.cli.output import track
+    from edge.detect.classifier import Classifier
+    from edge.errors import OptionError
+    from edge.files import replace_whole
+    from train.data.pictures import parse_labels
+    from train.evaluate.command import find_clips, read_footage
+    from train.evaluate.report import exported, find_out, read_files
+    from train.evaluate.report_page import write_page
+
+    target = out or run / "report.html"
+    files = read_files(run, data, parse_labels(label or []))
+    if target.is_dir() or not target.parent.is_dir():
+        raise OptionError(f"{target}: cannot be written; name a file in a folder that is there with --out")
+    path = model or exported(files)
+    if path is not None:
+        classifier = Classifier(path)
+    else:
+        log.warning(
+            "no model file exported from %s is in it or beside it: the report uses the trained network, "
+            "with the tuning part's threshold; name a file in another folder with --model",
+            run,
+        )
+        from train.evaluate.report import TrainedNet
+
+        classifier = TrainedNet(files)
+    before = Classifier(last) if last is not None else None
+    footage = read_footage(find_clips(files.root)) if clips else []
+    found = find_out(files, classifier, footage, before, track)
+    for words in found.doubts:
+        log.warning("%s", words)
+    replace_whole(target, write_page(found, shlex.join(["bear-alarm", *sys.argv[1:]])).encode())
+    print(target)
+    print(
+        f"{files.folder}: {found.stills.pictures} test pictures, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr
+    )
 
 
 def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: bool) -> str:
@@ -129,8 +286,7 @@ def evaluate_trail(judges: Sequence[Judge], clips: Sequence[Clip], *, as_json: b
 def measure_far(classifier: Classifier, pictures: Sequence[Picture], known: Learned | None = None) -> Figures:
     """Measure benchmarks A and B of these pictures; ``known``: the model has seen their sources."""
     from edge.cli.output import track
-    from train.evaluate.far_bears import benchmark_scores
-    from train.evaluate.far_figures import figures
+    from train.evaluate.far_bears import benchmark_scores, figures
 
     scores = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
     found = figures(scores, classifier.card.thresholds["crop"].value)
@@ -169,7 +325,7 @@ def read_footage(table: Path | None) -> list[Clip]:
     return [] if table is None else read_clips(table)
 
 
-def report(
+def as_json_of(
     classifier: Classifier,
     path: Path,
     stills: Stills | None,
@@ -199,3 +355,38 @@ def report(
     if clips is not None:
         found["clips"] = asdict(clips)
     return found
+
+
+def choose(
+    path: Path, sources: Sequence[str], split: str | None, split_file: Path | None, labels: Sequence[str]
+) -> Catalog:
+    """Read the table, with the pictures that match the options; its digest is the whole table's.
+
+    Raises OptionError or CatalogError if the options match nothing.
+    """
+    from train.data.catalog import read_catalog
+    from train.data.pictures import SPLITS, parse_labels
+    from train.data.split import read_split
+
+    if split is not None and split not in SPLITS:
+        raise OptionError(f"--split is {split!r}; parts are {', '.join(SPLITS)}")
+    if split_file is not None and split is None:
+        raise OptionError(f"--split-file needs --split: which part of it, {', '.join(SPLITS)}?")
+    catalog = read_catalog(path, parse_labels(labels))
+    pictures: list[Picture] = list(catalog.pictures)
+    if split_file is not None and split is not None:
+        pictures = read_split(catalog, split_file)[split]
+    elif split is not None:
+        pictures = [picture for picture in pictures if picture.split == split]
+    if sources:
+        unknown = sorted(set(sources) - {picture.source for picture in catalog.pictures})
+        if unknown:
+            raise OptionError(f"no source is called {unknown[0]!r}; sources are {_names(catalog)}")
+        pictures = [picture for picture in pictures if picture.source in sources]
+    if not pictures:
+        raise CatalogError(f"{path}: no picture is left in part {split!r} with these options")
+    return replace(catalog, pictures=tuple(pictures))
+
+
+def _names(catalog: Catalog) -> str:
+    return ", ".join(sorted(catalog.count("source")))

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from edge.detect.card import Card
 from edge.detect.classifier import Classifier
 from train.data.pictures import Picture
-from train.evaluate.far_bears import BINS, MIN_CROPS, Benchmark, Follow, Scores, benchmark_scores
-from train.evaluate.far_figures import RATE
+from train.evaluate.far_bears import BINS, RATE, Benchmark, Scores, benchmark_scores
 from train.evaluate.held_out import Judge, Unseen
-from train.evaluate.stills import FollowPictures, StillScores, still_scores
+from train.evaluate.stills import StillScores, still_scores
 from train.evaluate.trail_cameras import Frame, Track, no_progress, score_frames, supported
 from train.metrics.paired import (
     Difference,
@@ -30,7 +29,7 @@ from train.metrics.paired import (
     rate_difference,
     recall_difference,
 )
-from train.metrics.recall import REPLICATES, too_few
+from train.metrics.rates import too_few
 
 Conclusion = Literal["shown to be better", "not shown to be better", "shown to be worse"]
 
@@ -178,28 +177,25 @@ FAR_RULE = Rule(
 def score_model(
     classifier: Classifier,
     pictures: Sequence[Picture],
-    follow: Follow = iter,
-    follow_pictures: FollowPictures = iter,
-    min_crops: int = MIN_CROPS,
     folds: Sequence[Judge] = (),
-    follow_frames: Track[Frame | None] = no_progress,
+    track: Track = no_progress,
 ) -> ModelScores:
-    """Score both benchmarks, with at least ``min_crops`` crops a bin, the stills, and the frames of trail cameras.
+    """Score both benchmarks, the stills, and the frames of trail cameras.
 
     ``folds``: further models of the same recipe, each with the frames to judge.
     """
     return ModelScores(
         name=classifier.name,
         card=classifier.card,
-        benchmark=benchmark_scores(classifier, pictures, min_crops=min_crops, follow=follow),
-        stills=still_scores(classifier, pictures, follow_pictures),
-        frames=tuple(score_frames([Judge(classifier, tuple(pictures)), *folds], follow_frames)),
+        benchmark=benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals")),
+        stills=still_scores(classifier, pictures, lambda rows: track(rows, "stills")),
+        frames=tuple(score_frames([Judge(classifier, tuple(pictures)), *folds], track)),
     )
 
 
-def compare(old: ModelScores, new: ModelScores, seen: Unseen, replicates: int = REPLICATES) -> Comparison:
+def compare(old: ModelScores, new: ModelScores, seen: Unseen) -> Comparison:
     """Compare every figure of both models with its paired test, and conclude."""
-    figures = differences(old, new, replicates)
+    figures = differences(old, new)
     rule = TRAIL_RULE if TRAIL_PRIMARY in figures else FAR_RULE
     guards = rule.guards_of(figures)
     conclusion, why = judge(figures.get(rule.endpoint), guards, rule.endpoint)
@@ -254,29 +250,27 @@ def judge(primary: Difference | None, guards: Sequence[Guard], what: str) -> tup
     return "not shown to be better", f"{found}, but {may_be_lost.what} {but}"
 
 
-def differences(old: ModelScores, new: ModelScores, replicates: int = REPLICATES) -> dict[str, Difference]:
+def differences(old: ModelScores, new: ModelScores) -> dict[str, Difference]:
     """Compare figure by figure, the endpoint first, without figures that have no pictures."""
     still = stills_pair(old.stills, new.stills)
     real = pair_up(old.benchmark.real, new.benchmark.real)
     crop = old.card.thresholds["crop"].value, new.card.thresholds["crop"].value
     whole = old.card.thresholds["frame"].value, new.card.thresholds["frame"].value
     found = {
-        STILLS: recall_difference(still, RATE, replicates),
+        STILLS: recall_difference(still, RATE),
         "stills: recall at its own threshold": at_own(still, whole, bears=True),
         STILL_ALARMS: at_own(still, whole, bears=False),
         TOYS: at_own(still.where(old.stills.toy), whole, bears=False),
         "trail camera: boxes found at its own crop threshold": at_own(real, crop, bears=True),
     }
     return (
-        frame_differences(old.frames, new.frames, replicates)
-        | crop_differences(old.benchmark.made, new.benchmark.made, crop, replicates)
+        frame_differences(old.frames, new.frames)
+        | crop_differences(old.benchmark.made, new.benchmark.made, crop)
         | {name: one for name, one in found.items() if one is not None}
     )
 
 
-def frame_differences(
-    old: Sequence[Frame], new: Sequence[Frame], replicates: int = REPLICATES
-) -> dict[str, Difference]:
+def frame_differences(old: Sequence[Frame], new: Sequence[Frame]) -> dict[str, Difference]:
     """Compare the frames that both models judged, the endpoint first; {} if they are too few."""
     both = shared(old, new)
     bears, others = ([pair for pair in both if pair[0].bear is bear] for bear in (True, False))
@@ -295,9 +289,9 @@ def frame_differences(
         return rate_difference(before, after, [row[0].camera for row in kept])
 
     found = {
-        TRAIL_PRIMARY: mean_recall_difference(pair, TRAIL_PRIMARY_RATE, replicates),
-        AT_1: recall_difference(pair, 0.01, replicates) if supported(0.01, len(others)) else None,
-        AT_2: recall_difference(pair, 0.02, replicates),
+        TRAIL_PRIMARY: mean_recall_difference(pair, TRAIL_PRIMARY_RATE),
+        AT_1: recall_difference(pair, 0.01) if supported(0.01, len(others)) else None,
+        AT_2: recall_difference(pair, 0.02),
         OWN: own(bears),
         "trail cameras, grey or infrared: recall at its own threshold": own(bears, lambda one: one.grey),
         OWN_ALARMS: own(others),
@@ -313,19 +307,17 @@ def shared(old: Iterable[Frame], new: Iterable[Frame]) -> list[tuple[Frame, Fram
     return [(one, others[one.file]) for one in old if one.part == "trail camera" and one.file in others]
 
 
-def crop_differences(
-    old: Scores, new: Scores, thresholds: tuple[float, float], replicates: int = REPLICATES
-) -> dict[str, Difference]:
+def crop_differences(old: Scores, new: Scores, thresholds: tuple[float, float]) -> dict[str, Difference]:
     """Compare benchmark A's crops, the endpoint first."""
     made, bins = pair_up(old, new), np.array(old.bin)
     large = made.where(np.isin(bins, PRIMARY_BINS))
     found: dict[str, Difference | None] = {
-        PRIMARY: mean_recall_difference(large, PRIMARY_RATE, replicates),
-        AT_RATE: recall_difference(large, RATE, replicates),
+        PRIMARY: mean_recall_difference(large, PRIMARY_RATE),
+        AT_RATE: recall_difference(large, RATE),
     }
-    found[SMALL] = recall_difference(made.where(np.isin(bins, SMALL_BINS)), RATE, replicates)
+    found[SMALL] = recall_difference(made.where(np.isin(bins, SMALL_BINS)), RATE)
     for name in BINS:
-        found[f"recall at 1 %, {name}"] = recall_difference(made.where(bins == name), RATE, replicates)
+        found[f"recall at 1 %, {name}"] = recall_difference(made.where(bins == name), RATE)
     found["AUC, 27 px and more"] = auc_difference(large)
     found["recall at its own crop threshold, 27 px and more"] = at_own(large, thresholds, bears=True)
     found[CROP_ALARMS] = at_own(large, thresholds, bears=False)

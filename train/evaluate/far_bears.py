@@ -2,14 +2,14 @@
 
 A's crops show a subject so far away that it is a given number of pixels long. Only the camera degrades them: lens and
 sensor average the light of an area (INTER_AREA), the animal is in another place, the file is JPEG. Darkness, blur,
-noise and infrared are left to training (``train.learn.degrade``): a benchmark with the same code would only measure how
-well that was learned.
+noise and infrared are left to training (``train.learn.augmentation``): a benchmark with the same code would only
+measure how well that was learned. Figures: recall at 1 % false positives, AUC, false positives by animal, x of n.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,8 +26,8 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
-from train.evaluate.crops import Score, as_jpeg, bear_score, longer_side
-from train.evaluate.far_subjects import Subjects, kind_of, sort_out
+from train.evaluate.subjects import Score, Subjects, as_jpeg, bear_score, kind_of, longer_side, sort_out
+from train.metrics.rates import AtRate, Auc, Rate, clustered_auc, clustered_rate, recall_at, threshold_at, wilson
 
 # Range of the subject's longer side in pixels, log-uniform.
 BINS: dict[str, tuple[float, float]] = {
@@ -52,7 +52,6 @@ class View:
     bin: str
     bear: bool
     picture: str  # the original picture: crops of one are not independent
-    source: str
     kind: str  # animal, toy, or the bear's label
     side_px: float
 
@@ -62,17 +61,17 @@ def bin_of(side_px: float) -> str:
     return next((name for name, (_, most) in list(BINS.items())[:-1] if side_px < most), list(BINS)[-1])
 
 
-def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: int = MIN_CROPS) -> Iterator[View]:
+def views(subjects: Subjects, size: int, context: float, seed: int) -> Iterator[View]:
     """Make benchmark A's crops, the same for every model with this input ``size`` and crop ``context``.
 
-    Each subject occurs equally often in a bin, for at least ``min_crops`` crops; nothing is enlarged. If only some
+    Each subject occurs equally often in a bin, for at least ``MIN_CROPS`` crops; nothing is enlarged. If only some
     subjects are large enough for a bin, they occur more often; if none is, the bin has too few crops. Pictures that
     cannot be read are skipped.
     """
     read = reader()
     for side in (subjects.bears, subjects.others):
         boxes = sum(max(len(picture.boxes), 1) for picture in side)
-        copies = -(-min_crops // boxes)
+        copies = -(-MIN_CROPS // boxes)
         made: dict[str, Counter[Path]] = {name: Counter() for name in BINS}
         for picture in side:
             for view in of_picture(
@@ -81,9 +80,9 @@ def views(subjects: Subjects, size: int, context: float, seed: int, min_crops: i
                 made[view.bin][picture.file] += 1
                 yield view
         more = {
-            name: (copies, copies + -(-(min_crops - found.total()) * copies // found.total()))
+            name: (copies, copies + -(-(MIN_CROPS - found.total()) * copies // found.total()))
             for name, found in made.items()
-            if 0 < found.total() < min_crops
+            if 0 < found.total() < MIN_CROPS
         }
         for picture in side:
             reached = {name: wanted for name, wanted in more.items() if made[name][picture.file]}
@@ -127,7 +126,6 @@ def of_picture(
                     bin=name,
                     bear=is_bear(picture.label),
                     picture=str(picture.file),
-                    source=picture.source,
                     kind=picture.named or picture.label if is_bear(picture.label) else kind_of(picture),
                     side_px=side_px,
                 )
@@ -144,7 +142,7 @@ def real_views(pictures: Sequence[Picture], size: int, context: float) -> Iterat
             side_px = longer_side(box, image)
             crop = cut(image, box, size, context)
             name = str(picture.file)
-            yield View(crop, bin_of(side_px), True, name, picture.source, picture.named or picture.label, side_px)
+            yield View(crop, bin_of(side_px), True, name, picture.named or picture.label, side_px)
 
 
 def take(image: Image, box_xywh: BoxXYWH) -> Image:
@@ -228,7 +226,6 @@ class Scores:
     bear: NDArray[np.bool_]  # (N,)
     picture: NDArray[np.int64]  # (N,) number of the original picture
     bin: tuple[str, ...]
-    source: tuple[str, ...]
     kind: tuple[str, ...]
     side_px: NDArray[np.float64]  # (N,)
 
@@ -244,7 +241,6 @@ class Scores:
             self.bear[kept],
             self.picture[kept],
             some(self.bin),
-            some(self.source),
             some(self.kind),
             self.side_px[kept],
         )
@@ -264,7 +260,6 @@ class Benchmark:
 
     made: Scores  # A
     real: Scores  # B
-    min_crops: int = MIN_CROPS  # wanted crops in each bin of A, of bears and of others
 
 
 def benchmark_scores(
@@ -274,7 +269,6 @@ def benchmark_scores(
     size: int = 224,
     context: float = 1.1,
     seed: int = SEED,
-    min_crops: int = MIN_CROPS,
     follow: Follow = iter,
 ) -> Benchmark:
     """Score both benchmarks of held-out ``pictures``; a Classifier has its own ``size`` and ``context``.
@@ -287,9 +281,8 @@ def benchmark_scores(
     score = bear_score(model) if isinstance(model, Classifier) else model
     subjects = sort_out(pictures)
     return Benchmark(
-        made=score_views(score, follow(views(subjects, size, context, seed, min_crops))),
+        made=score_views(score, follow(views(subjects, size, context, seed))),
         real=score_views(score, real_views(subjects.real, size, context)),
-        min_crops=min_crops,
     )
 
 
@@ -306,7 +299,6 @@ def score_views(score: Score, crops: Iterable[View]) -> Scores:
         bear=np.array([view.bear for view in about], bool),
         picture=np.array([names[view.picture] for view in about], np.int64),
         bin=tuple(view.bin for view in about),
-        source=tuple(view.source for view in about),
         kind=tuple(view.kind for view in about),
         side_px=np.array([view.side_px for view in about], np.float64),
     )
@@ -322,3 +314,125 @@ def batches(crops: Iterable[View]) -> Iterator[list[View]]:
             some = []
     if some:
         yield some
+
+
+RATE = 0.01
+TARGETS = {"27-45 px": 0.85, "45-90 px": 0.95, ">90 px": 0.95}  # targets of recall at 1 %
+
+
+@dataclass(frozen=True)
+class BinFigures:
+    """Benchmark A in one size bin."""
+
+    bin: str
+    bears: int  # crops
+    bear_pictures: int
+    others: int
+    other_pictures: int
+    own: AtRate | None  # at 1 % false positives of the bin's others
+    together: AtRate | None  # at 1 % false positives of all bins' others together
+    auc: Auc | None
+    alarm_recall: Rate | None  # at the card's crop threshold
+    alarm_false_positives: Rate | None
+
+
+@dataclass(frozen=True)
+class Real:
+    """Benchmark B in one size bin: x of n boxes, as counts because the cameras are few."""
+
+    bin: str
+    boxes: int
+    at_card: Rate | None
+    at_own: Rate | None  # at A's threshold of 1 % false positives in this bin
+    at_together: Rate | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Both benchmarks."""
+
+    bins: tuple[BinFigures, ...]
+    kinds: dict[str, dict[str, Rate]]  # kind of subject -> bin -> false positives at ``threshold``
+    real: tuple[Real, ...]
+    threshold: float  # of 1 % false positives of all bins' others together
+    card_threshold: float
+    kind_pictures: dict[str, int]  # kind of subject -> number of original pictures
+    doubts: tuple[str, ...]  # in words: too few crops or others in a bin, sources that the model has seen
+
+
+def figures(found: Benchmark, card_threshold: float, rate: float = RATE) -> Figures:
+    """Make all figures at ``rate`` false positives, and at the model's own crop threshold."""
+    made, real = found.made, found.real
+    threshold = threshold_at(made.score[~made.bear], rate)
+    bins = tuple(bin_figures(name, made, threshold, card_threshold, rate) for name in BINS)
+    kinds: dict[str, dict[str, Rate]] = defaultdict(dict)
+    for kind in sorted({kind for kind, bear in zip(made.kind, made.bear, strict=True) if not bear}):
+        of_kind = made.of_kind(kind)
+        of_kind = of_kind.where(~of_kind.bear)
+        for name in BINS:
+            inside = of_kind.in_bin(name)
+            passed = clustered_rate(inside.score >= threshold, inside.picture)
+            if passed is not None:
+                kinds[kind][name] = passed
+    owns = {one.bin: one.own.threshold for one in bins if one.own is not None}
+    boxes = tuple(
+        Real(
+            bin=name,
+            boxes=len(inside.score),
+            at_card=count(inside, card_threshold),
+            at_own=count(inside, owns[name]) if name in owns else None,
+            at_together=count(inside, threshold),
+        )
+        for name in BINS
+        for inside in (real.in_bin(name),)
+    )
+    pictures = {kind: len(np.unique(made.of_kind(kind).picture)) for kind in kinds}
+    return Figures(bins, dict(kinds), boxes, threshold, card_threshold, pictures, tuple(doubts(bins, rate)))
+
+
+def doubts(bins: Iterable[BinFigures], rate: float) -> Iterator[str]:
+    """Yield a sentence for each bin with fewer than ``MIN_CROPS`` crops, and for too few others for ``rate``."""
+    few: dict[str, list[str]] = defaultdict(list)
+    for one in bins:
+        for what, crops, pictures in (
+            ("bears", one.bears, one.bear_pictures),
+            ("others", one.others, one.other_pictures),
+        ):
+            if crops < MIN_CROPS:
+                yield f"{one.bin}: {crops} crops of {pictures} pictures of {what}, short of {MIN_CROPS}"
+        if one.own is not None and one.own.too_few:
+            few[f"{one.other_pictures} pictures"].append(one.bin)
+    for many, names in few.items():
+        wanted = f"too few others for {100 * rate:g} % ({many}, {3 / rate:.0f} are needed)"
+        yield f"{', '.join(names)}: {wanted}; on other pictures several times as many may pass this threshold"
+
+
+def bin_figures(name: str, made: Scores, threshold: float, card_threshold: float, rate: float) -> BinFigures:
+    """Make benchmark A's figures in one bin; ``threshold`` is that of all bins together."""
+    inside = made.in_bin(name)
+    bears, others = inside.where(inside.bear), inside.where(~inside.bear)
+    return BinFigures(
+        bin=name,
+        bears=len(bears.score),
+        bear_pictures=len(np.unique(bears.picture)),
+        others=len(others.score),
+        other_pictures=len(np.unique(others.picture)),
+        own=recall_at(bears.score, others.score, bears.picture, others.picture, rate),
+        together=at_all(made, bears, others, threshold, rate),
+        auc=clustered_auc(bears.score, others.score, bears.picture, others.picture),
+        alarm_recall=clustered_rate(bears.score >= card_threshold, bears.picture),
+        alarm_false_positives=clustered_rate(others.score >= card_threshold, others.picture),
+    )
+
+
+def at_all(made: Scores, bears: Scores, others: Scores, threshold: float, rate: float) -> AtRate | None:
+    """Measure this bin's recall and false positives at the threshold of all bins' others."""
+    every = made.where(~made.bear)
+    found = recall_at(bears.score, every.score, bears.picture, every.picture, rate)
+    passed = clustered_rate(others.score >= threshold, others.picture)
+    return None if found is None or passed is None else replace(found, false_positives=passed)
+
+
+def count(scores: Scores, threshold: float) -> Rate | None:
+    """Count the scores at or above a threshold."""
+    return wilson(int((scores.score >= threshold).sum()), len(scores.score))

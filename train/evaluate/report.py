@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,30 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.detect.card import Card
+from edge.detect.card import CARD_VERSION, Card, CropRule, OutOfDomain, Parity, Threshold
 from edge.detect.classifier import Classifier
-from edge.detect.crops import cut
-from edge.errors import CatalogError, ModelError, PictureError
-from edge.pictures import read_picture
-from edge.schema import WHOLE
-from train.data.pictures import BEAR_ANY, Picture
+from edge.errors import CatalogError, ModelError
+from edge.version import __version__
+from train.data.pictures import ALARM_LABELS, LABELS, Picture, table_digest
+from train.data.split import name_of, split_rows
 from train.evaluate.clips import Clip, Clips, evaluate_clips
-from train.evaluate.compare import Comparison, ModelScores, compare, crop_differences, score_model
-from train.evaluate.far_bears import MIN_CROPS, Benchmark, benchmark_scores
-from train.evaluate.far_figures import RATE, TARGETS, Figures, figures
-from train.evaluate.held_out import Judge, known_sources, unseen
-from train.evaluate.report_plots import THUMB_PX, thumbnail
-from train.evaluate.report_run import RunFiles, belongs
+from train.evaluate.compare import Comparison, ModelScores, compare, score_model
+from train.evaluate.far_bears import RATE, TARGETS, Benchmark, Figures, benchmark_scores, figures
+from train.evaluate.held_out import Judge, known_sources, split_digest, unseen
 from train.evaluate.stills import Judged, Stills, StillScores, evaluate_stills, scores_of
 from train.evaluate.text import share
 from train.evaluate.trail_cameras import score_frames
-from train.metrics.clustered import clustered_rate
-from train.metrics.paired import Difference
-from train.metrics.rates import Rate
-from train.metrics.recall import AtRate, recall_at
-from train.metrics.reliability import Reliability, before_temperature, reliability
+from train.learn.run_folder import read_json, read_settings, run_catalog
+from train.metrics.calibration import Reliability, before_temperature, probabilities, reliability
+from train.metrics.rates import AtRate, Rate, clustered_rate, recall_at
 
 log = logging.getLogger(__name__)
+
 Track = Callable[[Iterable[Any], str], Iterator[Any]]
 
 
@@ -54,7 +48,6 @@ class Findings:
     last: Comparison | None
     last_why: str  # why the last model is not compared; "" if it is, or none was given
     doubts: tuple[str, ...]  # limits of all figures, shown on the page
-    fp32: tuple[str, Figures, dict[str, Difference]] | None  # its name, figures, and int8 minus fp32
 
 
 def find_out(
@@ -63,28 +56,21 @@ def find_out(
     clips: Sequence[Clip],
     last: Classifier | None,
     track: Track,
-    min_crops: int = MIN_CROPS,
 ) -> Findings:
-    """Measure ``classifier`` on the run's test part, and ``last`` and an fp32 file on the same crops.
-
-    ``min_crops``: crops in each bin of the benchmark.
-    """
+    """Measure ``classifier`` on the run's test part, and ``last`` on the same crops."""
     pictures, card, why = run.test, classifier.card, ""
     try:
-        benchmark = benchmark_scores(
-            classifier, pictures, min_crops=min_crops, follow=lambda views: track(views, "far animals")
-        )
+        benchmark = benchmark_scores(classifier, pictures, follow=lambda views: track(views, "far animals"))
     except CatalogError as error:
         log.warning("%s; the report has no benchmark and no comparison", error)
         benchmark, why = None, str(error)
     stills = evaluate_stills(classifier, track(pictures, "judging pictures"))
     still_scores = scores_of(stills, pictures)
-    comparison, exact = None, None
+    comparison = None
     if benchmark is not None:
         scores = ModelScores(classifier.name, card, benchmark, still_scores)
         if last is not None:
-            comparison, why = compared(last, classifier, scores, run, track, min_crops)
-        exact = in_float(classifier, scores, pictures, track, min_crops)
+            comparison, why = compared(last, classifier, scores, run, track)
     return Findings(
         run=run,
         classifier=classifier,
@@ -97,7 +83,6 @@ def find_out(
         last=comparison,
         last_why=why if last is not None else "",
         doubts=tuple(may_have_seen(classifier, run)),
-        fp32=exact,
     )
 
 
@@ -141,7 +126,6 @@ def compared(
     scores: ModelScores,
     run: RunFiles,
     track: Track,
-    min_crops: int = MIN_CROPS,
 ) -> tuple[Comparison | None, str]:
     """Compare the last model with this one as ``compare`` does, on test pictures that neither has seen.
 
@@ -151,13 +135,7 @@ def compared(
         seen = unseen(run.test, (last, classifier), run.settings.get("split_sha256"))
 
         def score(model: Classifier, called: str) -> ModelScores:
-            return score_model(
-                model,
-                seen.pictures,
-                lambda views: track(views, f"{called}: far animals"),
-                lambda rows: track(rows, f"{called}: stills"),
-                min_crops,
-            )
+            return score_model(model, seen.pictures, track=lambda items, words, *_: track(items, f"{called}: {words}"))
 
         other = score(last, "the last model")
         # The crops depend on the set of pictures.
@@ -169,32 +147,6 @@ def compared(
         log.warning("the last model is not compared: %s", error)
         return None, str(error)
     return compare(other, this, seen), ""
-
-
-def in_float(
-    classifier: Classifier, scores: ModelScores, pictures: Sequence[Picture], track: Track, min_crops: int = MIN_CROPS
-) -> tuple[str, Figures, dict[str, Difference]] | None:
-    """Measure the fp32 file beside an int8 one (``export --precision both``); None if there is none."""
-    path = Path(classifier.path).with_suffix(".fp32.onnx")
-    if classifier.card.precision != "int8" or not path.is_file():
-        return None
-    try:
-        exact = Classifier(path)
-    except ModelError as error:
-        log.warning("the fp32 file beside the model is skipped: %s", error)
-        return None
-    if exact.card.digests != classifier.card.digests:
-        log.warning("%s: is of another run than the model, and is skipped", path)
-        return None
-    benchmark = benchmark_scores(
-        exact, pictures, min_crops=min_crops, follow=lambda views: track(views, "fp32: far animals")
-    )
-    crop = exact.card.thresholds["crop"].value, classifier.card.thresholds["crop"].value
-    return (
-        exact.name,
-        figures(benchmark, crop[0]),
-        crop_differences(benchmark.made, scores.benchmark.made, crop),
-    )
 
 
 STILL_RECALL, TOYS, CALIBRATION = 0.975, 0.02, 0.03
@@ -284,74 +236,138 @@ def few(found: AtRate) -> str:
     return f" (too few others for 1 %: {found.other_pictures} pictures)" if found.too_few else ""
 
 
-SHOWN = 24
-Thumbs = list[tuple[str, Sequence[str]]]
+@dataclass(frozen=True)
+class RunFiles:
+    """A run without its Learner, so without torch."""
+
+    folder: Path
+    settings: dict[str, Any]
+    metrics: dict[str, Any]  # empty if the run has none
+    root: Path  # the folder of its pictures
+    test: tuple[Picture, ...]
 
 
-def confusion_counts(found: Findings) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """Count the crops: rows (the table's labels), columns (the card's labels), counts."""
-    columns = list(found.classifier.card.labels)
-    rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
-    truth = labels(found)
-    names = [*columns, *sorted({truth[row.file] for row in rows} - set(columns))]
-    names = [name for name in names if any(truth[row.file] == name for row in rows)]
-    counts = np.zeros((len(names), len(columns)), np.int64)
-    for row in rows:
-        counts[names.index(truth[row.file]), int(np.argmax(row.probabilities))] += 1
-    return names, columns, counts
+def read_files(folder: Path, data: Path | None, aliases: Mapping[str, str]) -> RunFiles:
+    """Read the run in ``folder`` and its test pictures, as ``run_catalog`` finds them. Raises CatalogError.
+
+    Changed pictures are reported, and later ones are skipped.
+    """
+    settings = read_settings(folder)
+    catalog = run_catalog(settings, data, aliases)
+    parts = {row["file"]: row["split"] for row in split_rows(folder / "split.csv")}
+    digest = settings.get("split_sha256")
+    if digest and split_digest(folder / "split.csv") != digest:
+        raise CatalogError(
+            f"{folder / 'split.csv'}: changed since the run was trained, so the test part is not known; restore it or "
+            "train the run again"
+        )
+    known = [picture for picture in catalog.pictures if name_of(picture, catalog.root) in parts]
+    if len(known) < len(catalog.pictures):
+        log.warning(
+            "%d pictures were added after the run was trained and are skipped", len(catalog.pictures) - len(known)
+        )
+    used = [picture for picture in known if parts[name_of(picture, catalog.root)] in ("train", "tune", "test")]
+    if table_digest(used, catalog.root) != settings.get("catalog_sha256"):
+        log.warning("pictures or labels changed since %s was trained; the report uses the present ones", folder)
+    test = tuple(picture for picture in used if parts[name_of(picture, catalog.root)] == "test")
+    if not test:
+        raise CatalogError(f"{folder / 'split.csv'}: no picture of the test part is in {catalog.root}; check --data")
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    return RunFiles(folder, settings, metrics, catalog.root, test)
 
 
-def labels(found: Findings) -> dict[str, str]:
-    """Map each file to its label."""
-    return {str(picture.file): picture.label for picture in found.run.test}
+def exported(run: RunFiles) -> Path | None:
+    """Find the model file exported from this run, in its folder or beside it, int8 before fp32; None if there is none.
 
-
-def loss(row: Judged, label: str, card: Card) -> float:
-    """Return -log of the probability of the picture's label; of any bear if the species is not known."""
-    if label == BEAR_ANY:
-        right = row.score
-    else:
-        right = row.probabilities[card.labels.index(label)] if label in card.labels else 1.0
-    return -math.log(max(right, 1e-9))
-
-
-def top_losses(found: Findings) -> Thumbs:
-    """Return the crops with the largest loss, worst first."""
-    truth, card = labels(found), found.classifier.card
-    rows = [row for row in found.stills.rows if row.mode == "crop" and row.probabilities]
-    rows.sort(key=lambda row: -loss(row, truth[row.file], card))
-    return shown(found, rows[:SHOWN], whole=False)
-
-
-def misses(found: Findings) -> Thumbs:
-    """Return every still with a bear missed at the model's own threshold, or at that of 1 % false positives."""
-    at = still_recall(found)
-    seen = set(found.still_scores.files.tolist())
-    rows = [row for row in found.stills.rows if row.mode == "still" and row.bear and row.file in seen]
-    missed = [row for row in rows if not row.alarm or (at is not None and row.score < at.threshold)]
-    return shown(found, sorted(missed, key=lambda row: row.score), whole=True)
-
-
-def false_alarms(found: Findings) -> Thumbs:
-    """Return the stills without a bear above the model's own threshold, highest score first."""
-    rows = [row for row in found.stills.rows if row.mode == "still" and not row.bear and row.alarm]
-    return shown(found, sorted(rows, key=lambda row: -row.score)[:SHOWN], whole=True)
-
-
-def shown(found: Findings, rows: Sequence[Judged], *, whole: bool) -> Thumbs:
-    """Make thumbnails of rows: the whole picture, or the crop that was scored."""
-    card, truth = found.classifier.card, labels(found)
-    thumbs: Thumbs = []
-    for row in rows:
+    A damaged file is reported and skipped.
+    """
+    folder = run.folder.resolve()
+    near = [*sorted(run.folder.glob("*.onnx")), folder.with_name(folder.name + ".onnx")]  # run.2 -> run.2.onnx
+    found = []
+    for path in near:
         try:
-            image = read_picture(row.file)
-        except PictureError:
+            card = Classifier(path).card if path.is_file() else None
+        except ModelError as error:
+            log.warning("%s", error)
             continue
-        if not whole and row.box_xywh != WHOLE:
-            image = cut(image, row.box_xywh, THUMB_PX, card.crop.context)
-        answer = card.labels[int(np.argmax(row.probabilities))] if row.probabilities else ""
-        name = row.file.rsplit("/", 1)[-1]
-        lines = [truth[row.file].replace("_", " "), f"p(bear) {row.score:.3f}"]
-        lines += [f"answer: {answer.replace('_', ' ')}"] if answer else []
-        thumbs.append((thumbnail(image), [*lines, row.note[:40], name] if row.note else [*lines, name]))
-    return thumbs
+        if card is not None and belongs(card.digests, run):
+            found.append((card.precision != "int8", path))
+    return min(found)[1] if found else None
+
+
+def belongs(digests: Mapping[str, str], run: RunFiles) -> bool:
+    """Return True if a card is of this run: the same split, and the same Learner if both name one."""
+    split, learner = (run.settings.get(name) for name in ("split_sha256", "learner_sha256"))
+    same = not learner or digests.get("learner_sha256", learner) == learner
+    return bool(split) and digests.get("split_sha256") == split and same
+
+
+class TrainedNet(Classifier):
+    """A trained network before its export, in float32, with the tuning part's temperature and threshold. Needs torch.
+
+    Its ``frame`` threshold is that of crops, because only an export fits one on whole pictures; it has no ood score.
+    Raises CatalogError if the run has no figures of its tuning part.
+    """
+
+    def __init__(self, run: RunFiles) -> None:  # no ONNX file to open
+        from train.learn.inference import CONTEXT
+        from train.learn.run import read_run
+
+        found = read_run(run.folder)
+        self._temperature = found.temperature
+        try:
+            limit = Threshold(**{**run.metrics["thresholds"]["all"], "sources": ()})
+        except (KeyError, TypeError, ValueError):
+            raise CatalogError(
+                f"{run.folder / 'metrics.json'}: missing or damaged; export the run and give --model"
+            ) from None
+        self._run = found
+        self.path = Path(run.folder)
+        self.digest = str(run.settings.get("learner_sha256") or "0" * 64)
+        self.size = found.recipe.size
+        self.fallback, self.golden_error = False, 0.0
+        self.card = Card(
+            card_version=CARD_VERSION,
+            name=f"{run.folder.name}, not exported",
+            labels=LABELS,
+            alarm_labels=ALARM_LABELS,
+            input_sizes=(self.size,),
+            crop=CropRule(CONTEXT, True, "INTER_AREA", "INTER_LINEAR"),
+            temperature=self._temperature,
+            thresholds={"crop": limit, "frame": limit},
+            prior=0.5,
+            ood=OutOfDomain("none", float("inf"), 1.0),
+            backbone=found.recipe.backbone,
+            precision="fp32",
+            quantization=None,
+            parity=Parity(0, 0, (), 0.0),
+            digests={
+                name: str(run.settings[name]) for name in ("split_sha256", "learner_sha256") if run.settings.get(name)
+            },
+            counts_by_source=dict(run.settings.get("counts_by_source", {})),
+            counts_by_licence=dict(run.settings.get("counts_by_licence", {})),
+            licence="",
+            notice=None,
+            golden=(),
+            golden_tolerance=0.01,
+            created=str(run.settings.get("created", "")),
+            tool_version=__version__,
+            frame=found.frame,
+        )
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, labels) of uint8 crops (N, size, size, 3) BGR, and zeros for ood (N,)."""
+        from train.learn.inference import ask_crops
+
+        logits = ask_crops(self._run.net, self._run.backbone, crops)
+        return probabilities(logits, self._temperature).astype(np.float32), np.zeros(len(crops), np.float32)
+
+    def windows(
+        self, frames: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the windows of frames (N, H, W, 3) as an exported file does, and zeros for ood."""
+        from train.learn.inference import ask_frame
+
+        asked = [ask_frame(self._run.net, self._run.backbone, frame) for frame in frames]
+        windows = [probabilities(logits, self._run.frame.temperature).astype(np.float32) for logits, _ in asked]
+        return np.stack(windows), np.stack([heat for _, heat in asked]), np.zeros(len(frames), np.float32)

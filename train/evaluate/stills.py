@@ -24,10 +24,8 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
-from train.evaluate.crops import bear_of, longer_side
-from train.evaluate.far_subjects import is_trail
-from train.metrics.clustered import clustered_auc, clustered_rate
-from train.metrics.rates import Auc, Rate
+from train.evaluate.subjects import bear_of, is_trail, longer_side
+from train.metrics.rates import Auc, Rate, clustered_auc, clustered_rate
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,12 @@ from edge.cli.output import counted
 from edge.detect.card import Card
 from train.evaluate.clips import Clip, Clips, Outcome
 from train.evaluate.compare import Comparison, Guard
-from train.evaluate.far_figures import RATE, TARGETS, Figures
+from train.evaluate.far_bears import RATE, TARGETS, Figures
 from train.evaluate.held_out import Learned
 from train.evaluate.stills import LARGE_PX, SMALL_PX, Mode, Slice, Stills
 from train.evaluate.trail_cameras import RATES, Row, TrailFigures, from_27_px_s
 from train.metrics.paired import Difference
-from train.metrics.rates import Auc, Rate
-from train.metrics.recall import AtRate
+from train.metrics.rates import AtRate, Auc, Rate
 
 TITLES: dict[Mode, str] = {
     "still": "Stills: whole pictures, by the frame scan",
@@ -112,12 +111,6 @@ def clips_text(clips: Clips) -> str:
             f"  bear-free clips: {still.alarms} {'alarm' if still.alarms == 1 else 'alarms'} in {still.hours:.4f} h, "
             f"at most {still.per_day_upper95:,.0f} a camera-day (95 %{'' if still.alarms else ', 3/T'})"
         )
-    if clips.gate is not None:
-        gate = clips.gate
-        close = f"median IoU {gate.median_iou or 0:.2f}, IoU >= 0.3 {rate(gate.close)}"
-        lines.append(f"  motion gate, {gate.boxes} boxed bears: {close}")
-        lines.append(f"    reached {rate(gate.reached)}")
-        lines.append(f"    recall {rate(gate.recall)}; on the true boxes {rate(gate.recall_on_boxes)}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -32,12 +32,9 @@ from edge.schema import BoxXYWH, Region, Score
 from edge.schema import Picture as Image
 from train.data.pictures import Picture, is_bear
 from train.data.split import camera, is_judged
-from train.evaluate.crops import as_jpeg, longer_side
-from train.evaluate.far_subjects import is_trail
 from train.evaluate.held_out import Judge
-from train.metrics.clustered import clustered_rate
-from train.metrics.rates import Rate
-from train.metrics.recall import AtRate, recall_at, threshold_at
+from train.evaluate.subjects import as_jpeg, is_trail, longer_side
+from train.metrics.rates import AtRate, Rate, clustered_rate, recall_at, threshold_at
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +49,7 @@ NIGHT = re.compile(r"\b(?:night|infrared|IR|flash)\b", re.IGNORECASE)
 DARK_ANIMAL = re.compile(r"\b(?:hogs?|pigs?|boars?|cattle|cows?|dogs?)\b", re.IGNORECASE)
 
 T = TypeVar("T")
-Track = Callable[[Iterable[T], str, int | None], Iterable[T]]
+Track = Callable[..., Iterable[Any]]  # a progress bar around items: items, words, their number if it is not known
 
 
 @dataclass(frozen=True)
@@ -92,12 +89,12 @@ def part_of(picture: Picture) -> str:
     return ""
 
 
-def no_progress(frames: Iterable[T], _: str, __: int | None) -> Iterable[T]:
-    """Return the frames, without a progress bar."""
-    return frames
+def no_progress(items: Iterable[T], *_: object) -> Iterable[T]:
+    """Return the items, without a progress bar."""
+    return items
 
 
-def score_frames(judges: Sequence[Judge], follow: Track[Frame | None] = no_progress) -> list[Frame]:
+def score_frames(judges: Sequence[Judge], follow: Track = no_progress) -> list[Frame]:
     """Score every frame once, by the model that has not seen it; unreadable frames are skipped."""
     rows = [(judge.classifier, picture) for judge in judges for picture in judge.pictures if part_of(picture)]
     pool = ThreadPoolExecutor(THREADS)

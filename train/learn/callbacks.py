@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edge.errors import OptionError
 from edge.files import replace_whole
-from train.errors import first_line
-from train.learn.degrade import degrade
+from train import first_line
+from train.learn.augmentation import degrade
 from train.learn.distributed import first, unwrapped
 from train.learn.network import Backbone
 
@@ -57,7 +57,7 @@ class KnowledgeDistillation(Callback):
 
 
 class DegradeCrops(Callback):
-    """Degrades a share of each training batch as a field camera does (``train.learn.degrade``)."""
+    """Degrades a share of each training batch as a field camera does (``train.learn.augmentation``)."""
 
     order = 1  # KnowledgeDistillation is 0
 
@@ -131,12 +131,12 @@ class WeightAverage(Callback):
 
 
 class Progress(Callback):
-    """Reports progress: ``advance()`` for each batch, ``say(text)`` for each epoch."""
+    """Reports progress: ``advance()`` for each batch, ``write(text)`` for each epoch."""
 
     order = 60  # after the recorder
 
-    def __init__(self, advance: Callable[[], None], say: Callable[[str], None]):
-        self.advance, self.say = advance, say
+    def __init__(self, advance: Callable[[], None], write: Callable[[str], None]):
+        self.advance, self.write = advance, write
         self.done = 0  # epochs before the checkpoint
 
     def after_batch(self) -> None:
@@ -147,7 +147,7 @@ class Progress(Callback):
     def after_epoch(self) -> None:
         """Report the epoch's figures."""
         figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in epoch_figures(self).items())
-        self.say(f"epoch {self.done + self.epoch + 1}/{self.done + self.n_epoch}  {figures}")
+        self.write(f"epoch {self.done + self.epoch + 1}/{self.done + self.n_epoch}  {figures}")
 
 
 class History(Callback):

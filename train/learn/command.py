@@ -74,13 +74,11 @@ def train(
     """
     from edge.errors import OptionError
     from train.data.catalog import only_shippable, read_catalog
-    from train.data.labels import parse_labels
-    from train.data.pictures import check_trainable
+    from train.data.pictures import check_trainable, parse_labels
     from train.data.split import Fold, complete, split_catalog
+    from train.learn import wait_asleep
     from train.learn.recipe import Recipe, changed, check_gpu, fitted, recipe_of, recipe_values
-    from train.learn.seeds import seed_folder
-    from train.learn.threads import wait_asleep
-    from train.learn.unfinished import FILE, StartedTraining, read_started
+    from train.learn.run_folder import FILE, StartedTraining, read_started, seed_folder
 
     def divide(pictures: Catalog) -> Split:
         fold = Fold.parse(started.fold) if started.fold else None

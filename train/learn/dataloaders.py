@@ -18,10 +18,10 @@ from fasttransform import Transform
 from edge.schema import Picture
 from train.data.pictures import TRAINING_LABELS, is_bear
 from train.data.pictures import Picture as Row
+from train.learn.augmentation import ZoomOut
 from train.learn.examples import Example, PictureCache, examples_of
 from train.learn.network import Backbone
 from train.learn.recipe import Recipe
-from train.learn.zoom_out import ZoomOut
 
 # Share of each kind of picture in an epoch, whatever their number; scaled to 1 if a kind is missing.
 KIND_SHARES = {

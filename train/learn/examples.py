@@ -87,9 +87,6 @@ class PictureCache:
             self.held += pixels.nbytes
         return pixels
 
-    def __reduce__(self) -> tuple[type, tuple[int]]:
-        return PictureCache, (self.limit,)  # an exported Learner does not contain the pictures
-
 
 def cut_example(image: Picture, box_xywh: BoxXYWH) -> Picture:
     """Cut an example out of a picture, uint8 BGR, at most ``MAX_SHORTER_PX`` on the shorter side."""

@@ -22,9 +22,9 @@ from edge.pictures import read_picture
 from edge.schema import WHOLE, BoxXYWH, Picture
 from train.data.pictures import Picture as Row
 from train.data.pictures import is_bear
-from train.learn.degrade import degrade
+from train.learn.augmentation import degrade
 from train.learn.network import Backbone, BearNet
-from train.metrics.thresholds import fit_threshold
+from train.metrics.calibration import fit_threshold
 
 CONTEXT = 1.1  # the crop's side over the region's longer side; wider crops miss far bears
 BATCH = 32
@@ -100,12 +100,10 @@ def cut_crops(
     """
     for number, row in enumerate(rows):
         image, rng = read_picture(row.file), np.random.default_rng([*seed, number])
-        yield row, image, crops_of(row, image, size, CONTEXT, rng, degraded=copies(row))
+        yield row, image, crops_of(row, image, size, rng, degraded=copies(row))
 
 
-def crops_of(
-    row: Row, image: Picture, size: int, context: float, rng: np.random.Generator, degraded: int
-) -> list[Picture]:
+def crops_of(row: Row, image: Picture, size: int, rng: np.random.Generator, degraded: int) -> list[Picture]:
     """Cut a picture's crops: each box (else the whole), and ``degraded`` copies as the field degrades.
 
     A picture without bears also gives one random square, as a motion region would.
@@ -113,7 +111,7 @@ def crops_of(
     boxes: list[BoxXYWH] = list(row.boxes) or [WHOLE]
     if row.label == "no_bear":
         boxes.append(random_square(rng, (image.shape[1], image.shape[0])))
-    clean = [cut(image, box, size, context) for box in boxes]
+    clean = [cut(image, box, size, CONTEXT) for box in boxes]
     far = [degrade(clean[n % len(clean)], rng) for n in range(degraded)]
     return [*clean, *far]
 

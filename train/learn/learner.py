@@ -36,7 +36,7 @@ from train.learn.callbacks import (
 from train.learn.distributed import first, rank, together
 from train.learn.network import Backbone, BearNet, fold_batch_norms, interpolate_weights
 from train.learn.recipe import Recipe
-from train.metrics.thresholds import ALARM_COLUMNS
+from train.metrics.calibration import ALARM_COLUMNS
 
 AVERAGE_DECAY = 0.99  # of the moving average of the weights, for each step
 DISTILL_TEMPERATURE = 2.0  # softens both outputs for distillation

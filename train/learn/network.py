@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from edge.detect.card import CELL_PX
 from edge.errors import OptionError
 from edge.installing import pip
-from train.errors import first_line
+from train import first_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_backbone(name: str) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
     if not timm.is_model(name):
-        like = timm.list_models(f"*{name}*")[:4] or difflib.get_close_matches(name, timm.list_models(), 3)
+        like = difflib.get_close_matches(name, timm.list_models(), 3)
         offer = f" or a name of timm's such as {', '.join(like)}" if like else " or any name of timm.list_models()"
         raise OptionError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}{offer}")
     known = timm.get_pretrained_cfg(name)
@@ -133,20 +133,16 @@ def load_weights(backbone: Backbone, weights: Path | None) -> Mapping[str, Tenso
     """Read ImageNet weights, from ``weights`` or the default place, with timm's names."""
     path = weights_file(backbone, weights)
     try:
-        state: Mapping[str, Tensor] = _read_weights(path)
+        state: Mapping[str, Tensor]
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise OptionError(f"{path}: not a PyTorch weight file ({first_line(error)}); fetch it again") from None
     return _lite0_names(state) if "_conv_stem.weight" in state else state
-
-
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Read the tensors of a .safetensors or a PyTorch file."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
-    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def weights_file(backbone: Backbone, weights: Path | None) -> Path:

@@ -1,15 +1,15 @@
 """The out-of-domain score: a crop's distance from the training pictures. It is part of the exported graph.
 
 The distance to the nearest training crops (Sun et al. 2022, "Out-of-distribution detection with deep nearest
-neighbors"). Other scores in comparison: docs/out-of-domain.md.
+neighbors"). Outsiders, which are pictures outside the camera's domain by the note in the table, are excluded from the
+score, its threshold, and the drift reference. Other scores in comparison: docs/out-of-domain.md.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.schema import Picture
-from train.data.outsiders import in_domain
 from train.data.pictures import Picture as Row
+from train.data.pictures import words_of
 from train.learn.examples import Track
 from train.learn.inference import answers, cut_crops
 from train.learn.network import Backbone, BearNet
+
+log = logging.getLogger(__name__)
 
 METHOD = "nearest neighbour"  # its name in the card
 NEAREST = 5  # the k of the k-th nearest neighbour
@@ -29,8 +31,6 @@ BANK = 512  # training crops as neighbours; 0.66 MB for 1,280 features of one by
 QUANTILE = 0.95  # of the in-domain tuning crops pass the threshold
 MAX_PICTURES = 1500  # training pictures for the bank; more changed no figure
 ROUND = 64  # crops at a time, so that memory stays small
-
-log = logging.getLogger(__name__)
 
 
 class OodScore(nn.Module):
@@ -89,14 +89,43 @@ def ood_threshold(scores: NDArray[np.float64], degraded: NDArray[np.bool_]) -> f
     return max(float(np.quantile(part, QUANTILE, method="inverted_cdf")) for part in parts)
 
 
-def warn_of_other_method(run: Path) -> None:
-    """Warn if an older version chose another score for this run (RUN/ood.json)."""
-    noted = run / "ood.json"
-    try:
-        method = str(json.loads(noted.read_text(encoding="utf-8"))["winner"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if method != METHOD:
-        log.warning(
-            "%s: an older version chose the score %r, which no longer exists; the file gets %r", noted, method, METHOD
-        )
+# Whole words in the table's notes, with "_" and "-" as spaces. Livestock, pets, birds, boar, deer, foxes, wolves,
+# cougars, cars, streets and landscapes are in-domain: a camera in the field sees them.
+NOTES = {
+    kind: re.compile(rf"\b(?:{words})\b")
+    for kind, words in {
+        "thermal": r"thermal(?! (?:spring|pool|bath)s?\b)",
+        "other continents' animals": (
+            r"african|madagascar cat|(?<!mountain )(?<!sea )lions?|water buffalo(?:e?s)?|ostrich(?:es)?|"
+            r"tigers?(?! (?:cat|shark|beetle|moth|salamander|snake|swallowtail|trout)s?\b)|"
+            r"leopards?(?! (?:frog|lizard|moth|seal|shark|slug)s?\b)|zebras?(?! (?:finch|mussel|swallowtail|tailed))|"
+            r"elephants?(?! (?:seal|hawk|hawkmoth)s?\b)|camels?(?! (?:cricket|spider)s?\b)|sloths?(?! bears?\b)|"
+            r"(?<!nine banded )armadillos?|"
+            r"(?:kangaroo|wallaby|koala|wombat|echidna|cheetah|hyena|meerkat|mongoose|giraffe|warthog|impala|gazelle|"
+            r"llama|jaguar|ape|gorilla|chimpanzee|orangutan|gibbon|siamang|guenon|baboon|macaque|langur|monkey|marmoset|"
+            r"capuchin|titi|indri)s?|wallabies|patas|colobus|platypus(?:es)?|hippopotamus(?:es)?"
+        ),
+        "under water": (
+            r"(?m:^rays?$)|(?:bat|cownose|devil|eagle|electric|manta|spotted|sting) rays?|stingrays?|hammerheads?|"
+            r"tench|goldfish|corals?(?! (?:bean|honeysuckle|root|snake)s?\b)|sea anemones?|anemone ?fish|jellyfish|"
+            r"starfish|lionfish|sea (?:urchin|cucumber|slug)s?|puffer ?fish|puffers?(?! (?:coat|jacket)s?\b)|"
+            r"rock beauty|coho|barracouta|nautilus|crayfish|\w+ crabs?(?! (?:apple|spider|eating)s?\b)|conch(?:es)?|"
+            r"(?:shark|sturgeon|gar|eel|lobster|chiton|whale|dugong)s?"
+        ),
+        "indoor": r"indoors?|rooms?|kitchens?(?! gardens?\b)|offices?",
+        "drawings": r"drawings?|cartoons?|comics?|sketch(?:es)?|clip ?arts?",
+    }.items()
+}
+
+
+def kind_of(row: Row) -> str | None:
+    """Return the kind of outsider; None for a picture of the domain, as every bear is."""
+    if row.label != "no_bear":
+        return None
+    called = re.sub(r"[_-]", " ", f"{words_of(row.note)}\n{row.named}".lower())
+    return next((kind for kind, words in NOTES.items() if words.search(called)), None)
+
+
+def in_domain(rows: Iterable[Row]) -> list[Row]:
+    """Return the pictures of the domain."""
+    return [row for row in rows if kind_of(row) is None]

@@ -47,10 +47,9 @@ def top_losses_picture(
     losses: NDArray[np.floating],
     titles: Sequence[str],
     path: Path,
-    count: int = 12,
 ) -> None:
-    """Draw the ``count`` crops (uint8 BGR) with the largest losses, worst first, each with its title."""
-    worst = np.argsort(losses)[::-1][:count]
+    """Draw the 12 crops (uint8 BGR) with the largest losses, worst first, each with its title."""
+    worst = np.argsort(losses)[::-1][:12]
     height = max(1, -(-len(worst) // 4))
     figure = Figure(figsize=(11, 2.9 * height), layout="constrained")
     grid = figure.subplots(height, 4, squeeze=False)

@@ -32,8 +32,7 @@ from edge.detect.crops import cut
 from edge.errors import CatalogError
 from edge.pictures import decode_picture, read_picture
 from edge.schema import WHOLE, Picture
-from train.data.labels import ALIASES, label_of
-from train.data.pictures import IN_WORDS, LABELS, TRAINING_LABELS
+from train.data.pictures import ALIASES, IN_WORDS, LABELS, TRAINING_LABELS, label_of
 from train.data.pictures import Picture as Row
 from train.learn.examples import Example, examples_of
 from train.learn.inference import CONTEXT

@@ -35,11 +35,11 @@ from edge.detect.classifier import file_digest
 from edge.errors import CatalogError, OptionError
 from edge.files import replace_whole
 from edge.version import __version__
+from train import first_line
 from train.data.decisions import TABLE as DECISIONS
 from train.data.pictures import LABELS, TRAINING_LABELS, Catalog, check_trainable, is_bear, table_digest
 from train.data.pictures import Picture as Row
 from train.data.split import Split, name_of, read_split, write_split
-from train.errors import first_line
 from train.learn.dataloaders import make_dataloaders
 from train.learn.distributed import first, rank, run_on_first
 from train.learn.examples import PictureCache, Track
@@ -50,9 +50,8 @@ from train.learn.network import Backbone, BearNet, build, find_backbone
 from train.learn.plots import confusion_picture, learning_curve_picture, top_losses_picture
 from train.learn.predict import answering_learner
 from train.learn.recipe import Recipe
-from train.learn.run_folder import read_settings
-from train.learn.unfinished import forget
-from train.metrics.thresholds import bear_probability, fit_frame_temperature, fit_temperature, probabilities
+from train.learn.run_folder import forget, read_settings
+from train.metrics.calibration import bear_probability, fit_frame_temperature, fit_temperature, probabilities
 
 log = logging.getLogger(__name__)
 FILES = ("split.csv", "settings.json", "learner.pkl")  # a run's files, in the order of their replacement
@@ -325,8 +324,7 @@ def read_run(folder: Path) -> Run:
             f"{folder / 'settings.json'}: damaged, its recipe cannot be read; train the run again"
         ) from None
     for entry, name in (("learner_sha256", "learner.pkl"), ("split_sha256", "split.csv")):
-        digest = settings.get(entry)  # runs of 0.1.0 have none
-        if digest and digest != file_digest(folder / name):
+        if settings.get(entry) != file_digest(folder / name):
             raise CatalogError(
                 f"{folder}: {name} and settings.json are of two different runs, "
                 "as after an interrupted training over an older run; train the run again"
@@ -345,13 +343,7 @@ def read_run(folder: Path) -> Run:
         except Exception as error:  # a damaged pickle may raise anything
             why = f"{type(error).__name__}: {first_line(error)}"
             raise CatalogError(f"{folder / 'learner.pkl'}: cannot be read ({why}); train the run again") from None
-    if not hasattr(learner.model, "frame_temperature"):  # older than the frame scan
+    if tuple(getattr(learner.model, "labels", ())) != LABELS or not hasattr(learner.model, "frame_temperature"):
         raise older
-    labels = getattr(learner.model, "labels", ())
-    if tuple(labels) != LABELS:
-        raise CatalogError(
-            f"{folder / 'learner.pkl'}: it answers the labels {', '.join(labels) or 'of another network'}, "
-            f"and this version knows {', '.join(LABELS)}; train the run again"
-        )
     learner.model.eval()
     return Run(folder, learner, recipe, settings)

@@ -1,11 +1,16 @@
-"""Run ``bear-alarm train`` after its pictures are read: find hard negatives, train once or several times, report."""
+"""Run ``bear-alarm train`` after its pictures are read: find hard negatives, train once or several times, report.
+
+Several trainings differ only in their seed: they show how much of a difference between runs is chance.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +18,7 @@ from rich.progress import Progress as RichProgress
 
 from edge.cli.output import counted, track
 from edge.detect.classifier import load
+from edge.files import replace_whole
 from train.data.pictures import Catalog
 from train.data.pictures import Picture as Row
 from train.data.split import Split
@@ -22,8 +28,7 @@ from train.learn.examples import PictureCache
 from train.learn.hard_negatives import FOLDER, Mined, as_notes, mine, remove_others
 from train.learn.recipe import Recipe, steps_of
 from train.learn.run import train_run
-from train.learn.seeds import spread_text, train_seeds
-from train.learn.unfinished import STATE, StartedTraining
+from train.learn.run_folder import STATE, StartedTraining, seed_folder
 
 SURE = 0.9  # a hard negative with such a score may be a bear
 
@@ -57,7 +62,7 @@ class Session:
 
         found, model = run_on_first(find, cpu=not recipe.fp16)
         self.more = found.rows
-        say(mined_words(found, model, self.out))
+        print_line(mined_words(found, model, self.out))
 
     def train(self, recipe: Recipe, out: Path, *, again: bool = False) -> dict[str, Any]:
         """Train once, into ``out``; ``again``: continue the interrupted training there."""
@@ -65,7 +70,7 @@ class Session:
             out.mkdir(parents=True, exist_ok=True)
             replace(self.started, recipe=asdict(recipe), hard_negatives=as_notes(self.more)).write(out)
         for name, part in self.split.items():
-            say(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
+            print_line(f"{name:<6}{len(part):>6} pictures from {counted(len({p.source for p in part}), 'source')}")
         with Bar(steps_of(recipe, processes())) as bar:
             metrics = train_run(
                 self.catalog,
@@ -82,7 +87,7 @@ class Session:
             )
         if metrics:
             remove_others(out / FOLDER, self.more)
-            say_result(metrics, out)
+            print_result(metrics, out)
         wait_for_others()
         return metrics
 
@@ -90,8 +95,8 @@ class Session:
         """Train ``count`` times, and print the spread."""
         found = train_seeds(recipe, count, self.out, self.train)
         if found:
-            say(f"{count} seeds, on the tuning part:")
-            say(spread_text(found))
+            print_line(f"{count} seeds, on the tuning part:")
+            print_line(spread_text(found))
 
 
 def mined_words(found: Mined, model: str, out: Path) -> str:
@@ -109,19 +114,19 @@ def mined_words(found: Mined, model: str, out: Path) -> str:
     return words + (", and make sure that none of them is one." if found.highest >= SURE else ".") + held
 
 
-def say_result(metrics: Mapping[str, Any], out: Path) -> None:
+def print_result(metrics: Mapping[str, Any], out: Path) -> None:
     """Print a finished run's figures on its tuning part, and the next command."""
     at = metrics["thresholds"]["all"]
-    say(
+    print_line(
         f"On {metrics['pictures']} tuning pictures ({metrics['crops']} crops, half of them degraded): "
         f"error rate {100 * metrics['error_rate']:.1f} %, bear recall {100 * metrics['bear_recall']:.1f} % at "
         f"{100 * metrics['false_positive_rate']:.1f} % false positives (threshold {at['value']:.2f})."
     )
-    say(f"Plots: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
-    say(f"Next: bear-alarm export {out} --out bear.onnx")
+    print_line(f"Plots: {out / 'confusion-matrix.png'}, {out / 'top-losses.png'}, {out / 'learning-curve.png'}")
+    print_line(f"Next: bear-alarm export {out} --out bear.onnx")
 
 
-def say(words: str) -> None:
+def print_line(words: str) -> None:
     """Write one line to stderr, in the first process only."""
     if first():
         sys.stderr.write(f"{words}\n")
@@ -145,4 +150,40 @@ class Bar:
 
     def callback(self) -> Progress:
         """Make the fastai callback that moves the bar."""
-        return Progress(lambda: self._bar.advance(self._task), say)
+        return Progress(lambda: self._bar.advance(self._task), print_line)
+
+
+FIGURES = {
+    "error_rate": "error rate",
+    "bear_recall": "bear recall",
+    "false_positive_rate": "false positives",
+    "temperature": "temperature",
+}
+TABLE = "seeds.json"
+
+
+def train_seeds(
+    recipe: Recipe, count: int, out: Path, train: Callable[[Recipe, Path], Mapping[str, Any]]
+) -> dict[str, list[float]]:
+    """Call ``train(recipe, folder)`` for seed, seed + 1 …; write OUT/seeds.json and return each figure's values.
+
+    The table is written after each training, so that an interruption keeps the earlier ones. Raises OptionError if it
+    cannot be written.
+    """
+    runs: list[dict[str, float]] = []
+    for seed in range(recipe.seed, recipe.seed + count):
+        metrics = train(replace(recipe, seed=seed), seed_folder(out, seed))
+        if not metrics:  # only the first of several processes writes
+            continue
+        runs.append({"seed": seed} | {name: float(metrics[name]) for name in FIGURES})
+        replace_whole(out / TABLE, (json.dumps(runs, indent=1) + "\n").encode())
+    return {name: [run[name] for run in runs] for name in FIGURES} if runs else {}
+
+
+def spread_text(found: Mapping[str, Sequence[float]]) -> str:
+    """Write a line for each figure: mean, standard deviation, smallest and largest."""
+    lines = [f"{'':<18}{'mean':>9}{'s.d.':>9}{'smallest':>10}{'largest':>9}"]
+    for name, values in found.items():
+        deviation = stdev(values) if len(values) > 1 else 0.0
+        lines.append(f"{FIGURES[name]:<18}{mean(values):>9.4f}{deviation:>9.4f}{min(values):>10.4f}{max(values):>9.4f}")
+    return "\n".join(lines)

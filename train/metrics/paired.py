@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
-from train.metrics.clustered import cluster_numbers, clustered_variance, effective_n
-from train.metrics.rates import Z95, placements
-from train.metrics.recall import CHUNK, REPLICATES, Figure, bootstrap, mean_recall, mean_recalls, recalls, threshold_at
+from train.metrics.rates import (
+    CHUNK,
+    Z95,
+    Figure,
+    bootstrap,
+    cluster_numbers,
+    clustered_variance,
+    effective_n,
+    mean_recall,
+    mean_recalls,
+    placements,
+    recalls,
+    threshold_at,
+)
 
 PAIRED_SEED = 11
 
@@ -56,9 +67,7 @@ class Pair:
         return Pair(self.old[chosen], self.new[chosen], self.bear[chosen], self.picture[chosen])
 
 
-def recall_difference(
-    pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = PAIRED_SEED
-) -> Difference | None:
+def recall_difference(pair: Pair, rate: float) -> Difference | None:
     """Compare recall at the thresholds where ``rate`` of the others pass, not at the models' own.
 
     Interval and test as in ``_difference``, with thresholds fitted in each draw. None if a side is empty.
@@ -74,12 +83,10 @@ def recall_difference(
         limit = np.partition(ranks[:, ~pair.bear], place, axis=1)[:, place : place + 1]
         return np.asarray((ranks[:, pair.bear] > limit).mean(axis=1), np.float64)
 
-    return _difference(pair, Measure(recall, recalls, of_ranks), rate, replicates, seed)
+    return _difference(pair, Measure(recall, recalls, of_ranks), rate)
 
 
-def mean_recall_difference(
-    pair: Pair, rate: float, replicates: int = REPLICATES, seed: int = PAIRED_SEED
-) -> Difference | None:
+def mean_recall_difference(pair: Pair, rate: float) -> Difference | None:
     """Compare recall averaged over the false-positive rates up to ``rate`` (``mean_recall``).
 
     Interval and test as in ``_difference``. None if a side is empty.
@@ -91,7 +98,7 @@ def mean_recall_difference(
     def of_scores(bears: NDArray[np.float64], others: NDArray[np.float64]) -> float:
         return mean_recall(bears, others, rate)
 
-    return _difference(pair, Measure(of_scores, mean_recalls, of_ranks), rate, replicates, seed)
+    return _difference(pair, Measure(of_scores, mean_recalls, of_ranks), rate)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Measure:
     of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (R, N) ranks of all crops -> (R,)
 
 
-def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed: int) -> Difference | None:
+def _difference(pair: Pair, measure: Measure, rate: float) -> Difference | None:
     """Compare a measure, new minus old.
 
     Interval: a paired bootstrap of pictures. Test: the models' answers to a picture are swapped at random, as ranks,
@@ -118,14 +125,14 @@ def _difference(pair: Pair, measure: Measure, rate: float, replicates: int, seed
     old, new = measure.of_scores(bears.old, others.old), measure.of_scores(bears.new, others.new)
     # The same seed draws the same pictures for both.
     before, after = (
-        bootstrap(measure.of_draws, *scores, *of, rate, replicates, seed)
+        bootstrap(measure.of_draws, *scores, *of, rate, PAIRED_SEED)
         for scores in ((bears.old, others.old), (bears.new, others.new))
     )
     low, high = (float(bound) for bound in np.quantile(after - before, [0.025, 0.975]))
     # A loss must not narrow the interval: no end is closer to 0 than if both find the same bears.
     none = score_difference(0, 0, effective_n(of[0]))
     low, high = low if new > old else min(low, none[0]), high if new < old else max(high, none[1])
-    p = swap_test(pair, measure.of_ranks, new - old, replicates, seed)
+    p = swap_test(pair, measure.of_ranks, new - old, len(before))
     return Difference(old, new, new - old, low, high, p, len(bears.old), int(of[0].max()) + 1)
 
 
@@ -134,11 +141,10 @@ def swap_test(
     of_ranks: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     seen: float,
     replicates: int,
-    seed: int,
 ) -> float:
     """Return the two-sided p of a difference as large as ``seen`` if the models are exchangeable."""
     old, new, cluster = rankdata(pair.old), rankdata(pair.new), cluster_numbers(pair.picture)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(PAIRED_SEED)
     hits = 0
     for start in range(0, replicates, CHUNK):
         count = min(CHUNK, replicates - start)

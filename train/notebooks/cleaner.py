@@ -23,8 +23,8 @@ from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize
 from fastai.learner import Learner
 from fastai.vision.widgets import ImageClassifierCleaner
 
-from train.clean.changes import undo_decisions
 from train.clean.embeddings import largest_box
+from train.clean.retrain import undo_decisions
 from train.data.decisions import (
     COLUMNS,
     DELETE,

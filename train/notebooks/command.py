@@ -66,10 +66,10 @@ def plain_errors() -> None:
 
     shell: Any = get_ipython()
     if shell is not None:
-        shell.set_custom_exc((BearAlarmError,), _say)
+        shell.set_custom_exc((BearAlarmError,), _show)
 
 
-def _say(_shell: Any, _kind: type, error: BaseException, _traceback: TracebackType | None, **_: Any) -> list[str]:
+def _show(_shell: Any, _kind: type, error: BaseException, _traceback: TracebackType | None, **_: Any) -> list[str]:
     sys.stderr.write(f"{error}\n")
     return [str(error)]
 

@@ -91,8 +91,8 @@ def folder(
     from edge.errors import CatalogError
     from train.data.gather.download import import_pictures
     from train.data.gather.local import from_folder
-    from train.data.labels import parse_labels, plain_label
     from train.data.licences import NOT_STATED
+    from train.data.pictures import parse_labels, plain_label
 
     whole = [each for each in label or [] if "=" not in each]
     if len(whole) > 1 or (whole and len(label or []) > 1):
@@ -142,7 +142,7 @@ def card(
     from edge.cli.output import track
     from train.data.gather.download import import_pictures
     from train.data.gather.local import from_card
-    from train.data.labels import plain_label
+    from train.data.pictures import plain_label
 
     its_label, its_note = plain_label(label)
     found = from_card(
@@ -173,8 +173,8 @@ def clips(
     """Take pictures out of video clips, one every second. Each clip is a group; frames without a change are skipped."""
     from train.data.gather.download import import_pictures
     from train.data.gather.local import from_clip
-    from train.data.labels import plain_label
     from train.data.licences import NOT_STATED
+    from train.data.pictures import plain_label
 
     its_label, its_note = plain_label(label)
 
@@ -214,9 +214,9 @@ def lila(
 
     Without --label it lists the categories and ends. Labels get equal shares of --limit, and places take turns.
     """
-    from train.data.gather.camera_traps import from_set, read_set
-    from train.data.labels import category_labels
+    from train.data.gather.local import from_set, read_set
     from train.data.licences import NOT_STATED
+    from train.data.pictures import category_labels
 
     traps = read_set(file)
     counts = traps.counts()
@@ -249,7 +249,7 @@ def lila(
 @app.command()
 def sort(out: OutOpt = OUT) -> None:
     """Update the table after you have moved pictures between the label folders, such as out of unsorted/."""
-    from train.data.gather.sort import sort_moved
+    from train.data.gather.importer import sort_moved
 
     done = sort_moved(out)
     moved = ", ".join(f"{count} {label}" for label, count in done.moved.items()) or "nothing was moved"
@@ -294,7 +294,7 @@ def inaturalist(
     )
     if dry_run:
         return
-    from train.data.gather.inaturalist import from_inaturalist
+    from train.data.gather.online import from_inaturalist
 
     found = from_inaturalist(
         species,
@@ -336,7 +336,7 @@ def gbif(
     _announce(limit, f"photographs of {species}{where}{_when(since, until)}", api, licences)
     if dry_run:
         return
-    from train.data.gather.gbif import from_gbif
+    from train.data.gather.online import from_gbif
 
     found = from_gbif(
         species, its_label, limit=limit, licences=licences, country=country, since=since, until=until, api=api
@@ -365,13 +365,11 @@ def commons(
     _announce(limit, f"photographs for {query!r}", api, licences)
     if dry_run:
         return
-    from threading import Event
-
-    from train.data.gather.commons import from_commons
     from train.data.gather.download import web_client
+    from train.data.gather.online import from_commons
 
     with web_client(contact) as client:
-        found = from_commons(query, its_label, client, Event(), limit=limit, licences=licences, api=api)
+        found = from_commons(query, its_label, client, limit=limit, licences=licences, api=api)
         _fetch(found, out, limit, its_note, contact)
 
 
@@ -394,7 +392,7 @@ def web(
     _announce(limit, f"pictures for {query!r}", "duckduckgo.com and other search engines", Licences.any)
     if dry_run:
         return
-    from train.data.gather.web import from_web
+    from train.data.gather.online import from_web
 
     _fetch(from_web(query, its_label, limit=limit), out, limit, its_note, contact)
 
@@ -412,7 +410,7 @@ def _when(since: str, until: str) -> str:
 
 
 def _labelled(label: str, note: str) -> tuple[str, str]:
-    from train.data.labels import plain_label
+    from train.data.pictures import plain_label
 
     its_label, its_note = plain_label(label)
     return its_label, note or its_note

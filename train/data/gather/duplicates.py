@@ -25,7 +25,7 @@ from train.data.gather.offers import need
 SIDE_PX = 64  # of the coarse thumbnail
 FINE_PX = 256  # of the fine thumbnail
 PATCH_PX = 5  # that the fine thumbnail is smoothed over
-MAX_BYTES = 128 << 20  # of thumbnails that are held: 2,000 pictures
+MAX_THUMBNAILS = 2048  # in memory: 128 MB
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ SPREAD = np.random.default_rng(0).permutation(SIDE_PX * SIDE_PX)
 
 
 class ThumbnailCache:
-    """Thumbnails by the picture's name, at most ``max_bytes`` in memory: the last used ones stay.
+    """Thumbnails by the picture's name, at most ``MAX_THUMBNAILS`` in memory: the last used ones stay.
 
     ``opened`` makes one again, None if the picture is gone.
     """
 
-    def __init__(self, opened: Callable[[str], Thumbnail | None], max_bytes: int = MAX_BYTES) -> None:
-        self._open, self._most = opened, max(1, max_bytes // (FINE_PX * FINE_PX))
+    def __init__(self, opened: Callable[[str], Thumbnail | None]) -> None:
+        self._open = opened
         self._held: OrderedDict[str, Thumbnail] = OrderedDict()
 
     def __call__(self, name: str) -> Thumbnail | None:
@@ -87,7 +87,7 @@ class ThumbnailCache:
         """Keep a thumbnail in memory."""
         self._held[name] = thumbnail
         self._held.move_to_end(name)
-        while len(self._held) > self._most:
+        while len(self._held) > MAX_THUMBNAILS:
             self._held.popitem(last=False)
 
     def forget(self, name: str) -> None:

@@ -119,7 +119,7 @@ def photo_key(url: str) -> str:
     return f"inaturalist.org/photos/{photo[1]}" if photo else url
 
 
-def safe_name(words: str, fallback: str = "picture") -> str:
+def safe_name(words: str) -> str:
     """Make a file's stem of any words: letters, digits, dots and dashes, at most ``LONGEST_NAME`` of them.
 
     A digest keeps words apart that differ only in other characters.
@@ -128,7 +128,7 @@ def safe_name(words: str, fallback: str = "picture") -> str:
     if plain == words and 0 < len(plain) <= LONGEST_NAME:
         return plain
     digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain[: LONGEST_NAME - 9].rstrip('-._') or fallback}-{digest}"
+    return f"{plain[: LONGEST_NAME - 9].rstrip('-._') or 'picture'}-{digest}"
 
 
 def name_in(url: str) -> str:
@@ -165,11 +165,6 @@ class ImportCounts:
         self.by_kind[kind] += 1
         if words:
             self.examples.setdefault(kind, words)
-
-    @property
-    def imported(self) -> int:
-        """Return the number of new pictures and better copies."""
-        return self.by_kind[NEW] + self.by_kind[BETTER]
 
     def lines(self, out: Path, total: int) -> list[str]:
         """Return the lines to print at the end."""

@@ -1,15 +1,22 @@
-"""Sort held-out pictures by use: subjects, the places behind them, and bears of a real trail camera."""
+"""Held-out pictures by use (subjects, places behind them, bears of a trail camera), and sizes and scores of crops."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detect.classifier import Classifier
 from edge.errors import CatalogError
-from train.data.feedback_rows import RANDOM_NEGATIVE, is_cut, part_of
-from train.data.outsiders import words_of
-from train.data.pictures import Picture, is_bear
+from edge.pictures import decode_picture
+from edge.record.pictures import jpeg
+from edge.schema import BoxXYWH
+from edge.schema import Picture as Image
+from train.data.feedback_pictures import RANDOM_NEGATIVE, is_cut, part_of
+from train.data.pictures import Picture, is_bear, words_of
 
 TRAIL = re.compile(r"\b(?:trail|game|wildlife|fixed)[ -]?cam(?:era)?s?\b|camera.?trap", re.IGNORECASE)
 SCENE = re.compile(r"^COCO:|scene|^street", re.IGNORECASE)
@@ -84,3 +91,32 @@ def _is_empty(words: str) -> bool:
 def _holds_another(scene: Picture) -> bool:
     words = words_of(scene.note)
     return bool(ALIVE.search(words)) or (part_of(scene.note) is not None and words != RANDOM_NEGATIVE)
+
+
+Score = Callable[[NDArray[np.uint8]], NDArray[np.floating]]  # crops (N, size, size, 3) BGR -> p(bear) (N,)
+
+
+def longer_side(box: BoxXYWH, image: Image) -> float:
+    """Return the box's longer side in pixels of the picture."""
+    height, width = image.shape[:2]
+    return max(box[2] * width, box[3] * height)
+
+
+def as_jpeg(image: Image, quality: int) -> Image:
+    """Compress a picture as a camera's JPEG of this quality, and decode it again."""
+    return decode_picture(jpeg(image, quality), "a JPEG")
+
+
+def bear_score(classifier: Classifier) -> Score:
+    """Make a function from crops to bear probabilities of the classifier."""
+    columns = list(classifier.card.alarm_columns)
+
+    def score(crops: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return bear_of(classifier(crops)[0], columns)
+
+    return score
+
+
+def bear_of(probabilities: NDArray[np.floating], columns: list[int]) -> NDArray[np.floating]:
+    """Sum the probabilities of the alarm labels of rows (N, L), at most 1: (N,)."""
+    return np.minimum(probabilities[:, columns].sum(axis=1), 1.0)
