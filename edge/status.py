@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.run import EventFactory
+    from edge.record.run import EventFactory
     from edge.schema import Event, EventType
 
 log = logging.getLogger(__name__)

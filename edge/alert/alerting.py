@@ -24,10 +24,9 @@ from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
-    from edge.record.clock import Clock
     from edge.record.journal import Journal
     from edge.record.recorder import MediaWriter
-    from edge.run import EventFactory
+    from edge.record.run import Clock, EventFactory
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, REVIEWS, VERSION
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, utc
 from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
-from edge.record.run_lock import LOCK, watching_run
+from edge.record.run import LOCK, watching_run
 from edge.schema import Event
 
 if TYPE_CHECKING:
@@ -259,15 +259,6 @@ class Times:
         if late or (found.seq is not None and event.seq > found.seq):
             return at, "unknown"
         return corrected, "corrected"
-
-
-def utc(text: str | None) -> datetime | None:
-    """Parse a time of the journal; None where there is none, or none that can be read."""
-    try:
-        at = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
 
 log = logging.getLogger(__name__)

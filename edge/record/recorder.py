@@ -27,9 +27,8 @@ from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
-from edge.record.clip import ClipError, ClipMaker
+from edge.record.clip import ClipBuffer, ClipError, ClipMaker, CompressedFrame, Ring, at_most, jpeg
 from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, still_path, visit_folder
-from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
 log = logging.getLogger(__name__)

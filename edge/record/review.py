@@ -10,21 +10,28 @@ is there is called ``label``, ``unsure`` nobody can tell. The last review holds;
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edge.errors import OptionError
-from edge.files import replace_whole, try_lock
+from edge.files import hand_over, replace_whole, try_lock
+from edge.record import database
+from edge.record.database import ENDS, NAME, DiskError, faults, utc
 from edge.record.media_store import SAMPLE
-from edge.schema import BoxXYWH
+from edge.schema import BoxXYWH, Event
+
+log = logging.getLogger(__name__)
+
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -177,3 +184,67 @@ def _taken(file: int) -> bool:
         return try_lock(file)
     except OSError:
         return True
+
+
+# Reviews in the journal: one row for each, of which the last of an event counts. A running alarm reads them there.
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReview:
+    """One review of an event."""
+
+    row: int  # counts up
+    event: Event  # its first one
+    verdict: str
+    label: str | None  # what is there, where it was relabelled
+    at: datetime  # UTC, by the device's clock
+
+
+def parse_rows(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[JournalReview]:
+    """Parse rows of ``Store.reviews``, in order; skip what cannot be read."""
+    found = []
+    for number, verdict, label, at, line in rows:
+        try:
+            event = Event.from_json(line)
+        except ValueError as error:
+            log.debug("review %s is of an event that cannot be understood: %s", number, error)
+            continue
+        if (when := utc(at)) is not None:
+            found.append(JournalReview(number, event, verdict, label, when))
+    return found
+
+
+def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
+    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
+
+    Why a running alarm does not hear of it, in words; None: it does, or there is none.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with faults(path):
+            return _write(path, ids, review)
+    except DiskError as error:
+        return str(error)
+
+
+def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
+    with closing(database.connect(path, "rw")) as db:
+        if db.execute("PRAGMA application_id").fetchone()[0] != database.APPLICATION_ID:
+            return f"{path}: it is no journal of Bear Alarm"
+        if database.version(db) > database.VERSION:
+            return f"{path}: a newer version of Bear Alarm made it; use that one"
+        if database.version(db) < database.REVIEWS:  # only an alarm changes the tables: an older one may run on them
+            return "its journal is of an older version; start the alarm with this version, and review once more"
+        db.execute("BEGIN IMMEDIATE")
+        for id_ in ids:
+            db.execute(
+                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
+                (id_, review.verdict, review.label, review.at, id_),
+            )
+        db.execute("COMMIT")
+        for end in ENDS:
+            hand_over(path.with_name(NAME + end))
+    return None

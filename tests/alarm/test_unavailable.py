@@ -18,7 +18,7 @@ from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import SOUNDS, Player
 from edge.alert.unavailable import AGAIN_S
 from edge.errors import OptionError, UnavailableError
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event
 from edge.settings import AlertSettings
 from edge.status import CLEAR_S

@@ -15,7 +15,7 @@ from edge.errors import BearAlarmError
 from edge.record import history
 from edge.record.history import NoJournalError, UnwrittenError
 from edge.record.outbox import WITHDRAWN
-from edge.record.run_lock import RunLock
+from edge.record.run import RunLock
 from tests.helpers.state_folder import StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16

@@ -17,11 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.record import journal_repair
-from edge.record.ballast import Ballast
+from edge.record import database
 from edge.record.database import connect
-from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.journal import Ballast, Journal
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import Wants
 
 CHANNEL = "receiver"
@@ -97,7 +96,7 @@ def careless(folder, seed):
         db.execute("PRAGMA synchronous = OFF")
         return db
 
-    vars(journal_repair)["connect"] = careless_connect
+    vars(database)["connect"] = careless_connect
     life(folder, seed)
 
 

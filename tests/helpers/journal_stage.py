@@ -6,10 +6,8 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from edge.record.ballast import Ballast
-from edge.record.clock import Clock
-from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.journal import Ballast, Journal
+from edge.record.run import Clock, EventFactory
 
 MQTT = "mqtt 10.0.0.7:1883"
 PAGE = 4096

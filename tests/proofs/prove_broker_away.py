@@ -22,11 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from edge.alert.delivery import Deliverer
 from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_settings import settings_from_url
-from edge.record.ballast import Ballast
-from edge.record.clock import Clock
-from edge.record.journal import Journal
+from edge.record.journal import Ballast, Journal
 from edge.record.outbox import Message
-from edge.run import EventFactory
+from edge.record.run import Clock, EventFactory
 from edge.schema import Event
 from tests.helpers.broker import Broker, Listener, until
 

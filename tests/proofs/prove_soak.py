@@ -41,8 +41,8 @@ from edge.detect.frame_rate import CropBudget, FrameRateControl
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.recorder import MediaWriter
+from edge.record.run import EventFactory
 from edge.record.trace import Trace
-from edge.run import EventFactory
 from edge.schema import Event, Frame, Picture, Region, Score
 from edge.watch import Watcher
 

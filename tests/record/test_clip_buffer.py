@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.record.pictures import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
+from edge.record.clip import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
 
 pytest.importorskip("hypothesis")
 from hypothesis import given

@@ -7,7 +7,7 @@ from edge.alert.alerting import Alerting
 from edge.files import JOURNAL
 from edge.record.database import Store
 from edge.record.history import JournalReader
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.sink_world import soon
 from tests.helpers.webhook_server import PostBox

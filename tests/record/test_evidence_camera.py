@@ -11,12 +11,12 @@ from edge.alert.events import EventPublisher
 from edge.decide.incident import Incident
 from edge.detect.tracker import Track
 from edge.pictures import decode_picture
-from edge.record.pictures import read_note
 from edge.record.recorder import ACTIVE_S, CameraRecorder, ClipJob, WriteJob, compressed
 from edge.schema import Event, Frame, LazyImage, Region, Score
 from tests.alarm.test_watch import scene
 from tests.decide import test_alarms
 from tests.helpers.meadow import WALL
+from tests.helpers.notes import note_of
 
 ID = "abcdef0123456789"
 BOX = (0.4, 0.5, 0.1, 0.2)
@@ -243,7 +243,7 @@ def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_pat
     assert path == sink.jobs[0].unit
     path.parent.mkdir(parents=True)
     path.write_bytes(make())
-    note = read_note(path)
+    note = note_of(path)
     assert (note["camera"], note["score"], note["box_xywh"], note["label"]) == ("yard", 0.3, list(BOX), "brown_bear")
     moments = [job.unit.name[:6] for job in sink.jobs]
     assert len(set(moments)) > 0.9 * len(moments)

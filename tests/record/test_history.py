@@ -18,7 +18,7 @@ from edge.record import database
 from edge.record.history import JournalReader, JournalReadError, NoJournalError
 from edge.record.journal import Journal
 from edge.record.recorder import MediaWriter
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk

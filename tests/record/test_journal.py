@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from edge.record import database, journal_repair
+from edge.record import database
 from edge.record.database import Store
 from edge.record.journal import Journal
-from edge.record.memory_outbox import MAX_EVENTS, Mark, Memory
-from edge.record.outbox import Queue
-from edge.run import EventFactory
+from edge.record.outbox import MAX_EVENTS, Mark, Memory, Queue
+from edge.record.run import EventFactory
 from edge.schema import Event
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, files, ids, journal
 
@@ -354,7 +353,7 @@ def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_cop
     with monkeypatch.context() as then:
         then.setattr(database, "VERSION", 1)
         journal(tmp_path, run=run).close()
-    monkeypatch.setattr(journal_repair, "COPY_ROOM_BYTES", 1 << 60)
+    monkeypatch.setattr(database, "COPY_ROOM_BYTES", 1 << 60)
     kept = journal(tmp_path)
     assert kept.durable
     kept.close()

@@ -6,11 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge.record import clock as clocks
-from edge.record.clock import Clock
+from edge.record import run as clocks
 from edge.record.history import ReadOnly
 from edge.record.history import Times as Corrected
-from edge.run import EventFactory
+from edge.record.run import Clock, EventFactory
 from edge.schema import Event, utc_text
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, journal
 

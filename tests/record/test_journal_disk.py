@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.record.ballast import Ballast
 from edge.record.database import Store
-from edge.run import EventFactory
+from edge.record.journal import Ballast
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import MQTT, Wants, ask, event, ids, journal
 from tests.helpers.outbox_world import wait_for
 from tests.helpers.small_disk import fill, remount, there
@@ -225,7 +225,7 @@ def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_hangs_from_the_start_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.record.disk.START_S", 0.2)
+    monkeypatch.setattr("edge.record.journal.START_S", 0.2)
     run = EventFactory()
     with hanging(monkeypatch):
         kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2, patience_s=0.5)

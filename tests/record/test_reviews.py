@@ -23,9 +23,8 @@ from edge.record import database
 from edge.record.database import NAME
 from edge.record.history import JournalReader
 from edge.record.journal import Journal
-from edge.record.journal_reviews import pass_on
-from edge.record.review import Review
-from edge.run import EventFactory
+from edge.record.review import Review, pass_on
+from edge.record.run import EventFactory
 from edge.schema import Event, Frame, utc_text
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from edge.watch import Watcher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.status import Health
 
 

@@ -17,7 +17,7 @@ from edge.detect.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
 from edge.installing import pip
 from edge.pictures import decode_picture
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import BoxXYWH, Picture
 from train.data.feedback_evidence import Case, Step, note_in
 

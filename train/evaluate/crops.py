@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.detect.classifier import Classifier
 from edge.pictures import decode_picture
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import BoxXYWH
 from edge.schema import Picture as Image
 

@@ -74,7 +74,7 @@ def check_power(target: Target) -> Iterator[CheckResult]:
 
 def check_clock(target: Target, now: datetime | None = None, synced: bool | None = None) -> Iterator[CheckResult]:
     """Check that the clock is right and outlives the power. ``now`` (UTC) and ``synced`` None: the machine's."""
-    from edge.record.clock import Clock
+    from edge.record.run import Clock
 
     clock = Clock()
     known = clock.synced() if synced is None else synced
