@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from edge.background import DeadlineError, DeadlineExecutor
 from edge.files import hand_over
@@ -38,9 +38,9 @@ class Journal:
     """Keeps events in ``folder/journal.db`` and is the ``edge.record.outbox.Queue`` of the ``routes``. For any thread.
 
     Nothing here raises for a disk that is broken; ``durable`` and ``problem`` show its state. Calls wait for the
-    disk, which works in a thread of its own: ``soon_s`` seconds where it hangs, and not at all while it goes on
-    hanging; they belong in a worker. A disk that takes ``patience_s`` seconds is a problem. The newest ``keep`` events
-    are kept, and every one that still waits to be delivered.
+    disk, which works in a thread of its own: ``SOON_S`` seconds where it hangs, and not at all while it goes on
+    hanging; they belong in a worker. The newest ``KEEP_EVENTS`` are kept, and every one that still waits to be
+    delivered.
     """
 
     def __init__(
@@ -50,28 +50,15 @@ class Journal:
         *,
         run: EventFactory,
         clock: Clock | None = None,
-        ballast: Ballast | None = None,
-        keep: int = KEEP_EVENTS,
-        soon_s: float = SOON_S,
-        patience_s: float = PATIENCE_S,
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
+        self._run = run
         self._clock = clock or Clock()
         self._began = self._clock.monotonic()
         self._memory = Memory()
         self._listeners: list[Callable[[], None]] = []
-        self._disk = Disk(
-            folder,
-            self._memory,
-            self.routes,
-            run,
-            self._clock,
-            ballast=ballast or Ballast(folder),
-            keep=keep,
-            soon_s=soon_s,
-            patience_s=patience_s,
-        )
+        self._disk = Disk(folder, self._memory, self.routes, run, self._clock)
         self._disk.start()
 
     def __call__(self, event: Event) -> Event:
@@ -133,7 +120,9 @@ class Journal:
     def waiting(self, channel: str, *, newest_first: bool = False, limit: int = 100) -> list[OutboxRow]:
         """Return what this channel has not delivered, in the order of the journal or the newest first."""
         settled = {row for row, mark in self._memory.marks().items() if mark.state != "waiting"}
-        found = self._disk.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
+        found = self._disk.read(
+            lambda store: store.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
+        )
         marks = self._memory.marks()  # asked again: what was sent from memory may have come to the disk just now
         left = [row for row in found or () if marks.get(row.row, Mark()).state == "waiting"]
         there = [each for each in (self._read(row, marks) for row in left) if each]
@@ -144,7 +133,7 @@ class Journal:
         """Return this run's newest event of each bear and camera fault that is not over; between two events."""
         here = self._memory.events()  # asked first: they may come to the disk meanwhile
         found: dict[str, Event] = {}
-        for line in self._disk.open_events() or ():
+        for line in self._disk.read(lambda store: store.open_events(self._run.id)) or ():
             with suppress(ValueError):
                 event = Event.from_json(line)
                 found[event.id] = event
@@ -156,7 +145,7 @@ class Journal:
 
     def reviews(self, after: int = 0) -> list[JournalReview]:
         """Return the reviews after a row; none while the disk does not answer."""
-        return parse_rows(self._disk.reviews(after) or ())
+        return parse_rows(self._disk.read(lambda store: store.reviews(after)) or ())
 
     def done(self, rows: Sequence[int]) -> None:
         """Note that these were delivered."""
@@ -218,22 +207,10 @@ T = TypeVar("T")
 class Disk:
     """Writes down what is in ``memory``; what fails is kept there. Nothing raises for a disk that is broken.
 
-    After ``soon_s`` seconds a call goes on without the disk; one that takes ``patience_s`` seconds is a problem.
+    After ``SOON_S`` seconds a call goes on without the disk; one that takes ``PATIENCE_S`` seconds is a problem.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        memory: Memory,
-        routes: Sequence[Route],
-        run: EventFactory,
-        clock: Clock,
-        *,
-        ballast: Ballast,
-        keep: int,
-        soon_s: float,
-        patience_s: float,
-    ) -> None:
+    def __init__(self, folder: Path, memory: Memory, routes: Sequence[Route], run: EventFactory, clock: Clock) -> None:
         self.folder = folder
         self.replaced: str | None = None  # that a damaged journal was quarantined; shown until the next beat
         self.reserve = True  # the ballast is there
@@ -241,10 +218,7 @@ class Disk:
         self.routes = routes
         self._run = run
         self._clock = clock
-        self._ballast = ballast
-        self._keep = keep  # events
-        self._soon_s = soon_s
-        self._patience_s = patience_s
+        self._ballast = Ballast(folder, BALLAST_BYTES, ROOM_BYTES)
         self._gate = DeadlineExecutor()
         self._trouble: str | None = None
         self._late = False  # a call was not waited for, and that is logged
@@ -266,8 +240,8 @@ class Disk:
     @property
     def trouble(self) -> str | None:
         """Return why events are in memory only; None: they are on the disk, or soon will be."""
-        if self._gate.busy_s >= self._patience_s:
-            return f"{self.folder}: the disk has not answered for {self._patience_s:.0f} s"
+        if self._gate.busy_s >= PATIENCE_S:
+            return f"{self.folder}: the disk has not answered for {PATIENCE_S:.0f} s"
         return self._trouble
 
     def start(self) -> None:
@@ -279,11 +253,11 @@ class Disk:
 
         When it fails, or a call hangs in the disk, what is in memory is given out from there.
         """
-        return bool(self._asked(self._write, self._soon_s, "write"))
+        return bool(self._asked(self._write, SOON_S, "write"))
 
     def beat(self) -> None:
         """Write all, and that the run lives; remove what is old, and make the ballast again."""
-        self._asked(lambda: self._write(beat=True), self._patience_s, "beat")
+        self._asked(lambda: self._write(beat=True), PATIENCE_S, "beat")
 
     def _asked(self, work: Callable[[], T], within_s: float, name: str | None = None) -> T | None:
         """Do work in the disk's thread; when it hangs return None, and deliver from memory."""
@@ -312,19 +286,9 @@ class Disk:
         self._failed(f"{self.folder}: the journal cannot be mended")
         return False
 
-    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found] | None:
-        """Return at most ``limit`` rows of a channel but those ``settled``; None: the disk does not answer now."""
-        return self._read(lambda store: store.waiting(channel, newest_first=newest_first, limit=limit, settled=settled))
+    def read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
+        """Return what the open journal answers; None while the disk does not answer."""
 
-    def open_events(self) -> list[str] | None:
-        """Return what goes on (``Store.open_events``); None while the disk does not answer."""
-        return self._read(lambda store: store.open_events(self._run.id))
-
-    def reviews(self, after: int) -> list[Any] | None:
-        """Return the reviews after a row (``Store.reviews``); None while the disk does not answer."""
-        return self._read(lambda store: store.reviews(after))
-
-    def _read(self, ask: Callable[[Store], list[T]]) -> list[T] | None:
         def look() -> list[T]:
             if self._store is None:
                 return []
@@ -335,7 +299,7 @@ class Disk:
                 self._failed(str(error))
                 return []
 
-        return self._asked(look, self._soon_s)
+        return self._asked(look, SOON_S)
 
     def examine(self) -> str | None:
         """Check every page and index beside the running alarm, and replace a damaged journal; return what is wrong."""
@@ -357,7 +321,7 @@ class Disk:
         if self._closed:
             return
         self._closed = True  # a check that ends later touches nothing
-        self._asked(end, self._patience_s, "end")
+        self._asked(end, PATIENCE_S, "end")
         self._gate.close()
 
     def _note(self, beat: bool, ended: bool) -> None:
@@ -407,9 +371,9 @@ class Disk:
 
     def _tidy(self, store: Store) -> None:
         """Remove old events and make the ballast again, where there is anything to do. Raises DiskError."""
-        if store.surplus(self._keep) > self._keep // 100:
+        if store.surplus(KEEP_EVENTS) > KEEP_EVENTS // 100:
             with store.writing():
-                store.trim(self._keep, TRIM_EVENTS)
+                store.trim(KEEP_EVENTS, TRIM_EVENTS)
         self.reserve = self._ballast.top_up()
 
     def _mended(self, error: DiskError) -> bool:
@@ -453,7 +417,7 @@ FULL_BYTES = 256 << 10  # less than this free counts as full
 class Ballast:
     """``folder/ballast``, with its blocks really taken; nothing here raises for a disk that is full or broken."""
 
-    def __init__(self, folder: Path, size: int = BALLAST_BYTES, room: int = ROOM_BYTES) -> None:
+    def __init__(self, folder: Path, size: int, room: int) -> None:
         self.path = folder / "ballast"
         self.size = size  # bytes
         self.room = room  # bytes

@@ -207,10 +207,9 @@ def picture_of(event: Event, part: Part) -> Path | None:
 
 
 class Memory:
-    """The memory outbox: at most ``most`` events, then one is given up, what is delivered first. For any thread."""
+    """The memory outbox: at most ``MAX_EVENTS``, then one is given up, what is delivered first. For any thread."""
 
-    def __init__(self, most: int = MAX_EVENTS) -> None:
-        self.most = most
+    def __init__(self) -> None:
         self.lost = 0  # events that were given up
         self._entries: dict[int, Entry] = {}  # by the order they came
         self._marks: dict[int, Mark] = {}  # by row on the disk
@@ -231,7 +230,7 @@ class Memory:
                 rows.append(Row(-self._numbers, channel, part))
             self._came += 1
             entry = self._entries[self._came] = Entry(event, tuple(rows), queued_at, since)
-            if len(self._entries) > self.most:
+            if len(self._entries) > MAX_EVENTS:
                 settled = (
                     key for key, each in self._entries.items() if all(r.mark.state != "waiting" for r in each.rows)
                 )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from edge.background import Worker
 from edge.decide.incident import Incident
@@ -63,20 +63,6 @@ class ClipJob:
         return sum(shot.bytes for shot in self.shots)
 
 
-class MediaSink(Protocol):
-    """Takes jobs; each call returns at once."""
-
-    def write(self, job: WriteJob) -> None:
-        """Take files of one event, or a negative."""
-
-    def make_clip(self, job: ClipJob) -> None:
-        """Take the frames of a clip."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Return why nothing can be written now; None if it can."""
-
-
 # One camera's evidence: the last seconds in memory, and what is kept from an alarm on.
 
 ACTIVE_S, IDLE_S = 0.2, 1.0  # between two frames in memory, while something moves and while nothing does
@@ -101,7 +87,7 @@ class CameraRecorder:
     def __init__(
         self,
         root: Path,
-        sink: MediaSink,
+        sink: MediaWriter,
         *,
         masks: Sequence[Polygon] = (),
         context: float = 1.0,
@@ -155,7 +141,6 @@ class CameraRecorder:
             self._finish_clip(recorder)
 
     def _safely(self, work: Callable[[], None]) -> None:
-        """Do it; an error is logged, and watching goes on."""
         try:
             work()
         except Exception as error:
@@ -177,9 +162,9 @@ class CameraRecorder:
             image = frame.image  # decoded in this thread: a LazyImage is not for two
             files.append((pictured, partial(still, image, marks, event, self._mask)))
             if self.full and event.type == "new":
-                files.append((recorder.folder / "full.jpg", partial(self._whole, image)))
+                files.append((recorder.folder / "full.jpg", lambda: jpeg(self._mask(image), FULL_QUALITY)))
         if crop := recorder.take_crop():
-            files.append((recorder.folder / "crop.jpg", crop.as_jpeg))
+            files.append((recorder.folder / "crop.jpg", crop))
         state = recorder.as_json(event)
         files.append((recorder.folder / "event.json", lambda: state))
         recorder.still_waits = False
@@ -235,14 +220,10 @@ class CameraRecorder:
             self._sink.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.shots(), self._mask.masks))
         self._note_busy()
 
-    def _whole(self, image: Picture) -> bytes:
-        return jpeg(self._mask(image), FULL_QUALITY)
-
     def _note_busy(self) -> None:
         self.busy = frozenset(v.folder for v in self._recorders.values() if v.buffer is not None or v.ended_at is None)
 
     def _forget(self, time: float) -> None:
-        """Forget events that cannot go on any more, the oldest first."""
         for id_, recorder in list(self._recorders.items()):
             if recorder.ended_at is None or recorder.buffer is not None:
                 continue
@@ -275,18 +256,6 @@ STILL_QUALITY = 88
 CROP_QUALITY = 92
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """A crop of the bear, in full resolution, nothing drawn on it."""
-
-    picture: Picture
-    note: dict[str, Any]
-
-    def as_jpeg(self) -> bytes:
-        """Return the picture with its note."""
-        return jpeg(self.picture, CROP_QUALITY, self.note)
-
-
 class EventRecorder:
     """Gathers one event from its alarm on; ``began`` is that frame's time in seconds."""
 
@@ -298,7 +267,7 @@ class EventRecorder:
         self.still: Path | None = None  # of the last event that got one
         self.shown = -1.0  # the highest score that a still shows
         self.still_waits = False  # to be written
-        self._crop: Crop | None = None  # better than what was written
+        self._crop: Callable[[], bytes] | None = None  # makes one that is better than what was written
         self._best = (-1.0, 0)  # worth and pixels of the best crop so far
         self.buffer: ClipBuffer | None = None
         self.clip_ends = 0.0  # at the latest, seconds
@@ -342,15 +311,10 @@ class EventRecorder:
         if size <= LARGER * pixels if abs(_worth(score) - worth) < SURER else _worth(score) < worth:
             return
         self._best = _worth(score), size
-        note = {
-            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
-            "label": score.label, "score": round(score.bear, 4), "frame_wh": frame.size_wh,
-            "box_xywh": [round(side, 5) for side in score.region.box_xywh],
-        }  # fmt: skip
-        self._crop = Crop(mask(frame.image, rect), note)
+        self._crop = partial(jpeg, mask(frame.image, rect), CROP_QUALITY, _note(frame, score))
 
-    def take_crop(self) -> Crop | None:
-        """Return the best crop, once, if it is better than the one taken last."""
+    def take_crop(self) -> Callable[[], bytes] | None:
+        """Return what makes the best crop, once, if it is better than the one taken last."""
         crop, self._crop = self._crop, None
         return crop
 
@@ -375,6 +339,14 @@ def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask
     when = event.captured_at if event.media_time_s is None else f"{event.media_time_s:.1f} s"
     words = f"{event.camera}  {when}  {event.label} {event.score or 0.0:.2f}  {event.model or ''}".replace("_", " ")
     return jpeg(annotate(mask(image), marks, words), STILL_QUALITY)
+
+
+def _note(frame: Frame, score: Score) -> dict[str, Any]:
+    return {
+        "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
+        "label": score.label, "score": round(score.bear, 4), "frame_wh": frame.size_wh,
+        "box_xywh": [round(side, 5) for side in score.region.box_xywh],
+    }  # fmt: skip
 
 
 def _worth(score: Score) -> float:
@@ -429,13 +401,8 @@ class Negatives:
 
     def _job(self, frame: Frame, scores: Sequence[Score]) -> WriteJob:
         best = max(scores, key=lambda score: score.bear)
-        note = {
-            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
-            "label": best.label, "score": round(best.bear, 4),
-            "box_xywh": [round(side, 5) for side in best.region.box_xywh], "frame_wh": frame.size_wh,
-        }  # fmt: skip
         # Compressed now, because a frame is large.
-        data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note)
+        data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, _note(frame, best))
         path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
         return WriteJob(path, ((path, lambda: data),))
 
@@ -605,7 +572,6 @@ class MediaWriter:
                 log.warning("%s: its disk answers again", self.folder)
 
     def _write(self, job: WriteJob) -> None:
-        """Write the files of a job. Raises NoRoomError, OptionError or OSError."""
         with self._lock:
             self._in_work[job.unit] += 1
         try:
@@ -641,7 +607,6 @@ class MediaWriter:
             self._in_work += Counter()  # drops zero counts
 
     def _failed(self, error: Exception) -> None:
-        """Log it once, however many alarms follow."""
         self._looked_at = time.monotonic()
         words = str(error)
         if isinstance(error, OSError):

@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class FakeSink:
 
 
 def camera(tmp_path, **options):
-    sink = FakeSink()
+    sink: Any = FakeSink()
     return CameraRecorder(tmp_path, sink, **options), sink
 
 

@@ -231,9 +231,10 @@ def test_nothing_is_written_while_nothing_happens_but_by_the_beat(tmp_path):
     kept.close()
 
 
-def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
+def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.KEEP_EVENTS", 50)
     run = EventFactory()
-    kept = journal(tmp_path, Wants(MQTT), run=run, keep=50)
+    kept = journal(tmp_path, Wants(MQTT), run=run)
     for i in range(200):
         kept(event(run, f"id{i}"))
     rows = kept.waiting(MQTT, limit=1000)
@@ -254,8 +255,9 @@ def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
     kept.close()
 
 
-def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
-    memory, run = Memory(most=3), EventFactory()
+def test_the_memory_gives_up_the_oldest_first_what_is_delivered(monkeypatch):
+    monkeypatch.setattr("edge.record.outbox.MAX_EVENTS", 3)
+    memory, run = Memory(), EventFactory()
     entries = [memory.add(event(run, f"id{i}"), [(MQTT, "word")], "", 0.0) for i in range(3)]
     memory.show()
     memory.mark(entries[1].rows[0].number, Mark("done", 1))

@@ -107,9 +107,10 @@ def test_without_a_journal_nobody_is_to_hear_of_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reviews_outlive_a_damaged_journal_and_go_with_their_event(tmp_path):
+def test_reviews_outlive_a_damaged_journal_and_go_with_their_event(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.KEEP_EVENTS", 1)
     run = EventFactory()
-    journal = Journal(tmp_path, run=run, keep=1)
+    journal = Journal(tmp_path, run=run)
     for number in range(3):
         journal(replace(run.event("bear", "new", f"id{number}", "yard"), box_xywh=BOX))
     pass_on(tmp_path, ["id0", "id2", "no such event"], SAID)
