@@ -97,22 +97,22 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
-    """Return why this journal cannot be used, or None; checks for ``limit_s`` seconds. Raises sqlite3.Error."""
+def fault(db: sqlite3.Connection) -> str | None:
+    """Return why this journal cannot be used, or None; checks for ``CHECK_S`` seconds. Raises sqlite3.Error."""
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables and not version(db):
         return None
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         return "it is something else, no journal of Bear Alarm"
-    return checked(db, "quick_check", limit_s)
+    return checked(db, "quick_check", CHECK_S)
 
 
 def checked(db: sqlite3.Connection, check: str, limit_s: float | None = None) -> str | None:
     """Return the first finding of ``quick_check`` or ``integrity_check``, or None when all is well or time is up."""
     import sqlite3
 
-    until = time.monotonic() + limit_s if limit_s is not None else None
-    if until is not None:
+    if limit_s is not None:
+        until = time.monotonic() + limit_s
         db.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
         found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
@@ -241,21 +241,18 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Open one transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
+        import sqlite3
+
         with faults(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._back()
+                if self._db.in_transaction:
+                    with suppress(sqlite3.Error):  # it is the first error that counts
+                        self._db.execute("ROLLBACK")
                 raise
-
-    def _back(self) -> None:
-        import sqlite3
-
-        if self._db.in_transaction:
-            with suppress(sqlite3.Error):  # it is the first error that counts
-                self._db.execute("ROLLBACK")
 
     def put(self, what: Unwritten) -> dict[int, int]:
         """Write entries and marks, within ``writing``; return where the entries' rows lie now."""
@@ -445,17 +442,13 @@ def _wrong(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        with faults(path):
-            db = connect(path)
-            try:
-                if version(db) > VERSION:
-                    raise DiskError(
-                        f"{path}: a newer version of Bear Alarm made it (tables {version(db)}, this one knows"
-                        f" {VERSION}); update this one, or keep its journal in another folder", "newer",
-                    )  # fmt: skip
-                return fault(db)
-            finally:
-                db.close()
+        with faults(path), closing(connect(path)) as db:
+            if version(db) > VERSION:
+                raise DiskError(
+                    f"{path}: a newer version of Bear Alarm made it (tables {version(db)}, this one knows"
+                    f" {VERSION}); update this one, or keep its journal in another folder", "newer",
+                )  # fmt: skip
+            return fault(db)
     except DiskError as error:
         if error.fault != "damaged":
             raise
@@ -595,12 +588,8 @@ def check_whole(folder: Path) -> str | None:
     """Check every page and index beside the writer; return what is wrong, or None: nothing is known to be."""
     path = folder / NAME
     try:
-        with faults(path):
-            db = connect(path, "ro")
-            try:
-                return checked(db, "integrity_check")
-            finally:
-                db.close()
+        with faults(path), closing(connect(path, "ro")) as db:
+            return checked(db, "integrity_check")
     except DiskError as error:
         if error.fault == "damaged":
             return str(error.__cause__)

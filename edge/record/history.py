@@ -154,7 +154,6 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _beside(path: Path) -> Path:
-    """Return the file of what was written last."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -386,7 +385,6 @@ class JournalReader(ReadOnly):
         return sorted(found, key=lambda one: one[0])
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:
-        """Return what was to be sent of the events in these rows."""
         found: dict[int, list[Delivery]] = defaultdict(list)
         columns = "event, seq, channel, part, outbox.state, attempts, error, queued_at, settled_at"
         for begin in range(0, len(rows), AT_ONCE):
@@ -397,7 +395,6 @@ class JournalReader(ReadOnly):
         return found
 
     def _reviews(self, ids: Sequence[str]) -> dict[str, Review]:
-        """Return the last review of each of these events."""
         found: dict[str, Review] = {}
         if self.version < REVIEWS:
             return found
@@ -415,7 +412,6 @@ class JournalReader(ReadOnly):
         return "going on" if last.boot_id == self._alive else "cut off"
 
     def _living(self) -> str | None:
-        """Return the run that goes on."""
         if os.access(self.path.parent / LOCK, os.R_OK):
             return watching_run(self.path.parent)
         # Another user's, or an older version's: the newest run goes on if it has written so lately.

@@ -6,7 +6,6 @@ delivered from there, and are written when the disk is back.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -325,7 +324,6 @@ class Disk:
         self._gate.close()
 
     def _note(self, beat: bool, ended: bool) -> None:
-        """Note what is to be written of the run itself."""
         now = utc_text(self._clock.wall())
         if "synced_at" not in self._facts and self._clock.synced():
             wall, monotonic = self._clock.wall(), self._clock.monotonic()
@@ -370,7 +368,6 @@ class Disk:
         return events
 
     def _tidy(self, store: Store) -> None:
-        """Remove old events and make the ballast again, where there is anything to do. Raises DiskError."""
         if store.surplus(KEEP_EVENTS) > KEEP_EVENTS // 100:
             with store.writing():
                 store.trim(KEEP_EVENTS, TRIM_EVENTS)
@@ -412,6 +409,7 @@ def _machine_boot() -> str | None:
 BALLAST_BYTES = 1 << 20  # some hundred alarms
 ROOM_BYTES = 8 << 20  # so much must be free before it is made again, so that it does not itself fill the disk
 FULL_BYTES = 256 << 10  # less than this free counts as full
+BLOCK_BYTES = 4 << 10
 
 
 class Ballast:
@@ -463,7 +461,9 @@ class Ballast:
         beside = self.path.with_suffix(".part")
         try:
             with beside.open("wb") as file:
-                _take(file.fileno(), self.size)
+                for _ in range(0, self.size, BLOCK_BYTES):  # random, for some file systems do not store zeros
+                    file.write(os.urandom(BLOCK_BYTES))
+                file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
             hand_over(self.path)
@@ -472,18 +472,3 @@ class Ballast:
             beside.unlink(missing_ok=True)
             return False
         return True
-
-
-def _take(file: int, size: int) -> None:
-    """Take the blocks, not only the length: a file with holes gives none back."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file, 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-        else:
-            return
-    block = os.urandom(1 << 16)  # some file systems do not store zeros
-    for _ in range(0, size, len(block)):
-        os.write(file, block)
