@@ -1,6 +1,6 @@
 """The journal's database: its tables, and what is read and written; every fault of the disk comes out as DiskError.
 
-SQLite's write-ahead log recovers what a power cut leaves (a damaged file: ``edge.record.database``). Commands
+SQLite's write-ahead log recovers what a power cut leaves. Commands
 beside the alarm rely on SQLite's own locking.
 """
 
@@ -14,14 +14,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import pathname2url
 
 from edge.files import hand_over
-from edge.record.outbox import Mark, Part, Route, Unwritten, picture_of, rows_for
+from edge.record.outbox import Entries, Mark, Part, Route, picture_of, rows_for
 from edge.schema import Event, readable, utc_text
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def to_disk(folder: Path) -> None:
 
 
 Fault = Literal["full", "damaged", "busy", "newer", "broken"]
+Waiting = tuple[int, Part, str | None, str, int, str]  # row, part, picture, queued_at, attempts, event as JSON
 
 
 class DiskError(Exception):
@@ -182,18 +183,6 @@ class DiskError(Exception):
     def __init__(self, words: str, fault: Fault) -> None:
         super().__init__(words)
         self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One row that waits, as it lies on the disk."""
-
-    row: int
-    part: Part
-    picture: str | None
-    queued_at: str
-    attempts: int
-    json: str
 
 
 @contextmanager
@@ -254,10 +243,10 @@ class Store:
                         self._db.execute("ROLLBACK")
                 raise
 
-    def put(self, what: Unwritten) -> dict[int, int]:
+    def put(self, entries: Entries, marks: dict[int, Mark]) -> dict[int, int]:
         """Write entries and marks, within ``writing``; return where the entries' rows lie now."""
         lie = {}
-        for entry, rows in what.entries.values():
+        for entry, rows in entries.values():
             event = self._put_event(entry.event)
             for row in rows:
                 picture, mark = picture_of(entry.event, row.part), row.mark
@@ -271,7 +260,7 @@ class Store:
                 lie[row.number] = int(found[0])
                 if mark != Mark():  # it is there already: a COMMIT reported an error, and had worked
                     self._mark(lie[row.number], replace(mark, tries=0))
-        for number, mark in what.marks.items():
+        for number, mark in marks.items():
             self._mark(number, mark)
         return lie
 
@@ -294,9 +283,9 @@ class Store:
             (mark.state, mark.tries, mark.error, mark.settled_at, row),
         )
 
-    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found]:
+    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Waiting]:
         """Return at most ``limit`` rows that a channel has not delivered, but those ``settled``. Raises DiskError."""
-        found: list[Found] = []
+        found: list[Waiting] = []
         with faults(self.path):
             rows = self._db.execute(
                 "SELECT outbox.id, part, picture, queued_at, attempts, json FROM outbox"
@@ -309,7 +298,7 @@ class Store:
                     if len(found) >= limit:
                         break
                     if row[0] not in settled:
-                        found.append(Found(*row))
+                        found.append(row)
         return found
 
     def delete_tests(self) -> None:

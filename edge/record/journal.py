@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from edge.background import DeadlineError, DeadlineExecutor
 from edge.files import hand_over
-from edge.record.database import OPEN_KINDS, DiskError, Found, Store, check_whole, open_store
+from edge.record.database import OPEN_KINDS, DiskError, Store, Waiting, check_whole, open_store
 from edge.record.outbox import Mark, Memory, OutboxRow, Route, rows_for
 from edge.record.review import JournalReview, parse_rows
 from edge.record.run import Clock, EventFactory
@@ -123,7 +123,7 @@ class Journal:
             lambda store: store.waiting(channel, newest_first=newest_first, limit=limit, settled=settled)
         )
         marks = self._memory.marks()  # asked again: what was sent from memory may have come to the disk just now
-        left = [row for row in found or () if marks.get(row.row, Mark()).state == "waiting"]
+        left = [row for row in found or () if marks.get(row[0], Mark()).state == "waiting"]
         there = [each for each in (self._read(row, marks) for row in left) if each]
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
@@ -167,24 +167,24 @@ class Journal:
         if self._disk.write():
             self._notify()
 
-    def _read(self, found: Found, marks: dict[int, Mark]) -> OutboxRow | None:
+    def _read(self, found: Waiting, marks: dict[int, Mark]) -> OutboxRow | None:
         """Return a row of the disk as a channel sees it; one without an event is a dead letter."""
+        row, part, picture, queued, attempts, line = found
         try:
-            event = Event.from_json(found.json)
-            queued_at = datetime.fromisoformat(found.queued_at)
+            event = Event.from_json(line)
+            queued_at = datetime.fromisoformat(queued)
         except ValueError as error:
-            self.dead_letter(found.row, f"there is no event in it ({error})")
+            self.dead_letter(row, f"there is no event in it ({error})")
             return None
-        since = self._memory.since(found.row)
+        since = self._memory.since(row)
         if since is not None:
             age_s = self._clock.monotonic() - since
         else:
             age_s = (self._clock.wall() - queued_at).total_seconds()
             if age_s < 0:  # the clock starts behind an earlier run's: it has waited since this one began at least
                 age_s = self._clock.monotonic() - self._began
-        attempts = found.attempts + marks.get(found.row, Mark()).tries
-        picture = None if found.picture is None else Path(found.picture)
-        return OutboxRow(found.row, event, found.part, picture, max(age_s, 0.0), attempts)
+        attempts += marks.get(row, Mark()).tries
+        return OutboxRow(row, event, part, None if picture is None else Path(picture), max(age_s, 0.0), attempts)
 
     def _notify(self) -> None:
         for call in self._listeners:
@@ -354,16 +354,16 @@ class Disk:
         """Write everything in memory, in its order; return whether there were events. Raises DiskError."""
         events = False
         # A disk that refused is tried with little, or every event would cost what all those in memory cost.
-        while (what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
+        while any(what := self._memory.unwritten(1 if self._trouble else AT_ONCE)) or not self._facts_written:
             with store.writing():
-                lie = store.put(what)
+                lie = store.put(*what)
                 if not self._facts_written:
                     store.run(self._run.id, **self._facts)
                 if not self._tests_deleted:
                     store.delete_tests()
             self._facts_written = self._tests_deleted = True
-            self._memory.written(what, lie)
-            events |= bool(what.entries)
+            self._memory.written(*what, lie)
+            events |= bool(what[0])
             self._well()
         return events
 

@@ -168,15 +168,7 @@ class Entry:
     durable: bool = False  # COMMIT returned
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritten:
-    """Content of one transaction."""
-
-    entries: dict[int, tuple[Entry, tuple[Row, ...]]]  # by the order they came, with the rows as they stood then
-    marks: dict[int, Mark]  # by row on the disk
-
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.marks)
+Entries = dict[int, tuple[Entry, tuple[Row, ...]]]  # by the order they came, with the rows as they were then
 
 
 def rows_for(routes: Iterable[Route], event: Event) -> list[tuple[str, Part]]:
@@ -192,7 +184,7 @@ def rows_for(routes: Iterable[Route], event: Event) -> list[tuple[str, Part]]:
         try:
             wanted = route.wants(event)
         except Exception as error:  # a fault in one channel must not cost the others the alarm
-            log.error("%s cannot say whether it wants %s, and is sent it (%s)", route.key, event.id, error)
+            log.error("%s fails to decide whether it wants %s, and is sent it (%s)", route.key, event.id, error)
             wanted = True
         if wanted:
             rows.append((route.key, "word"))
@@ -244,19 +236,19 @@ class Memory:
             for entry in self._entries.values():
                 entry.shown = True
 
-    def unwritten(self, most: int) -> Unwritten:
-        """Return the oldest ``most`` entries, and as many marks."""
+    def unwritten(self, most: int) -> tuple[Entries, dict[int, Mark]]:
+        """Return the oldest ``most`` entries, and as many marks of rows on the disk: one transaction."""
         with self._lock:
             oldest = islice(self._entries.items(), most)
             marks = dict(islice(self._marks.items(), most))
-            return Unwritten({key: (entry, entry.rows) for key, entry in oldest}, marks)
+            return {key: (entry, entry.rows) for key, entry in oldest}, marks
 
-    def written(self, what: Unwritten, lie: dict[int, int]) -> None:
+    def written(self, entries: Entries, marks: dict[int, Mark], lie: dict[int, int]) -> None:
         """Forget what is on the disk now, its rows where ``lie`` says, but not what became of them meanwhile."""
         with self._lock:
-            for number, then in what.marks.items():
+            for number, then in marks.items():
                 self._less(number, self._marks.pop(number, then), then)
-            for key, (entry, rows) in what.entries.items():
+            for key, (entry, rows) in entries.items():
                 entry.durable = True
                 self._entries.pop(key, None)
                 for row, before in zip(entry.rows, rows, strict=True):

@@ -58,7 +58,7 @@ class EventFactory:
 ASKED_AGAIN_S = 1.0  # an event asks each time; the kernel is asked this often at most
 STEP_S = 2.0  # the clocks go apart by so much from one look to the next: it was set
 LOOKED_S = 0.2  # a look that took longer, on a machine that is too busy, shows nothing of that
-UNKNOWN = "this system does not say whether its clock is right"
+UNKNOWN = "this system does not report whether its clock is right"
 STA_UNSYNC = 0x40  # linux/timex.h: nothing has set the clock, or not for hours
 
 Answer = tuple[bool | None, str]  # whether it is right, and how that is known in a few words
@@ -149,14 +149,14 @@ def _asker() -> Callable[[], Answer]:
 
 
 LOCK = "watch.lock"
-LOCK_S = 2.0  # an alarm that is just ending lets go within this time
+LOCK_S = 2.0  # an alarm that is just ending releases it within this time
 LOCK_DISK_S = 5.0  # how long the disk may take
 
 
 class RunLock:
     """Keeps a second alarm off the state folder, and shows other commands which run watches.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases it when the process ends, however it ends.
     """
 
     def __init__(self, folder: Path, run: str) -> None:

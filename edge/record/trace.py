@@ -147,7 +147,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class ScoredRegion:
     """One region and its score."""
 
-    kind: str  # a RegionKind: motion, scan, track; older files say sweep
+    kind: str  # a RegionKind: motion, scan, track; sweep in older files
     box_xywh: BoxXYWH
     bear: float  # 0 to 1
     label: str  # the best alarm label

@@ -1,5 +1,6 @@
 """The journal on a disk that works: written before it counts, in order, per channel, over restarts."""
 
+import json
 import sqlite3
 import threading
 from contextlib import closing
@@ -7,13 +8,19 @@ from dataclasses import replace
 
 import pytest
 
+from edge.alert.alerting import Alerting
+from edge.files import JOURNAL
 from edge.record import database
 from edge.record.database import Store
+from edge.record.history import JournalReader
 from edge.record.journal import Journal
 from edge.record.outbox import MAX_EVENTS, Mark, Memory, Queue
 from edge.record.run import EventFactory
 from edge.schema import Event
+from edge.settings import AlertSettings
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, files, ids, journal
+from tests.helpers.sink_world import soon
+from tests.helpers.webhook_server import PostBox
 
 PEOPLE = "people"
 
@@ -133,7 +140,7 @@ def test_what_goes_on_is_the_newest_event_of_each_bear_and_fault_of_this_run(tmp
     kept.close()
 
 
-def test_that_a_channel_is_not_reached_is_told_to_the_others(tmp_path):
+def test_that_a_channel_is_not_reached_is_sent_to_the_others(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE), run=run)
     kept(event(run, "id1", "health", label=MQTT))
@@ -171,7 +178,7 @@ def test_the_age_counts_in_this_run_whatever_the_clock_does_and_is_never_negativ
     kept.close()
 
 
-def test_whoever_listens_is_told(tmp_path):
+def test_every_listener_is_called(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     seen: list[list[str]] = []
@@ -183,7 +190,7 @@ def test_whoever_listens_is_told(tmp_path):
     kept.close()
 
 
-def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
+def test_a_channel_that_fails_to_decide_what_it_wants_is_sent_it(tmp_path, caplog):
     class Broken(Wants):
         def wants(self, event):
             raise KeyError("zone")
@@ -192,7 +199,7 @@ def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
     kept = journal(tmp_path, Broken(MQTT), Wants(PEOPLE), run=run)
     assert kept(event(run)).durable
     assert ids(kept.waiting(MQTT)) == ids(kept.waiting(PEOPLE)) == ["id1"]
-    assert "cannot say" in caplog.text
+    assert "fails to decide" in caplog.text
     kept.close()
 
 
@@ -290,7 +297,7 @@ def test_many_threads_write_one_journal(tmp_path):
     kept.close()
 
 
-def test_a_folder_that_cannot_be_is_said_and_stops_nothing(tmp_path):
+def test_a_folder_that_cannot_be_is_reported_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     run = EventFactory()
     kept = Journal(tmp_path / "file" / "journal", [Wants(MQTT)], run=run)
@@ -324,7 +331,7 @@ def test_what_is_settled_while_the_disk_is_read_is_not_listed(tmp_path, monkeypa
 
     def read_slowly(store, channel, **how):
         found = read(store, channel, **how)
-        kept._memory.mark(found[0].row, Mark("done", 1))  # sent from memory, and on the disk only since
+        kept._memory.mark(found[0][0], Mark("done", 1))  # sent from memory, and on the disk only since
         return found
 
     monkeypatch.setattr(Store, "waiting", read_slowly)
@@ -361,3 +368,30 @@ def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_cop
     kept.close()
     assert "without a copy" in caplog.text
     assert not list(tmp_path.glob("journal.db.*"))
+
+
+# A picture that is ready before its event is in the journal comes after it all the same.
+
+
+def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypatch):
+    picture = tmp_path / "alarm.jpg"
+    picture.write_bytes(b"jpeg")
+    run = EventFactory()
+    bear = run.event("bear", "new", "id1", "yard", label="bear", evidence=str(picture))
+    with PostBox() as box:
+        settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
+        alerting = Alerting(settings, run, state=tmp_path / "state")
+        assert alerting.journal
+        go, put = threading.Event(), Store.put
+        monkeypatch.setattr(Store, "put", lambda self, *what: (go.wait(20), put(self, *what))[1])
+        alerting.publish(bear)
+        early = alerting.journal.waiting(alerting.deliverers[0].key)
+        go.set()
+        soon(lambda: len(box.posted) == 2)
+        alerting.close(20.0)
+    assert early == []
+    word, shown = box.posted
+    assert (json.loads(word.body)["id"], shown.body) == ("id1", b"jpeg")
+    with JournalReader(tmp_path / "state" / JOURNAL) as journal:
+        (incident,) = journal.incidents()
+    assert incident.first.event.evidence == str(picture)

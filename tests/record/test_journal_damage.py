@@ -169,7 +169,7 @@ def test_no_more_than_a_few_damaged_ones_are_kept(tmp_path):
     assert len(list((tmp_path / "quarantine").glob("*.db"))) == database.MAX_QUARANTINED
 
 
-def test_the_one_just_set_aside_is_kept_whatever_the_clock_says(tmp_path):
+def test_the_one_just_set_aside_is_kept_whatever_the_clock_shows(tmp_path):
     (tmp_path / "quarantine").mkdir()
     others = [f"20990601T00000{number}000Z.db" for number in range(5)]
     for name in others:

@@ -133,7 +133,7 @@ def test_what_a_later_version_adds_is_passed_over():
         (moment(1).to_json().replace("500.1", '"soon"'), "time: "),
     ],
 )
-def test_what_is_no_moment_is_said(line, says):
+def test_what_is_no_moment_is_an_error(line, says):
     with pytest.raises(ValueError, match=says):
         Moment.from_json(line)
 

@@ -53,7 +53,7 @@ def test_a_hostile_name_stays_words():
     assert "<script>&?" in "".join(ET.fromstring(canvas.finished()).itertext())
 
 
-def test_a_live_plot_says_what_was_not_kept_and_what_the_time_was_like(tmp_path, monkeypatch):
+def test_a_live_plot_shows_what_was_not_kept_and_what_the_time_was_like(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.record.trace.BEFORE_S", 1.0)
     monkeypatch.setattr("edge.record.trace.AFTER_S", 1.0)
     trace = Trace(tmp_path / "t.jsonl")
