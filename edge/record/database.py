@@ -1,6 +1,6 @@
-"""The journal's database: its tables, and what is read and written; every fault of the disk comes out as DiskError.
+"""The journal's database: its tables, what is read and written, and the repair of a damaged one.
 
-SQLite's write-ahead log recovers what a power cut leaves. Commands
+Every fault of the disk comes out as DiskError. SQLite's write-ahead log recovers what a power cut leaves. Commands
 beside the alarm rely on SQLite's own locking.
 """
 

@@ -5,6 +5,7 @@
 
 ``verdict`` is of the picture, not of the alarm: ``confirmed`` a bear is there, ``wrong`` none is, ``relabelled`` what
 is there is called ``label``, ``unsure`` nobody can tell. The last review holds; those before it stay in ``earlier``.
+A running alarm reads it in the journal, where ``pass_on`` writes it too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run of the alarm: what all its events share, whichever camera or part they come from."""
+"""One run of the alarm: what all its events share, whether its clock is right, and the lock of its state folder."""
 
 from __future__ import annotations
 
