@@ -24,10 +24,9 @@ from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
 from edge.errors import OptionError
 from edge.files import made_state_folder, make_folder
-from edge.record.clock import Clock
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
+from edge.record.run import Clock, EventFactory
 from edge.record.trace import Trace
-from edge.run import EventFactory
 from edge.settings import Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.version import __version__
@@ -35,7 +34,7 @@ from edge.watch import Watcher
 
 if TYPE_CHECKING:
     from edge.record.journal import Journal
-    from edge.record.journal_reviews import JournalReview
+    from edge.record.review import JournalReview
     from edge.schema import Frame
     from edge.settings import EvidenceSettings
 log = logging.getLogger(__name__)

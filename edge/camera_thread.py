@@ -30,8 +30,8 @@ from edge.detect.sequences import ArrivingMotion
 from edge.device.health import slowest_fps
 from edge.errors import OptionError, SourceError
 from edge.record.recorder import MediaWriter
+from edge.record.run import EventFactory
 from edge.record.trace import Trace
-from edge.run import EventFactory
 from edge.settings import Camera, CameraSettings
 from edge.status import CameraStatus
 from edge.watch import FRESH_S, Watcher

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.run import EventFactory
+    from edge.record.run import EventFactory
     from edge.schema import Event, EventType
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,10 @@ class Health:
     grace. Call it every few seconds with a clock that only goes forward; the events it makes are returned.
     """
 
-    def __init__(
-        self, run: EventFactory, parts: Mapping[str, Ask], *, at_once: Sequence[str] = (), grace_s: float = GRACE_S
-    ) -> None:
+    def __init__(self, run: EventFactory, parts: Mapping[str, Ask], *, at_once: Sequence[str] = ()) -> None:
         self.run = run
         self.parts = parts  # others from the next call on, if you like; what is asked no more is over
         self.at_once = frozenset(at_once)
-        self.grace_s = grace_s
         self._cases: dict[str, _Case] = {}
 
     def __call__(self, now: float) -> list[Event]:
@@ -76,7 +73,7 @@ class Health:
             if case.problem is None:
                 case.since = now
             case.problem, case.seen_at = problem, now
-            if case.event_id or now - case.since < (0.0 if name in self.at_once else self.grace_s):
+            if case.event_id or now - case.since < (0.0 if name in self.at_once else GRACE_S):
                 return None
             case.event_id = uuid.uuid4().hex
             return self._event("new", case.event_id, name, problem)

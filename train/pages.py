@@ -11,7 +11,7 @@ import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import Picture
 
 

@@ -34,12 +34,10 @@ from edge.status import Health
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.local_sinks import Answered
-    from edge.record.clock import Clock
     from edge.record.journal import Journal
     from edge.record.outbox import Route
     from edge.record.recorder import MediaWriter
-    from edge.record.run_lock import RunLock
-    from edge.run import EventFactory
+    from edge.record.run import Clock, EventFactory, RunLock
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
@@ -243,7 +241,7 @@ class JournalSink:
         if before and before._state == self._state:
             self._lock, self.opened = before._lock, before.journal
         elif self._state is not None:
-            from edge.record.run_lock import keep_alone
+            from edge.record.run import keep_alone
 
             self._lock = keep_alone(self._state, self._run.id)
 

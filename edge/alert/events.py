@@ -13,7 +13,7 @@ from edge.detect.camera_check import FaultReport
 from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.record.recorder import CameraRecorder
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event, Frame, Score
 
 TROUBLE_WORDS = {

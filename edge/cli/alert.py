@@ -57,7 +57,7 @@ def send_test(
     The test is in no journal: what fails now is not sent later. Exit code 0: all of them took it; 1: at least one did
     not.
     """
-    from edge.run import EventFactory
+    from edge.record.run import EventFactory
 
     path = config_for(config)
     if path:

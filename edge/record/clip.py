@@ -19,23 +19,26 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
-from edge.record.pictures import CompressedFrame, at_most
+from edge.schema import Luma, Picture
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
 log = logging.getLogger(__name__)
+
 
 LIMIT_S = 300.0  # a minute of 720p may take a third of it on a small board
 PROGRAM = (sys.executable, "-m", "edge.record.clip")
@@ -59,12 +62,10 @@ class ClipError(RuntimeError):
 class ClipMaker:
     """Makes one clip at a time in a child process. Call it from one thread; ``stop`` from any.
 
-    Where this machine cannot encode, that is said once and nothing is tried any more.
+    Where this machine cannot encode, that is logged once and nothing is tried any more.
     """
 
-    def __init__(self, *, limit_s: float = LIMIT_S, program: Sequence[str] = PROGRAM) -> None:
-        self.limit_s = limit_s
-        self.program = tuple(program)
+    def __init__(self) -> None:
         self.cannot: str | None = None  # why there are no clips on this machine
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -87,11 +88,11 @@ class ClipMaker:
             overdue.set()
             child.kill()
 
-        timer = threading.Timer(self.limit_s, end)
+        timer = threading.Timer(LIMIT_S, end)
         timer.daemon = True
         timer.start()
         try:
-            said = _feed(child, shots, masks)
+            why = _feed(child, shots, masks)
         finally:
             timer.cancel()
             with self._lock:
@@ -100,11 +101,12 @@ class ClipMaker:
             child.wait()
             half_written(path).unlink(missing_ok=True)
         if child.returncode == CANNOT:
-            self.cannot = said
-            log.warning("there will be no clips, pictures only: %s", said)
+            self.cannot = why
+            log.warning("there will be no clips, pictures only: %s", why)
             return False
         if child.returncode != 0:
-            why = f"it took longer than {self.limit_s:g} s" if overdue.is_set() else said
+            if overdue.is_set():
+                why = f"it took longer than {LIMIT_S:g} s"
             raise ClipError(why or f"exit code {child.returncode}")
         return True
 
@@ -123,7 +125,7 @@ class ClipMaker:
         known = os.environ.get("PYTHONPATH")
         env = os.environ | {"PYTHONPATH": os.pathsep.join([home, known] if known else [home])}
         return subprocess.Popen(
-            [*self.program, str(path)],
+            [*PROGRAM, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -133,10 +135,10 @@ class ClipMaker:
 
 
 def _feed(child: subprocess.Popen[bytes], shots: Sequence[CompressedFrame], masks: Sequence[Polygon]) -> str:
-    """Give the child its frames and wait for it: the last line it said, which is why it failed."""
+    """Give the child its frames and wait for it; return its last line, which is why it failed."""
     assert child.stdin is not None
     assert child.stderr is not None
-    # A child that has ended says why on its standard error.
+    # A child that has ended wrote why on its standard error.
     with contextlib.suppress(OSError), child.stdin as pipe:
         for piece in packed(shots, masks):
             pipe.write(piece)
@@ -172,8 +174,8 @@ def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[Compressed
 
     Raises ValueError for anything but what ``packed`` gives, also where it ends early.
     """
-    said = json.loads(stream.readline())
-    masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in said["masks"])
+    found = json.loads(stream.readline())["masks"]
+    masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in found)
 
     def shots() -> Iterator[CompressedFrame]:
         while True:
@@ -185,7 +187,7 @@ def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[Compressed
                 return
             jpeg = stream.read(length)
             if len(jpeg) < length:
-                raise ValueError("a frame is cut short")
+                raise ValueError("the frames end early")
             yield CompressedFrame(time, jpeg)
 
     return masks, shots()
@@ -275,6 +277,114 @@ def main() -> int:
         sys.stderr.write(f"{error or type(error).__name__}\n")
         return NOTHING
     return 0
+
+
+# Pictures with a note inside, and compressed frames in bounded memory.
+
+
+OVERHEAD_BYTES = 200  # of a shot in memory beside its picture: objects, and their places
+_COMMENT = b"\xff\xfe"
+
+
+def at_most(image: Picture | Luma, width: int, *, even: bool = False) -> Picture | Luma:
+    """Return the picture no wider than ``width`` pixels; with ``even`` sides, as video wants them."""
+    tall, wide = image.shape[:2]
+    scale = min(1.0, width / wide)
+    step = 2 if even else 1
+    size_wh = tuple(max(step, round(side * scale) // step * step) for side in (wide, tall))
+    if size_wh == (wide, tall):
+        return image
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def jpeg(image: Picture | Luma, quality: int, note: Mapping[str, Any] | None = None) -> bytes:
+    """Return the picture as a JPEG, with ``note`` as JSON in its comment. Raises OSError when it cannot be encoded."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OSError(f"a picture of {image.shape[1]}x{image.shape[0]} could not be encoded")
+    whole = data.tobytes()
+    if note is None:
+        return whole
+    words = json.dumps(note, ensure_ascii=True, separators=(",", ":")).encode()
+    return b"".join((whole[:2], _COMMENT, (len(words) + 2).to_bytes(2, "big"), words, whole[2:]))
+
+
+class CompressedFrame(NamedTuple):
+    """One compressed frame."""
+
+    time: float  # seconds, the frame's clock
+    jpeg: bytes
+
+    @property
+    def bytes(self) -> int:
+        """Return what it takes in memory."""
+        return len(self.jpeg) + OVERHEAD_BYTES
+
+
+class Ring:
+    """The shots of the last ``seconds``, at most ``max_bytes`` of them; the oldest are dropped."""
+
+    def __init__(self, seconds: float, max_bytes: int) -> None:
+        self.seconds = seconds
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._shots: deque[CompressedFrame] = deque()
+
+    def __len__(self) -> int:
+        return len(self._shots)
+
+    def add(self, shot: CompressedFrame) -> None:
+        """Take one more; after a jump back in time the ring begins again."""
+        if self._shots and shot.time < self._shots[-1].time:
+            self._shots.clear()
+            self.bytes = 0
+        self._shots.append(shot)
+        self.bytes += shot.bytes
+        while self._shots and (self.bytes > self.max_bytes or self._shots[0].time < shot.time - self.seconds):
+            self.bytes -= self._shots.popleft().bytes
+
+    def shots(self) -> tuple[CompressedFrame, ...]:
+        """Return what there is, oldest first."""
+        return tuple(self._shots)
+
+
+class ClipBuffer:
+    """The shots of one clip, at most ``max_bytes`` of them: where they become too many, every second one is dropped.
+
+    From then on it takes half as many a second, so that a long clip is thin everywhere and not cut short.
+    """
+
+    def __init__(self, shots: Iterable[CompressedFrame], max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.gap_s = 0.0  # between two shots, at least
+        self._shots: list[CompressedFrame] = []
+        for shot in shots:
+            self.add(shot)
+
+    def __len__(self) -> int:
+        return len(self._shots)
+
+    def add(self, shot: CompressedFrame) -> None:
+        """Take one more, unless it comes too soon after the last one, or is too large."""
+        if shot.bytes > self.max_bytes or (self._shots and shot.time - self._shots[-1].time < self.gap_s):
+            return
+        self._shots.append(shot)
+        self.bytes += shot.bytes
+        while self.bytes > self.max_bytes:
+            self._thin()
+
+    def shots(self) -> tuple[CompressedFrame, ...]:
+        """Return what there is, oldest first."""
+        return tuple(self._shots)
+
+    def _thin(self) -> None:
+        self._shots = self._shots[::2]
+        self.bytes = sum(shot.bytes for shot in self._shots)
+        times = [shot.time for shot in self._shots]
+        steps = sorted(after - before for before, after in pairwise(times))
+        # A hair less than what is usual now: the clock of a camera jitters.
+        self.gap_s = max(self.gap_s, 0.9 * steps[len(steps) // 2]) if steps else self.gap_s
 
 
 if __name__ == "__main__":

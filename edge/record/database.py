@@ -1,6 +1,6 @@
-"""The journal's database: its tables, and what is read and written; every fault of the disk comes out as DiskError.
+"""The journal's database: its tables, what is read and written, and the repair of a damaged one.
 
-SQLite's write-ahead log recovers what a power cut leaves (a damaged file: ``edge.record.journal_repair``). Commands
+Every fault of the disk comes out as DiskError. SQLite's write-ahead log recovers what a power cut leaves. Commands
 beside the alarm rely on SQLite's own locking.
 """
 
@@ -9,24 +9,27 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import pathname2url
 
 from edge.files import hand_over
-from edge.record.memory_outbox import Mark, Unwritten, picture_of
-from edge.record.outbox import Part
-from edge.schema import Event, readable
+from edge.record.outbox import Entries, Mark, Part, Route, picture_of, rows_for
+from edge.schema import Event, readable, utc_text
 
 if TYPE_CHECKING:
     import sqlite3
 
+
 log = logging.getLogger(__name__)
+
 
 NAME = "journal.db"
 ENDS = ("-wal", "-journal", "-shm", "")  # the files of one database
@@ -94,22 +97,22 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def fault(db: sqlite3.Connection, limit_s: float = CHECK_S) -> str | None:
-    """Return why this journal cannot be used, or None; checks for ``limit_s`` seconds. Raises sqlite3.Error."""
+def fault(db: sqlite3.Connection) -> str | None:
+    """Return why this journal cannot be used, or None; checks for ``CHECK_S`` seconds. Raises sqlite3.Error."""
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables and not version(db):
         return None
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         return "it is something else, no journal of Bear Alarm"
-    return checked(db, "quick_check", limit_s)
+    return checked(db, "quick_check", CHECK_S)
 
 
 def checked(db: sqlite3.Connection, check: str, limit_s: float | None = None) -> str | None:
     """Return the first finding of ``quick_check`` or ``integrity_check``, or None when all is well or time is up."""
     import sqlite3
 
-    until = time.monotonic() + limit_s if limit_s is not None else None
-    if until is not None:
+    if limit_s is not None:
+        until = time.monotonic() + limit_s
         db.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
         found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
@@ -138,6 +141,15 @@ def prepare(db: sqlite3.Connection, *, log: bool = True) -> None:
         cursor.execute("COMMIT")
 
 
+def utc(text: str | None) -> datetime | None:
+    """Parse a time of the journal; None where there is none, or none that can be read."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+
+
 def make_folders(folder: Path) -> None:
     """Make a folder and those above it, so that they outlive a power cut. Raises OSError."""
     for each in reversed([folder, *folder.parents]):
@@ -162,6 +174,7 @@ def to_disk(folder: Path) -> None:
 
 
 Fault = Literal["full", "damaged", "busy", "newer", "broken"]
+Waiting = tuple[int, Part, str | None, str, int, str]  # row, part, picture, queued_at, attempts, event as JSON
 
 
 class DiskError(Exception):
@@ -170,18 +183,6 @@ class DiskError(Exception):
     def __init__(self, words: str, fault: Fault) -> None:
         super().__init__(words)
         self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One row that waits, as it lies on the disk."""
-
-    row: int
-    part: Part
-    picture: str | None
-    queued_at: str
-    attempts: int
-    json: str
 
 
 @contextmanager
@@ -229,26 +230,23 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Open one transaction: at its end everything is on the disk, or nothing. Raises DiskError."""
+        import sqlite3
+
         with faults(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._back()
+                if self._db.in_transaction:
+                    with suppress(sqlite3.Error):  # it is the first error that counts
+                        self._db.execute("ROLLBACK")
                 raise
 
-    def _back(self) -> None:
-        import sqlite3
-
-        if self._db.in_transaction:
-            with suppress(sqlite3.Error):  # it is the first error that counts
-                self._db.execute("ROLLBACK")
-
-    def put(self, what: Unwritten) -> dict[int, int]:
+    def put(self, entries: Entries, marks: dict[int, Mark]) -> dict[int, int]:
         """Write entries and marks, within ``writing``; return where the entries' rows lie now."""
         lie = {}
-        for entry, rows in what.entries.values():
+        for entry, rows in entries.values():
             event = self._put_event(entry.event)
             for row in rows:
                 picture, mark = picture_of(entry.event, row.part), row.mark
@@ -262,7 +260,7 @@ class Store:
                 lie[row.number] = int(found[0])
                 if mark != Mark():  # it is there already: a COMMIT reported an error, and had worked
                     self._mark(lie[row.number], replace(mark, tries=0))
-        for number, mark in what.marks.items():
+        for number, mark in marks.items():
             self._mark(number, mark)
         return lie
 
@@ -285,9 +283,9 @@ class Store:
             (mark.state, mark.tries, mark.error, mark.settled_at, row),
         )
 
-    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Found]:
+    def waiting(self, channel: str, *, newest_first: bool, limit: int, settled: set[int]) -> list[Waiting]:
         """Return at most ``limit`` rows that a channel has not delivered, but those ``settled``. Raises DiskError."""
-        found: list[Found] = []
+        found: list[Waiting] = []
         with faults(self.path):
             rows = self._db.execute(
                 "SELECT outbox.id, part, picture, queued_at, attempts, json FROM outbox"
@@ -300,7 +298,7 @@ class Store:
                     if len(found) >= limit:
                         break
                     if row[0] not in settled:
-                        found.append(Found(*row))
+                        found.append(row)
         return found
 
     def delete_tests(self) -> None:
@@ -367,3 +365,222 @@ class Store:
 
         with suppress(sqlite3.Error):
             self._db.close()
+
+
+# Open the journal's database; replace a damaged one by a new one with the unsent messages that can still be read.
+
+
+UNSENT = ("id", "event", "channel", "part", "picture", "queued_at", "attempts", "error")
+SENT_AGAIN = 100  # newest events, where it is not known any more which were sent
+COPY_ROOM_BYTES = 16 << 20  # what a copy of an older journal leaves free
+MAX_QUARANTINED = 3  # a failing card must not fill itself with damaged journals
+
+
+def open_store(
+    folder: Path, routes: Sequence[Route], now: datetime, suspect: str | None = None
+) -> tuple[Store, str | None]:
+    """Open the journal in ``folder``, made where there is none; and return in one sentence that it was damaged.
+
+    A damaged one, or what is none, is moved to ``folder/quarantine``. ``suspect``: what is known to be wrong with it.
+    Raises DiskError: of the kind "newer" when a newer version made it, which is left as it is.
+    """
+    path = folder / NAME
+    with faults(path):
+        make_folders(folder)
+        replaced = None
+        _finish(folder, now)
+        if wrong := suspect or _wrong(path):
+            replaced = _replace(folder, wrong, routes, now)
+        db = connect(path)
+        try:
+            if 0 < version(db) < VERSION:
+                _back_up(db, path)
+            prepare(db)
+            for end in ENDS:
+                hand_over(path.with_name(NAME + end))
+            return Store(db, path), replaced
+        except BaseException:
+            db.close()
+            raise
+
+
+def _back_up(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a journal of an older version before its tables change; where there is no room, go on without."""
+    copy = path.with_name(f"{NAME}.version-{version(db)}")
+    part = copy.with_name(f"{copy.name}.part")
+    if copy.exists():
+        return
+    try:
+        with faults(path):
+            if shutil.disk_usage(path.parent).free < 2 * path.stat().st_size + COPY_ROOM_BYTES:
+                raise DiskError("there is no room", "full")
+            part.unlink(missing_ok=True)
+            with closing(connect(part)) as to:
+                db.backup(to)
+            part.rename(copy)
+            hand_over(copy)
+            to_disk(copy.parent)
+    except DiskError as error:
+        log.warning("%s: it is brought up to date without a copy of before (%s)", path, error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _wrong(path: Path) -> str | None:
+    """Return why the journal cannot be used; None: it can, or there is none yet. Raises DiskError or sqlite3.Error."""
+    if not path.exists():
+        return None
+    try:
+        with faults(path), closing(connect(path)) as db:
+            if version(db) > VERSION:
+                raise DiskError(
+                    f"{path}: a newer version of Bear Alarm made it (tables {version(db)}, this one knows"
+                    f" {VERSION}); update this one, or keep its journal in another folder", "newer",
+                )  # fmt: skip
+            return fault(db)
+    except DiskError as error:
+        if error.fault != "damaged":
+            raise
+        return str(error.__cause__)
+
+
+def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -> str:
+    """Make a new journal with the unsent messages of the old one, then put it in its place; return what was done."""
+    part, ready = folder / f"{NAME}.part", folder / f"{NAME}.saved"
+    part.unlink(missing_ok=True)
+    saved = copy_unsent(folder / NAME, part, routes, utc_text(now))
+    part.rename(ready)
+    to_disk(folder)
+    quarantined = _finish(folder, now)
+    words = f"{folder / NAME} was damaged ({wrong}) and is kept in {quarantined}; {saved}"
+    log.warning("%s", words)
+    return words
+
+
+def copy_unsent(damaged: Path, new: Path, routes: Sequence[Route], now: str) -> str:
+    """Make the journal ``new`` with the unsent messages and the reviews of ``damaged``; return in words what came.
+
+    Rows keep their numbers. Where the outbox cannot be read to its end, the newest events are queued once more at the
+    time ``now``: twice is better than never, and they carry the same id. Raises sqlite3.Error or OSError when the new
+    one cannot be written.
+    """
+    with closing(connect(new)) as to:
+        prepare(to, log=False)
+        to.execute("BEGIN IMMEDIATE")
+        source = _opened(damaged)
+        lost = 0 if source else None
+        if source:
+            with closing(source):
+                lost = _copy_unsent(source, to, routes, now)
+        count = to.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        to.execute("COMMIT")
+    rest = {None: "; nothing else can be read", 0: ""}.get(lost, f"; {lost} cannot be read")
+    return f"{count} unsent messages were saved{rest}"
+
+
+def _opened(damaged: Path) -> sqlite3.Connection | None:
+    """Open the damaged one, with its log where that can be read, else without; None: nothing can be read."""
+    import sqlite3
+
+    for mode in ("ro", "ro&immutable=1"):
+        with suppress(sqlite3.Error):
+            db = connect(damaged, mode)
+            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            with suppress(sqlite3.Error):
+                if db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('events', 'outbox')").fetchone()[0]:
+                    return db
+            db.close()
+    return None
+
+
+def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Sequence[Route], now: str) -> int | None:
+    """Copy what can be read; how many unsent messages cannot be, or None where not even that is known."""
+    import sqlite3
+
+    lost: int | None = 0
+    rows: list[tuple[object, ...]] = []
+    try:
+        rows.extend(source.execute(f"SELECT {', '.join(UNSENT)} FROM outbox WHERE state = 'waiting' ORDER BY id"))
+    except sqlite3.Error:
+        lost = None
+    for row in rows:
+        if _copy_event(source, to, row[1]) is None:
+            lost = None if lost is None else lost + 1
+        elif row[3] in ("word", "picture"):
+            to.execute(f"INSERT OR IGNORE INTO outbox({', '.join(UNSENT)}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
+    if lost is None:
+        newest: list[tuple[int]] = []
+        with suppress(sqlite3.Error):
+            newest.extend(source.execute("SELECT id FROM events ORDER BY id DESC LIMIT ?", (SENT_AGAIN,)))
+        for (number,) in reversed(newest):
+            event = _copy_event(source, to, number)
+            for channel, part in rows_for(routes, event) if event else ():
+                picture = picture_of(event, part) if event else None
+                to.execute(
+                    "INSERT OR IGNORE INTO outbox(event, channel, part, picture, queued_at) VALUES(?, ?, ?, ?, ?)",
+                    (number, channel, part, picture and readable(str(picture)), now),
+                )
+    with suppress(sqlite3.Error):  # a person's word is kept with the event it is of
+        first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"
+        for number, *review in source.execute(f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id"):
+            if number and _copy_event(source, to, number):
+                to.execute("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
+    return lost
+
+
+def _copy_event(source: sqlite3.Connection, to: sqlite3.Connection, number: object) -> Event | None:
+    """Copy one event; None where it cannot be read."""
+    import sqlite3
+
+    try:
+        (line,) = source.execute("SELECT json FROM events WHERE id = ?", (number,)).fetchone()
+        event = Event.from_json(line)
+        values = (event.id, event.kind, event.type, event.camera, event.boot_id, event.seq, event.captured_at)
+        to.execute(
+            "INSERT OR IGNORE INTO events(id, event_id, kind, type, camera, boot_id, seq, captured_at, evidence, json)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *values, event.evidence, line),
+        )  # fmt: skip
+    except (sqlite3.DatabaseError, sqlite3.InterfaceError, ValueError, TypeError, AttributeError) as error:
+        log.debug("event %s cannot be read: %s", number, error)
+        return None
+    return event
+
+
+def _finish(folder: Path, now: datetime) -> Path | None:
+    """Put a new journal that is ready in place of the old one, also after a power cut; return where the old one lies.
+
+    The old log is gone on the disk before the new file comes: it would be played into it.
+    """
+    ready, place = folder / f"{NAME}.saved", folder / NAME
+    if not ready.exists():
+        return None
+    quarantine = folder / "quarantine"
+    quarantine.mkdir(exist_ok=True)
+    hand_over(quarantine)
+    quarantined = quarantine / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z.db"
+    for end in ENDS:
+        with suppress(FileNotFoundError):
+            place.with_name(NAME + end).replace(quarantined.with_name(quarantined.name + end))
+    to_disk(quarantine)
+    to_disk(folder)
+    ready.rename(place)
+    to_disk(folder)
+    # The name of the newest may go by a wrong clock.
+    others = sorted(other for other in quarantine.glob("*.db") if other != quarantined)
+    for old in others[: max(0, len(others) + 1 - MAX_QUARANTINED)]:
+        for end in ENDS:
+            old.with_name(old.name + end).unlink(missing_ok=True)
+    return quarantined
+
+
+def check_whole(folder: Path) -> str | None:
+    """Check every page and index beside the writer; return what is wrong, or None: nothing is known to be."""
+    path = folder / NAME
+    try:
+        with faults(path), closing(connect(path, "ro")) as db:
+            return checked(db, "integrity_check")
+    except DiskError as error:
+        if error.fault == "damaged":
+            return str(error.__cause__)
+        log.warning("the journal cannot be checked: %s", error)
+        return None

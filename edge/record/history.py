@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from edge.errors import BearAlarmError, OptionError
-from edge.record.database import APPLICATION_ID, REVIEWS, VERSION
+from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, utc
 from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
-from edge.record.run_lock import LOCK, watching_run
+from edge.record.run import LOCK, watching_run
 from edge.schema import Event
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 5.0  # while the writer holds the file for itself
-FULL_BYTES = 256 << 10  # a disk with less room is full: a new journal takes some 50 kB
 
 
 class JournalReadError(BearAlarmError, OSError):
@@ -41,21 +40,25 @@ class NoJournalError(JournalReadError):
     """There is no journal here, or nothing was ever written into it."""
 
 
-class UnwrittenError(JournalReadError):
-    """An alarm runs here, or the disk is full, and nothing could be written into the journal yet."""
-
-
 class ReadOnly:
     """The journal at ``path`` as it is at this moment; use it in a ``with``.
 
-    Raises NoJournalError where there is none, UnwrittenError where that is no wonder, JournalReadError where it may not
-    be read, is damaged, of a newer version or something else.
+    Raises NoJournalError where there is none, JournalReadError where it may not be read, is damaged, of a newer version
+    or something else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._copy: tempfile.TemporaryDirectory[str] | None = None
-        _look(path)
+        try:  # first, for SQLite does not distinguish these
+            with path.open("rb"):
+                pass
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoJournalError(f"{path}: no such journal") from None
+        except PermissionError:
+            raise JournalReadError(f"{path}: this user may not read it") from None
+        except OSError as error:
+            raise self._cannot(error) from None
         self._db = self._open()
         try:
             self.version = self._check()
@@ -113,7 +116,6 @@ class ReadOnly:
         """Return the version of its tables, which is one that can be read."""
         version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
         if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
-            _excuse(self.path)
             raise NoJournalError(f"{self.path}: the journal is empty, nothing was ever written into it")
         if mark != APPLICATION_ID:
             raise JournalReadError(f"{self.path}: is a database of another program, no journal of bear-alarm")
@@ -125,7 +127,6 @@ class ReadOnly:
         return version
 
     def _cannot(self, error: Exception) -> JournalReadError:
-        """Make one sentence of what the database or the disk says."""
         import sqlite3
 
         # Python's own complaints (text that is no UTF-8) carry no code: what was read is damaged.
@@ -134,57 +135,9 @@ class ReadOnly:
             why = "is held by another program; try again in a moment"
         elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             why = f"is damaged or no journal ({error}); a running alarm quarantines it and begins a new one"
-        elif code == sqlite3.SQLITE_NOMEM:
-            why = "cannot be read, for memory is short"
         else:
             why = f"cannot be read ({error.strerror if isinstance(error, OSError) else error})"
         return JournalReadError(f"{self.path}: {why}")
-
-
-def _look(path: Path) -> None:
-    """Ask the file system first, which SQLite would put less clearly. Raises JournalReadError."""
-    try:
-        with path.open("rb"):
-            pass
-    except (FileNotFoundError, NotADirectoryError):
-        _excuse(path)
-        raise NoJournalError(f"{path}: no such journal") from None
-    except IsADirectoryError:
-        raise JournalReadError(f"{path}: is a folder, not a journal") from None
-    except PermissionError:
-        raise JournalReadError(f"{path}: this user may not read it{_owner(path)}") from None
-    except OSError as error:
-        raise JournalReadError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _excuse(path: Path) -> None:
-    """Raise UnwrittenError with the reason why nothing was written, where that can be seen from outside."""
-    try:
-        full = shutil.disk_usage(path.parent).free < FULL_BYTES
-    except OSError:  # no such folder
-        return
-    running = watching_run(path.parent)
-    if not running and not (full and path.exists()):
-        return
-    why = "its disk is full: free some space" if full else "`bear-alarm watch` shows there what its disk reports"
-    if running:
-        words = f"an alarm runs here and could not write anything down yet; {why}; its events are only in its memory"
-    else:
-        words = f"the journal is empty, and {why}; the events of an alarm here are only in its memory meanwhile"
-    raise UnwrittenError(f"{path}: {words}")
-
-
-def _owner(path: Path) -> str:
-    """Return whose it is, where it is another user's, and how to ask as that user."""
-    for place in (path, *path.parents):
-        try:
-            owner, number = place.owner(), place.stat().st_uid
-        except (OSError, KeyError, NotImplementedError):  # not seen from here, no name, Windows
-            continue
-        if os.name == "posix" and number != os.geteuid():
-            return f"; ask as {owner}, whose it is: sudo -u {owner} bear-alarm events --state {path.parent}"
-        break
-    return ""
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -201,7 +154,6 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _beside(path: Path) -> Path:
-    """Return the file of what was written last."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -259,15 +211,6 @@ class Times:
         if late or (found.seq is not None and event.seq > found.seq):
             return at, "unknown"
         return corrected, "corrected"
-
-
-def utc(text: str | None) -> datetime | None:
-    """Parse a time of the journal; None where there is none, or none that can be read."""
-    try:
-        at = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
 
 log = logging.getLogger(__name__)
@@ -357,28 +300,17 @@ class PastEvent:
         return max((self.last.at - self.first.at).total_seconds(), 0.0)
 
 
-class JournalReader:
-    """The journal at ``path``, read only, as it was when this was made; use it in a ``with``.
+class JournalReader(ReadOnly):
+    """The journal at ``path`` incident by incident, as it was when this was made; use it in a ``with``."""
 
-    ``now`` (UTC) decides which run may still go on. Raises what ``ReadOnly`` raises.
-    """
-
-    def __init__(self, path: Path, *, now: datetime | None = None) -> None:
-        self._folder = path.parent
-        self._now = now or datetime.now(UTC)
-        self._file = ReadOnly(path)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         try:
-            self._when = Times(self._file)
+            self._when = Times(self)
             self._alive = self._living()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
     def incidents(
         self, *, kind: str | None = None, camera: str | None = None, since: datetime | None = None, limit: int = 0
@@ -387,7 +319,7 @@ class JournalReader:
         chosen = {column: value for column, value in (("kind", kind), ("camera", camera)) if value is not None}
         where = f"WHERE {' AND '.join(f'{column} = ?' for column in chosen)}" if chosen else ""
         query = f"SELECT MIN(id) FROM events {where} GROUP BY event_id ORDER BY 1 DESC"
-        firsts = [row[0] for row in self._file.rows(query, list(chosen.values()))]
+        firsts = [row[0] for row in self.rows(query, list(chosen.values()))]
         wanted: list[str] = []
         for begin in range(0, len(firsts), AT_ONCE):
             for _, found in reversed(self._events("id", firsts[begin : begin + AT_ONCE])):
@@ -406,20 +338,20 @@ class JournalReader:
                 raise OptionError("the journal holds no event yet, so there is no last one")
             return newest[0]
         query = "SELECT event_id FROM events WHERE substr(lower(event_id), 1, ?) = ? GROUP BY event_id LIMIT 6"
-        found = [str(row[0]) for row in self._file.rows(query, [len(prefix), prefix])] if prefix else []
+        found = [str(row[0]) for row in self.rows(query, [len(prefix), prefix])] if prefix else []
         if len(found) == 1:
             return self._gather(found)[0]
         if found:
             some = ", ".join(id_[: max(8, len(prefix) + 2)] for id_ in found[:5]) + ", …" * (len(found) > 5)
             raise OptionError(f"{word!r} begins more than one event ({some}); give more of the id")
-        rows = self._file.rows("SELECT event_id FROM events GROUP BY event_id ORDER BY MAX(id) DESC LIMIT 1000")
+        rows = self.rows("SELECT event_id FROM events GROUP BY event_id ORDER BY MAX(id) DESC LIMIT 1000")
         near = get_close_matches(prefix[:8], [str(row[0])[:8] for row in rows], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "`bear-alarm events` lists them"
         raise OptionError(f"{word!r}: no such event in the journal; {hint}")
 
     def cameras(self) -> list[str]:
         """Return the name of every camera that has events."""
-        return [str(row[0]) for row in self._file.rows("SELECT DISTINCT camera FROM events ORDER BY 1")]
+        return [str(row[0]) for row in self.rows("SELECT DISTINCT camera FROM events ORDER BY 1")]
 
     def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
         """Return the incidents of these ids with all that belongs to them, oldest first."""
@@ -444,7 +376,7 @@ class JournalReader:
         for begin in range(0, len(values), AT_ONCE):
             some = values[begin : begin + AT_ONCE]
             query = f"SELECT id, json FROM events WHERE {column} IN ({_marks(some)}) ORDER BY id"
-            for row, line in self._file.rows(query, some):
+            for row, line in self.rows(query, some):
                 try:
                     event = Event.from_json(line)
                     found.append((int(row), EventRow(event, *self._when(event), str(line))))
@@ -453,25 +385,23 @@ class JournalReader:
         return sorted(found, key=lambda one: one[0])
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:
-        """Return what was to be sent of the events in these rows."""
         found: dict[int, list[Delivery]] = defaultdict(list)
         columns = "event, seq, channel, part, outbox.state, attempts, error, queued_at, settled_at"
         for begin in range(0, len(rows), AT_ONCE):
             some = rows[begin : begin + AT_ONCE]
             query = f"SELECT {columns} FROM outbox JOIN events ON events.id = event WHERE event IN ({_marks(some)})"
-            for event, *rest in self._file.rows(f"{query} ORDER BY outbox.id", some):
+            for event, *rest in self.rows(f"{query} ORDER BY outbox.id", some):
                 found[event].append(Delivery(*rest))
         return found
 
     def _reviews(self, ids: Sequence[str]) -> dict[str, Review]:
-        """Return the last review of each of these events."""
         found: dict[str, Review] = {}
-        if self._file.version < REVIEWS:
+        if self.version < REVIEWS:
             return found
         for begin in range(0, len(ids), AT_ONCE):
             some = ids[begin : begin + AT_ONCE]
             query = f"SELECT event_id, verdict, at, label FROM reviews WHERE event_id IN ({_marks(some)}) ORDER BY id"
-            for id_, *review in self._file.rows(query, some):
+            for id_, *review in self.rows(query, some):
                 with suppress(ValueError):  # of a later version
                     found[id_] = Review(*review)
         return found
@@ -482,14 +412,13 @@ class JournalReader:
         return "going on" if last.boot_id == self._alive else "cut off"
 
     def _living(self) -> str | None:
-        """Return the run that goes on."""
-        if os.access(self._folder / LOCK, os.R_OK):
-            return watching_run(self._folder)
+        if os.access(self.path.parent / LOCK, os.R_OK):
+            return watching_run(self.path.parent)
         # Another user's, or an older version's: the newest run goes on if it has written so lately.
         query = "SELECT boot_id, COALESCE(alive_at, started_at) FROM runs WHERE ended_at IS NULL ORDER BY rowid DESC"
-        for boot_id, alive_at in self._file.rows(f"{query} LIMIT 1"):
+        for boot_id, alive_at in self.rows(f"{query} LIMIT 1"):
             alive = utc(alive_at)
-            if alive is not None and abs(self._now - alive) <= ALIVE:
+            if alive is not None and abs(datetime.now(UTC) - alive) <= ALIVE:
                 return str(boot_id)
         return None
 

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,30 +66,29 @@ def _plain(camera: str) -> str:
 
 def lock(folder: Path) -> None:
     """Keep this event's folder until it is unlocked. Raises OptionError when that cannot be noted there."""
-    _folder(folder)
-    try:
+    with _noting(folder):
         (folder / KEEP).touch()
-    except OSError as error:
-        raise OptionError(f"{folder}: cannot be locked ({error.strerror})") from None
 
 
 def unlock(folder: Path) -> None:
     """Allow this event's folder to be deleted when room is needed. Raises OptionError if that cannot be noted."""
-    _folder(folder)
-    try:
+    with _noting(folder):
         (folder / KEEP).unlink(missing_ok=True)
+
+
+@contextmanager
+def _noting(folder: Path) -> Iterator[None]:
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: no such folder; its evidence is gone, or was never written")
+    try:
+        yield
     except OSError as error:
-        raise OptionError(f"{folder}: cannot be unlocked ({error.strerror})") from None
+        raise OptionError(f"{folder}: its lock cannot be changed ({error.strerror})") from None
 
 
 def locked(folder: Path) -> bool:
     """Return whether this event's folder is kept whatever happens; False where there is none."""
     return (folder / KEEP).exists()
-
-
-def _folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise OptionError(f"{folder}: no such folder; its evidence is gone, or was never written")
 
 
 class NoRoomError(RuntimeError):
@@ -245,7 +244,8 @@ class MediaStore:
         self.bytes -= self._units.pop(unit)
         with self._sparing(str(gone)):
             _remove(gone)
-        _drop_empty(unit.parent)
+        with suppress(OSError):  # it is not empty
+            unit.parent.rmdir()
 
     def _found(self) -> Iterator[tuple[Path, int, bool]]:
         """Yield each event's folder and each negative: its path, its bytes, whether it is locked. Raises OSError."""
@@ -314,10 +314,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _drop_empty(day: Path) -> None:
-    try:
-        day.rmdir()
-    except OSError:
-        return  # it is not empty

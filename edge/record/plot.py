@@ -29,7 +29,7 @@ EVIDENCE = (108.0, 300.0)  # top and bottom of the upper panel
 SCORES = (348.0, 488.0)
 WHOLE_S = 120.0  # so much is drawn whole
 AROUND_S = 30.0  # else this much on either side
-MAX_SHARE = 2.0  # evidence beyond twice an alarm's says no more
+MAX_SHARE = 2.0  # evidence beyond twice an alarm's adds nothing
 
 INK, GREY, GRID = "#222222", "#50555a", "#e3e5e8"
 ALARM = "#b00020"
@@ -152,7 +152,6 @@ def _spans(moments: Sequence[Moment]) -> dict[str, list[tuple[float, float]]]:
 
 
 def _interval(moments: Sequence[Moment]) -> float:
-    """Return the usual seconds from one frame to the next."""
     steps = sorted(b.time - a.time for a, b in pairwise(moments))
     return steps[len(steps) // 2] if steps else 0.1
 
@@ -179,7 +178,7 @@ def _scores(canvas: SvgCanvas, x: _Axis, moments: Sequence[Moment]) -> None:
 
 
 def _mark(kind: str, colour: Colour) -> Drawing:
-    """Return the sign of a kind: its shape says as much as its colour."""
+    """Return the sign of a kind: its shape means as much as its colour."""
 
     def mark(canvas: SvgCanvas, at: Point) -> None:
         a, b = at

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from edge.background import Worker
 from edge.decide.alarms import Incident
@@ -27,9 +27,8 @@ from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
-from edge.record.clip import ClipError, ClipMaker
+from edge.record.clip import ClipBuffer, ClipError, ClipMaker, CompressedFrame, Ring, at_most, jpeg
 from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, still_path, visit_folder
-from edge.record.pictures import ClipBuffer, CompressedFrame, Ring, at_most, jpeg
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
 log = logging.getLogger(__name__)
@@ -64,20 +63,6 @@ class ClipJob:
         return sum(shot.bytes for shot in self.shots)
 
 
-class MediaSink(Protocol):
-    """Takes jobs; each call returns at once."""
-
-    def write(self, job: WriteJob) -> None:
-        """Take files of one event, or a negative."""
-
-    def make_clip(self, job: ClipJob) -> None:
-        """Take the frames of a clip."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Return why nothing can be written now; None if it can."""
-
-
 # One camera's evidence: the last seconds in memory, and what is kept from an alarm on.
 
 ACTIVE_S, IDLE_S = 0.2, 1.0  # between two frames in memory, while something moves and while nothing does
@@ -95,33 +80,17 @@ FULL_QUALITY = 92
 class CameraRecorder:
     """Chooses what to keep of one camera's frames and events, and never waits.
 
-    ``sink`` takes the jobs; ``full`` keeps the whole frame of an alarm as well; without ``clips`` no frames are held in
-    memory. An error here is logged and never reaches the alarm. Call it from one thread; ``busy`` may be read from any.
+    ``writer`` takes the jobs and knows what to keep; without ``clips`` no frames are held in memory. An error here is
+    logged and never reaches the alarm. Call it from one thread; ``busy`` may be read from any.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        sink: MediaSink,
-        *,
-        masks: Sequence[Polygon] = (),
-        context: float = 1.0,
-        clips: bool = True,
-        full: bool = False,
-        negatives_per_day: float = 0.0,
-        pre_s: float = PRE_S,
-        post_s: float = POST_S,
-        dice: random.Random | None = None,
-    ) -> None:
-        self.root = root
+    def __init__(self, writer: MediaWriter, masks: Sequence[Polygon], context: float, *, clips: bool) -> None:
         self.context = context
-        self.full = full
-        self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
-        self.ring = Ring(pre_s, RING_BYTES) if clips else None
+        self.ring = Ring(writer.pre_s, RING_BYTES) if clips else None
         self.busy: frozenset[Path] = frozenset()  # folders that are still written to
-        self._sink = sink
+        self._writer = writer
         self._mask = PrivacyMask(masks, BLACK)
-        self._negatives = Negatives(root, negatives_per_day, self._mask, dice)
+        self._negatives = Negatives(writer.folder, writer.negatives_per_day, self._mask)
         self._recorders: dict[str, EventRecorder] = {}  # by event id; the event published last is the last
         self._shot_at = float("-inf")
         self._looked_at = float("-inf")
@@ -131,14 +100,14 @@ class CameraRecorder:
         """Return where the still of this event will lie; without one of its own, that of the last."""
         recorder = self._recorders.pop(event.id, None)
         if recorder is None:
-            recorder = EventRecorder(visit_folder(self.root, event.camera, frame.wall, event.id), frame.time)
+            recorder = EventRecorder(visit_folder(self._writer.folder, event.camera, frame.wall, event.id), frame.time)
         self._recorders[event.id] = recorder
         if event.type != "end" and recorder.wants_still(event):
             recorder.still = still_path(recorder.folder, event)
             recorder.shown = max(recorder.shown, event.score or 0.0)
             recorder.still_waits = True
         # A path at which nothing will lie would only mislead.
-        return None if recorder.still is None or self._sink.trouble else str(recorder.still)
+        return None if recorder.still is None or self._writer.trouble else str(recorder.still)
 
     def add(self, event: Event, frame: Frame, marks: Sequence[Mark], scores: Sequence[Score]) -> None:
         """Keep what belongs to a published event that ``place`` has seen."""
@@ -156,7 +125,6 @@ class CameraRecorder:
             self._finish_clip(recorder)
 
     def _safely(self, work: Callable[[], None]) -> None:
-        """Do it; an error is logged, and watching goes on."""
         try:
             work()
         except Exception as error:
@@ -169,7 +137,7 @@ class CameraRecorder:
         again = recorder.ended_at is not None and event.type != "end"
         recorder.add(event, frame.time)
         if self.ring is not None and recorder.buffer is None and (again or event.type == "new"):
-            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self.pre_s]
+            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self._writer.pre_s]
             self._begin_clip(recorder, frame.time, before, event.seq)
         files: list[tuple[Path, Callable[[], bytes]]] = []
         pictured = recorder.still if recorder.still_waits else None
@@ -177,15 +145,15 @@ class CameraRecorder:
         if pictured:
             image = frame.image  # decoded in this thread: a LazyImage is not for two
             files.append((pictured, partial(still, image, marks, event, self._mask)))
-            if self.full and event.type == "new":
-                files.append((recorder.folder / "full.jpg", partial(self._whole, image)))
+            if self._writer.full and event.type == "new":
+                files.append((recorder.folder / "full.jpg", lambda: jpeg(self._mask(image), FULL_QUALITY)))
         if crop := recorder.take_crop():
-            files.append((recorder.folder / "crop.jpg", crop.as_jpeg))
+            files.append((recorder.folder / "crop.jpg", crop))
         state = recorder.as_json(event)
         files.append((recorder.folder / "event.json", lambda: state))
         recorder.still_waits = False
         self._note_busy()
-        self._sink.write(WriteJob(recorder.folder, tuple(files), event if pictured else None))
+        self._writer.write(WriteJob(recorder.folder, tuple(files), event if pictured else None))
         # An end with a frame that ``look`` has had: no more frames will come, the source has ended or is gone.
         if event.type == "end" and frame.time <= self._looked_at:
             self._finish_clip(recorder)
@@ -201,11 +169,11 @@ class CameraRecorder:
         if self.ring is not None:
             self._shoot(frame, self.ring, filming, scores, active=moving or bool(filming))
         for recorder in filming:
-            if frame.time >= min(recorder.seen_at + self.post_s, recorder.clip_ends):
+            if frame.time >= min(recorder.seen_at + self._writer.post_s, recorder.clip_ends):
                 self._finish_clip(recorder)
         lately = [v for v in self._recorders.values() if v.ended_at is None or frame.time - v.ended_at < WAIT_S]
         if job := self._negatives(frame, scores, bear=bool(lately)):
-            self._sink.write(job)
+            self._writer.write(job)
         if self._recorders and not incidents:
             self._forget(frame.time)
 
@@ -225,7 +193,7 @@ class CameraRecorder:
                 recorder.buffer.add(shot)
 
     def _begin_clip(self, recorder: EventRecorder, time: float, shots: Sequence[CompressedFrame], seq: int) -> None:
-        recorder.buffer, recorder.clip_ends = ClipBuffer(shots, CLIP_BYTES), time - self.pre_s + MAX_CLIP_S
+        recorder.buffer, recorder.clip_ends = ClipBuffer(shots, CLIP_BYTES), time - self._writer.pre_s + MAX_CLIP_S
         recorder.clip = recorder.folder / (f"clip-{seq}.mp4" if recorder.clips else "clip.mp4")
         begins = shots[0].time if shots else time
         recorder.clips.append({"file": recorder.clip.name, "from_s": round(begins - recorder.began, 3)})
@@ -233,17 +201,13 @@ class CameraRecorder:
     def _finish_clip(self, recorder: EventRecorder) -> None:
         buffer, recorder.buffer = recorder.buffer, None
         if buffer is not None and recorder.clip and len(buffer) > 1:
-            self._sink.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.shots(), self._mask.masks))
+            self._writer.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.shots(), self._mask.masks))
         self._note_busy()
-
-    def _whole(self, image: Picture) -> bytes:
-        return jpeg(self._mask(image), FULL_QUALITY)
 
     def _note_busy(self) -> None:
         self.busy = frozenset(v.folder for v in self._recorders.values() if v.buffer is not None or v.ended_at is None)
 
     def _forget(self, time: float) -> None:
-        """Forget events that cannot go on any more, the oldest first."""
         for id_, recorder in list(self._recorders.items()):
             if recorder.ended_at is None or recorder.buffer is not None:
                 continue
@@ -276,18 +240,6 @@ STILL_QUALITY = 88
 CROP_QUALITY = 92
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """A crop of the bear, in full resolution, nothing drawn on it."""
-
-    picture: Picture
-    note: dict[str, Any]
-
-    def as_jpeg(self) -> bytes:
-        """Return the picture with its note."""
-        return jpeg(self.picture, CROP_QUALITY, self.note)
-
-
 class EventRecorder:
     """Gathers one event from its alarm on; ``began`` is that frame's time in seconds."""
 
@@ -299,7 +251,7 @@ class EventRecorder:
         self.still: Path | None = None  # of the last event that got one
         self.shown = -1.0  # the highest score that a still shows
         self.still_waits = False  # to be written
-        self._crop: Crop | None = None  # better than what was written
+        self._crop: Callable[[], bytes] | None = None  # makes one that is better than what was written
         self._best = (-1.0, 0)  # worth and pixels of the best crop so far
         self.buffer: ClipBuffer | None = None
         self.clip_ends = 0.0  # at the latest, seconds
@@ -343,15 +295,10 @@ class EventRecorder:
         if size <= LARGER * pixels if abs(_worth(score) - worth) < SURER else _worth(score) < worth:
             return
         self._best = _worth(score), size
-        note = {
-            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
-            "label": score.label, "score": round(score.bear, 4), "frame_wh": frame.size_wh,
-            "box_xywh": [round(side, 5) for side in score.region.box_xywh],
-        }  # fmt: skip
-        self._crop = Crop(mask(frame.image, rect), note)
+        self._crop = partial(jpeg, mask(frame.image, rect), CROP_QUALITY, _note(frame, score))
 
-    def take_crop(self) -> Crop | None:
-        """Return the best crop, once, if it is better than the one taken last."""
+    def take_crop(self) -> Callable[[], bytes] | None:
+        """Return what makes the best crop, once, if it is better than the one taken last."""
         crop, self._crop = self._crop, None
         return crop
 
@@ -378,6 +325,14 @@ def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask
     return jpeg(annotate(mask(image), marks, words), STILL_QUALITY)
 
 
+def _note(frame: Frame, score: Score) -> dict[str, Any]:
+    return {
+        "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
+        "label": score.label, "score": round(score.bear, 4), "frame_wh": frame.size_wh,
+        "box_xywh": [round(side, 5) for side in score.region.box_xywh],
+    }  # fmt: skip
+
+
 def _worth(score: Score) -> float:
     return score.bear - (SCAN_LESS if score.region.kind == "scan" else 0.0)
 
@@ -388,6 +343,7 @@ DAY_S = 86_400.0
 WAIT_S = 30.0  # an alarm within this makes it no negative
 NEGATIVE_WIDTH = 1280
 NEGATIVE_QUALITY = 80
+DICE = random.Random()
 
 
 class Negatives:
@@ -397,11 +353,10 @@ class Negatives:
     likely. While a bear is followed, no picture is kept.
     """
 
-    def __init__(self, root: Path, per_day: float, mask: PrivacyMask, dice: random.Random | None = None) -> None:
+    def __init__(self, root: Path, per_day: float, mask: PrivacyMask) -> None:
         self.root = root
         self.per_day = per_day
         self.mask = mask
-        self._dice = dice or random.Random()
         self._due = math.inf
         self._drawn = False
         self._held: tuple[float, WriteJob] | None = None  # and until when, seconds
@@ -426,18 +381,13 @@ class Negatives:
         return found
 
     def _draw(self, time: float) -> None:
-        self._drawn, self._due = True, time + self._dice.expovariate(self.per_day / DAY_S)
+        self._drawn, self._due = True, time + DICE.expovariate(self.per_day / DAY_S)
 
     def _job(self, frame: Frame, scores: Sequence[Score]) -> WriteJob:
         best = max(scores, key=lambda score: score.bear)
-        note = {
-            "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
-            "label": best.label, "score": round(best.bear, 4),
-            "box_xywh": [round(side, 5) for side in best.region.box_xywh], "frame_wh": frame.size_wh,
-        }  # fmt: skip
         # Compressed now, because a frame is large.
-        data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, note)
-        path = sample_path(self.root, frame.camera, frame.wall, self._dice.randrange(1 << 16))
+        data = jpeg(at_most(self.mask(frame.image), NEGATIVE_WIDTH), NEGATIVE_QUALITY, _note(frame, best))
+        path = sample_path(self.root, frame.camera, frame.wall, DICE.randrange(1 << 16))
         return WriteJob(path, ((path, lambda: data),))
 
 
@@ -446,6 +396,7 @@ class Negatives:
 RETRY_S = 60.0  # between two checks of the disk, also without an alarm
 HANGS_S = 60.0  # a disk that has taken nothing for so long hangs
 RETRY_BYTES = 500_000  # a still and a crop
+DEPTH = 8  # sets of pictures that wait at most: a 720p frame holds 2.7 MB
 MAX_CLIPS_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 
 
@@ -455,7 +406,7 @@ class MediaWriter:
     Pictures and clips have a thread each: a clip may take minutes, and the next alarm's picture must not wait for it.
     ``reserve_mb`` stay free on the disk. ``negatives_per_day``: frames without an alarm, at random; ``full``: the whole
     frame of each alarm as well; ``pre_s``, ``post_s``: seconds of a clip before the alarm and after the bear was last
-    seen. At most ``depth`` sets of pictures wait (a 720p frame holds 2.7 MB). A disk that takes nothing is a
+    seen. A disk that takes nothing is a
     ``problem``, and tried again. Raises OptionError for a path at which no folder can ever be.
     """
 
@@ -470,9 +421,6 @@ class MediaWriter:
         clips: bool = True,
         pre_s: float = PRE_S,
         post_s: float = POST_S,
-        depth: int = 8,
-        maker: ClipMaker | None = None,
-        dice: random.Random | None = None,
     ) -> None:
         refused: OSError | None = None
         try:
@@ -485,13 +433,12 @@ class MediaWriter:
         self.negatives_per_day = negatives_per_day
         self.full = full
         self.clips = clips
-        self.pre_s, self.post_s = pre_s, post_s
+        self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
         self.failures = 0  # sets of files and clips that were not written
         self.store = MediaStore(
             folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
         )
-        self._maker = maker or ClipMaker()
-        self._dice = dice
+        self._maker = ClipMaker()
         self._cameras: list[CameraRecorder] = []
         self._problem: str | None = None
         self._looked_at = time.monotonic()
@@ -500,9 +447,9 @@ class MediaWriter:
         self._dropped_logged = 0
         self._lock = threading.Lock()
         self._in_work: Counter[Path] = Counter()  # folders of jobs that are written now, and of clips that wait
-        self._queue = WriteQueue(depth)
+        self._queue = WriteQueue(DEPTH)
         # One turn for each job that waits, and now and then one to check the disk.
-        self._turns: Worker[bool] = Worker(lambda check, _: self._turn(check), "evidence", depth=depth + 8)
+        self._turns: Worker[bool] = Worker(lambda check, _: self._turn(check), "evidence", depth=DEPTH + 8)
         self._clips: Worker[ClipJob] = Worker(lambda job, _: self._make(job), "clips", depth=1000)
         self._clip_bytes = 0
         if refused:
@@ -512,18 +459,7 @@ class MediaWriter:
 
     def camera(self, masks: Sequence[Polygon] = (), *, context: float = 1.0, clips: bool = True) -> CameraRecorder:
         """Make the recorder of one camera; ``context`` is of the crops its classifier gets."""
-        made = CameraRecorder(
-            self.folder,
-            self,
-            masks=masks,
-            context=context,
-            clips=clips and self.clips,
-            full=self.full,
-            negatives_per_day=self.negatives_per_day,
-            pre_s=self.pre_s,
-            post_s=self.post_s,
-            dice=self._dice,
-        )
+        made = CameraRecorder(self, masks, context, clips=clips and self.clips)
         self._cameras.append(made)
         return made
 
@@ -606,7 +542,6 @@ class MediaWriter:
                 log.warning("%s: its disk answers again", self.folder)
 
     def _write(self, job: WriteJob) -> None:
-        """Write the files of a job. Raises NoRoomError, OptionError or OSError."""
         with self._lock:
             self._in_work[job.unit] += 1
         try:
@@ -642,7 +577,6 @@ class MediaWriter:
             self._in_work += Counter()  # drops zero counts
 
     def _failed(self, error: Exception) -> None:
-        """Log it once, however many alarms follow."""
         self._looked_at = time.monotonic()
         words = str(error)
         if isinstance(error, OSError):

@@ -5,26 +5,30 @@
 
 ``verdict`` is of the picture, not of the alarm: ``confirmed`` a bear is there, ``wrong`` none is, ``relabelled`` what
 is there is called ``label``, ``unsure`` nobody can tell. The last review holds; those before it stay in ``earlier``.
+A running alarm reads it in the journal, where ``pass_on`` writes it too.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
+import logging
 import re
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edge.errors import OptionError
-from edge.files import replace_whole, try_lock
+from edge.files import hand_over, replace_whole
+from edge.record import database
+from edge.record.database import ENDS, NAME, DiskError, faults, utc
 from edge.record.media_store import SAMPLE
-from edge.schema import BoxXYWH
+from edge.schema import BoxXYWH, Event
+
+log = logging.getLogger(__name__)
+
 
 Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -32,8 +36,6 @@ SCHEMA_VERSION = 1
 REVIEW = "review.json"
 LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 MAX_NOTE = 2000  # characters of a note
-MAX_BYTES = 1_000_000  # of a review with all before it
-WAIT_S = 10.0  # how long another reviewer is waited for; a review takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,11 @@ def parse_review(data: bytes, name: object) -> Review:
 def write_review(unit: Path, review: Review) -> Path:
     """Review an event's folder, or a random negative; gives the file. Earlier reviews stay in it.
 
-    Two reviewers wait for each other. Raises OptionError where there is no such unit, a review that is there is
-    damaged, another program holds it for long, or nothing can be written.
+    Raises OptionError where there is no such unit, a review that is there is damaged, or nothing can be written.
     """
     path = review_path(unit)
     if not unit.exists():
         raise OptionError(f"{unit}: not there; its evidence is gone, or was never written")
-    with _alone(unit):
-        return _add(path, review)
-
-
-def _add(path: Path, review: Review) -> Path:
     try:
         before = _parse(path.read_bytes(), path)
     except FileNotFoundError:
@@ -115,65 +111,83 @@ def _add(path: Path, review: Review) -> Path:
 def _parse(data: bytes, name: object) -> list[Review]:
     """Return every review, the one that holds last."""
     try:
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"{len(data)} bytes are too many")
         found = json.loads(data)
         if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
             raise ValueError("no JSON object")
         if found.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {found.get('schema_version')!r}, this program reads {SCHEMA_VERSION}")
-        return [_one(each) for each in (*found.get("earlier", []), found)]
+        names = [each.name for each in fields(Review)]
+        reviews = (*found.get("earlier", []), found)
+        return [Review(**{name: each[name] for name in names if name in each}) for each in reviews]
     except (ValueError, TypeError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise OptionError(f"{name}: no review this program can read ({why}); mend it, or delete it") from None
 
 
-def _one(found: Any) -> Review:
-    if not isinstance(found, dict):
-        raise ValueError("an earlier review is no JSON object")
-    known = {each.name: found[each.name] for each in fields(Review) if each.name in found}
-    return Review(**known)
-
-
 def _box(found: object) -> BoxXYWH:
     """Return a box of fractions inside the frame, give or take a rounding. Raises ValueError."""
     if isinstance(found, list | tuple) and len(found) == 4 and all(isinstance(side, int | float) for side in found):
-        try:
-            x, y, w, h = (float(side) for side in found)
-        except OverflowError:
-            x = y = w = h = math.inf
+        x, y, w, h = (float(side) for side in found)
         if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1.001 and y + h <= 1.001:
             return x, y, w, h
     raise ValueError(f"box_xywh {found!r} is not left, top, width, height as fractions of the frame")
 
 
-@contextmanager
-def _alone(unit: Path) -> Iterator[None]:
-    """Only one writer at a time reviews a unit; on a disk that takes no lock it goes on without.
+# Reviews in the journal: one row for each, of which the last of an event counts. A running alarm reads them there.
 
-    The lock is on what is there anyway, so that evidence holds no further file. Raises OptionError when another
-    program holds it for long.
+
+@dataclass(frozen=True, slots=True)
+class JournalReview:
+    """One review of an event."""
+
+    row: int  # counts up
+    event: Event  # its first one
+    verdict: str
+    label: str | None  # what is there, where it was relabelled
+    at: datetime  # UTC, by the device's clock
+
+
+def parse_rows(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[JournalReview]:
+    """Parse rows of ``Store.reviews``, in order; skip what cannot be read."""
+    found = []
+    for number, verdict, label, at, line in rows:
+        when = utc(at)
+        with suppress(ValueError):
+            event = Event.from_json(line)
+            if when:
+                found.append(JournalReview(number, event, verdict, label, when))
+    return found
+
+
+def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
+    """Write a review of these events into the journal in ``folder``, where there is one that knows them.
+
+    Return in words why a running alarm does not get it; None: it does, or there is none.
     """
-    held: int | None = None
-    with suppress(OSError):  # a folder on Windows, or a file that nobody may open
-        held = os.open(unit if sys.platform != "win32" or unit.is_file() else unit / "event.json", os.O_RDONLY)
+    path = folder / NAME
+    if not path.is_file():
+        return None
     try:
-        until = time.monotonic() + WAIT_S
-        while held is not None and not _taken(held):
-            if time.monotonic() >= until:
-                raise OptionError(
-                    f"{unit}: another program has been reviewing it for {WAIT_S:.0f} s; end it, try again"
-                )
-            time.sleep(0.01)
-        yield
-    finally:
-        if held is not None:
-            os.close(held)  # which lets go of it
+        with faults(path):
+            return _write(path, ids, review)
+    except DiskError as error:
+        return str(error)
 
 
-def _taken(file: int) -> bool:
-    """Return whether it is locked now, or cannot be."""
-    try:
-        return try_lock(file)
-    except OSError:
-        return True
+def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
+    with closing(database.connect(path, "rw")) as db:
+        if database.version(db) > database.VERSION:
+            return f"{path}: a newer version of Bear Alarm made it; use that one"
+        if database.version(db) < database.REVIEWS:  # only an alarm changes the tables: an older one may run on them
+            return "its journal is of an older version; start the alarm with this version, and review once more"
+        db.execute("BEGIN IMMEDIATE")
+        for id_ in ids:
+            db.execute(
+                "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
+                (id_, review.verdict, review.label, review.at, id_),
+            )
+        db.execute("COMMIT")
+        for end in ENDS:
+            hand_over(path.with_name(NAME + end))
+    return None

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 # It is opened for each batch and closed again, so that a moved file, a full disk and a removed card need no special
 # handling.
 
-
+FILE_BYTES = 20_000_000
 BEGINNING = b'{"schema_version"'
 NOT_THE_USERS = {
     errno.ENOSPC,
@@ -49,17 +48,16 @@ NOT_THE_USERS = {
 
 
 class TraceFile:
-    """Appends lines to ``path``; at ``limit_bytes`` the file becomes ``path`` with ``.1`` and a new one begins.
+    """Appends lines to ``path``; at ``FILE_BYTES`` the file becomes ``path`` with ``.1`` and a new one begins.
 
     Each run, and each file, begins with a line of kind "start". Raises OptionError where the path can never be
     written or holds something else; a disk that is full or read-only now may be better later.
     """
 
-    def __init__(self, path: Path, *, limit_bytes: int, run: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
-        self.limit_bytes = limit_bytes
-        start = {"schema_version": SCHEMA_VERSION, "kind": "start", "run": run, "version": __version__}
-        self._start = start | {"wall": utc_text(datetime.now(UTC))}
+        start = {"schema_version": SCHEMA_VERSION, "kind": "start", "run": uuid.uuid4().hex[:8]}
+        self._start = start | {"version": __version__, "wall": utc_text(datetime.now(UTC))}
         self._begun = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +79,7 @@ class TraceFile:
                 batch = [] if size and self._begun else [json.dumps(self._start).encode() + b"\n"]
                 if size and not _ends_a_line(file, size):
                     batch.insert(0, b"\n")  # a power cut can leave half a line
-                room = self.limit_bytes - size - sum(map(len, batch))
+                room = FILE_BYTES - size - sum(map(len, batch))
                 taken = 0
                 while taken < len(lines) and (room >= len(lines[taken]) or not size + taken):
                     batch.append(lines[taken])
@@ -149,7 +147,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class ScoredRegion:
     """One region and its score."""
 
-    kind: str  # a RegionKind: motion, scan, track; older files say sweep
+    kind: str  # a RegionKind: motion, scan, track; sweep in older files
     box_xywh: BoxXYWH
     bear: float  # 0 to 1
     label: str  # the best alarm label
@@ -250,17 +248,11 @@ class Moment:
             "time": _round(self.time, 6),
             "wall": utc_text(self.wall),
             "size_wh": self.size_wh,
-        }
-        if self.media_time_s is not None:
-            found["media_time_s"] = _round(self.media_time_s, 3)
-        if self.reset:
-            found["reset"] = True
-        if self.moving:
-            found["moving"] = True
-        if self.threshold is not None:
-            found["threshold"] = _round(self.threshold, 4)
-        if self.scored:
-            found["scored"] = [
+            "media_time_s": None if self.media_time_s is None else _round(self.media_time_s, 3),
+            "reset": self.reset or None,
+            "moving": self.moving or None,
+            "threshold": None if self.threshold is None else _round(self.threshold, 4),
+            "scored": [
                 {
                     "kind": region.kind,
                     "box_xywh": _box(region.box_xywh),
@@ -270,19 +262,19 @@ class Moment:
                 }
                 for region in self.scored
             ]
-        if self.evidence_states:
-            found["standings"] = [_state_json(state) for state in self.evidence_states]
-        if self.events:
-            found["told"] = [event.as_json() for event in self.events]
-        if self.troubles:
-            found["troubles"] = self.troubles
-        found["frame_ms"] = _round(self.frame_ms, 2)
-        return _encode(found)
+            or None,
+            "standings": [_state_json(state) for state in self.evidence_states] or None,
+            "told": [event.as_json() for event in self.events] or None,
+            "troubles": self.troubles or None,
+            "frame_ms": _round(self.frame_ms, 2),
+        }
+        return _encode({name: value for name, value in found.items() if value is not None})
 
     @staticmethod
     def from_json(line: str | bytes) -> Moment:
         """Return the moment a line holds; unknown fields are skipped. Raises ValueError if it is none."""
-        return _check_moment(_read(line, "moment"))
+        moment: Moment = _read(line, "moment")
+        return moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +332,6 @@ class Summary:
     def from_json(line: str | bytes) -> Summary:
         """Return the summary a line holds. Raises ValueError when it is not one."""
         summary: Summary = _read(line, "summary")
-        if summary.since.tzinfo is None or summary.until.tzinfo is None:
-            raise ValueError(f"not a whole summary (its times have no zone): {summary.camera} {summary.since}")
         return summary
 
 
@@ -395,15 +385,6 @@ def _type(kind: str) -> Any:
     return TypeAdapter({"moment": Moment, "summary": Summary}[kind])
 
 
-def _check_moment(moment: Moment) -> Moment:
-    """Return the moment, if its times and boxes are finite numbers and its time has a zone. Raises ValueError."""
-    boxes = [*(one.box_xywh for one in moment.scored), *(one.box_xywh for one in moment.evidence_states)]
-    numbers = (moment.time, moment.media_time_s or 0.0, *chain.from_iterable(boxes))
-    if not all(map(math.isfinite, numbers)) or min(moment.size_wh) < 1 or moment.wall.tzinfo is None:
-        raise ValueError(f"not a whole moment (its times, boxes or size are none): {moment.camera} {moment.index}")
-    return moment
-
-
 def _round(value: float, digits: int) -> float:
     # A classifier's own float32 is no number to JSON.
     return round(float(value), digits)
@@ -415,6 +396,9 @@ def _box(box_xywh: BoxXYWH) -> list[float]:
 
 log = logging.getLogger(__name__)
 
+BEFORE_S, AFTER_S = 30.0, 10.0  # written around an event of a live camera
+HEARTBEAT_S = 600.0  # between two summaries
+RING_S, RING_BYTES = 600.0, 4_000_000  # of a live camera's moments in memory
 WRITE_EACH_S = 1.0  # one write for all the lines of a second
 RETRY_S = 30.0  # after a disk that was full
 BACKLOG_BYTES = 4_000_000  # waiting for the disk
@@ -428,26 +412,13 @@ MAX_TROUBLES = 5  # named in a summary
 class Trace:
     """Takes the moments of any number of cameras, one call a frame, and keeps them in one file.
 
-    ``before_s`` and ``after_s`` are kept around an event of a live camera; its other moments stay in memory for
-    ``ring_s`` seconds and at most ``ring_bytes``. The disk is the worker's; a call never waits for it.
-    Raises OptionError for a path that can never be written.
+    The moments around an event of a live camera are written; its others stay in memory for a while. The disk is the
+    worker's; a call never waits for it. Raises OptionError for a path that can never be written.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        before_s: float = 30.0,
-        after_s: float = 10.0,
-        heartbeat_s: float = 600.0,
-        ring_s: float = 600.0,
-        ring_bytes: int = 4_000_000,
-        file_bytes: int = 20_000_000,
-    ) -> None:
-        self.before_s, self.after_s, self.heartbeat_s = before_s, after_s, heartbeat_s
-        self.ring_s, self.ring_bytes = ring_s, ring_bytes
+    def __init__(self, path: Path) -> None:
         self.lost = 0  # lines given up, for the disk took none
-        self._file = TraceFile(path, limit_bytes=file_bytes, run=uuid.uuid4().hex[:8])
+        self._file = TraceFile(path)
         self.path = self._file.path
         self._lock = threading.Lock()  # of all below
         self._rings: dict[str, _Ring] = {}
@@ -463,7 +434,7 @@ class Trace:
         with self._lock:
             ring = self._rings.get(moment.camera)
             if ring is None:
-                ring = self._rings[moment.camera] = _Ring(self)
+                ring = self._rings[moment.camera] = _Ring()
             if not ring.add(moment):
                 return
             self._put(ring.settle())
@@ -526,8 +497,7 @@ class Trace:
 class _Ring:
     """One camera's moments that are not written yet, and the values of its next summary."""
 
-    def __init__(self, of: Trace) -> None:
-        self._of = of
+    def __init__(self) -> None:
         self._new: list[Moment] = []
         self._kept: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
@@ -550,21 +520,21 @@ class _Ring:
         line = moment.to_json().encode("ascii") + b"\n"
         due: list[bytes] = []
         last, self._last = self._last or moment, moment
-        if self._period and moment.time - self._period.first.time >= self._of.heartbeat_s:
+        if self._period and moment.time - self._period.first.time >= HEARTBEAT_S:
             due += self.sum_up("heartbeat")
         self._period = self._period or _Period(moment, last)
         self._period(moment, line)
         if any(event.type != "update" or event.escalated for event in moment.events):
             # For a camera that failed, the seconds before it failed are kept, not the time it was away.
             since = last if any(event.at for event in moment.events) else moment
-            due += self.take_since(since.time - self._of.before_s)
-            self._keep_until = moment.time + self._of.after_s
+            due += self.take_since(since.time - BEFORE_S)
+            self._keep_until = moment.time + AFTER_S
         # A bear that stays for hours is updated again and again: of an update only its moment is written.
         if moment.media_time_s is not None or moment.events or moment.time <= self._keep_until:
             return [*due, line]
         self._kept.append((moment.time, line))
         self._bytes += len(line) + OVERHEAD_BYTES
-        while self._kept and (self._bytes > self._of.ring_bytes or self._kept[0][0] < moment.time - self._of.ring_s):
+        while self._kept and (self._bytes > RING_BYTES or self._kept[0][0] < moment.time - RING_S):
             self._bytes -= len(self._kept.popleft()[1]) + OVERHEAD_BYTES
         return due
 

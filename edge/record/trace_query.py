@@ -271,7 +271,7 @@ def find(
         return last or _most_notable(runs)
     if word.lower() == "last":
         raise OptionError(
-            "last: this trace has no event; leave `last` out for the moment of most evidence, or say `end` for the "
+            "last: this trace has no event; leave `last` out for the moment of most evidence, or give `end` for the "
             "newest moment"
         )
     if word.lower() == "end":

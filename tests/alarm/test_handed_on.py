@@ -15,7 +15,7 @@ from edge.alert.delivery import BURST
 from edge.device.health import HALF, SelfMonitor
 from edge.device.sensors import Reading
 from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import AlertSettings, HealthSettings
 from tests.helpers.sink_world import event, lines, script, soon
 from tests.helpers.webhook_server import PostBox

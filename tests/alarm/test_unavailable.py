@@ -17,7 +17,7 @@ from edge.alert.local_sinks import AGAIN_S, local_plans
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.sound import SOUNDS, Player
 from edge.errors import OptionError, UnavailableError
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import AlertSettings
 from edge.status import CLEAR_S
 from tests.helpers.broker import refusing_port

@@ -26,9 +26,8 @@ from edge.detect.classifier import Classifier
 from edge.detect.zones import parse_polygon, parse_zone
 from edge.errors import OptionError, SourceError
 from edge.record.journal import Journal
-from edge.record.journal_reviews import pass_on
-from edge.record.review import Review
-from edge.run import EventFactory
+from edge.record.review import Review, pass_on
+from edge.record.run import EventFactory
 from edge.schema import WHOLE, CameraFault, Event, Frame, Region, utc_text
 from edge.settings import AlertSettings, Camera, CameraSettings
 from edge.watch import Watcher

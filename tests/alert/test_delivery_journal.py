@@ -11,7 +11,7 @@ import pytest
 from edge.alert.delivery import Deliverer
 from edge.alert.webhook import Webhook
 from edge.record.outbox import WITHDRAWN
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import Times, ask, event, journal
 from tests.helpers.outbox_world import FakeChannel, wait_for
 from tests.helpers.webhook_server import PostBox
@@ -23,7 +23,7 @@ import os, sys, time
 from pathlib import Path
 from edge.record.journal import Journal
 from edge.alert.delivery import Deliverer
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.alert.webhook import Webhook
 
 folder, port, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -13,7 +13,7 @@ from edge.alert.mqtt_settings import settings_from_url
 from edge.errors import OptionError
 from edge.files import JOURNAL
 from edge.record.history import JournalReader
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.broker import Broker, Listener, refusing_port
 from tests.helpers.command import bear_alarm

@@ -9,7 +9,7 @@ import pytest
 from edge.alert.mqtt_settings import settings_from_url
 from edge.cli.doctor import alerts as alert_checks
 from edge.cli.doctor.command import check_anyone
-from edge.record.run_lock import RunLock
+from edge.record.run import RunLock
 from edge.settings import AlertSettings, HealthSettings, Settings
 from tests.helpers.broker import Broker, Listener, refusing_port
 from tests.helpers.doctor_world import by_name, device, put

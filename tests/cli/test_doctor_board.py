@@ -81,7 +81,7 @@ def test_no_way_out_matters_only_where_somebody_is_notified_over_a_network(tmp_p
 
 def test_a_clock_that_was_never_set_and_one_that_nothing_keeps(tmp_path, monkeypatch):
     def clock(now=NOW, synced=False):
-        monkeypatch.setattr("edge.record.clock.Clock.synced", lambda self: synced)
+        monkeypatch.setattr("edge.record.run.Clock.synced", lambda self: synced)
         return by_name(machine.check_clock(device(tmp_path), now))
 
     assert clock(datetime(1970, 1, 1, tzinfo=UTC))["clock"].state == "broken"

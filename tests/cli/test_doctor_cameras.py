@@ -96,7 +96,7 @@ def test_a_picture_out_of_focus_is_a_doubt(tmp_path):
 def test_a_camera_that_another_has_is_broken_only_where_no_alarm_runs(ribbon, tmp_path, monkeypatch):
     ribbon("busy")
     assert tried("picamera://0", given_state=tmp_path)[0].state == "broken"
-    from edge.record.run_lock import RunLock
+    from edge.record.run import RunLock
 
     alarm = RunLock(tmp_path, "a" * 32)
     assert alarm.take()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import BearAlarmError
-from edge.record.run_lock import RunLock
+from edge.record.run import RunLock
 from edge.schema import Event
 from tests.helpers.command import bear_alarm
 from tests.helpers.state_folder import NIGHT, StateFolder, events_of

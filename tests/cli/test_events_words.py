@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections import namedtuple
-from contextlib import closing
 from functools import partial
 
 import pytest
 
 from edge.cli.events.show import path_text
-from edge.errors import BearAlarmError
-from edge.record import history
-from edge.record.history import NoJournalError, UnwrittenError
 from edge.record.outbox import WITHDRAWN
-from edge.record.run_lock import RunLock
 from tests.helpers.state_folder import StateFolder, events_of
 
 A, B, C = "a1" * 16, "b2" * 16, "c3" * 16
@@ -108,35 +101,3 @@ def test_the_path_is_shown_in_places():
     there = [[float(t), 0.1 * t, 0.6, 0.1, 0.3, 0.9] for t in range(9)]
     assert path_text(there) == "at the bottom left, then at the bottom, then at the bottom right; 8 s"
     assert path_text(there[:1]) == "at the bottom left all the while; 0 s"
-
-
-def empty(state):
-    for path in state.folder.glob("journal.db*"):
-        path.unlink()
-    state.path.touch()
-
-
-@pytest.mark.parametrize("words", [(), ("show", "last"), ("--json",)])
-def test_an_alarm_that_could_not_write_yet_is_not_shown_never_to_have_run(words, state, ask):
-    empty(state)
-    with closing(RunLock(state.folder, "run")) as alive:
-        assert alive.take()
-        with pytest.raises(UnwrittenError, match="an alarm runs here and could not write anything down yet") as error:
-            ask(*words)
-        assert "name the folder" not in str(error.value)
-        state.path.unlink()  # not even that could be made
-        with pytest.raises(UnwrittenError, match="an alarm runs here"):
-            ask(*words)
-    with pytest.raises(BearAlarmError, match="name the folder of an alarm that has run"):
-        ask(*words)
-
-
-def test_an_empty_journal_on_a_full_disk_is_no_wonder(state, ask, monkeypatch):
-    empty(state)
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 20, 1 << 20, 4096))
-    with pytest.raises(UnwrittenError, match="the journal is empty, and its disk is full: free some space"):
-        ask()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 0, 1 << 40))
-    with pytest.raises(NoJournalError), history.JournalReader(state.path):
-        pass

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edge.alert.notify import title_and_body
 from edge.cli.main import escaped
 from edge.record.outbox import Message
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event
 from tests.helpers.command import bear_alarm
 from tests.scenery.scene import Scene

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 
@@ -24,11 +25,12 @@ LEVELS = levels_of(RULE, 5.0)
 VISITS = (3.0, 3.7, BEAR_COLOUR, 100, 60), (42.0, 43.2, BEAR_COLOUR, 300, 60)
 
 
-def traced(path, frames, **options):
+def traced(path, frames, **limits):
     """The trace that the alarm writes of some frames."""
-    keep = Trace(path, **options)
-    Watcher(Colours(), RULE, EventPublisher(), trace=keep)(frames)
-    assert keep.close(5.0)
+    with patch.multiple("edge.record.trace", RING_S=600.0, **limits):
+        keep = Trace(path)
+        Watcher(Colours(), RULE, EventPublisher(), trace=keep)(frames)
+        assert keep.close(5.0)
     return path
 
 
@@ -55,7 +57,7 @@ def test_a_clip_and_its_trace_give_the_same_levels(tmp_path):
 
 def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
     frames = live(walk(50, *VISITS, fps=5, background=GREEN))
-    path = traced(tmp_path / "trace.jsonl", frames, before_s=5.0, after_s=2.0, heartbeat_s=20.0)
+    path = traced(tmp_path / "trace.jsonl", frames, BEFORE_S=5.0, AFTER_S=2.0, HEARTBEAT_S=20.0)
     (run,) = read_trace(path)
     assert len(run.moments) < len(frames) / 2
     trace = heard(path)
@@ -66,7 +68,7 @@ def test_a_live_camera_keeps_a_part_and_tells_the_same(tmp_path):
 
 def test_a_bear_that_stays_alarms_once_though_little_of_it_is_kept(tmp_path):
     frames = live(walk(60, (3.0, 57.0, BEAR_COLOUR, 10, 8), fps=5, background=GREEN))
-    path = traced(tmp_path / "trace.jsonl", frames, before_s=3.0, after_s=2.0, heartbeat_s=100.0)
+    path = traced(tmp_path / "trace.jsonl", frames, BEFORE_S=3.0, AFTER_S=2.0, HEARTBEAT_S=100.0)
     (run,) = read_trace(path)
     assert len(run.moments) < len(frames) / 2
     assert heard(path).alarms == (1,) * len(LEVELS)
@@ -105,8 +107,9 @@ def test_a_trace_of_other_thresholds_or_without_what_is_needed_is_refused(tmp_pa
         heard(path)
 
 
-def test_each_camera_is_tuned_for_itself_and_an_older_file_is_read_once(tmp_path):
-    keep = Trace(tmp_path / "trace.jsonl", file_bytes=30_000)
+def test_each_camera_is_tuned_for_itself_and_an_older_file_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.trace.FILE_BYTES", 30_000)
+    keep = Trace(tmp_path / "trace.jsonl")
     for index in range(1000):
         keep(replace(moment(index, camera="yard"), media_time_s=index / 10))
     keep(moment(1, camera="hives"))

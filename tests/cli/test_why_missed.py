@@ -91,8 +91,9 @@ def test_a_camera_that_was_gone_to_the_end_is_missed_until_then(tmp_path, capsys
     assert event.count("no frame for 8 s") == 1
 
 
-def test_a_gap_between_two_summaries_is_no_time_when_the_alarm_did_not_run(tmp_path, capsys):
-    trace = Trace(tmp_path / "t.jsonl", heartbeat_s=60.0)
+def test_a_gap_between_two_summaries_is_no_time_when_the_alarm_did_not_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("edge.record.trace.HEARTBEAT_S", 60.0)
+    trace = Trace(tmp_path / "t.jsonl")
     for index in [*range(1200), *range(30_000, 30_600)]:
         trace(replace(moment(index), index=index if index < 1200 else index - 28_800))
     assert trace.close(5.0)

@@ -14,7 +14,7 @@ from edge.detect.card import logit, sigmoid
 from edge.detect.classifier import Classifier
 from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, apart, small
 from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event, Frame
 from edge.settings import Camera
 from tests.helpers.tiny import NO_BEAR_COLOUR, plain, tiny_card, write_tiny_model

@@ -9,7 +9,7 @@ import pytest
 
 from edge.device.health import MachineHealth, ThermalThrottle
 from edge.device.sensors import Board, Reading
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import HealthSettings
 from edge.status import Health
 from tests.helpers.boards import CPU_C, boot, lay, pi

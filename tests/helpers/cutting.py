@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import Wants, ask, event, filled, journal, pages_of, spoil
 from tests.helpers.killing import CHILD
 from tests.helpers.power_cut import Disk, record

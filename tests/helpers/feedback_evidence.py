@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from edge.alert.events import EventPublisher
 from edge.detect.zones import BLACK, PrivacyMask, parse_polygon
-from edge.record.recorder import MediaWriter, Negatives
+from edge.record.recorder import DICE, MediaWriter, Negatives
 from edge.record.review import Review, write_review
 from edge.schema import Event, Frame, Region, Score
 from edge.settings import CameraSettings
@@ -84,7 +83,8 @@ def negative(root: Path, minutes: int, camera: str = "yard") -> Path:
     wall = datetime(2026, 1, 1, 23, 50, tzinfo=UTC) + timedelta(minutes=minutes)
     frame = Frame(scene(seed=minutes), 10.0, wall, camera, 0)
     score = Score(Region((0.25, 0.5, 0.2, 0.25), "motion"), (0.3, 0.7), 0.3, "brown_bear", 0.0)
-    papers = Negatives(root, 4.0, PrivacyMask((), BLACK), random.Random(minutes))._job(frame, [score])
+    DICE.seed(minutes)
+    papers = Negatives(root, 4.0, PrivacyMask((), BLACK))._job(frame, [score])
     for path, make in papers.files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make())

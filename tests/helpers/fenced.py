@@ -37,7 +37,7 @@ def tried(work: Callable[[], Any]) -> str:
 
 def clock() -> str:
     """Return how the clock is known to be right, or why that is not known."""
-    from edge.record.clock import Clock
+    from edge.record.run import Clock
 
     found = Clock()
     return "yes" if found.synced() is not None else f"no: {found.how}"

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import Times, Wants, event
 
 BEATS = 144  # one every ten minutes

@@ -17,12 +17,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from edge.record import journal_repair
-from edge.record.ballast import Ballast
+from edge.record import database
+from edge.record import journal as journal_module
 from edge.record.database import connect
-from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import Wants
+from tests.helpers.journal_stage import journal as small
 
 CHANNEL = "receiver"
 
@@ -57,9 +57,10 @@ class Delivering(threading.Thread):
 
 
 def flow(folder, port):
-    """Events until it is killed; the id of each is said when the journal has acknowledged it."""
+    """Write events until it is killed; print the id of each when the journal has acknowledged it."""
+    journal_module.KEEP_EVENTS = 300
     run = EventFactory()
-    journal = Journal(folder, [Wants(CHANNEL)], run=run, keep=300, ballast=Ballast(folder, 4096, 0))
+    journal = small(folder, Wants(CHANNEL), run=run)
     Delivering(journal, int(port)).start()
     for i in range(1_000_000):
         event = journal(run.event("bear", "new", f"{run.id[:12]}-{i}", "yard", detail="x" * 200))
@@ -72,7 +73,7 @@ def flow(folder, port):
 
 def drain(folder, port):
     """Deliver all that waits."""
-    journal = Journal(folder, [Wants(CHANNEL)], run=EventFactory(), ballast=Ballast(folder, 4096, 0))
+    journal = small(folder, Wants(CHANNEL), run=EventFactory())
     delivering = Delivering(journal, int(port))
     while delivering.all_that_waits():
         pass
@@ -83,7 +84,7 @@ def drain(folder, port):
 def hold(folder):
     """One event that nobody delivers, until it is killed."""
     run = EventFactory()
-    journal = Journal(folder, [Wants(CHANNEL)], run=run, ballast=Ballast(folder, 4096, 0))
+    journal = small(folder, Wants(CHANNEL), run=run)
     assert journal(run.event("bear", "new", "held", "yard")).durable
     say("kept")
     time.sleep(120)
@@ -97,21 +98,22 @@ def careless(folder, seed):
         db.execute("PRAGMA synchronous = OFF")
         return db
 
-    vars(journal_repair)["connect"] = careless_connect
+    vars(database)["connect"] = careless_connect
     life(folder, seed)
 
 
 def mend(folder):
     """Open a journal that is damaged, and end."""
-    Journal(folder, [Wants(CHANNEL)], run=EventFactory(), ballast=Ballast(folder, 4096, 0)).close()
+    small(folder, Wants(CHANNEL), run=EventFactory()).close()
 
 
 def life(folder, seed):
-    """Runs that write, with and without a picture, deliver, beat and trim; each act is said once acknowledged."""
+    """Runs that write, with and without a picture, deliver, beat and trim; each act is printed once acknowledged."""
+    journal_module.KEEP_EVENTS = 30
     random_ = random.Random(int(seed))
     for name in ("first", "second"):
         run = EventFactory(f"{seed}-{name}")
-        journal = Journal(folder, [Wants(CHANNEL)], run=run, keep=30, ballast=Ballast(folder, 4096, 0))
+        journal = small(folder, Wants(CHANNEL), run=run)
         for i in range(40):
             picture = str(folder / "alarm.jpg") if random_.random() < 0.3 else None
             words = "x" * random_.randrange(600)

@@ -5,11 +5,10 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
-from edge.record.ballast import Ballast
-from edge.record.clock import Clock
 from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.run import Clock, EventFactory
 
 MQTT = "mqtt 10.0.0.7:1883"
 PAGE = 4096
@@ -41,9 +40,10 @@ class Times:
         self.now += timedelta(seconds=seconds)
 
 
-def journal(folder, *routes, run=None, ballast=(4096, 0), **more):
+def journal(folder, *routes, run=None, ballast=(4096, 0), clock=None):
     """A journal with a small ballast (bytes, room that must be free beside it)."""
-    return Journal(folder, routes, run=run or EventFactory(), ballast=Ballast(folder, *ballast), **more)
+    with patch.multiple("edge.record.journal", BALLAST_BYTES=ballast[0], ROOM_BYTES=ballast[1]):
+        return Journal(folder, routes, run=run or EventFactory(), clock=clock)
 
 
 def event(run, id_="id1", kind="bear", type_="new", camera="yard", **more):

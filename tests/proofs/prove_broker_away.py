@@ -23,13 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from edge.alert.delivery import DEADLINES_S, Deliverer
 from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_settings import settings_from_url
-from edge.record.ballast import Ballast
-from edge.record.clock import Clock
-from edge.record.journal import Journal
 from edge.record.outbox import Message
-from edge.run import EventFactory
+from edge.record.run import Clock, EventFactory
 from edge.schema import Event
 from tests.helpers.broker import Broker, Listener, until
+from tests.helpers.journal_stage import journal as small_journal
 
 EVENTS, DAY_S, PATIENCE_S = 500, 86_400.0, 120.0
 FOREVER_S = 1e9  # a day passes in seconds: no send may count as hung for that
@@ -96,9 +94,7 @@ def live_through(folder: Path, count: int, restarts: int = 1) -> Outcome:
         for part in range(parts):
             run = EventFactory()
             mqtt = Mqtt(settings_from_url(f"{broker.url}?discovery=0"), ["yard"])
-            journal = Journal(
-                folder / "state", [mqtt, phones], run=run, clock=day.clock, ballast=Ballast(folder / "state", 4096, 0)
-            )
+            journal = small_journal(folder / "state", mqtt, phones, run=run, clock=day.clock)
             deliverers = [Deliverer(channel, journal, clock=day.monotonic) for channel in (mqtt, phones)]  # type: ignore[list-item]
             for _ in range(count * part // parts, count * (part + 1) // parts):
                 event = run.event("bear", "new", uuid.uuid4().hex, "yard", day.wall())

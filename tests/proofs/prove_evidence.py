@@ -84,13 +84,15 @@ def frame_costs(root: Path, fps: float) -> Event:
 
 def clip_cost(folder: Path) -> None:
     """One row for each width: how large a clip is, and how long it takes to make."""
-    from edge.record.pictures import CompressedFrame, at_most, jpeg
+    from edge.record import clip
+    from edge.record.clip import CompressedFrame, at_most, jpeg
 
+    clip.PROGRAM = (sys.executable, "-c", ENCODE)
     film = list(stage.film(15.0, [stage.bear(3.0, 14.0)], fps=5.0))
     for width, quality in ((640, 78), (1280, 85)):
         shots = [CompressedFrame(frame.time, jpeg(at_most(frame.image, width), quality)) for frame in film]
         path, started = folder / f"clip{width}.mp4", time.perf_counter()
-        ClipMaker(program=(sys.executable, "-c", ENCODE))(shots, path)
+        ClipMaker()(shots, path)
         took_s = time.perf_counter() - started
         most_mb = int(path.with_suffix(".kb").read_text()) / 1024
         print(

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.background import Worker
 from edge.record.journal import Journal
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.schema import Event
 from tests.helpers import cutting
 from tests.helpers.journal_stage import Wants, event, journal
@@ -184,7 +184,7 @@ def main() -> None:
     given.add_argument("--kills", type=int, default=200)
     given.add_argument("--cuts", type=int, default=1500)
     asked = given.parse_args()
-    logging.getLogger("edge.record.journal_repair").setLevel(logging.ERROR)  # it warns of each damaged journal
+    logging.getLogger("edge.record.database").setLevel(logging.ERROR)  # it warns of each damaged journal
     with tempfile.TemporaryDirectory() as folder:
         for name, prove in (("kill", lambda at: killed(at, asked.kills)), ("cut", lambda at: cut(at, asked.cuts)),
                             ("full", full), ("idle", idle), ("cost", cost)):  # fmt: skip

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.alert.alerting import Alerting
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.webhook_server import PostBox, Posted
 

@@ -38,11 +38,12 @@ from edge.background import Worker, in_background
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
 from edge.detect.frame_rate import CropBudget, FrameRateControl
+from edge.record import trace as trace_module
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.recorder import MediaWriter
+from edge.record.run import EventFactory
 from edge.record.trace import Trace
-from edge.run import EventFactory
 from edge.schema import Event, Frame, Picture, Region, Score
 from edge.watch import Watcher
 
@@ -195,7 +196,8 @@ def soak(
     journal = Journal(folder, [here, away], run=run)
     deliverers = [Deliverer(channel, journal) for channel in (here, away)]
     writer = MediaWriter(folder / "evidence", quota_mb=3.0, reserve_mb=1.0)
-    trace = Trace(folder / "trace.jsonl", file_bytes=2_000_000)
+    vars(trace_module)["FILE_BYTES"] = 2_000_000
+    trace = Trace(folder / "trace.jsonl")
     lines = JsonLines(str(folder / "events.jsonl"))
     sinks: list[Worker[Event]] = [
         in_background(Command("cat > /dev/null"), "command"),

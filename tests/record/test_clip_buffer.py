@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.record.pictures import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
+from edge.record.clip import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -65,7 +65,7 @@ def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
     assert max(gaps) <= 2 * min(gaps) + 0.01
 
 
-def test_a_clock_that_goes_back_begins_anew():
+def test_a_clock_that_goes_back_begins_again():
     ring = Ring(5.0, MOST)
     for time in (10.0, 11.0, 3.0):
         ring.add(CompressedFrame(time, b"x"))

@@ -15,16 +15,16 @@ import pytest
 
 from edge.alert.events import EventPublisher
 from edge.detect.zones import parse_polygon
-from edge.errors import OptionError, PictureError
+from edge.errors import OptionError
 from edge.pictures import read_picture
-from edge.record.clip import ClipMaker
+from edge.record.clip import ClipMaker, CompressedFrame
 from edge.record.media_store import own_still
-from edge.record.pictures import CompressedFrame, read_note
 from edge.record.recorder import ClipJob, MediaWriter
 from edge.schema import Event
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk
+from tests.helpers.notes import note_of
 from tests.helpers.tiny import BEAR_COLOUR
 
 BEAR = (6.0, 9.0, BEAR_COLOUR, 100, 60)
@@ -88,7 +88,7 @@ def played(path):
     return frames
 
 
-def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_says_what_it_is(tmp_path):
+def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_a_note_of_what_it_is(tmp_path):
     def comes_nearer():
         for frame in walk(9):
             grown = round(30 + 12 * max(0.0, frame.time - 3.0))
@@ -101,20 +101,19 @@ def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_says_what_it_is(
     new, *_ = watch(writer, comes_nearer())
     assert writer.close(CLOSE_S)
     crop = Path(new.evidence).with_name("crop.jpg")
-    note, picture = read_note(crop), read_picture(crop)
+    note, picture = note_of(crop), read_picture(crop)
     assert note["camera"] == "yard"
     assert note["score"] > 0.8
     assert note["media_time_s"] > new.media_time_s  # a later look was better
     assert picture.shape[0] == picture.shape[1] >= 60
     middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
     assert np.abs(middle.astype(int) - BEAR_COLOUR).max() < 25
-    with pytest.raises(PictureError, match="no note"):
-        read_note(Path(new.evidence))
 
 
-def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path):
+def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.recorder.DICE", random.Random(1))
     sky = parse_polygon(SKY, "--mask")
-    writer = MediaWriter(tmp_path, full=True, reserve_mb=0, negatives_per_day=1e5, dice=random.Random(1))
+    writer = MediaWriter(tmp_path, full=True, reserve_mb=0, negatives_per_day=1e5)
     below = (6.0, 9.0, BEAR_COLOUR, 100, 60)
     new, *_ = watch(writer, high(walk(90, below)), CameraSettings(masks=(sky,)))
     assert writer.close(CLOSE_S)
@@ -163,7 +162,7 @@ def test_an_update_brings_a_picture_only_where_it_shows_more(tmp_path):
     assert len(own) < len(told)  # an end has none of its own
 
 
-def test_a_folder_that_takes_nothing_is_said_once_and_again_when_it_does(tmp_path, caplog):
+def test_a_folder_that_takes_nothing_is_logged_once_and_again_when_it_does(tmp_path, caplog):
     root = tmp_path / "evidence"
     writer = MediaWriter(root, clips=False, **QUICK)
     (root / "2026-01-01").write_text("in the way")
@@ -207,14 +206,15 @@ def wait_until(holds, patience_s=20.0):
     raise AssertionError("it never came true")
 
 
-def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, caplog):
+def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, monkeypatch, caplog):
     gate = threading.Event()
 
     class Slow(ClipMaker):
         def __call__(self, *_):
             return not gate.wait(30)
 
-    writer = MediaWriter(tmp_path, maker=Slow(), **QUICK)
+    monkeypatch.setattr("edge.record.recorder.ClipMaker", Slow)
+    writer = MediaWriter(tmp_path, **QUICK)
     jobs = [
         ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
         for i in range(4)

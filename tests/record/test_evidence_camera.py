@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -11,22 +12,25 @@ from edge.alert.events import EventPublisher
 from edge.decide.alarms import Incident
 from edge.detect.tracker import Track
 from edge.pictures import decode_picture
-from edge.record.pictures import read_note
-from edge.record.recorder import ACTIVE_S, CameraRecorder, ClipJob, WriteJob, compressed
+from edge.record.recorder import ACTIVE_S, POST_S, PRE_S, CameraRecorder, ClipJob, WriteJob, compressed
 from edge.schema import Event, Frame, LazyImage, Region, Score
 from tests.alarm.test_watch import scene
 from tests.decide import test_alarms
 from tests.helpers.meadow import WALL
+from tests.helpers.notes import note_of
 
 ID = "abcdef0123456789"
 BOX = (0.4, 0.5, 0.1, 0.2)
 SMALL = scene(160, 90)
 
 
-class FakeSink:
+class FakeWriter:
     """Takes jobs, and keeps them in lists."""
 
-    def __init__(self):
+    full, pre_s, post_s = False, PRE_S, POST_S
+
+    def __init__(self, folder, negatives_per_day):
+        self.folder, self.negatives_per_day = folder, negatives_per_day
         self.jobs: list[WriteJob] = []
         self.clips: list[ClipJob] = []
         self.trouble: str | None = None
@@ -41,9 +45,9 @@ class FakeSink:
         return self.trouble
 
 
-def camera(tmp_path, **options):
-    sink = FakeSink()
-    return CameraRecorder(tmp_path, sink, **options), sink
+def camera(tmp_path, *, clips=True, negatives_per_day=0.0):
+    writer: Any = FakeWriter(tmp_path, negatives_per_day)
+    return CameraRecorder(writer, (), 1.0, clips=clips), writer
 
 
 def frame(at, picture=SMALL, **more):
@@ -233,8 +237,9 @@ def test_an_event_names_no_picture_while_none_can_be_written(tmp_path):
     assert evidence.place(event("update", 2), frame(2.0)) is not None
 
 
-def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_path):
-    evidence, sink = camera(tmp_path, clips=False, negatives_per_day=4.0, dice=random.Random(5))
+def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.recorder.DICE", random.Random(5))
+    evidence, sink = camera(tmp_path, clips=False, negatives_per_day=4.0)
     scores = [score(0.1), score(0.3)]
     look(evidence, frames(0, 10 * 86_400, fps=0.1), scores=scores)
     assert 25 <= len(sink.jobs) <= 55
@@ -243,14 +248,15 @@ def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_pat
     assert path == sink.jobs[0].unit
     path.parent.mkdir(parents=True)
     path.write_bytes(make())
-    note = read_note(path)
+    note = note_of(path)
     assert (note["camera"], note["score"], note["box_xywh"], note["label"]) == ("yard", 0.3, list(BOX), "brown_bear")
     moments = [job.unit.name[:6] for job in sink.jobs]
     assert len(set(moments)) > 0.9 * len(moments)
 
 
-def test_a_frame_shortly_before_an_alarm_is_no_negative(tmp_path):
-    evidence, sink = camera(tmp_path, clips=False, negatives_per_day=86_400.0, dice=random.Random(1))
+def test_a_frame_shortly_before_an_alarm_is_no_negative(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.recorder.DICE", random.Random(1))
+    evidence, sink = camera(tmp_path, clips=False, negatives_per_day=86_400.0)
     scores = [score(0.1)]
     look(evidence, frames(0, 20), scores=scores)
     tell(evidence, event(), frame(20.0))

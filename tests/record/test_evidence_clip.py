@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from edge.detect.zones import parse_polygon
-from edge.record.clip import CannotError, ClipError, ClipMaker, encode, packed, unpacked
-from edge.record.pictures import CompressedFrame, jpeg
+from edge.record.clip import CannotError, ClipError, ClipMaker, CompressedFrame, encode, jpeg, packed, unpacked
 from tests.alarm.test_watch import scene
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")
@@ -104,20 +103,23 @@ def test_what_is_packed_comes_out_again_and_an_early_end_is_noticed(tmp_path):
     assert masks == (UPPER_LEFT,)
     for cut in (1, 20, 3000):
         pipe.write_bytes(b"".join(packed(given, []))[:-cut])
-        with pipe.open("rb") as stream, pytest.raises(ValueError, match=r"end early|cut short"):
+        with pipe.open("rb") as stream, pytest.raises(ValueError, match="end early"):
             list(unpacked(stream)[1])
 
 
-def test_a_program_that_takes_too_long_is_ended(tmp_path):
-    maker = ClipMaker(limit_s=0.5, program=SLEEPS)
+def test_a_program_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.clip.LIMIT_S", 0.5)
+    monkeypatch.setattr("edge.record.clip.PROGRAM", SLEEPS)
+    maker = ClipMaker()
     started = time.monotonic()
     with pytest.raises(ClipError, match=r"longer than 0.5 s"):
         maker(shots([0.0, 0.2]), tmp_path / "clip.mp4")
     assert time.monotonic() - started < 20
 
 
-def test_at_the_end_the_one_in_the_making_is_given_up_and_none_is_begun(tmp_path):
-    maker, failed = ClipMaker(program=SLEEPS), []
+def test_at_the_end_the_one_in_the_making_is_given_up_and_none_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.clip.PROGRAM", SLEEPS)
+    maker, failed = ClipMaker(), []
 
     def make():
         try:
@@ -136,9 +138,10 @@ def test_at_the_end_the_one_in_the_making_is_given_up_and_none_is_begun(tmp_path
         maker(shots([0.0, 0.2]), tmp_path / "clip.mp4")
 
 
-def test_a_machine_that_cannot_encode_is_said_once(tmp_path, caplog):
+def test_a_machine_that_cannot_encode_is_logged_once(tmp_path, monkeypatch, caplog):
     code = "import sys; sys.stdin.buffer.read(); sys.stderr.write('no libx264 here\\n'); sys.exit(3)"
-    maker = ClipMaker(program=(sys.executable, "-c", code))
+    monkeypatch.setattr("edge.record.clip.PROGRAM", (sys.executable, "-c", code))
+    maker = ClipMaker()
     for _ in range(3):
         assert not maker(shots([0.0, 0.2]), tmp_path / "clip.mp4")
     assert caplog.text.count("there will be no clips, pictures only: no libx264 here") == 1
@@ -171,7 +174,7 @@ def test_a_machine_without_pyav_or_without_h264(tmp_path, monkeypatch):
 def test_an_alarm_that_is_killed_leaves_no_half_clip_and_no_program(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom edge.record.clip import ClipMaker\n"
-        "from edge.record.pictures import CompressedFrame\n"
+        "from edge.record.clip import CompressedFrame\n"
         "class Slow(list):\n"
         "    def __iter__(self):\n"
         "        yield CompressedFrame(0.0, b'x' * 10)\n"

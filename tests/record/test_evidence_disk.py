@@ -16,7 +16,7 @@ import edge.record.media_store
 from edge.alarm import evidence_writer
 from edge.errors import OptionError
 from edge.record.media_store import MediaStore
-from edge.record.recorder import MediaWriter, WriteJob
+from edge.record.recorder import MediaWriter, WriteJob, WriteQueue
 from edge.schema import Frame
 from edge.settings import EvidenceSettings
 from tests.helpers.sink_world import event, soon
@@ -69,8 +69,9 @@ def test_a_disk_that_pauses_costs_no_picture_of_an_alarm(tmp_path, paused):
     assert writer.failures == 0
 
 
-def test_more_alarms_than_can_wait_are_counted_and_said(tmp_path, paused, caplog):
-    writer = MediaWriter(tmp_path, reserve_mb=0.0, depth=2)
+def test_more_alarms_than_can_wait_are_counted_and_logged(tmp_path, paused, monkeypatch, caplog):
+    monkeypatch.setattr("edge.record.recorder.DEPTH", 2)
+    writer = MediaWriter(tmp_path, reserve_mb=0.0)
     goes_on = paused()
     writer.write(write_job(tmp_path, 0))
     assert soon(lambda: writer._since is not None)
@@ -115,7 +116,7 @@ def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplo
 
 
 @pytest.mark.parametrize("bad", ["2026-01-01/010101-yard-deadbeef", "2026-01-01", "negatives"])
-def test_one_damaged_folder_is_left_alone_and_said_once(tmp_path, monkeypatch, caplog, bad):
+def test_one_damaged_folder_is_left_alone_and_logged_once(tmp_path, monkeypatch, caplog, bad):
     old = tmp_path / "2026-01-01" / "010101-yard-deadbeef"
     well = tmp_path / "2026-01-02" / "010101-yard-deadbeef"
     for folder in (old, well, tmp_path / "negatives" / "2026-01-01"):
@@ -181,7 +182,7 @@ def taken_away(disk):
 
 
 @pytest.mark.needs_tool("unshare", "umount")
-def test_a_disk_that_is_taken_away_is_said_and_nothing_lands_in_its_place(tmp_path):
+def test_a_disk_that_is_taken_away_is_reported_and_nothing_lands_in_its_place(tmp_path):
     disk = tmp_path / "usb"
     found = there(taken_away, disk, 4096)
     gone = f"{disk}/evidence: the disk that was mounted at {disk} is gone; mount it there again"
@@ -227,7 +228,7 @@ def read_only_at_the_start(disk):
 
 
 @pytest.mark.needs_tool("unshare")
-def test_a_read_only_disk_stops_no_start_and_is_told(tmp_path):
+def test_a_read_only_disk_stops_no_start_and_is_reported(tmp_path):
     disk = tmp_path / "disk"
     says = f"evidence is not kept: {disk}/evidence: cannot be written (Read-only file system)"
     assert there(read_only_at_the_start, disk, 4096) == [[says, says], True]
@@ -246,7 +247,7 @@ def test_a_file_in_its_place_is_a_mistake_and_by_default_gone_without(tmp_path, 
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_without_permission_one_that_was_asked_for_is_told_and_tried_again(tmp_path, monkeypatch, asked):
+def test_without_permission_one_that_was_asked_for_is_reported_and_tried_again(tmp_path, monkeypatch, asked):
     place = tmp_path / "evidence"
     real = Path.mkdir
 
@@ -272,3 +273,45 @@ def test_while_all_is_well_the_disk_is_hardly_asked(tmp_path):
     time.sleep(0.05)
     assert writer._turns.done == 1
     writer.close(CLOSE_S)
+
+
+# What waits for the disk: jobs of one folder become one, and an alarm's picture is given up last.
+
+
+def taken(queue):
+    found = []
+    while (one := queue.take()) is not None:
+        found.append((one.unit.name[:4], [path.name for path, _ in one.files], one.files[-1][1]()))
+    return found
+
+
+def test_jobs_of_a_folder_that_wait_become_one(tmp_path):
+    queue = WriteQueue(8)
+    assert queue.put(write_job(tmp_path, 1, ("alarm.jpg", "crop.jpg", "event.json")))
+    assert queue.put(write_job(tmp_path, 2, ("event.json",)))
+    for data in (b"1", b"2"):
+        assert not queue.put(write_job(tmp_path, 1, ("event.json",), data=data))
+    assert queue.put(write_job(tmp_path, 1, ("alarm-7.jpg", "event.json"), "update", b"3"))
+    assert not queue.put(write_job(tmp_path, 1, ("crop.jpg", "event.json"), data=b"4"))
+    assert taken(queue) == [
+        ("0301", ["alarm.jpg", "crop.jpg", "event.json"], b"2"),
+        ("0302", ["event.json"], b"x"),
+        ("0301", ["alarm-7.jpg", "event.json", "crop.jpg"], b"4"),
+    ]
+    assert queue.dropped == 0
+
+
+def test_where_too_many_wait_an_alarms_picture_goes_last(tmp_path):
+    queue = WriteQueue(3)
+    for number, name, type_ in (
+        (1, "alarm.jpg", "new"),
+        (2, "event.json", "update"),
+        (3, "alarm-9.jpg", "update"),
+        (4, "alarm.jpg", "new"),  # in place of 2
+        (5, "alarm.jpg", "new"),  # in place of 3
+        (6, "event.json", "update"),  # is given up itself
+        (7, "alarm.jpg", "new"),  # in place of 1
+    ):
+        queue.put(write_job(tmp_path, number, (name,), type_))
+    assert [unit for unit, *_ in taken(queue)] == ["0304", "0305", "0307"]
+    assert queue.dropped == 4

@@ -41,7 +41,7 @@ def test_a_review_is_read_as_it_was_written(tmp_path: Path, verdict: Any) -> Non
     assert {path.name for path in folder.iterdir()} == {"event.json", "review.json"}
 
 
-def test_what_was_said_before_stays_and_the_same_again_changes_nothing(tmp_path: Path) -> None:
+def test_what_was_decided_before_stays_and_the_same_again_changes_nothing(tmp_path: Path) -> None:
     folder = visit(tmp_path)
     write_review(folder, Review("confirmed", AT, by="anna"))
     path = write_review(folder, Review("wrong", "2026-11-25T08:00:00.000Z", by="ben", note="a stump"))

@@ -76,7 +76,7 @@ def test_a_file_that_is_written_again_counts_once(tmp_path):
     assert used(tmp_path) == store.bytes == 5000
 
 
-def test_what_is_locked_counts_and_stays_and_what_is_left_is_said(tmp_path):
+def test_what_is_locked_counts_and_stays_and_what_is_left_is_reported(tmp_path):
     store = world(tmp_path).store
     kept = [write(store, number, 4000) for number in range(2)]
     for folder in kept:

@@ -1,5 +1,6 @@
 """The journal on a disk that works: written before it counts, in order, per channel, over restarts."""
 
+import json
 import sqlite3
 import threading
 from contextlib import closing
@@ -7,14 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from edge.record import database, journal_repair
+from edge.alert.alerting import Alerting
+from edge.files import JOURNAL
+from edge.record import database
 from edge.record.database import Store
+from edge.record.history import JournalReader
 from edge.record.journal import Journal
-from edge.record.memory_outbox import MAX_EVENTS, Mark, Memory
-from edge.record.outbox import Queue
-from edge.run import EventFactory
+from edge.record.outbox import MAX_EVENTS, Mark, Memory, Queue
+from edge.record.run import EventFactory
 from edge.schema import Event
+from edge.settings import AlertSettings
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, files, ids, journal
+from tests.helpers.sink_world import soon
+from tests.helpers.webhook_server import PostBox
 
 PEOPLE = "people"
 
@@ -134,7 +140,7 @@ def test_what_goes_on_is_the_newest_event_of_each_bear_and_fault_of_this_run(tmp
     kept.close()
 
 
-def test_that_a_channel_is_not_reached_is_told_to_the_others(tmp_path):
+def test_that_a_channel_is_not_reached_is_sent_to_the_others(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE), run=run)
     kept(event(run, "id1", "health", label=MQTT))
@@ -172,7 +178,7 @@ def test_the_age_counts_in_this_run_whatever_the_clock_does_and_is_never_negativ
     kept.close()
 
 
-def test_whoever_listens_is_told(tmp_path):
+def test_every_listener_is_called(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     seen: list[list[str]] = []
@@ -184,7 +190,7 @@ def test_whoever_listens_is_told(tmp_path):
     kept.close()
 
 
-def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
+def test_a_channel_that_fails_to_decide_what_it_wants_is_sent_it(tmp_path, caplog):
     class Broken(Wants):
         def wants(self, event):
             raise KeyError("zone")
@@ -193,7 +199,7 @@ def test_a_channel_that_cannot_say_what_it_wants_is_sent_it(tmp_path, caplog):
     kept = journal(tmp_path, Broken(MQTT), Wants(PEOPLE), run=run)
     assert kept(event(run)).durable
     assert ids(kept.waiting(MQTT)) == ids(kept.waiting(PEOPLE)) == ["id1"]
-    assert "cannot say" in caplog.text
+    assert "fails to decide" in caplog.text
     kept.close()
 
 
@@ -232,9 +238,10 @@ def test_nothing_is_written_while_nothing_happens_but_by_the_beat(tmp_path):
     kept.close()
 
 
-def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
+def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.KEEP_EVENTS", 50)
     run = EventFactory()
-    kept = journal(tmp_path, Wants(MQTT), run=run, keep=50)
+    kept = journal(tmp_path, Wants(MQTT), run=run)
     for i in range(200):
         kept(event(run, f"id{i}"))
     rows = kept.waiting(MQTT, limit=1000)
@@ -255,8 +262,9 @@ def test_it_does_not_grow_without_end_and_forgets_nothing_that_waits(tmp_path):
     kept.close()
 
 
-def test_the_memory_gives_up_the_oldest_first_what_is_delivered():
-    memory, run = Memory(most=3), EventFactory()
+def test_the_memory_gives_up_the_oldest_first_what_is_delivered(monkeypatch):
+    monkeypatch.setattr("edge.record.outbox.MAX_EVENTS", 3)
+    memory, run = Memory(), EventFactory()
     entries = [memory.add(event(run, f"id{i}"), [(MQTT, "word")], "", 0.0) for i in range(3)]
     memory.show()
     memory.mark(entries[1].rows[0].number, Mark("done", 1))
@@ -289,7 +297,7 @@ def test_many_threads_write_one_journal(tmp_path):
     kept.close()
 
 
-def test_a_folder_that_cannot_be_is_said_and_stops_nothing(tmp_path):
+def test_a_folder_that_cannot_be_is_reported_and_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     run = EventFactory()
     kept = Journal(tmp_path / "file" / "journal", [Wants(MQTT)], run=run)
@@ -323,7 +331,7 @@ def test_what_is_settled_while_the_disk_is_read_is_not_listed(tmp_path, monkeypa
 
     def read_slowly(store, channel, **how):
         found = read(store, channel, **how)
-        kept._memory.mark(found[0].row, Mark("done", 1))  # sent from memory, and on the disk only since
+        kept._memory.mark(found[0][0], Mark("done", 1))  # sent from memory, and on the disk only since
         return found
 
     monkeypatch.setattr(Store, "waiting", read_slowly)
@@ -354,9 +362,36 @@ def test_an_older_journal_is_brought_up_to_date_where_there_is_no_room_for_a_cop
     with monkeypatch.context() as then:
         then.setattr(database, "VERSION", 1)
         journal(tmp_path, run=run).close()
-    monkeypatch.setattr(journal_repair, "COPY_ROOM_BYTES", 1 << 60)
+    monkeypatch.setattr(database, "COPY_ROOM_BYTES", 1 << 60)
     kept = journal(tmp_path)
     assert kept.durable
     kept.close()
     assert "without a copy" in caplog.text
     assert not list(tmp_path.glob("journal.db.*"))
+
+
+# A picture that is ready before its event is in the journal comes after it all the same.
+
+
+def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypatch):
+    picture = tmp_path / "alarm.jpg"
+    picture.write_bytes(b"jpeg")
+    run = EventFactory()
+    bear = run.event("bear", "new", "id1", "yard", label="bear", evidence=str(picture))
+    with PostBox() as box:
+        settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
+        alerting = Alerting(settings, run, state=tmp_path / "state")
+        assert alerting.journal
+        go, put = threading.Event(), Store.put
+        monkeypatch.setattr(Store, "put", lambda self, *what: (go.wait(20), put(self, *what))[1])
+        alerting.publish(bear)
+        early = alerting.journal.waiting(alerting.deliverers[0].key)
+        go.set()
+        soon(lambda: len(box.posted) == 2)
+        alerting.close(20.0)
+    assert early == []
+    word, shown = box.posted
+    assert (json.loads(word.body)["id"], shown.body) == ("id1", b"jpeg")
+    with JournalReader(tmp_path / "state" / JOURNAL) as journal:
+        (incident,) = journal.incidents()
+    assert incident.first.event.evidence == str(picture)

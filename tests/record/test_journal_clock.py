@@ -6,11 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge.record import clock as clocks
-from edge.record.clock import Clock
+from edge.record import run as clocks
 from edge.record.history import ReadOnly
 from edge.record.history import Times as Corrected
-from edge.run import EventFactory
+from edge.record.run import Clock, EventFactory
 from edge.schema import Event, utc_text
 from tests.helpers.journal_stage import MQTT, Times, Wants, ask, event, journal
 
@@ -53,7 +52,7 @@ def test_a_clock_that_is_right_from_the_start_has_nothing_to_correct(tmp_path):
     kept.close()
 
 
-def test_a_system_that_does_not_say_leaves_it_open(tmp_path):
+def test_a_system_that_does_not_report_leaves_it_open(tmp_path):
     times = Times(synced=None)
     kept = journal(tmp_path, run=EventFactory(clock_synced=times.clock.synced), clock=times.clock)
     assert run_row(tmp_path)[1:] == (None, "by hand", None, None)
@@ -101,7 +100,7 @@ def test_how_the_kernels_answer_is_read(monkeypatch):
     assert kernel(0, 0, -1) == (None, "adjtimex is refused (Operation not permitted)")
 
 
-def test_elsewhere_nobody_says(monkeypatch):
+def test_elsewhere_nothing_reports_it(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     clock = Clock()
     assert (clock.synced(), clock.how) == (None, clocks.UNKNOWN)

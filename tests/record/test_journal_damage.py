@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from edge.record import journal_repair
+from edge.record import database
 from edge.record.database import APPLICATION_ID, VERSION
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import MQTT, PAGE, Wants, ask, event, filled, ids, journal, pages_of, spoil
 
 
@@ -149,7 +149,7 @@ def test_a_change_of_journals_that_was_cut_off_is_finished(tmp_path, monkeypatch
         if done > moves:
             raise RuntimeError("the power is gone")
 
-    monkeypatch.setattr(journal_repair, "to_disk", cut)
+    monkeypatch.setattr(database, "to_disk", cut)
     try:
         journal(tmp_path, Wants(MQTT)).close()
     except RuntimeError:
@@ -166,10 +166,10 @@ def test_no_more_than_a_few_damaged_ones_are_kept(tmp_path):
     for _ in range(6):
         (tmp_path / "journal.db").write_text("nonsense" * 1000)
         journal(tmp_path).close()
-    assert len(list((tmp_path / "quarantine").glob("*.db"))) == journal_repair.MAX_QUARANTINED
+    assert len(list((tmp_path / "quarantine").glob("*.db"))) == database.MAX_QUARANTINED
 
 
-def test_the_one_just_set_aside_is_kept_whatever_the_clock_says(tmp_path):
+def test_the_one_just_set_aside_is_kept_whatever_the_clock_shows(tmp_path):
     (tmp_path / "quarantine").mkdir()
     others = [f"20990601T00000{number}000Z.db" for number in range(5)]
     for name in others:
@@ -177,6 +177,6 @@ def test_the_one_just_set_aside_is_kept_whatever_the_clock_says(tmp_path):
     (tmp_path / "journal.db").write_text("nonsense" * 1000)
     journal(tmp_path).close()
     kept = {path.name: path.read_text(errors="replace") for path in (tmp_path / "quarantine").glob("*.db")}
-    assert len(kept) == journal_repair.MAX_QUARANTINED
+    assert len(kept) == database.MAX_QUARANTINED
     assert [name for name, text in kept.items() if text.startswith("nonsense")] == [min(kept)]
     assert set(kept) - {min(kept)} == set(others[-2:])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.record.ballast import Ballast
 from edge.record.database import Store
-from edge.run import EventFactory
+from edge.record.journal import Ballast
+from edge.record.run import EventFactory
 from tests.helpers.journal_stage import MQTT, Wants, ask, event, ids, journal
 from tests.helpers.outbox_world import wait_for
 from tests.helpers.small_disk import fill, remount, there
@@ -22,12 +22,12 @@ def on_a_full_disk(disk):
     folder = Path(disk) / "journal"
     run = EventFactory()
     kept = journal(folder, Wants(MQTT), run=run, ballast=(256 << 10, 256 << 10))
-    found: dict[str, object] = {"begin": [kept.durable, kept.problem, Ballast(folder, 256 << 10).kept]}
+    found: dict[str, object] = {"begin": [kept.durable, kept.problem, Ballast(folder, 256 << 10, 0).kept]}
     before = [kept(event(run, f"before{i}")).durable for i in range(5)]
     fill(disk)
     full = [kept(event(run, f"full{i}", detail="x" * 2000)).durable for i in range(300)]
     found["full"] = [all(before), full.index(False), any(full[full.index(False) :])]
-    found["reserve"] = Ballast(folder, 256 << 10).path.exists()
+    found["reserve"] = Ballast(folder, 256 << 10, 0).path.exists()
     found["problem"] = kept.problem
     told = ids(kept.waiting(MQTT, limit=1000))
     found["all wait"] = told == [f"before{i}" for i in range(5)] + [f"full{i}" for i in range(300)]
@@ -38,7 +38,7 @@ def on_a_full_disk(disk):
     found["still"] = kept.durable
     (Path(disk) / "filler").unlink()
     kept.beat()
-    found["back"] = [kept.durable, kept.problem, Ballast(folder, 256 << 10).kept]
+    found["back"] = [kept.durable, kept.problem, Ballast(folder, 256 << 10, 0).kept]
     found["then"] = kept(event(run, "after")).durable
     found["left"] = ids(kept.waiting(MQTT)) == [*(f"full{i}" for i in range(290, 300)), "after"]
     found["above zero"] = all(each.row > 0 for each in kept.waiting(MQTT))
@@ -150,7 +150,7 @@ def test_on_a_disk_that_fails_while_the_alarm_runs_it_goes_on(tmp_path):
     assert found == [True, [False] * 3, ["before", "id0", "id1", "id2"], ["id0", "id1", "id2"], False]
 
 
-def test_a_folder_that_is_taken_away_is_made_anew(tmp_path):
+def test_a_folder_that_is_taken_away_is_made_again(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path / "journal", Wants(MQTT), run=run)
     assert kept(event(run)).durable
@@ -164,7 +164,7 @@ def test_a_folder_that_is_taken_away_is_made_anew(tmp_path):
 
 @contextmanager
 def hanging(monkeypatch):
-    """The disk takes nothing until it is let go."""
+    """The disk takes nothing until the event is set."""
     go, writing = threading.Event(), Store.writing
 
     @contextmanager
@@ -179,8 +179,10 @@ def hanging(monkeypatch):
 
 
 def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.SOON_S", 0.3)
+    monkeypatch.setattr("edge.record.journal.PATIENCE_S", 1.5)
     run = EventFactory()
-    kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.3, patience_s=1.5)
+    kept = journal(tmp_path, Wants(MQTT), run=run)
     told = threading.Event()
     kept.listen(told.set)
     kept(event(run, "before"))
@@ -209,9 +211,10 @@ def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(
     kept.close()
 
 
-def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
+def test_a_look_that_hangs_keeps_nobody_from_being_notified(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.SOON_S", 0.2)
     run = EventFactory()
-    kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2)
+    kept = journal(tmp_path, Wants(MQTT), run=run)
     go, waiting = threading.Event(), Store.waiting
     monkeypatch.setattr(Store, "waiting", lambda self, *given, **more: go.wait(30) and waiting(self, *given, **more))
     assert kept.waiting(MQTT) == []
@@ -225,10 +228,11 @@ def test_a_look_that_hangs_keeps_nobody_from_being_told(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_hangs_from_the_start_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.record.disk.START_S", 0.2)
+    for name, seconds in (("START_S", 0.2), ("SOON_S", 0.2), ("PATIENCE_S", 0.5)):
+        monkeypatch.setattr(f"edge.record.journal.{name}", seconds)
     run = EventFactory()
     with hanging(monkeypatch):
-        kept = journal(tmp_path, Wants(MQTT), run=run, soon_s=0.2, patience_s=0.5)
+        kept = journal(tmp_path, Wants(MQTT), run=run)
         assert not kept(event(run)).durable
         assert ids(kept.waiting(MQTT)) == ["id1"]
         started = time.monotonic()

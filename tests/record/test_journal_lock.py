@@ -12,9 +12,8 @@ import pytest
 
 from edge.alert.alerting import Alerting
 from edge.errors import OptionError
-from edge.record import run_lock
-from edge.record.run_lock import LOCK, RunLock, keep_alone, watching_run
-from edge.run import EventFactory
+from edge.record import run
+from edge.record.run import LOCK, EventFactory, RunLock, keep_alone, watching_run
 from edge.settings import AlertSettings
 from tests.helpers.command import bear_alarm
 from tests.helpers.journal_stage import MQTT, Wants, ask, event, ids, journal
@@ -43,7 +42,7 @@ def test_a_second_watch_is_refused_in_one_sentence(tmp_path):
 
 def test_the_lock_is_free_when_its_process_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from edge.record.run_lock import RunLock\n"
+        "import sys; from pathlib import Path; from edge.record.run import RunLock\n"
         "print(RunLock(Path(sys.argv[1]), 'theirs').take(), flush=True); input()"
     )
     words = [sys.executable, "-c", code, tmp_path]
@@ -77,7 +76,7 @@ def test_where_nothing_can_be_locked_the_alarm_goes_on(tmp_path, caplog):
 
 def test_a_disk_that_hangs_does_not_keep_the_alarm_from_starting(tmp_path, monkeypatch, caplog):
     go, real = threading.Event(), os.open
-    monkeypatch.setattr(run_lock, "LOCK_DISK_S", 0.2)
+    monkeypatch.setattr(run, "LOCK_DISK_S", 0.2)
 
     def hang(path, *args, **more):
         if LOCK in str(path):

@@ -23,9 +23,8 @@ from edge.record import database
 from edge.record.database import NAME
 from edge.record.history import JournalReader
 from edge.record.journal import Journal
-from edge.record.journal_reviews import pass_on
-from edge.record.review import Review
-from edge.run import EventFactory
+from edge.record.review import Review, pass_on
+from edge.record.run import EventFactory
 from edge.schema import Event, Frame, utc_text
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
 from edge.watch import Watcher
@@ -108,9 +107,10 @@ def test_without_a_journal_nobody_is_to_hear_of_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reviews_outlive_a_damaged_journal_and_go_with_their_event(tmp_path):
+def test_reviews_outlive_a_damaged_journal_and_go_with_their_event(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.journal.KEEP_EVENTS", 1)
     run = EventFactory()
-    journal = Journal(tmp_path, run=run, keep=1)
+    journal = Journal(tmp_path, run=run)
     for number in range(3):
         journal(replace(run.event("bear", "new", f"id{number}", "yard"), box_xywh=BOX))
     pass_on(tmp_path, ["id0", "id2", "no such event"], SAID)
@@ -194,7 +194,7 @@ def test_wrong_makes_the_spot_need_twice_the_evidence(yard):
 
 
 @pytest.mark.parametrize(("verdict", "label"), [("confirmed", None), ("unsure", None), ("relabelled", "brown_bear")])
-def test_what_is_said_instead_takes_a_wrong_back(yard, verdict, label):
+def test_another_verdict_takes_a_wrong_back(yard, verdict, label):
     yard.said("wrong", 60.0)
     yard.said(verdict, 70.0, label)
     assert yard(600.0, 605.0, stump=True) == pytest.approx(yard.usual_s, abs=0.11)
@@ -233,7 +233,7 @@ def test_the_journal_is_looked_into_once_a_second_and_new_words_are_handed_on_on
     assert len(looks) == 3
 
 
-def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
+def test_a_camera_that_is_watched_again_gets_all_reviews(yard):
     yard.said("wrong", 60.0)
     yard.reviews.close(1.0)
     yard.start()
@@ -242,7 +242,7 @@ def test_a_camera_that_is_watched_anew_is_handed_all_that_was_said(yard):
     assert [list(spot.wrongs) for spot in yard.spots] == [[yard.event]]
 
 
-def test_what_is_said_reaches_no_other_camera(yard):
+def test_a_review_reaches_no_other_camera(yard):
     yard.reviews._threads = [yard.thread("bin")]
     yard.said("wrong", 60.0)
     yard(600.0, 601.0, stump=False)
@@ -293,7 +293,7 @@ def test_the_command_writes_the_row_that_the_alarm_reads(state, ask):
     journal.close()
 
 
-def test_a_review_that_the_alarm_does_not_get_is_saved_and_that_is_said(state, ask, caplog):
+def test_a_review_that_the_alarm_does_not_get_is_saved_and_that_is_logged(state, ask, caplog):
     state.bear(A, evidence=state.evidence(A))
     state.sql("DROP TABLE reviews")
     state.sql("PRAGMA user_version = 1")
@@ -302,7 +302,7 @@ def test_a_review_that_the_alarm_does_not_get_is_saved_and_that_is_said(state, a
     assert "reviewed: no bear" in ask()
 
 
-def test_list_and_show_say_what_was_decided_and_what_waits(state, ask):
+def test_list_and_show_have_what_was_decided_and_what_waits(state, ask):
     for number, id_ in enumerate((A, B)):
         state.bear(id_, number * 600.0, evidence=state.evidence(id_))
     state.bear(C, 1200.0)  # without a picture nobody can say

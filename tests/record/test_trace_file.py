@@ -17,9 +17,10 @@ from edge.record.trace_query import read_trace
 from tests.record.test_trace import indexes, kinds, look, moment, soon, told
 
 
-def test_the_file_is_rotated_and_one_old_one_kept(tmp_path):
+def test_the_file_is_rotated_and_one_old_one_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.trace.FILE_BYTES", 20_000)
     path = tmp_path / "t.jsonl"
-    trace = Trace(path, file_bytes=20_000)
+    trace = Trace(path)
     for index in range(1000):
         trace(moment(index, live=False))
     assert trace.close(5.0)
@@ -33,8 +34,9 @@ def test_the_file_is_rotated_and_one_old_one_kept(tmp_path):
     assert [m.index for m in run.moments] == kept
 
 
-def test_a_moment_that_was_written_twice_is_one(tmp_path):
-    trace = Trace(tmp_path / "t.jsonl", heartbeat_s=5.0)
+def test_a_moment_that_was_written_twice_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.trace.HEARTBEAT_S", 5.0)
+    trace = Trace(tmp_path / "t.jsonl")
     for index in range(100):
         trace(moment(index, scored=(look(0.1),)))  # the best of each five seconds is written by itself
     trace.flush("asked")
@@ -73,7 +75,7 @@ def test_a_file_that_is_no_trace_is_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_said_once_and_tried_again(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_is_logged_once_and_tried_again(tmp_path, monkeypatch, caplog):
     path = tmp_path / "t.jsonl"
     path.symlink_to("/dev/full")
     monkeypatch.setattr("edge.record.trace.RETRY_S", 0.05)

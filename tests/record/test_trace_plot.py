@@ -53,8 +53,10 @@ def test_a_hostile_name_stays_words():
     assert "<script>&?" in "".join(ET.fromstring(canvas.finished()).itertext())
 
 
-def test_a_live_plot_says_what_was_not_kept_and_what_the_time_was_like(tmp_path):
-    trace = Trace(tmp_path / "t.jsonl", before_s=1.0, after_s=1.0)
+def test_a_live_plot_shows_what_was_not_kept_and_what_the_time_was_like(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.record.trace.BEFORE_S", 1.0)
+    monkeypatch.setattr("edge.record.trace.AFTER_S", 1.0)
+    trace = Trace(tmp_path / "t.jsonl")
     for index in range(300):
         flags = {"moving": 50 <= index < 52, "reset": index == 55, "troubles": ("dark",) if 57 <= index < 59 else ()}
         trace(moment(index, events=(told(id_=f"event{index}"),) if index in (55, 200) else (), **flags))

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.files import hand_over
-from edge.record.ballast import Ballast
-from edge.record.run_lock import RunLock
-from edge.run import EventFactory
+from edge.record.journal import Ballast
+from edge.record.run import EventFactory, RunLock
 from tests.helpers.journal_stage import MQTT, Wants, event, journal
 
 NOBODY = 65534

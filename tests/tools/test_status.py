@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.run import EventFactory
+from edge.record.run import EventFactory
 from edge.status import Health
 
 
@@ -24,7 +24,7 @@ def reported(health: Health, *times: float) -> list[tuple[float, str, str | None
 
 def test_a_problem_is_reported_after_the_grace_time_once_and_its_end_once() -> None:
     part = Part()
-    health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
+    health = Health(EventFactory(), {"mqtt": part})
     assert reported(health, 0.0) == []
     part.problem = "mqtt 127.0.0.1: nobody answers"
     assert reported(health, *range(10, 200, 5)) == [(70, "new", "mqtt")]
@@ -36,7 +36,7 @@ def test_a_problem_is_reported_after_the_grace_time_once_and_its_end_once() -> N
 
 def test_what_is_over_before_its_grace_is_not_reported() -> None:
     part = Part()
-    health = Health(EventFactory(), {"mqtt": part}, grace_s=60.0)
+    health = Health(EventFactory(), {"mqtt": part})
     for start in range(0, 1000, 100):
         part.problem = "away"
         assert reported(health, start, start + 50) == []
@@ -107,13 +107,13 @@ def test_how_long_it_lasted_is_never_zero_minutes(lasted_s: float, words: str) -
     assert (end.detail or "").endswith(words)
 
 
-def test_a_part_that_cannot_report_its_state_keeps_nobody_from_being_asked() -> None:
+def test_a_part_that_fails_to_answer_keeps_no_other_from_being_asked() -> None:
     def fails() -> str | None:
         raise RuntimeError("dictionary changed size")
 
     part = Part()
     part.problem = "no sound"
-    health = Health(EventFactory(), {"odd": fails, "sound": part}, grace_s=0.0)
+    health = Health(EventFactory(), {"odd": fails, "sound": part}, at_once=["odd", "sound"])
     assert reported(health, 0.0) == [(0.0, "new", "odd"), (0.0, "new", "sound")]
 
 

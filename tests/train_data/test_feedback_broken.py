@@ -17,8 +17,8 @@ import pytest
 
 from edge.errors import OptionError
 from edge.pictures import decode_picture
+from edge.record.clip import jpeg
 from edge.record.media_store import visit_folder
-from edge.record.pictures import jpeg
 from edge.schema import Event
 from tests.helpers.feedback_evidence import imported, negative, review
 from train.data.catalog import read_catalog

@@ -72,7 +72,7 @@ out.release()
 WATCH = """
 import sys
 from pathlib import Path
-import edge.record.disk as disk
+import edge.record.journal as disk
 disk.MACHINE_BOOT = Path("boot_id")
 from edge.cli.main import main
 sys.argv = ["bear-alarm", "watch", "--config", "bear-alarm.yml"]

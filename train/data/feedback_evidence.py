@@ -189,7 +189,7 @@ def read_case(unit: Unit) -> Case | None:
 
 
 def note_in(data: bytes) -> dict[str, Any]:
-    """Return the note that ``edge.record.pictures.jpeg`` wrote in a JPEG's comment; empty if there is none."""
+    """Return the note that ``edge.record.clip.jpeg`` wrote in a JPEG's comment; empty if there is none."""
     if data[2:4] != b"\xff\xfe":
         return {}
     try:

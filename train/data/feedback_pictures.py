@@ -21,7 +21,7 @@ from edge.detect.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
 from edge.installing import pip
 from edge.pictures import decode_picture
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import BoxXYWH, Picture, utc_text
 from train.data.feedback_evidence import Case, Step, note_in
 from train.data.licences import OWN

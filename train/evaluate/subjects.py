@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.detect.classifier import Classifier
 from edge.errors import CatalogError
 from edge.pictures import decode_picture
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import BoxXYWH
 from edge.schema import Picture as Image
 from train.data.feedback_pictures import RANDOM_NEGATIVE, is_cut, part_of

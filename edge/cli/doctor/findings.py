@@ -153,7 +153,7 @@ class Target:
     @property
     def alarm_runs(self) -> bool:
         """Return whether an alarm runs here now: on that state folder, as its lock shows, or as the service."""
-        from edge.record.run_lock import watching_run
+        from edge.record.run import watching_run
 
         try:
             if watching_run(self.state):

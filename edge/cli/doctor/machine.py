@@ -71,7 +71,7 @@ def check_power(target: Target) -> Iterator[CheckResult]:
 
 def check_clock(target: Target, now: datetime | None = None) -> Iterator[CheckResult]:
     """Check that the clock is right and outlives the power. ``now`` None: the machine's time."""
-    from edge.record.clock import Clock
+    from edge.record.run import Clock
 
     clock, now = Clock(), now or datetime.now(UTC)
     known = clock.synced()

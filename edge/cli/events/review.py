@@ -77,7 +77,7 @@ def review_all(units: Sequence[Path], incidents: Sequence[PastEvent], state: Pat
 
     A running alarm gets it through the journal in ``state``.
     """
-    from edge.record.journal_reviews import pass_on
+    from edge.record.review import pass_on
 
     found: list[tuple[str, list[Path]]] = [(str(unit), [unit]) for unit in units]
     for incident in incidents:

@@ -23,7 +23,7 @@ import numpy as np
 
 from edge.errors import CatalogError, PictureError, SourceError
 from edge.pictures import EXIF_IFD, WANTED, Exif, exif_of, find_pictures, moment, picture_bytes, words
-from edge.record.pictures import jpeg
+from edge.record.clip import jpeg
 from edge.schema import BoxXYWH
 from train.data.decisions import digest_of
 from train.data.gather.offers import LEFT_OUT_FOLDER, Offer, need, parsed
