@@ -82,6 +82,7 @@ class DeadlineExecutor:
     def __init__(self, name: str = "the disk") -> None:
         self.name = name  # of its thread
         self._changed = threading.Condition()
+        self._alone = threading.Lock()  # one call at a time, also where no thread can be started
         self._serving = self._closed = False
         self._calls: deque[_ExecutorCall] = deque()
         self._since: float | None = None  # when the call under way began, time.monotonic()
@@ -108,7 +109,8 @@ class DeadlineExecutor:
             else:
                 self._calls.remove(call)
         if not call.future.done():
-            return work()
+            with self._alone:
+                return work()
         result: T = call.future.result()
         return result
 
@@ -142,7 +144,8 @@ class DeadlineExecutor:
 
     def _serve(self) -> None:
         while call := self._next():
-            _complete(call.future, call.work)
+            with self._alone:
+                _complete(call.future, call.work)
             del call  # held while waiting for the next one, a frame would cost 2.7 MB
             with self._changed:
                 self._since = None

@@ -163,20 +163,21 @@ class Budget:
     """Says how long it may be loud now; times are of one clock that only goes forward, seconds.
 
     ``hours``: when noise may begin, in local time (None: always). ``spent``, oldest first, may be of a budget before:
-    what was loud then counts.
+    what was loud then counts in the hour, and a bear that is still there after a reload is not rested for.
     """
 
     def __init__(self, hours: Schedule | None = None, spent: deque[Span] | None = None) -> None:
         self._hours = hours
         self._spent: deque[Span] = deque() if spent is None else spent
+        self._rest_until = float("-inf")
 
     def __call__(self, now: float, wall: datetime) -> float | str:
         """Take the seconds that may be used from now on, or return why there are none; ``wall`` with its zone."""
         spent = self._spent
         if self._hours and not self._hours.holds(wall):
             return f"outside the deterrent's hours ({self._hours.words})"
-        if spent and now < spent[-1][1] + REST_S:
-            return f"resting for another {spent[-1][1] + REST_S - now:.0f} s"
+        if now < self._rest_until:
+            return f"resting for another {self._rest_until - now:.0f} s"
         while spent and spent[0][1] <= now - HOUR_S:
             spent.popleft()
         room_s = HOURLY_S - sum(end - max(begin, now - HOUR_S) for begin, end in spent)
@@ -184,12 +185,15 @@ class Budget:
             return f"the {HOURLY_S / 60:g} minutes of noise an hour are used up"
         room_s = min(LONGEST_S, room_s)
         spent.append((now, now + room_s))
+        self._rest_until = now + room_s + REST_S
         return room_s
 
     def ended(self, now: float) -> None:
         """Give back what was not used; the rest begins."""
         begin, end = self._spent.pop()
-        self._spent.append((begin, min(max(begin, now), end)))
+        end = min(max(begin, now), end)
+        self._spent.append((begin, end))
+        self._rest_until = end + REST_S
 
 
 def open_deterrent(

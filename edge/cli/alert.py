@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ import typer
 from edge.background import DeadlineError, call_in_thread, call_with_deadline
 from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of
 from edge.cli.watch.signals import Stop, stop_on_signal
+from edge.errors import OptionError
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:
@@ -85,22 +87,21 @@ def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, w
     missing, local = Unavailable(), LocalSinks(answers)
     lines = line_worker(JsonLines(settings.events), answers) if settings.events else None
     channels = list(made(channel_plans(settings, guest=True), missing).values())
-    try:
-        stop.silenced_by(local.silence)
-        local.make(settings)
-        workers = [each for each in (*local.workers, lines) if each and each.wants(event)]
-        answers.expect(each.name for each in workers)
-        for channel in channels:
-            answers.expect([channel.key, *([channel.key + PICTURE] if channel.pictures else [])])
-        for who, problem in (local.missing.why | missing.why).items():
-            answers(who, event, problem, 0.0)
-        silent_at = time.monotonic() + (0.0 if settings.silent else HEARD_S)
-        for worker in workers:
-            worker(event)
-        with tempfile.TemporaryDirectory(prefix="bear-alarm-") as scratch:
+    with _picture() if any(each.pictures for each in channels) else nullcontext() as picture:
+        try:
+            stop.silenced_by(local.silence)
+            local.make(settings)
+            workers = [each for each in (*local.workers, lines) if each and each.wants(event)]
+            answers.expect(each.name for each in workers)
+            for channel in channels:
+                answers.expect([channel.key, *([channel.key + PICTURE] if channel.pictures else [])])
+            for who, problem in (local.missing.why | missing.why).items():
+                answers(who, event, problem, 0.0)
+            silent_at = time.monotonic() + (0.0 if settings.silent else HEARD_S)
+            for worker in workers:
+                worker(event)
             if channels:
                 log.info("Waiting for answers, %g s at most …", wait_s)
-            picture = _picture(Path(scratch) / "test.jpg") if any(each.pictures for each in channels) else None
             until = time.monotonic() + wait_s
             for channel in channels:
                 call_in_thread(partial(_send, channel, event, picture, answers, until), f"send {channel.key}")
@@ -108,14 +109,14 @@ def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, w
                 stop.wait(STEP_S)
                 if time.monotonic() >= silent_at:
                     local.silence()
-        stop.wait(max(0.0, silent_at - time.monotonic()))
-        problems = local.problems
-        local.silence()
-        for worker in workers:
-            worker.close(CLOSE_S)
-    finally:
-        closing = [call_in_thread(each.close, f"close {each.key}") for each in channels]
-        concurrent.futures.wait(closing, CLOSE_S)
+            stop.wait(max(0.0, silent_at - time.monotonic()))
+            problems = local.problems
+            for worker in workers:
+                worker.close(CLOSE_S)
+        finally:
+            local.silence()
+            closing = [call_in_thread(each.close, f"close {each.key}") for each in channels]
+            concurrent.futures.wait(closing, CLOSE_S)
     return problems
 
 
@@ -151,7 +152,7 @@ def _problem(channel: Channel, message: Message, connected: threading.Event, unt
             return NO_ANSWER
         except UndeliveredError as error:  # not connected yet
             if not connected.wait(max(until - time.monotonic(), 0.0)):
-                return scrub(error_words(error))
+                return scrub(channel.problem or error_words(error))
         except Exception as error:
             return scrub(error_words(error))
         else:
@@ -189,13 +190,20 @@ class Answers:
         return reached
 
 
-def _picture(path: Path) -> Path:
-    """Return a picture that is marked as a test."""
+@contextmanager
+def _picture() -> Iterator[Path]:
+    """Write a picture that is marked as a test, and delete it. Raises OptionError where no file can be written."""
     import cv2
     import numpy as np
 
     picture = np.full((360, 640, 3), 60, np.uint8)
     for row, words in enumerate(("TEST", "of the bear alarm", "there is no bear")):
         cv2.putText(picture, words, (40, 110 + 80 * row), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (255, 255, 255), 3)
-    cv2.imwrite(str(path), picture)
-    return path
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="bear-alarm-")
+    except OSError as error:
+        raise OptionError(f"no temporary file can be written ({error}); free some space, and run it again") from None
+    with folder:
+        path = Path(folder.name) / "test.jpg"
+        cv2.imwrite(str(path), picture)
+        yield path

@@ -70,7 +70,6 @@ MIGRATIONS = (
     """,
 )
 REVIEWS = 2  # the first version with that table
-OPEN_KINDS = ("bear", "camera")  # of events that a channel's live state shows
 VERSION = len(MIGRATIONS)
 
 
@@ -305,16 +304,6 @@ class Store:
         """Delete the tests of ``alert test``, which version 0.1 kept in the journal too, within ``writing``."""
         self._db.execute("DELETE FROM outbox WHERE event IN (SELECT id FROM events WHERE kind = 'test')")
         self._db.execute("DELETE FROM events WHERE kind = 'test'")
-
-    def open_events(self, run: str) -> list[str]:
-        """Return a run's newest event of each bear and camera fault that is not over, as JSON. Raises DiskError."""
-        newest = (
-            "SELECT max(id) FROM events WHERE boot_id = ?"
-            f" AND kind IN ({', '.join('?' * len(OPEN_KINDS))}) GROUP BY event_id"
-        )
-        query = f"SELECT json FROM events WHERE id IN ({newest}) AND type <> 'end' ORDER BY id"
-        with faults(self.path):
-            return [row[0] for row in self._db.execute(query, (run, *OPEN_KINDS))]
 
     def reviews(self, after: int) -> list[Any]:
         """Return row, verdict, label, time and the event's first line of reviews after a row. Raises DiskError.

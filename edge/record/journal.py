@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from edge.background import DeadlineError, DeadlineExecutor
 from edge.files import hand_over
-from edge.record.database import OPEN_KINDS, DiskError, Store, Waiting, check_whole, open_store
+from edge.record.database import DiskError, Store, Waiting, check_whole, open_store
 from edge.record.outbox import Mark, Memory, OutboxRow, Route, rows_for
 from edge.record.review import JournalReview, parse_rows
 from edge.record.run import Clock, EventFactory
@@ -127,20 +127,6 @@ class Journal:
         there = [each for each in (self._read(row, marks) for row in left) if each]
         here = self._memory.waiting(channel, self._clock.monotonic(), hidden=found is None)
         return ([*reversed(here), *there] if newest_first else [*there, *here])[:limit]
-
-    def open_events(self) -> list[Event]:
-        """Return this run's newest event of each bear and camera fault that is not over; between two events."""
-        here = self._memory.events()  # asked first: they may come to the disk meanwhile
-        found: dict[str, Event] = {}
-        for line in self._disk.read(lambda store: store.open_events(self._run.id)) or ():
-            with suppress(ValueError):
-                event = Event.from_json(line)
-                found[event.id] = event
-        for event in here:
-            found.pop(event.id, None)
-            if event.kind in OPEN_KINDS and event.type != "end":
-                found[event.id] = event
-        return list(found.values())
 
     def reviews(self, after: int = 0) -> list[JournalReview]:
         """Return the reviews after a row; none while the disk does not answer."""

@@ -276,11 +276,6 @@ class Memory:
                         replace(row, mark=row.mark.then(mark)) if row.number == number else row for row in entry.rows
                     )
 
-    def events(self) -> list[Event]:
-        """Return all events here, in order."""
-        with self._lock:
-            return [entry.event for entry in self._entries.values()]
-
     def marks(self) -> dict[int, Mark]:
         """Return what became of rows on the disk, and is not written there yet."""
         with self._lock:

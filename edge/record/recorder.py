@@ -104,8 +104,10 @@ class CameraRecorder:
         self._recorders[event.id] = recorder
         if event.type != "end" and recorder.wants_still(event):
             recorder.still = still_path(recorder.folder, event)
-            recorder.shown = max(recorder.shown, event.score or 0.0)
+            if not self._writer.trouble:  # else the next event brings a picture too
+                recorder.shown = max(recorder.shown, event.score or 0.0)
             recorder.still_waits = True
+            return str(recorder.still)  # a disk that fails now may be well before this is written
         # A path at which nothing will lie would only mislead.
         return None if recorder.still is None or self._writer.trouble else str(recorder.still)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert import sound
+from edge.alert import deterrent, sound
 from edge.alert.alerting import Alerting, JsonLines
 from edge.alert.delivery import BURST
 from edge.device.health import HALF, SelfMonitor
@@ -90,13 +90,14 @@ def test_a_reload_gives_the_deterrent_no_further_minutes(begin, tmp_path, monkey
     player = script(tmp_path, "player", f"echo played >> {tmp_path / 'played'}; exec sleep 0.2")
     monkeypatch.setattr(sound, "_installed", lambda name, *options: [player] if name == "aplay" else [])
     monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(deterrent, "HOURLY_S", deterrent.SOUND_S[1] + 0.01)
     first = begin(deterrent="on")
     first.publish(event(seq=1))
     assert soon(lambda: lines(tmp_path / "played"))
     second = begin(first, deterrent="on")
     heard = len(lines(tmp_path / "played"))
     second.publish(event(seq=2))
-    assert soon(lambda: "no deterrent: resting" in caplog.text)
+    assert soon(lambda: "minutes of noise an hour are used up" in caplog.text)
     assert len(lines(tmp_path / "played")) == heard
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.alert.delivery import Batch
+from edge.alert.delivery import APPEARS_S, Batch
 from edge.record.outbox import WITHDRAWN, NotYetError
 from tests.helpers.outbox_world import Life, Net, event
 
@@ -88,7 +88,7 @@ def test_words_go_before_pictures_and_a_picture_that_is_gone_is_passed_over(tmp_
     assert [message.part for message in life.channel.messages] == ["word", "word", "picture"]
     assert life.channel.messages[-1].picture == picture
     assert life.queue.of("waiting") == [gone]  # perhaps it is being written
-    life.live(60.0)
+    life.live(APPEARS_S)
     life.look()
     assert life.queue.of("waiting") == []
     assert (life.feed.stats.passed_over, life.feed.stats.delivered) == (1, 3)
@@ -103,7 +103,7 @@ def test_a_picture_is_sent_soon_after_it_comes_and_one_that_does_not_come_holds_
     photograph(tmp_path)
     life.live(1.0)
     assert life.channel.seqs == [(2,)]
-    life.live(49.0)
+    life.live(APPEARS_S - 11.0)
     assert (life.queue.of("waiting"), life.queue.of("parked")) == ([], [lost])
     assert life.queue.rows[lost]["why"] == WITHDRAWN
     assert life.look() == math.inf  # it is looked for no more

@@ -112,7 +112,7 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("health: {heartbeat: 'https://x:port/'}", "1: health.heartbeat", "a port is a number"),
         ("webhook: {secret: hunter2}", "1: webhook.secret: ", "give webhook.url too"),
         ("webhook: {url: 'https://h/x', secret: ' '}", "1: webhook.secret: ", "it is empty"),
-        ("notify: nowhere", "1: notify: ", "Apprise cannot use the URL"),
+        ("notify: nowhere", "1: notify: ", "Apprise cannot use this URL"),
         ("health: {heartbeat: hc.example.org}", "1: health.heartbeat: ", "it begins with https:// or http://"),
         ("health: {listen: everywhere:1}", "1: health.listen: ", "no address of a network"),
         ("health: {restart_after_s: 1}", "1: health.restart_after_s: ", "is not between 60 and 86400"),

@@ -171,7 +171,8 @@ def test_a_folder_that_takes_nothing_is_logged_once_and_again_when_it_does(tmp_p
     second = watch(writer, walk(12, BEAR))
     wait_until(lambda: writer.failures >= len(first) + len(second))
     assert [event.type for event in first] == ["new", "end"]
-    assert second[0].evidence is None  # nothing will lie there
+    assert not Path(second[0].evidence).exists()
+    assert second[-1].evidence is None  # nothing lies there
     assert caplog.text.count("evidence is not kept") == 1
     assert "cannot be written (Not a directory)" in (writer.problem() or "")
     (root / "2026-01-01").unlink()

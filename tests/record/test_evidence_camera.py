@@ -229,12 +229,16 @@ def test_another_track_beside_the_lost_one_is_the_same_bear(tmp_path):
     assert {y for at, y in path if at > 3.0} == {0.05}
 
 
-def test_an_event_names_no_picture_while_none_can_be_written(tmp_path):
+def test_while_none_can_be_written_an_event_names_its_own_picture_and_no_earlier_one(tmp_path):
     evidence, sink = camera(tmp_path)
     sink.trouble = "the disk is full"
-    assert evidence.place(event(), frame(1.0)) is None
+    own = Path(evidence.place(event(), frame(1.0)))  # the disk may be well again by the time it is written
+    assert own.name == "alarm.jpg"
+    assert Path(evidence.place(event("update", 2), frame(2.0))).name == "alarm-2.jpg"
+    assert evidence.place(event("end", 3), frame(3.0)) is None
     sink.trouble = None
-    assert evidence.place(event("update", 2), frame(2.0)) is not None
+    assert Path(evidence.place(event("update", 4), frame(4.0))).name == "alarm-4.jpg"
+    assert Path(evidence.place(event("end", 5), frame(5.0))).name == "alarm-4.jpg"
 
 
 def test_a_whole_day_keeps_a_few_frames_without_a_bear_at_random_moments(tmp_path, monkeypatch):

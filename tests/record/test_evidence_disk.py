@@ -92,7 +92,7 @@ def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path
     writer.write(write_job(tmp_path, 1))
     assert soon(lambda: writer.trouble is not None)
     picture = np.zeros((90, 160, 3), np.uint8)
-    assert camera.place(event(), Frame(picture, 0.0, datetime.now(UTC), "yard", 0)) is None
+    assert camera.place(event(), Frame(picture, 0.0, datetime.now(UTC), "yard", 0))
     assert caplog.text == ""  # a terminal that takes no words would hold up the siren
     assert writer.problem()
     assert "its disk hangs" in caplog.text

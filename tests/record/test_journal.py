@@ -120,26 +120,6 @@ def test_only_the_event_that_a_picture_was_taken_for_sends_it(tmp_path):
     kept.close()
 
 
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_what_goes_on_is_the_newest_event_of_each_bear_and_fault_of_this_run(tmp_path, on_disk):
-    if not on_disk:
-        (tmp_path / "journal.db").mkdir()  # which no database can be
-    before = EventFactory("before")
-    kept = journal(tmp_path, run=before)
-    kept(event(before, "cut off"))
-    kept.close()
-    run = EventFactory("run")
-    kept = journal(tmp_path, run=run)
-    for id_, kind, type_ in (
-        ("a", "bear", "new"), ("b", "bear", "new"), ("dark", "camera", "new"), ("a", "bear", "update"),
-        ("b", "bear", "end"), ("mqtt", "health", "new"),
-    ):  # fmt: skip
-        assert kept(event(run, id_, kind, type_)).durable == on_disk
-    found = [(each.id, each.type) for each in kept.open_events()]
-    assert sorted(found) == [("a", "update"), ("dark", "new")]
-    kept.close()
-
-
 def test_that_a_channel_is_not_reached_is_sent_to_the_others(tmp_path):
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), Wants(PEOPLE), run=run)

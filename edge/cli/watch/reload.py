@@ -115,8 +115,10 @@ class Reload:
         """Close the alarm, and keep its journal open for the next one. What hangs is silenced and left behind."""
 
         def close() -> None:
-            alarm.stop_cameras()
-            alarm.close(DRAIN_S, keep=True)
+            try:
+                alarm.stop_cameras()
+            finally:
+                alarm.close(DRAIN_S, keep=True)
 
         closing = call_in_thread(close, "closing the alarm")
         if not self._await(closing, MAX_CLOSE_S):
@@ -125,6 +127,7 @@ class Reload:
                 "A disk or a camera does not answer. The previous alarm is left behind, and the next one starts."
             )
         elif error := closing.exception():
+            alarm.silence()
             log.error("internal error (%s: %s). The next alarm starts all the same.", type(error).__name__, error)
 
     def restarted(self, before: Alarm, new: Checked, terminal: Sink) -> Alarm:
