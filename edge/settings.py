@@ -131,7 +131,7 @@ class Settings:
 # Where to listen, as a user writes it.
 
 
-HERE = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
@@ -142,17 +142,17 @@ def parse_listen(listen: str) -> tuple[str, int]:
     """
     match = re.fullmatch(r"(?:(?:\[(?P<six>[^\[\]]*)\]|(?P<four>[^:\[\]]*)):)?(?P<port>[0-9]{1,5})", listen.strip())
     problem = f"{listen!r} is no place to listen on"
-    how = f"give a port, {HERE}:PORT, 0.0.0.0:PORT or [::1]:PORT"
+    how = f"give a port, {LOOPBACK}:PORT, 0.0.0.0:PORT or [::1]:PORT"
     if not match:
         raise OptionError(f"{problem}; {how}")
     port = int(match["port"])
     if port > 65_535:
         raise OptionError(f"{problem}: a port is at most 65535; {how}")
     if match["six"] is None and match["four"] is None:
-        return HERE, port
+        return LOOPBACK, port
     named = match["six"] or match["four"] or ""
     if named.lower() == "localhost" and match["six"] is None:
-        return HERE, port
+        return LOOPBACK, port
     try:
         address = ipaddress.ip_address(named)
     except ValueError:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 60.0  # a broker that restarts is no problem yet
 CLEAR_S = 30.0  # without a problem for so long it is over
-SURE = frozenset({"config"})  # what is well here stays so: over with the first answer
+CLEAR_AT_ONCE = frozenset({"config"})  # what is well here stays so: over with the first answer
 
 Ask = Callable[[], str | None]  # one sentence for people while something is wrong, None while all is well
 
@@ -77,7 +77,7 @@ class Health:
                 return None
             case.event_id = uuid.uuid4().hex
             return self._event("new", case.event_id, name, problem)
-        if case.event_id and (name in SURE or now - case.seen_at >= CLEAR_S):
+        if case.event_id and (name in CLEAR_AT_ONCE or now - case.seen_at >= CLEAR_S):
             id_, lasted_s = case.event_id, case.seen_at - case.since
             case.event_id = case.problem = None
             return self._event("end", id_, name, f"{name}: all is well again after {_span(lasted_s)}")

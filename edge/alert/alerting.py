@@ -151,7 +151,7 @@ class Alerting:
             if self._local.try_again(now):
                 self._point()
             self._health.parts = self._parts()
-            self._health.at_once = frozenset(AT_ONCE) | self._local.sure | self._remote.missing.why.keys()
+            self._health.at_once = frozenset(AT_ONCE) | self._local.lasting | self._remote.missing.why.keys()
             if now - self._began < START_S:  # a broker that restarts later has its minute
                 self._health.at_once |= {each.key for each in self.deliverers if each.channel.problem}
             for event in self._health(now):

@@ -75,7 +75,7 @@ class LocalSinks:
         return {name: why for name, ask in self.parts.items() if (why := ask())}
 
     @property
-    def sure(self) -> set[str]:
+    def lasting(self) -> set[str]:
         """Parts whose problem does not pass within a moment."""
         return {*self.missing.why, *(each.worker.name for each in self._running.values() if each.local.problem())}
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 NAMES = ("siren", "chirp", "horn", "barks", "shouts", "bangs")
 SOUNDS = Path(__file__).parent / "sounds"
 LONGEST_S = 300.0  # that one alarm may sound
-SURE_S = 0.25  # a player that cannot play has ended by then, as a rule
+FAILS_WITHIN_S = 0.25  # a player that cannot play has ended by then, as a rule
 POLL_S = 0.02
 AGAIN_S = 1.0  # when every player fails, perhaps for another program has the card
 CHECK_S = 0.2  # of silence
@@ -113,7 +113,7 @@ class Sound:
         except RuntimeError:  # no thread can be started, so nothing else would end it
             self._close_first()
             raise
-        if not self._begun.wait(len(self._players) * 2.0 * SURE_S + AGAIN_S):
+        if not self._begun.wait(len(self._players) * 2.0 * FAILS_WITHIN_S + AGAIN_S):
             raise SoundError(f"{self.what}: no player has started")
         if self.problem:
             raise SoundError(self.problem)
@@ -214,7 +214,7 @@ class Sound:
             polls = 0
             while not playing.ended():
                 polls += 1
-                if polls * POLL_S >= SURE_S:
+                if polls * POLL_S >= FAILS_WITHIN_S:
                     self._answer(None)
                 if thread.wait(POLL_S):
                     break

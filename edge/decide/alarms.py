@@ -41,10 +41,10 @@ REMIND_S = 600.0  # and one at least, while the bear is seen
 RISE = 0.1  # of the top score, worth an update
 EMPTY_S = 5.0  # zones empty for so long end it: as long as a track outlives a hit
 UNSEEN_S = 0.5  # without support for so long, a bear may be the one found elsewhere
-SURE_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
+CLEAR_AFTER_S = 6.0  # of new pictures, until one has had the time to be found again, or to be missed
 
-SURE = 0.9  # bear probability from which a bear in doubt alarms again
-SURER = 1.5  # and so many logits above the score of its last alarm
+RISEN_SCORE = 0.9  # bear probability from which a bear in doubt alarms again
+RISE_LOGITS = 1.5  # and so many logits above the score of its last alarm
 BACK_AFTER_S = 10.0  # unseen for so long, a bear that comes back had gone: a track outlives 5 s without a hit
 QUIET_S = 120.0  # since the last noise, before one that comes back makes another: time to be driven off, and to go
 MAX_HELD_S = 30.0  # an end is held back
@@ -70,7 +70,7 @@ class Decider:
         self._gathered: dict[int, TrackEvidence] = {}
         self._incidents: list[Incident] = []
         self._past: deque[Incident] = deque(maxlen=64)  # too old to go on
-        self._sure_at = 0.0  # from when on the camera shows what is there
+        self._clear_at = 0.0  # from when on the camera shows what is there
         self._now = _Now({}, 0.0, None, False, None, None, True)
 
     def __call__(
@@ -92,18 +92,18 @@ class Decider:
         if self.schedule and wall is not None and not self.schedule.holds(wall):
             quiet = OUTSIDE_SCHEDULE
         if not seeing:
-            self._sure_at = time + SURE_S
-        sure = time >= self._sure_at
+            self._clear_at = time + CLEAR_AFTER_S
+        clear = time >= self._clear_at
         live = {track.number: track for track in tracks}
-        self._now = _Now(live, time, wall, night, thumbnail_of, quiet, sure)
+        self._now = _Now(live, time, wall, night, thumbnail_of, quiet, clear)
         for track in tracks:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
         self._search(seeing)
-        decisions = [self._lose(incident, sure) for incident in self._incidents if self._is_over(incident)]
+        decisions = [self._lose(incident, clear) for incident in self._incidents if self._is_over(incident)]
         self._retire()
         decisions += [self._consider(track) for track in tracks]
-        decisions += [incident.settle(time, sure=sure) for incident in self._all]
+        decisions += [incident.settle(time, clear=clear) for incident in self._all]
         for incident in self._incidents:
             if incident.followed:
                 incident.surest = max((live[number] for number in incident.tracks), key=_surest)
@@ -117,7 +117,7 @@ class Decider:
     def close(self) -> list[Decision]:
         """End every incident, and return the ends of those that were open: the source has ended, or is gone for now."""
         ends = [
-            self._lose(incident, True) if incident.followed else incident.settle(self._now.time, sure=True)
+            self._lose(incident, True) if incident.followed else incident.settle(self._now.time, clear=True)
             for incident in self._all
         ]
         for incident in self._incidents:
@@ -211,8 +211,8 @@ class Decider:
         """
         gathered.twice = None
         now, score, rule = self._now, track.now, self.rule
-        sure = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
-        alone = rule.one_picture and score is not None and score.bear >= sure
+        threshold = rule.threshold_for(still=not track.scanned(now.time), night=now.night)
+        alone = rule.one_picture and score is not None and score.bear >= threshold
         if not alone and gathered.evidence.sum < self.rule.alarm_at:
             return False
         if self.repeat_alarms and now.thumbnail_of and now.wall and not track.moved:
@@ -307,16 +307,16 @@ class Decider:
                 self._incidents.remove(incident)
                 self._past.append(incident)
 
-    def _lose(self, incident: Incident, sure: bool) -> Decision | None:
+    def _lose(self, incident: Incident, clear: bool) -> Decision | None:
         """Return the end of an incident of which nothing is followed any more, where it is to be published now."""
         for gathered in self._gathered.values():
             if gathered.incident is incident:
                 gathered.incident = None  # what is seen again is found again
-        return incident.lose(self._now.time, sure=sure, quiet=self._now.quiet)
+        return incident.lose(self._now.time, clear=clear, quiet=self._now.quiet)
 
     def _step(self, type_: EventType, incident: Incident, score: Score, **more: Any) -> Decision | None:
         now, unknown = self._now, score.ood > self.rule.ood_threshold
-        return incident.step(type_, score.bear, sure=now.sure, quiet=now.quiet, unknown=unknown, **more)
+        return incident.step(type_, score.bear, clear=now.clear, quiet=now.quiet, unknown=unknown, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class _Now:
     night: bool
     thumbnail_of: CutThumbnail | None
     quiet: str | None
-    sure: bool  # the camera has shown what is there for a while
+    clear: bool  # the camera has shown what is there for a while
 
 
 def _surest(track: Track) -> tuple[float, float]:
@@ -393,7 +393,7 @@ class Incident:
     away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
     zones: set[str] = field(default_factory=set)  # made known with a noise
     silenced: bool = False  # seen outside the schedule since
-    sure: bool = False  # has alarmed again because its score rose
+    rose: bool = False  # has alarmed again because its score rose
     id: str = field(default_factory=lambda: uuid.uuid4().hex)  # of its events
     state: State = State.OPEN
     lost_at: float = 0.0  # when its last track was lost
@@ -410,33 +410,33 @@ class Incident:
         """Return True while its end is not published."""
         return self.state in (State.OPEN, State.END_HELD)
 
-    def step(self, type_: EventType, score: float, *, sure: bool, **more: Any) -> Decision | None:
+    def step(self, type_: EventType, score: float, *, clear: bool, **more: Any) -> Decision | None:
         """Return a decision to publish, with the bear probability of now; ``more``: further fields of Decision.
 
-        ``sure``: the camera shows what is there now. Without it, an interrupted incident only goes on with an alarm.
+        ``clear``: the camera shows what is there now. Without it, an interrupted incident only goes on with an alarm.
         """
         self.last = self._decision(type_, score, **more)
-        if self.state is State.INTERRUPTED and not (sure or self.last.alarms):
+        if self.state is State.INTERRUPTED and not (clear or self.last.alarms):
             return None
         self.state = State.OPEN
         return self.last
 
-    def lose(self, time: float, *, sure: bool, quiet: str | None) -> Decision | None:
+    def lose(self, time: float, *, clear: bool, quiet: str | None) -> Decision | None:
         """Note that its last track is lost; return the end, unless it is held back or was published before."""
         self.tracks, self.lost_at = set(), time
         if self.state is State.INTERRUPTED:
             self.state = State.ENDED
             return None
         self.last = self._decision("end", self.score, quiet=quiet)
-        self.state = State.ENDED if sure else State.END_HELD
-        return self.last if sure else None
+        self.state = State.ENDED if clear else State.END_HELD
+        return self.last if clear else None
 
-    def settle(self, time: float, *, sure: bool) -> Decision | None:
+    def settle(self, time: float, *, clear: bool) -> Decision | None:
         """Return what need not wait for the camera any longer: an end held back, or that the bear is still there."""
-        if self.state is State.END_HELD and (sure or time - self.lost_at >= MAX_HELD_S):
+        if self.state is State.END_HELD and (clear or time - self.lost_at >= MAX_HELD_S):
             self.state = State.ENDED
             return self.last
-        if self.state is State.INTERRUPTED and sure:
+        if self.state is State.INTERRUPTED and clear:
             self.state = State.OPEN
             self.last = replace(self.last, type="update", onset_s=None, escalated=None)
             return self.last
@@ -479,13 +479,13 @@ class Incident:
         """
         further = [name for name in zones if name not in self.zones]
         # A second noise right after the first is no news: a bear that walks in is surer with every frame.
-        doubtful = not self.sure and settled and self.noise_score < rule.still_threshold
+        doubtful = not self.rose and settled and self.noise_score < rule.still_threshold
         if self.silenced:
             why = "schedule begins"
         elif further:
             why = f"zone {further[0]}"
-        elif doubtful and score >= SURE and logit(score) >= logit(self.noise_score) + SURER:
-            why, self.sure = "rising score", True
+        elif doubtful and score >= RISEN_SCORE and logit(score) >= logit(self.noise_score) + RISE_LOGITS:
+            why, self.rose = "rising score", True
         elif self.away_s and moved and self.quiet_for(time):
             why = f"back after {self.away_s:.0f} s"
         else:

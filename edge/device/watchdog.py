@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 # A loop goes on at least once a second while its camera is away: nothing there waits for a driver
 # (edge.camera.reconnect). After an internal error it rests for up to 30 s.
 ALIVE_S = 60.0
-# And so much longer as scoring one picture may take: one that arrived in a folder is given up to 100 crops at once
-# (edge.alarm), on a slow board with four cameras 1 to 2 s each. An alarm that is ended over it begins with it again.
+# And so much longer as scoring one picture may take: one that arrived in a folder gets up to 100 crops at once, on a
+# slow board with four cameras 1 to 2 s each. An alarm that is ended over it begins with it again.
 CROPS = 100
 SLOWEST_CROP_S = 2.0  # what is slower hangs; also taken while none was scored yet
 # A heartbeat inference comes every 20 s and takes 1 to 2 s on such a board; more than two of them missed.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
 from edge.decide import alarms
-from edge.decide.alarms import MAX_HELD_S, SURE_S, Decider, Decision
+from edge.decide.alarms import CLEAR_AFTER_S, MAX_HELD_S, Decider, Decision
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
 from edge.detect.tracker import Track
@@ -78,8 +78,8 @@ def test_an_end_waits_until_the_camera_has_seen_for_a_while_and_is_dropped_when_
     play = Play()
     play(10.0, "new")
     assert play(20.0, "end", seeing=False) == []
-    assert play(20.0 + SURE_S - 0.1) == []
-    assert play(20.0 + SURE_S) == ["end"]
+    assert play(20.0 + CLEAR_AFTER_S - 0.1) == []
+    assert play(20.0 + CLEAR_AFTER_S) == ["end"]
     play(40.0, "update")
     assert play(50.0, "end", seeing=False) == []
     assert play(52.0, "update") == ["update"]
@@ -101,7 +101,7 @@ def test_a_bear_in_a_frozen_picture_is_reported_again_only_where_the_picture_liv
         assert play(30.0, "update", seeing=False) == []
         assert play(31.0) == []
         assert play(33.0, "end" if leaves else "") == []
-        assert play(30.0 + SURE_S) == ([] if leaves else ["update"])
+        assert play(30.0 + CLEAR_AFTER_S) == ([] if leaves else ["update"])
         assert play(60.0, "end") == ([] if leaves else ["end"])
 
 
