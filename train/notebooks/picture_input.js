@@ -13,7 +13,7 @@ function element(kind, parent, words = "") {
 }
 
 async function send(model, blob, name) {
-  if (blob.size > model.get("most_bytes")) {
+  if (blob.size > model.get("max_bytes")) {
     model.send({ kind: "too large", name, bytes: blob.size });
     return;
   }
