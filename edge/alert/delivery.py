@@ -12,6 +12,7 @@ import math
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -103,9 +104,12 @@ APPEARS_LOOK_S = 0.5  # and looked for so often
 DISK_S = 1.0  # what the look may take; a disk that hangs is asked again after a minute
 DISK_AGAIN_S = 60.0
 MAX_PICTURE_TRIES = 5  # of an old picture for people
+SUSPECT_TRIES = 3  # failures after which another word is tried: perhaps it is not the network
+MAX_STRIKES = 2  # so often another word went where this one failed: it waits until nothing else does
 ROWS_FIRST = 20  # asked for first
 MAX_ROWS = 100_000
 
+Key = tuple[str, int, str, str]  # what a row holds: its number changes when it comes from memory to the disk
 Lane = Literal["alarm", "word", "picture"]  # of each at most one is under way
 
 
@@ -155,6 +159,8 @@ class DeliveryScheduler:
         self._rate = rate or RateLimit()
         self._many = False  # whether many new words waited when the last one was planned
         self._rest_together = False  # people got the newest of many: the others go in one digest
+        self._suspect: Key | None = None  # the word that just failed, while another one is tried
+        self._strikes: Counter[Key] = Counter()  # how often another word went where this one had failed
         self._missed: dict[int, float] = {}  # pictures that are not on the disk, by row: since when
         self._disk_at = -math.inf  # when the disk may be asked again
 
@@ -176,7 +182,7 @@ class DeliveryScheduler:
         rows = self._look()
         words = [row for row in rows if row.part == "word"]
         if beside:
-            words = [row for row in words if row.event.alarms]
+            words = [row for row in words if row.event.alarms and not self._postponed(row)]
         if words:
             return self._word_for_people(words, now) if self._channel.people else _batch(words[:1])
         if beside or "picture" in closed:
@@ -188,6 +194,9 @@ class DeliveryScheduler:
         self._backoffs[batch.message.part].worked()
         self._rate.take(now)
         self.stats.delivered += len(batch.rows)
+        if self._suspect:  # it fails for itself, or the network came back just now
+            self._strikes[self._suspect] += 1
+            self._suspect = None
         if batch.message.part == "word":
             self._rest_together = self._many and not batch.message.digest
         self._queue.done([row.row for row in batch.rows])
@@ -196,8 +205,14 @@ class DeliveryScheduler:
         """Note that it did not arrive, and stays; ``after_s``: how long the other side asks to be left alone."""
         self.stats.failed += 1
         self._rest_together = False
-        self._backoffs[batch.message.part].failed(now, after_s)
-        self._queue.again(batch.rows[-1].row, why)
+        row = batch.rows[-1]
+        stubborn = self._channel.people and batch.lane != "picture" and len(batch.rows) == 1 and not after_s
+        if stubborn and row.attempts >= SUSPECT_TRIES and self._suspect is None and not self._postponed(row):
+            self._suspect = key_of(row)  # another one is tried at once
+        else:
+            self._suspect = None
+            self._backoffs[batch.message.part].failed(now, after_s)
+        self._queue.again(row.row, why)
 
     def refused(self, batch: Batch, why: str) -> None:
         """Note that it will never be taken."""
@@ -222,15 +237,25 @@ class DeliveryScheduler:
         self.stats.waiting = len(rows)
         return rows
 
+    def _postponed(self, row: OutboxRow) -> bool:
+        return key_of(row) == self._suspect or self._strikes[key_of(row)] >= MAX_STRIKES
+
     def _word_for_people(self, words: Sequence[OutboxRow], now: float) -> Batch | float:
         """Choose the newest alarm, else the newest word; all in one digest where it is old or too much was sent."""
         want = 1.0 if any(row.event.alarms for row in words) else 1.0 + FOR_ALARMS
         if wait_s := self._rate.wait_s(now, want):
             return wait_s
         self._many = sum(row.age_s <= OLD_S for row in words) > MAX_SINGLES
-        first = next((row for row in words if row.event.alarms), words[0])
+        easy = [row for row in words if not self._postponed(row)]
+        if not easy and self._suspect:  # there is no other to try
+            self._suspect = None
+            self._backoffs["word"].failed(now)
+            return self._backoffs["word"].wait_s(now, math.inf)
+        if not easy:
+            return _batch(words[:1])
+        first = next((row for row in easy if row.event.alarms), easy[0])
         together = self._rest_together or first.age_s > OLD_S or self._rate.left(now) < want + 1.0
-        return _batch(words[::-1] if together else [first])
+        return _batch(easy[::-1] if together else [first])
 
     def _picture(self, rows: Sequence[OutboxRow], now: float) -> Batch | float:
         """Choose the next picture; settle those that are gone, or of no use to people any more."""
@@ -280,6 +305,11 @@ def _is_file(row: OutboxRow) -> bool:
         return row.picture is not None and row.picture.is_file()
     except OSError:
         return False
+
+
+def key_of(row: OutboxRow) -> Key:
+    """Return what distinguishes a row from all others of its channel, whatever its number."""
+    return row.event.boot_id, row.event.seq, row.part, str(row.picture)
 
 
 def _batch(rows: Sequence[OutboxRow]) -> Batch:

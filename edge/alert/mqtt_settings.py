@@ -43,7 +43,7 @@ class MqttSettings:
 
     def __post_init__(self) -> None:
         if not _is_host(self.host):
-            raise OptionError(f"MQTT: {self.host!r} is no host; {EXAMPLE}")
+            raise OptionError(f"MQTT: the host is no name and no address; {EXAMPLE}")
         if not 1 <= self.port <= 65_535:
             raise OptionError(f"MQTT: port {self.port} does not exist; give one from 1 to 65535")
         if not _is_topic(self.prefix):

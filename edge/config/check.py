@@ -79,6 +79,9 @@ def _check_mqtt(config: Config, add: Add) -> None:
     mqtt = config.mqtt
     if mqtt is None:
         return
+    if "://" in mqtt.host or "@" in mqtt.host:  # it may hold a password, which is shown nowhere
+        add(("mqtt", "host"), "a host is a name or an address alone; for a whole URL write mqtt: URL")
+        return
     for name in ("ca", "insecure"):
         if getattr(mqtt, name) and not mqtt.tls:
             add(("mqtt", name), "this is for TLS; write tls: yes too", ("mqtt", "tls"))

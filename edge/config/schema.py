@@ -240,6 +240,7 @@ def folder_at(value: Any, folder: Path) -> Path:
     path = placed(text_of(value), folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{value!r} is a file; name a folder")
+    _check_above(path, value)
     return path
 
 
@@ -250,7 +251,14 @@ def file_at(value: Any, folder: Path) -> Path:
         raise ValueError(f"{value!r} is a folder; name a file")
     if path.exists() and not path.is_file():
         raise ValueError(f"{value!r} is no ordinary file; name one")
+    _check_above(path, value)
     return path
+
+
+def _check_above(path: Path, word: str) -> None:
+    there = next((each for each in path.parents if each.exists()), None)
+    if there and not there.is_dir():
+        raise ValueError(f"{word!r} cannot be made: {there.name!r} is a file and no folder")
 
 
 def _sound(value: Any, folder: Path) -> str:

@@ -56,7 +56,7 @@ class ReadOnly:
         except (FileNotFoundError, NotADirectoryError):
             raise NoJournalError(f"{path}: no such journal") from None
         except PermissionError:
-            raise JournalReadError(f"{path}: this user may not read it") from None
+            raise JournalReadError(f"{path}: this user may not read it; try it with sudo") from None
         except OSError as error:
             raise self._cannot(error) from None
         self._db = self._open()
@@ -116,7 +116,7 @@ class ReadOnly:
         """Return the version of its tables, which is one that can be read."""
         version, mark = (int(self.rows(f"PRAGMA {name}")[0][0]) for name in ("user_version", "application_id"))
         if not version and not mark and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
-            raise NoJournalError(f"{self.path}: the journal is empty, nothing was ever written into it")
+            raise NoJournalError(f"{self.path}: the journal is empty; where an alarm runs, its disk is full or fails")
         if mark != APPLICATION_ID:
             raise JournalReadError(f"{self.path}: is a database of another program, no journal of bear-alarm")
         if version > VERSION:

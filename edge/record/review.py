@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from edge.errors import OptionError
-from edge.files import hand_over, replace_whole
+from edge.files import hand_over, replace_whole, try_lock
 from edge.record import database
 from edge.record.database import ENDS, NAME, DiskError, faults, utc
 from edge.record.media_store import SAMPLE
@@ -34,6 +37,7 @@ Verdict = Literal["confirmed", "wrong", "relabelled", "unsure"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 SCHEMA_VERSION = 1
 REVIEW = "review.json"
+WAIT_S = 10.0  # how long another reviewer is waited for; a review takes milliseconds
 LABEL = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 MAX_NOTE = 2000  # characters of a note
 
@@ -95,17 +99,50 @@ def write_review(unit: Path, review: Review) -> Path:
     path = review_path(unit)
     if not unit.exists():
         raise OptionError(f"{unit}: not there; its evidence is gone, or was never written")
-    try:
-        before = _parse(path.read_bytes(), path)
-    except FileNotFoundError:
-        before = []
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
-    if before and replace(before[-1], at=review.at) == review:
-        return path  # the same again
-    whole = {"schema_version": SCHEMA_VERSION} | asdict(review) | {"earlier": [asdict(each) for each in before]}
-    replace_whole(path, json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n")
+    with _alone(unit):
+        try:
+            before = _parse(path.read_bytes(), path)
+        except FileNotFoundError:
+            before = []
+        except OSError as error:
+            raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+        if before and replace(before[-1], at=review.at) == review:
+            return path  # the same again
+        whole = {"schema_version": SCHEMA_VERSION} | asdict(review) | {"earlier": [asdict(each) for each in before]}
+        replace_whole(path, json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n")
     return path
+
+
+@contextmanager
+def _alone(unit: Path) -> Iterator[None]:
+    """Only one writer at a time reviews a unit; on a disk that takes no lock it goes on without.
+
+    The lock is on what is there anyway, so that evidence holds no further file. Raises OptionError when another
+    program holds it for long.
+    """
+    held: int | None = None
+    with suppress(OSError):  # a folder on Windows, or a file that nobody may open
+        held = os.open(unit if sys.platform != "win32" or unit.is_file() else unit / "event.json", os.O_RDONLY)
+    try:
+        until = time.monotonic() + WAIT_S
+        while held is not None and not _taken(held):
+            if time.monotonic() >= until:
+                raise OptionError(
+                    f"{unit}: another program has been reviewing it for {WAIT_S:.0f} s; end it, try again"
+                )
+            time.sleep(0.01)
+        yield
+    finally:
+        if held is not None:
+            os.close(held)  # which lets go of it
+
+
+def _taken(file: int) -> bool:
+    """Return whether it is locked now, or cannot be."""
+    try:
+        return try_lock(file)
+    except OSError:
+        return True
 
 
 def _parse(data: bytes, name: object) -> list[Review]:
@@ -119,7 +156,7 @@ def _parse(data: bytes, name: object) -> list[Review]:
         names = [each.name for each in fields(Review)]
         reviews = (*found.get("earlier", []), found)
         return [Review(**{name: each[name] for name in names if name in each}) for each in reviews]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise OptionError(f"{name}: no review this program can read ({why}); mend it, or delete it") from None
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -273,8 +274,7 @@ class Moment:
     @staticmethod
     def from_json(line: str | bytes) -> Moment:
         """Return the moment a line holds; unknown fields are skipped. Raises ValueError if it is none."""
-        moment: Moment = _read(line, "moment")
-        return moment
+        return _check_moment(_read(line, "moment"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,18 @@ class Summary:
     def from_json(line: str | bytes) -> Summary:
         """Return the summary a line holds. Raises ValueError when it is not one."""
         summary: Summary = _read(line, "summary")
+        if summary.since.tzinfo is None or summary.until.tzinfo is None:
+            raise ValueError(f"not a whole summary (its times have no zone): {summary.camera}")
         return summary
+
+
+def _check_moment(moment: Moment) -> Moment:
+    """Return the moment, if its times and boxes are finite numbers and its time has a zone. Raises ValueError."""
+    boxes = [*(one.box_xywh for one in moment.scored), *(one.box_xywh for one in moment.evidence_states)]
+    numbers = (moment.time, moment.media_time_s or 0.0, *chain.from_iterable(boxes))
+    if not all(map(math.isfinite, numbers)) or min(moment.size_wh) < 1 or moment.wall.tzinfo is None:
+        raise ValueError(f"not a whole moment (its times, boxes or size are none): {moment.camera} {moment.index}")
+    return moment
 
 
 def share(state: EvidenceState) -> float:

@@ -140,3 +140,13 @@ def test_an_alarm_waits_for_no_other_word_that_is_under_way_for_people(people):
     deliverer.close(5.0)
     assert sorted(channel.seqs) == [(1,), (2,), (3,)]
     assert channel.seqs[0] != (1,) if people else channel.seqs == [(1,), (2,), (3,)]
+
+
+def test_an_alarm_that_fails_for_itself_still_lets_the_others_go():
+    net = Net()
+    net.poison = {1}
+    life = Life(people=True, does=net)
+    life.queue.put(event(1))
+    life.queue.put(chatter(2))
+    life.live(120.0)
+    assert life.channel.seqs == [(2,)]

@@ -182,3 +182,19 @@ def test_old_pictures_for_people_are_few(tmp_path):
     assert life.channel.seqs == [(50,), (49,), (48,), (47,), (46,)]
     assert life.queue.of("waiting") == []
     assert life.feed.stats.passed_over == 45
+
+
+def test_one_message_that_people_never_get_does_not_keep_the_others_from_them():
+    net = Net()
+    net.poison = {20}
+    life = Life(people=True, does=net)
+    for seq in range(1, 21):
+        life.queue.put(event(seq))
+    life.live(60.0)
+    assert life.channel.seqs == [(19,), (18,), tuple(range(1, 18))]
+    life.queue.put(event(21))
+    life.live(600.0)
+    assert life.channel.seqs[3:] == [(21,)]
+    net.poison = set()
+    life.live(300.0)
+    assert life.channel.seqs[4:] == [(20,)]

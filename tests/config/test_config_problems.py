@@ -103,7 +103,8 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("mqtt: {host: b, prefix: a/+}", "1: mqtt.prefix: ", "cannot begin a topic"),
         ("mqtt: {host: b, ca: x.pem}", "1: mqtt.ca: ", "write tls: yes too"),
         ("mqtt: {host: b, ca: x.mp4, tls: on}", "1: mqtt.ca: ", "cannot be used"),
-        ("mqtt: {host: b c}", "1: mqtt.host: ", "is no host"),
+        ("mqtt: {host: b c}", "1: mqtt.host: ", "the host is no name and no address"),
+        ("mqtt: {host: 'mqtt://bees:hunter2@10.0.0.7'}", "1: mqtt.host: ", "for a whole URL write mqtt: URL"),
         ("webhook: example.org", "1: webhook: ", "the setting's address .* begins with https:// or http://"),
         ("cameras: {a: 'picamera://0?rotation=90'}", "1: cameras.a", "rotation is 0 or 180"),
         ("cameras: {a: 'picamera://x'}", "1: cameras.a", "the camera's number is missing"),
@@ -130,9 +131,8 @@ def test_each_mistake_has_its_sentence(text, line, words, tmp_path):
 def test_paths_that_can_never_be_are_found(tmp_path):
     (tmp_path / "file").write_text("no sound")
     (tmp_path / "folder").mkdir()
-    assert (
-        len(problems("state: file\nrecord: {path: file}\ntrace: folder\nevents: folder\nmodel: folder", tmp_path)) == 5
-    )
+    text = "state: file/sub\nrecord: {path: file}\ntrace: folder\nevents: folder\nmodel: folder"
+    assert len(problems(text, tmp_path)) == 5
     assert "is no WAV file" in problems("sound: file", tmp_path)[0]
     assert "is no folder" in problems("deterrent: ./file", tmp_path)[0]
     assert problems(f"state: {'x' * 4000}", tmp_path)[0].startswith("1: state: it cannot be looked at")

@@ -126,12 +126,15 @@ class Net:
     def __init__(self) -> None:
         self.up = True
         self.refuses: set[int] = set()
+        self.poison: set[int] = set()
 
     def __call__(self, message: Message) -> None:
         if not self.up:
             raise OSError("network is unreachable")
         if any(each.seq in self.refuses for each in message.events):
             raise RefusedError("HTTP 400")
+        if any(each.seq in self.poison for each in message.events):
+            raise OSError("cannot say why")
 
 
 class Life:
