@@ -261,7 +261,10 @@ class _RunningSink:
 
 
 class Unavailable:
-    """What cannot work now, by name, and why. ``why`` is never cleared ahead of a try: what fails again stays in it."""
+    """Collect what cannot work now, by name, with the reason.
+
+    ``why`` is never cleared ahead of a try: what fails again stays in it.
+    """
 
     def __init__(self) -> None:
         self.why: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which pictures of a folder have been dealt with, and over which of them the program has died."""
+"""Remember the pictures of a folder that are processed, and those over which the program has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands write: JSON, text no wider than the terminal, progress bars, and files that must not replace others."""
+"""Write output: JSON, text no wider than the terminal, progress bars, and files that must not replace others."""
 
 from __future__ import annotations
 

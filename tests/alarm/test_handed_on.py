@@ -1,4 +1,4 @@
-"""What goes from one alarm to the next in a reload: lines of events, the limit of messages, the deterrent's budget."""
+"""A reload hands on lines of events, the limit of messages, the deterrent's budget."""
 
 from __future__ import annotations
 

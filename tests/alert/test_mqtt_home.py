@@ -1,4 +1,4 @@
-"""What Home Assistant shows: announced, published again and again, and never "no bear" where nothing is known."""
+"""Home Assistant's entities: announced, published again and again, and never "no bear" where nothing is known."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What people copy from the documentation works as it is."""
+"""Recipes of the documentation work as people copy them."""
 
 from __future__ import annotations
 

@@ -436,9 +436,9 @@ def test_a_new_picture_at_each_opening_does_not_clear_a_frozen_camera():
     frozen, opened_anew, certain = Frozen(), [], []
     for opened in (0.0, 60.0, 120.0, 180.0):
         for i in range(100):
-            anew = frozen(frame_of(grey(int(opened))), opened + i / 2, opened, i + 1)
+            reopened = frozen(frame_of(grey(int(opened))), opened + i / 2, opened, i + 1)
             certain.append(frozen.certain)
-            if anew:
+            if reopened:
                 break
         opened_anew.append(i)
     assert opened_anew == [10, 20, 40, 80]  # ever more seldom: it may be well, and the place still
@@ -448,7 +448,7 @@ def test_a_new_picture_at_each_opening_does_not_clear_a_frozen_camera():
 
 
 def still_for(frozen, seconds, since, opened, shade):
-    """When it is opened anew, if it is, while the same picture comes twice a second after another one."""
+    """Return when it is opened again, or None, while the same picture comes twice a second after another one."""
     frozen(frame_of(grey(200)), since - 0.5, opened, 2)
     for i in range(int(seconds * 2)):
         if frozen(frame_of(grey(shade)), since + i / 2, opened, 3):

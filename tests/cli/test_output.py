@@ -1,4 +1,4 @@
-"""What commands write: progress in a log, where no bar can be, and one sentence where the output is on a full disk."""
+"""Output of commands: progress in a log, where no bar can be, and one sentence where the disk is full."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_while_the_camera_is_away_what_was_reported_of_it_can_be_asked_for(tmp_p
     assert trace.close(5.0)
     (run,) = read_trace(trace.path)
     ids = [one.id for _, one in run.events()]
-    assert len(ids) == len(events) == len([*run.events()])  # nothing is told twice
+    assert len(ids) == len(events) == len([*run.events()])  # nothing is published twice
     assert run.summaries[-1].frames == len(list(walk(5)))
 
 

@@ -1,4 +1,4 @@
-"""The lens check on a painted clearing: what goes wrong is told, and day, night, weather and animals are not."""
+"""The camera check on a painted clearing: faults are reported, and day, night, weather and animals are not."""
 
 from __future__ import annotations
 

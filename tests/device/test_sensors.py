@@ -1,4 +1,4 @@
-"""What the kernel's small files show of the machine, on each kind of it, and what is made of files that are garbled."""
+"""Sensors read from the kernel's small files, on each kind of machine, and from garbled ones."""
 
 from __future__ import annotations
 

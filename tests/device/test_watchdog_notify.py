@@ -1,4 +1,4 @@
-"""What a service manager gets, over a real socket; one that is full, gone or none never holds up the alarm."""
+"""Notifications to a service manager over a real socket; one that is full, gone or none never holds up the alarm."""
 
 import os
 import subprocess

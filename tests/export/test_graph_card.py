@@ -1,4 +1,4 @@
-"""What a card has of the domain: the threshold of its out-of-domain scores, and the drift reference."""
+"""The domain in a card: the threshold of its out-of-domain scores, and the drift reference."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class FarSide:
                 except (BrokenPipeError, ConnectionResetError):
                     body = b""
                 with lock:
-                    side.no_progress -= 1  # before the last byte: whoever has that may ask again at once
+                    side.no_progress -= 1  # before the last byte: a client that has it may ask again at once
                 with suppress(BrokenPipeError, ConnectionResetError):
                     self.wfile.write(body[-1:])
 

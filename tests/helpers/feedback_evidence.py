@@ -84,11 +84,11 @@ def negative(root: Path, minutes: int, camera: str = "yard") -> Path:
     frame = Frame(scene(seed=minutes), 10.0, wall, camera, 0)
     score = Score(Region((0.25, 0.5, 0.2, 0.25), "motion"), (0.3, 0.7), 0.3, "brown_bear", 0.0)
     DICE.seed(minutes)
-    papers = Negatives(root, 4.0, PrivacyMask((), BLACK))._job(frame, [score])
-    for path, make in papers.files:
+    job = Negatives(root, 4.0, PrivacyMask((), BLACK))._job(frame, [score])
+    for path, make in job.files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make())
-    return papers.unit
+    return job.unit
 
 
 def review(unit: Path, verdict: Any, label: str | None = None, *, at: str = AT, **more: Any) -> None:

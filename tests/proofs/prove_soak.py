@@ -155,7 +155,7 @@ class Place:
 
 
 def reading(frames: int, wanted: Reading | None) -> Reading:
-    """What is held once it is at rest: what was started may end first, as long as there is more than ``wanted``."""
+    """Return the count at rest: wait for what was started to end, while there is more than ``wanted``."""
     until = time.monotonic() + SETTLE_S
     while True:
         gc.collect()

@@ -77,7 +77,7 @@ def test_a_path_with_a_space_can_be_pasted(monkeypatch, tmp_path):
 
 
 def test_no_message_advises_a_pip_that_may_be_anothers():
-    """What a person reads names the environment; only comments and docstrings may have `pip install`."""
+    """Messages name the environment; only comments and docstrings may have `pip install`."""
     folders = ("edge", "train", "export")
     root = Path(__file__).parents[2]
     printed = [

@@ -1,4 +1,4 @@
-"""Where the state folder lies: what was set beats what is usual, and no relative path depends on where one stands."""
+"""The state folder's place: a setting beats the default, and no relative path depends on the working folder."""
 
 from __future__ import annotations
 

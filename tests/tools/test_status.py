@@ -1,4 +1,4 @@
-"""What cannot do its work any more is reported, once, and once more when it is over."""
+"""A part that fails is reported once, and once more when it works again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page answers for a picture, and of a file that is none: no browser, no torch."""
+"""The page's answer to a picture, and to a file that is none: no browser, no torch."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ Track = Callable[[Sequence[Unit]], Iterable[Unit]]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Which evidence to import, and how."""
+    """Options of an import of evidence."""
 
     site: str = "own cameras"  # the source of the rows, kept together by a split
     cameras: frozenset[str] = frozenset()  # empty: all

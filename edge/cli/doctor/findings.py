@@ -1,4 +1,4 @@
-"""What the doctor looks at and what it finds, written for a person: a mark, words, and below what to do."""
+"""Targets and results of the doctor's checks, written for a person: a mark, words, and below the remedy."""
 
 from __future__ import annotations
 

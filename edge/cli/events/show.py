@@ -1,4 +1,4 @@
-"""How events are shown: one line each, all of one in words, and the same as JSON."""
+"""Show events: one line each, all of one in words, and the same as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What signals do: the first one ends the alarm in good order.
+"""Handle signals: the first one ends the alarm in good order.
 
 Whatever happens then, noises and relays go off.
 """

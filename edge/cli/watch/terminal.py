@@ -1,4 +1,4 @@
-"""What ``watch`` prints: when it begins, each event as one line, and when it ends."""
+"""Print for ``watch``: its beginning, each event as one line, and its end."""
 
 from __future__ import annotations
 
