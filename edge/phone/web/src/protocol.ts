@@ -1,0 +1,95 @@
+/** What the page (`app.ts`) and the worker (`worker.ts`) send each other. */
+
+import type { BearEvent, BoxXYWH, CameraFault, RegionKind, Zone } from "./schema";
+
+export interface WatchSettings {
+  readonly threshold: number | null; // bear probability in place of the card's "crop", 0 to 1
+  readonly zones: readonly Zone[];
+}
+
+/** A review that the repeat-alarm filter must know. */
+export interface Reviewed {
+  readonly event: string; // its id
+  readonly box: BoxXYWH;
+  readonly agoS: number; // seconds since the review
+  readonly wrong: boolean;
+}
+
+export type ToWorker =
+  | {
+      readonly type: "start";
+      readonly model: string; // address of the ONNX file
+      readonly sha256: string; // that it must have, hexadecimal
+      readonly threads: number;
+      readonly live: boolean; // false: every frame counts and none is skipped, as for a file
+      readonly camera: string;
+      readonly bootId: string;
+      readonly seq: number; // of the next event
+      readonly settings: WatchSettings;
+      readonly reviews: readonly Reviewed[];
+    }
+  | { readonly type: "frame"; readonly picture: ImageBitmap | VideoFrame; readonly time: number; readonly wall: number; readonly discontinuity: boolean }
+  | { readonly type: "settings"; readonly settings: WatchSettings }
+  | { readonly type: "review"; readonly review: Reviewed }
+  /** What the camera itself reports while it gives no frame; null: it is well again. Time in seconds, as of frames. */
+  | { readonly type: "fault"; readonly fault: CameraFault | null; readonly time: number; readonly wall: number }
+  /** 0 to 1: how much of the usual frame rate the phone may have (battery, heat). */
+  | { readonly type: "share"; readonly share: number }
+  | { readonly type: "close"; readonly why: string; readonly wall: number };
+
+/** A box to draw over the live picture. */
+export interface Mark {
+  readonly box: BoxXYWH;
+  readonly kind: RegionKind;
+  readonly bear: number;
+}
+
+/** An event with what is kept of it. JPEG; the whole frame carries no drawing. */
+export interface Published {
+  readonly event: BearEvent;
+  readonly full: Blob | null; // the frame of this event, if it is the best so far
+  readonly crop: Blob | null; // the best crop so far, if it is better than the one before
+  readonly cropNote: CropNote | null; // of the crop, as `bear-alarm` writes it into the JPEG
+}
+
+export interface CropNote {
+  readonly camera: string;
+  readonly captured_at: string;
+  readonly media_time_s: number | null;
+  readonly label: string;
+  readonly score: number;
+  readonly frame_wh: readonly [number, number];
+  readonly box_xywh: BoxXYWH;
+}
+
+export type Failure = "model-missing" | "model-corrupt" | "model-card" | "model-wrong" | "runtime" | "memory";
+
+export type FromWorker =
+  | {
+      readonly type: "ready";
+      readonly model: string; // name@digest, as events carry it
+      readonly labels: readonly string[];
+      readonly threshold: number;
+      readonly notice: string | null;
+      readonly goldenError: number;
+      readonly threads: number;
+      readonly cropMs: number; // measured at the start
+      readonly scanSide: number; // pixels, of the frame scan
+    }
+  | { readonly type: "failed"; readonly failure: Failure; readonly detail: string }
+  | {
+      readonly type: "looked";
+      readonly time: number; // of the frame
+      readonly marks: readonly Mark[];
+      readonly state: "watching" | "maybe" | "bear";
+      readonly evidence: number; // of the strongest track, as a share of what alarms, 0 to 1
+      readonly faults: readonly CameraFault[]; // that were published and last
+      readonly events: readonly Published[];
+      readonly fps: number; // that the page should offer from now on
+      readonly tookMs: number;
+      readonly cropMs: number;
+      readonly scanMs: number;
+      readonly scanSide: number;
+    }
+  | { readonly type: "published"; readonly events: readonly Published[] } // between frames
+  | { readonly type: "closed"; readonly events: readonly Published[] };
