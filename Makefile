@@ -10,15 +10,16 @@ REQUIRE ?=
 TESTS ?=
 MARKS ?= not slow
 EXTRAS ?=
+CHECK ?=
 
 HOME_VENV := $(HOME)/.local/share/bear-alarm/venv
 BIN := $(HOME)/.local/bin
-PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -type f ! -path '*/__pycache__/*' ! -name '.*')
+PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -path edge/phone/web -prune -o -type f ! -path '*/__pycache__/*' ! -name '.*' -print)
 
 # Four workers on two cores: much of a test is waiting. The slowest are listed.
 PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
 
-.PHONY: help demo test test-all prove docs test-edge install uninstall clean check-python
+.PHONY: help demo test test-all prove docs phone-app test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
@@ -26,6 +27,7 @@ help:
 	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
 	@echo 'make docs        the documents as a site with search, in site/'
+	@echo 'make phone-app   the web app for phones, built with node and npm into edge/phone/app (CHECK=--check: compares only)'
 	@echo 'make test-edge   the quick tests of what runs on the device, without torch: fit for a Raspberry Pi (MARKS= for all)'
 	@echo 'make install     puts `bear-alarm` on your PATH (EXTRAS=train to make models too)'
 	@echo 'make uninstall   takes it away again'
@@ -53,6 +55,9 @@ prove: .venv/.ready
 
 docs: .venv/.ready
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
+phone-app: .venv/.ready
+	.venv/bin/python tests/helpers/make_phone_app.py $(CHECK)
 
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .

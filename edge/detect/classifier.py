@@ -40,7 +40,7 @@ class Classifier:
         self.path = Path(path)
         self.digest = file_digest(self.path)
         self._session = _session(self.path, threads, in_float=in_float)
-        self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
+        self.card = _card(self._session, self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False
         if self.card.frame is None:
@@ -140,6 +140,16 @@ def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> 
         label=card.alarm_labels[int(alarm.argmax())],
         ood=float(ood),
     )
+
+
+def card_of(path: Path) -> Card:
+    """Return the card of a model file, without its golden vectors recomputed. Raises ModelError."""
+    file_digest(path)  # its sentences for a file that is missing or empty
+    return _card(_session(path, 1, in_float=False), path)
+
+
+def _card(session: ort.InferenceSession, path: Path) -> Card:
+    return read_card(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), path)
 
 
 def file_digest(path: Path) -> str:

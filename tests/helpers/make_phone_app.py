@@ -1,0 +1,67 @@
+"""Build the web app for phones into edge/phone/app: `python tests/helpers/make_phone_app.py`; needs node and npm.
+
+With ``--check``, compare what is there with a fresh build instead, and exit with 1 where they differ.
+"""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edge.phone.folder import APP, PACKED, app_files
+
+SOURCE = APP.with_name("web")
+LARGE = ".wasm"  # of 14 MB, 2 MB packed
+
+
+def build(source: Path, out: Path) -> None:
+    """Build the app of a folder with its source into another, with the pinned libraries installed afresh."""
+    with tempfile.TemporaryDirectory(prefix="bear-alarm-web-") as made:
+        copy = Path(made) / "web"
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
+        for words in (["npm", "ci", "--no-progress"], ["npm", "run", "build", "--", str(out)]):
+            subprocess.run(words, cwd=copy, check=True, stdout=sys.stderr)
+
+
+def pack(built: Path, app: Path) -> None:
+    """Replace the packaged app by a built one."""
+    shutil.rmtree(app, ignore_errors=True)
+    shutil.copytree(built, app)
+    for path in app.rglob(f"*{LARGE}"):
+        # No container more than the content needs: the same bytes on every machine.
+        path.with_name(path.name + PACKED).write_bytes(lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+        path.unlink()
+
+
+def differences(built: Path, app: Path) -> list[str]:
+    """Return a line for each file in which the packaged app, unpacked, is not the built one."""
+    fresh = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    packaged = dict(app_files(app))
+    missing = [f"{name}: is missing in {app}" for name in fresh.keys() - packaged.keys()]
+    extra = [f"{name}: is in {app}, and no longer built" for name in packaged.keys() - fresh.keys()]
+    changed = [f"{name}: differs from a fresh build" for name in fresh if packaged.get(name, fresh[name]) != fresh[name]]
+    return sorted([*missing, *extra, *changed])
+
+
+def main(words: list[str]) -> int:
+    """Build, then pack or compare; return the exit code."""
+    with tempfile.TemporaryDirectory(prefix="bear-alarm-app-") as made:
+        built = Path(made) / "app"
+        build(SOURCE, built)
+        if words != ["--check"]:
+            pack(built, APP)
+            return 0
+        found = differences(built, APP)
+    for line in found:
+        print(line)
+    if found:
+        print("run `make phone-app`, and commit what it writes")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
