@@ -22,13 +22,13 @@ WRITTEN = "written.json"  # which files a folder has of us: --update replaces th
 LAST = ("sw.js", "version.json", MODEL, WRITTEN)  # put in place last, in this order: they name the others
 
 
-def app_files(app: Path = APP) -> Iterator[tuple[str, bytes]]:
+def app_files() -> Iterator[tuple[str, bytes]]:
     """Yield the name and bytes of each file of the web app, unpacked. Raises UnavailableError where it is missing."""
-    if not (app / ENTRY).is_file():
+    if not (APP / ENTRY).is_file():
         raise UnavailableError("this installation has no web app in it; install it again, or run `make phone-app`")
-    for path in sorted(app.rglob("*")):
+    for path in sorted(APP.rglob("*")):
         if path.is_file():
-            name, data = path.relative_to(app).as_posix(), path.read_bytes()
+            name, data = path.relative_to(APP).as_posix(), path.read_bytes()
             yield (name.removesuffix(PACKED), lzma.decompress(data)) if name.endswith(PACKED) else (name, data)
 
 
@@ -52,14 +52,14 @@ def holds_app(folder: Path) -> bool:
     return (folder / WRITTEN).is_file()
 
 
-def write(folder: Path, model: Path, *, update: bool = False, app: Path = APP) -> None:
+def write(folder: Path, model: Path, *, update: bool = False) -> None:
     """Write the web app and a model into a folder that is missing or empty: whole or not at all.
 
     With ``update``, also into one that it wrote before: its own files are replaced, those of an older version removed,
     all others left as they are. Raises OptionError, ModelError or UnavailableError.
     """
     old = _replaceable(folder, update=update)
-    files = dict(app_files(app)) | model_files(model)
+    files = dict(app_files()) | model_files(model)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     files[WRITTEN] = _json(sums)
     # A missing folder is made beside its place, and is there in one step.

@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edge.phone.folder import APP, PACKED, app_files
+from edge.phone import folder
 
-SOURCE = APP.with_name("web")
+SOURCE = folder.APP.with_name("web")
 LARGE = ".wasm"  # of 14 MB, 2 MB packed
 
 
@@ -27,23 +27,26 @@ def build(source: Path, out: Path) -> None:
             subprocess.run(words, cwd=copy, check=True, stdout=sys.stderr)
 
 
-def pack(built: Path, app: Path) -> None:
+def pack(built: Path) -> None:
     """Replace the packaged app by a built one."""
-    shutil.rmtree(app, ignore_errors=True)
-    shutil.copytree(built, app)
-    for path in app.rglob(f"*{LARGE}"):
-        # No container more than the content needs: the same bytes on every machine.
-        path.with_name(path.name + PACKED).write_bytes(lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+    shutil.rmtree(folder.APP, ignore_errors=True)
+    shutil.copytree(built, folder.APP)
+    for path in folder.APP.rglob(f"*{LARGE}"):
+        path.with_name(path.name + folder.PACKED).write_bytes(
+            lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
+        )
         path.unlink()
 
 
-def differences(built: Path, app: Path) -> list[str]:
+def differences(built: Path) -> list[str]:
     """Return a line for each file in which the packaged app, unpacked, is not the built one."""
     fresh = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
-    packaged = dict(app_files(app))
-    missing = [f"{name}: is missing in {app}" for name in fresh.keys() - packaged.keys()]
-    extra = [f"{name}: is in {app}, and no longer built" for name in packaged.keys() - fresh.keys()]
-    changed = [f"{name}: differs from a fresh build" for name in fresh if packaged.get(name, fresh[name]) != fresh[name]]
+    packaged = dict(folder.app_files())
+    missing = [f"{name}: is built, and missing in {folder.APP}" for name in fresh.keys() - packaged.keys()]
+    extra = [f"{name}: is in {folder.APP}, and no longer built" for name in packaged.keys() - fresh.keys()]
+    changed = [
+        f"{name}: differs from a fresh build" for name in fresh if packaged.get(name, fresh[name]) != fresh[name]
+    ]
     return sorted([*missing, *extra, *changed])
 
 
@@ -53,9 +56,9 @@ def main(words: list[str]) -> int:
         built = Path(made) / "app"
         build(SOURCE, built)
         if words != ["--check"]:
-            pack(built, APP)
+            pack(built)
             return 0
-        found = differences(built, APP)
+        found = differences(built)
     for line in found:
         print(line)
     if found:

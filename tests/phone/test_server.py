@@ -1,0 +1,298 @@
+"""The servers of `bear-alarm phone --serve`, asked by a client that trusts their own authority and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import http.client
+import logging
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from edge.errors import OptionError
+from edge.phone import folder as app_folder
+from edge.phone.authority import Identity, identity
+from edge.phone.server import Servers, serve
+from tests.helpers.command import ROOT, bear_alarm
+from tests.helpers.phone_world import FILES, LOOPBACK, WASM, served, stand_in
+from tests.helpers.tiny import model_bytes, tiny_card
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servers, Identity, Path]]:
+    """The stand-in, served; beside it a file that is nobody's business."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "secret.txt").write_text("secret")
+    root = stand_in(folder / "app")
+    (root / "run.wasm").write_bytes(WASM)
+    (root / ".hidden").write_text("secret")
+    (root / "link.txt").symlink_to(folder / "secret.txt")
+    with served(root, folder / "state") as (servers, who):
+        yield servers, who, root
+
+
+def asked(
+    servers: Servers, who: Identity | None, path: str, method: str = "GET", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """Ask the app's server, or without an identity the plain one."""
+    at = urlsplit(servers.app_url if who else servers.page_url)
+    line: http.client.HTTPConnection
+    if who:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.load_verify_locations(cadata=who.authority)
+        line = http.client.HTTPSConnection(at.hostname or "", at.port, context=trusting, timeout=20)
+    else:
+        line = http.client.HTTPConnection(at.hostname or "", at.port, timeout=20)
+    line.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = line.getresponse()
+    data = answer.read()
+    line.close()
+    return answer, data
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "data"),
+    [
+        ("/", "text/html; charset=utf-8", FILES["index.html"]),
+        ("/index.html?from=home", "text/html; charset=utf-8", FILES["index.html"]),
+        ("/app.js", "text/javascript; charset=utf-8", FILES["app.js"]),
+        ("/run.wasm", "application/wasm", WASM),
+        ("/manifest.webmanifest", "application/manifest+json", FILES["manifest.webmanifest"]),
+        ("/icons/icon.png", "image/png", FILES["icons/icon.png"]),
+    ],
+)
+def test_files_come_with_their_type_and_what_a_page_with_threads_needs(site, path: str, kind: str, data: bytes):
+    servers, who, _ = site
+    answer, body = asked(servers, who, path)
+    assert (answer.status, body) == (200, data)
+    assert answer.headers["Content-Type"] == kind
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert "'unsafe-inline'" not in answer.headers["Content-Security-Policy"]
+    assert "'unsafe-eval'" not in answer.headers["Content-Security-Policy"]
+    assert "Python" not in answer.headers["Server"]
+
+
+def test_what_gets_smaller_is_packed_for_those_who_take_it(site):
+    servers, who, _ = site
+    answer, body = asked(servers, who, "/run.wasm", Accept_Encoding="deflate, gzip;q=0.8")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(body) < len(WASM) / 10
+    assert gzip.decompress(body) == WASM
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    plain, _ = asked(servers, who, "/run.wasm", Accept_Encoding="gzip;q=0, br")
+    assert plain.headers["Content-Encoding"] is None
+    assert plain.headers["ETag"] != answer.headers["ETag"]
+    picture, _ = asked(servers, who, "/icons/icon.png", Accept_Encoding="gzip")
+    assert picture.headers["Content-Encoding"] is None
+
+
+def test_a_known_file_is_not_sent_again_until_it_changes(site):
+    servers, who, root = site
+    first, _ = asked(servers, who, "/app.css")
+    again, body = asked(servers, who, "/app.css", If_None_Match=f'"other", {first.headers["ETag"]}')
+    assert (again.status, body) == (304, b"")
+    (root / "app.css").write_bytes(b"body { color: darkgreen }")
+    changed, body = asked(servers, who, "/app.css", If_None_Match=first.headers["ETag"])
+    assert (changed.status, body) == (200, b"body { color: darkgreen }")
+
+
+def test_head_says_how_long_a_file_is_without_sending_it(site):
+    servers, who, _ = site
+    answer, body = asked(servers, who, "/run.wasm", "HEAD")
+    assert (answer.status, body) == (200, b"")
+    assert answer.headers["Content-Length"] == str(len(WASM))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/icons/..%2f..%2fsecret.txt",
+        "/..%5csecret.txt",
+        "//etc/hosts",
+        "/%2fetc/hosts",
+        "/link.txt",
+        "/.hidden",
+        "/icons",
+        "/icons/",
+        "/no%00thing",
+        "/" + "n" * 5000,
+    ],
+)
+def test_nothing_but_files_of_the_folder_is_given_out(site, path: str):
+    servers, who, _ = site
+    answer, body = asked(servers, who, path)
+    assert answer.status == 404
+    assert b"secret" not in body
+    assert b"icon.png" not in body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_sent(site, method: str):
+    servers, who, _ = site
+    assert asked(servers, who, "/app.js", method)[0].status == 501
+
+
+def test_plain_http_gives_out_the_authority_and_the_steps_and_nothing_else(site):
+    servers, who, _ = site
+    answer, certificate = asked(servers, None, "/bear-alarm-ca.crt")
+    assert answer.headers["Content-Type"] == "application/x-x509-ca-cert"
+    assert certificate == who.authority
+    answer, page = asked(servers, None, "/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    text = page.decode()
+    assert who.fingerprint in text
+    assert f'href="{servers.app_url}"' in text
+    assert "Android" in text
+    assert "Certificate Trust Settings" in text
+    assert not re.search(r"<script|src=|https?://(?!127\.0\.0\.1)", text), "the page fetches nothing"
+    for path in ("/index.html", "/app.js", "/run.wasm", "/server.pem", "/authority.pem", "/../state/authority.pem"):
+        assert asked(servers, None, path)[0].status == 404, path
+
+
+def test_a_client_that_says_nothing_holds_up_nobody(site):
+    servers, who, _ = site
+    at = urlsplit(servers.app_url)
+    with socket.create_connection((at.hostname, at.port)):
+        started = time.monotonic()
+        assert asked(servers, who, "/")[0].status == 200
+        assert time.monotonic() - started < 5
+
+
+def test_a_phone_that_does_not_trust_the_certificate_yet_is_told_of(site, caplog: pytest.LogCaptureFixture):
+    servers, _, _ = site
+    at = urlsplit(servers.app_url)
+    caplog.set_level(logging.INFO, "edge")
+    line = http.client.HTTPSConnection(at.hostname or "", at.port, context=ssl.create_default_context(), timeout=20)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        line.request("GET", "/")
+    until = time.monotonic() + 10
+    while not caplog.messages and time.monotonic() < until:
+        time.sleep(0.05)
+    assert caplog.messages == [f"127.0.0.1 does not trust this certificate yet: open {servers.page_url} there"]
+
+
+def test_a_port_in_use_is_one_sentence_and_the_other_port_is_given_back(tmp_path: Path):
+    who = identity(tmp_path, [LOOPBACK], None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            free = probe.getsockname()[1]
+        with pytest.raises(OptionError, match=f"^--port {taken}: is in use by another program"):
+            serve(tmp_path, who, LOOPBACK, taken, free)
+        with pytest.raises(OptionError, match=f"^--http-port {taken}: is in use by another program"):
+            serve(tmp_path, who, LOOPBACK, free, taken)
+    with pytest.raises(OptionError, match="are both 8443"):
+        serve(tmp_path, who, LOOPBACK, 8443, 8443)
+    with socket.socket() as again:
+        assert again.connect_ex(("127.0.0.1", free)) == errno.ECONNREFUSED
+
+
+# The command.
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small model, beside a stand-in for the app."""
+    monkeypatch.setattr(app_folder, "APP", stand_in(tmp_path / "package"))
+    (tmp_path / "bear.onnx").write_bytes(model_bytes(tiny_card()))
+    return tmp_path / "bear.onnx"
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("8.8.8.8", "is not in a private network"),
+        ("10.255.254.253", "is not an address of this machine"),
+        ("hive", "is no address of a network"),
+    ],
+)
+def test_an_address_that_cannot_be_served_is_one_sentence(tmp_path: Path, model: Path, host: str, said: str):
+    ran = bear_alarm("phone", tmp_path / "out", "--serve", "--model", model, "--host", host)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert len(ran.stderr.splitlines()) == 1
+    assert said in ran.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_without_a_network_is_one_sentence(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edge.phone.authority.own_addresses", lambda: [LOOPBACK])
+    ran = bear_alarm("phone", "--serve", "--model", model)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "has no address in a private network" in ran.stderr
+
+
+def test_a_port_in_use_leaves_the_folder_that_is_served_alone(tmp_path: Path, model: Path):
+    app_folder.write(tmp_path / "out", model)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ran = bear_alarm("phone", tmp_path / "out", "--serve", "--host", "127.0.0.1", "--port", port, "--http-port", 0)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines() == [f"bear-alarm: --port {port}: is in use by another program; name another port"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_another_model_for_a_folder_that_is_there_needs_update(tmp_path: Path, model: Path):
+    app_folder.write(tmp_path / "out", model)
+    ran = bear_alarm("phone", tmp_path / "out", "--serve", "--host", "127.0.0.1", "--model", model)
+    assert ran.returncode == 2
+    assert "--update" in ran.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no Ctrl-C to send on this system")
+def test_the_terminal_shows_where_to_go_and_ctrl_c_ends_it(tmp_path: Path, model: Path):
+    code = f"""
+import pathlib, edge.phone.folder
+edge.phone.folder.APP = pathlib.Path({str(tmp_path / "package")!r})
+from edge.cli.main import main
+main()
+"""
+    words = ["phone", "--serve", "--host", "127.0.0.1", "--port", "0", "--http-port", "0", "--model", str(model)]
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "BEAR_ALARM_STATE": str(tmp_path / "state"),
+        "TMPDIR": str(temporary),
+        "PYTHONIOENCODING": "utf-8",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        shown = ""
+        assert child.stdout is not None
+        for line in child.stdout:
+            shown += line
+            if "Ctrl-C" in line:
+                break
+        who = identity(tmp_path / "state" / "phone", [LOOPBACK], None)
+        page, app = (urlsplit(re.findall(rf"{scheme}://127\.0\.0\.1:\d+/", shown)[0]) for scheme in ("http", "https"))
+        assert who.fingerprint in " ".join(shown.split())
+        assert "▀" in shown, "the QR code"
+        for at in (page, app):
+            socket.create_connection((at.hostname, at.port)).close()
+        assert len(list(temporary.iterdir())) == 1
+        child.send_signal(signal.SIGINT)
+        _, complaints = child.communicate(timeout=30)
+        assert (child.returncode, complaints) == (130, "")
+        assert not list(temporary.iterdir())
+    finally:
+        child.kill()
+        child.wait()
