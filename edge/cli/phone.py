@@ -6,7 +6,7 @@ import io
 import ipaddress
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,8 +81,8 @@ def _next(folder: Path) -> str:
     return f"""\
 {folder}: written, {megabytes:.1f} MB. What to do next:
   1. Copy the folder to any web host with HTTPS. A plain static host will do.
-  2. Open its address on the phone, while there is signal. Wait until it says that it works offline.
-  3. Add it to the home screen, and do its start check.
+  2. Open its address on the phone, while there is signal. Add it to the home screen, and open it there.
+  3. Do its start check. Once the detector is ready "also without signal", the phone needs no network.
 Without a web host: bear-alarm phone --serve. More: docs/phone.md"""
 
 
@@ -118,7 +118,8 @@ def _serve(folder: Path, address: Address, port: int, http_port: int) -> None:
     servers = serve(folder, who, address, port, http_port)
     try:
         print(_shown(servers.page_url, servers.app_url, who.fingerprint), flush=True)
-        threading.Event().wait()
+        while True:
+            time.sleep(0.5)  # a signal that comes just before an endless wait would not end it
     finally:  # KeyboardInterrupt
         servers.close()
 
@@ -134,7 +135,7 @@ def _shown(page_url: str, app_url: str, fingerprint: str) -> str:
        {fingerprint[:half].strip()}
        {fingerprint[half:].strip()}
 3. Open the alarm: {app_url}
-   Wait until it says that it works offline. Then this can be ended with Ctrl-C."""
+   Do its start check. Once the detector is ready "also without signal", end this with Ctrl-C."""
 
 
 def _code(url: str) -> str:
