@@ -85,8 +85,10 @@ def identity(folder: Path, addresses: Sequence[Address], name: str | None, *, no
     if now < FIRST_DAY:
         raise OptionError(f"this machine's clock says {now:%Y-%m-%d}; set it, for certificates have dates")
     try:
+        missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        hand_over(folder)
+        for each in missing:
+            hand_over(each)
         ca = _read(folder / CA_FILE)
         if ca is None or _ends_within(ca[1], now, RENEW_DAYS):
             ca = _make_authority(now)

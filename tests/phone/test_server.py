@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import http.client
+import io
 import logging
 import os
 import re
@@ -18,8 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 
+from edge.cli.phone import _code as code_of
 from edge.errors import OptionError
 from edge.phone import folder as app_folder
 from edge.phone.authority import Identity, identity
@@ -253,6 +257,18 @@ def test_another_model_for_a_folder_that_is_there_needs_update(tmp_path: Path, m
     ran = bear_alarm("phone", tmp_path / "out", "--serve", "--host", "127.0.0.1", "--model", model)
     assert ran.returncode == 2
     assert "--update" in ran.stderr
+
+
+def test_the_qr_code_on_the_terminal_is_the_address(monkeypatch: pytest.MonkeyPatch):
+    url = "http://192.168.178.123:8080/"
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    halves = {" ": (0, 0), "▀": (255, 0), "▄": (0, 255), "█": (255, 255)}
+    rows = [[halves[sign] for sign in line] for line in code_of(url).splitlines() if line]
+    dots = np.array(rows, np.uint8).transpose(0, 2, 1).reshape(2 * len(rows), -1)
+    picture = cv2.resize(dots, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
+    assert cv2.QRCodeDetector().detectAndDecode(picture)[0] == url
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert code_of(url) == "", "a terminal without these letters"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no Ctrl-C to send on this system")
