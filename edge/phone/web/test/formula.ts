@@ -28,3 +28,15 @@ export function coloured(width: number, height: number): Picture {
   }
   return { data, width, height };
 }
+
+/** Return a picture of which each byte is another. */
+export function speckled(width: number, height: number): Picture {
+  const data = new Uint8ClampedArray(4 * width * height);
+  for (let i = 0; i < width * height; i++) {
+    const [x, y] = [i % width, Math.floor(i / width)];
+    let n = (Math.imul(x, 374761393) + Math.imul(y, 668265263)) >>> 0;
+    n = Math.imul(n ^ (n >>> 13), 1274126177) >>> 0;
+    data.set([n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, 255], 4 * i);
+  }
+  return { data, width, height };
+}
