@@ -466,10 +466,8 @@ type Part = readonly [PixelBox, number]; // a box and how many pixels of it are 
 /** Return the boxes of what is foreground, largest area first; no part grows into what does not show. */
 function blobs(desk: Desk, found: Change, settings: MotionSettings): PixelBox[] {
   if (!found.count) return [];
-  const { bits, closed, width, height } = desk;
-  // A gap is closed by growing the foreground and then, alike, what is not foreground.
-  grow(found.foreground, 1, width, height, bits, closed);
-  grow(closed, 0, width, height, bits, closed);
+  const { closed } = desk;
+  close(desk, found.foreground);
   const { shows } = found;
   if (shows) for (let i = 0; i < closed.length; i++) closed[i] &= shows[i];
   const parts = connected(desk).filter(
@@ -478,20 +476,28 @@ function blobs(desk: Desk, found: Change, settings: MotionSettings): PixelBox[] 
   return merge(parts.sort(largestFirst).slice(0, MAX_FOUND), settings.nearPx, settings.nearShare);
 }
 
-/** Give the value to each pixel that has it within `CLOSING_PX`, and the other of 0 and 1 to the rest. */
-function grow(mask: Uint8Array, value: 0 | 1, width: number, height: number, spare: Uint8Array, out: Uint8Array): void {
-  const pass = (from: Uint8Array, to: Uint8Array, count: number, stride: number, starts: number, between: number) => {
-    for (let line = 0; line < starts; line++) {
-      const begin = line * between;
-      let [ahead, last] = [0, -CLOSING_PX - 1]; // the next one to look at, and the last that had the value
-      for (let at = 0; at < count; at++) {
-        for (; ahead < count && ahead <= at + CLOSING_PX; ahead++) if (from[begin + ahead * stride] === value) last = ahead;
-        to[begin + at * stride] = last >= at - CLOSING_PX ? value : 1 - value;
+/** Write the foreground without the gaps that are narrower than 5 pixels to `desk.closed`: grown, then shrunk alike. */
+function close({ bits, closed, width, height }: Desk, foreground: Uint8Array): void {
+  bits.fill(0);
+  for (let i = 0; i < bits.length; i++) {
+    if (!foreground[i]) continue;
+    const x = i % width;
+    const y = (i - x) / width;
+    for (let row = Math.max(y - CLOSING_PX, 0); row <= Math.min(y + CLOSING_PX, height - 1); row++) {
+      bits.fill(1, row * width + Math.max(x - CLOSING_PX, 0), row * width + Math.min(x + CLOSING_PX + 1, width));
+    }
+  }
+  for (let i = 0; i < bits.length; i++) {
+    let all = bits[i];
+    const x = all && i % width;
+    const y = all && (i - x) / width;
+    for (let row = Math.max(y - CLOSING_PX, 0); all && row <= Math.min(y + CLOSING_PX, height - 1); row++) {
+      for (let at = row * width + Math.max(x - CLOSING_PX, 0); at <= row * width + Math.min(x + CLOSING_PX, width - 1); at++) {
+        all &= bits[at];
       }
     }
-  };
-  pass(mask, spare, width, 1, height, width);
-  pass(spare, out, height, width, width, 1);
+    closed[i] = all;
+  }
 }
 
 /** Return the 8-connected parts of `desk.closed`, which is emptied. */

@@ -192,14 +192,15 @@ export function means(values: Float32Array | Uint8Array, w: number, h: number, c
   const { across, down, scale } = areas(w, h, columns, rows);
   const out = new Float32Array(columns * rows);
   const [row, sum] = [new Float32Array(columns), new Float32Array(columns)];
+  const { start, at, share } = across;
   for (let y = 0; y < rows; y++) {
     sum.fill(0);
     for (let k = down.start[y]; k < down.start[y + 1]; k++) {
-      row.fill(0);
+      const begin = down.at[k] * w;
       for (let x = 0; x < columns; x++) {
-        for (let i = across.start[x]; i < across.start[x + 1]; i++) {
-          row[x] += Math.fround(values[down.at[k] * w + across.at[i]] * across.share[i]);
-        }
+        let mean = 0;
+        for (let i = start[x]; i < start[x + 1]; i++) mean = Math.fround(mean + Math.fround(values[begin + at[i]] * share[i]));
+        row[x] = mean;
       }
       addShare(sum, row, down.share[k]);
     }
