@@ -1,8 +1,8 @@
-"""Test vectors for the phone's crops and camera check: pictures by formula, and what is expected of each.
+"""Test vectors for the phone's crops, motion and camera check: pictures by formula, and what is expected of each.
 
     python -m tests.helpers.make_phone_vectors
 
-writes edge/phone/web/test/vectors/crops.json and camera_check.json. The formulas are those of
+writes crops.json, motion.json and camera_check.json to edge/phone/web/test/vectors. The formulas are those of
 tests/helpers/make_motion_vectors.py, and those below; edge/phone/web/test/formula.ts repeats them.
 """
 
@@ -12,6 +12,7 @@ import base64
 import json
 import random
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 
 from edge.detect.camera_check import CameraCheck, FaultDebouncer, View
 from edge.detect.crops import cut, fit_to, square
-from edge.schema import WHOLE, BoxXYWH, CameraFault, TroubleKind
-from tests.helpers.make_motion_vectors import coloured, ground, noise
+from edge.detect.motion import MotionFinder
+from edge.schema import WHOLE, BoxXYWH, CameraFault, Frame, TroubleKind
+from tests.helpers import make_motion_vectors
+from tests.helpers.make_motion_vectors import SETTINGS, WALL, Step, coloured, ground, noise
 
 FOLDER = Path(__file__).parents[2] / "edge" / "phone" / "web" / "test" / "vectors"
-FILES = ("crops.json", "camera_check.json")
+FILES = ("crops.json", "motion.json", "camera_check.json")
 SEED = 7
 EVERY = 151  # of a crop's bytes one in so many is kept
 SIZE_WH = (130, 77)  # of the camera check's pictures: their blocks and cells end between pixels
@@ -48,6 +51,8 @@ HALVES: list[tuple[tuple[int, int], BoxXYWH, float]] = [
     ((102, 50), (0.25, 0.25, 0.25, 0.5), 1.0),
     ((100, 60), (0.125, 0.25, 0.125, 0.125), 1.0),
     ((64, 40), (0.0, 0.0, 0.40625, 0.25), 1.25),
+    ((64, 64), (0.1953125, 0.1953125, 0.265625, 0.265625), 1.0),
+    ((64, 64), (0.2109375, 0.2109375, 0.265625, 0.265625), 1.0),
 ]  # where numbers end in a half
 
 
@@ -107,21 +112,69 @@ def _kept(picture: NDArray[np.uint8]) -> Vectors:
     return {"sum": int(flat.sum()), "bytes": base64.b64encode(flat[::EVERY].tobytes()).decode("ascii")}
 
 
+def motion_cases() -> Iterator[tuple[str, Vectors, list[Step]]]:
+    """Name, masks and steps of what happens at random; the cases of make_motion_vectors.py come one by one."""
+    mask = {"masks": [[[0.0, 0.6], [0.3, 0.5], [0.4, 1.0], [0.0, 1.0]], [[0.8, 0.0], [1.0, 0.0], [1.0, 0.3]]]}
+    for seed in range(4):
+        rng = random.Random(seed)
+        boxes: list[list[int]] = []
+        steps: list[Step] = []
+        view, times = [0, 0], 10
+        for _ in range(30):
+            boxes = [[x + rng.randint(-2, 3), y + rng.randint(-1, 1), *rest] for x, y, *rest in boxes]
+            if rng.random() < 0.5:
+                at = [rng.randint(-2, 60), rng.randint(-2, 32), rng.randint(2, 12), rng.randint(2, 9)]
+                boxes = [*boxes, [*at, rng.choice((0, 15, 230, 255))]][-9:]
+            if seed % 2:
+                view = [min(max(at + rng.randint(-2, 2), -5), 5) for at in view]
+            if seed >= 2 and rng.random() < 0.4:
+                times = min(max(times + rng.randint(-1, 3), 8), 30)
+            steps.append({"boxes": boxes, "view": view, "light": [times, 10, 0]})
+        yield f"at random, {seed}", mask if seed in (1, 2) else {}, steps
+    dusk = [{"light": [times, 20, 0]} for times in range(20, 5, -1)]
+    yield "dusk and dawn", {}, [*dusk, *reversed(dusk), *({"light": [20 + 2 * i, 20, 0]} for i in range(14))]
+
+
+def motion_vectors() -> Vectors:
+    """Motion where much happens together."""
+    told = []
+    for name, masks, steps in motion_cases():
+        finder = MotionFinder(SETTINGS, [tuple((x, y) for x, y in mask) for mask in masks.get("masks", ())])
+        done = []
+        for index, step in enumerate(steps):
+            luma = make_motion_vectors.picture(step, index)
+            frame = Frame(np.zeros((36, 64, 3), np.uint8), index / 10, WALL, "vectors", index, luma=luma)
+            said = make_motion_vectors.expected(finder, frame)
+            kept = {key: value for key, value in said.items() if key not in ("background", "deviation")}
+            done.append({"time": index / 10, **step, "sum": int(luma.sum()), "expect": kept})
+        told.append({"name": name, **masks, "steps": done})
+    return {"cases": told}
+
+
+# Little is where it was, and half of it.
+ASIDE = {"pushed": (4, 2), "nudged": (3, 2)}
+
+
 @cache
 def scene(name: str, size_wh: tuple[int, int]) -> NDArray[np.int64]:
     """What the camera is before, without noise: levels (h, w)."""
     y, x = np.mgrid[0 : size_wh[1], 0 : size_wh[0]].astype(np.int64)
-    if name == "pushed":  # so far aside that little is where it was
-        x, y = x + 4, y + 2
+    if name in ASIDE:
+        x, y = x + ASIDE[name][0], y + ASIDE[name][1]
     usual = ground(x, y) + 60 * ((x // 17 + y // 13) % 2)  # a board of dark and bright fields, for edges
-    if name == "blurred":  # the mean of 9 x 9, rounded down
-        wide = np.pad(usual, 4, mode="edge")
+    if name in ("blurred", "drops"):  # the mean of 9 x 9, rounded down; drops show another view as well
+        wide = np.pad(scene("turned", size_wh) if name == "drops" else usual, 4, mode="edge")
         parts = [wide[j : j + size_wh[1], i : i + size_wh[0]] for j in range(9) for i in range(9)]
         return np.sum(parts, axis=0) // 81
     if name == "fog":
         return 130 + usual // 8
     if name == "turned":
         return ground(2 * y, x) + 60 * ((x // 11 + y // 19) % 2)
+    if name in ("sparse", "other sparse"):  # hardly anything to compare
+        board = scene("turned", size_wh) if name == "other sparse" else usual
+        return np.where((x < 28) & (y >= 15) & (y < 37), board, 120)
+    if name == "clock":  # it is black, and the camera writes the time into it
+        return np.where((y < 3) | (y >= 74), 6 + usual // 6, 6)
     levels = {"black": 6, "white": 252, "covered": 120}
     if name in levels:
         return np.full_like(usual, levels[name])
@@ -136,12 +189,17 @@ def grey(name: str, size_wh: tuple[int, int], index: int) -> NDArray[np.float32]
     return (scene(name, size_wh) + noise(x, y, index)).clip(0, 255).astype(np.float32)
 
 
-# Each scene and for how many seconds.
+# Each scene and how often it is seen, once a second; in "slowly" every 10 seconds.
 SEQUENCES: dict[str, list[tuple[str, int]]] = {
     "black, white, covered and blinded": [
         ("usual", 6), ("black", 4), ("usual", 2), ("white", 4), ("usual", 2), ("covered", 4), ("usual", 2),
-        ("blinded", 4), ("usual", 3), ("black", 2), ("usual", 3),
+        ("blinded", 4), ("usual", 3), ("black", 2), ("usual", 3), ("clock", 4),
     ],
+    "begun blurred": [("blurred", 1), ("usual", 61), ("blurred", 64)],
+    "drops on the lens": [("usual", 62), ("drops", 30)],
+    "never at rest": [("usual", 61), *(("turned", 4), ("pushed", 4)) * 4],
+    "hardly anything to compare": [("sparse", 62), ("other sparse", 24)],
+    "slowly": [("usual", 8), ("nudged", 40), ("pushed", 3), ("usual", 4)],
     "blurred": [("usual", 62), ("dim", 5), ("blurred", 64), ("fog", 3), ("usual", 4)],
     "turned, and back": [("usual", 62), ("turned", 84), ("usual", 24)],
     "turned too soon to be missed": [("usual", 20), ("turned", 30)],
@@ -167,7 +225,7 @@ def camera_check_vectors() -> Vectors:
         check, faults = CameraCheck(), []
         shown = [each for each, count in parts for _ in range(count)]
         for second, each in enumerate(shown):
-            found = check(grey(each, SIZE_WH, second), float(second))
+            found = check(grey(each, SIZE_WH, second), float(second * (10 if name == "slowly" else 1)))
             faults.append([[fault.kind, measured(fault)] for fault in found])
         sequences.append({"name": name, "scenes": parts, "faults": faults})
     return {
@@ -176,7 +234,7 @@ def camera_check_vectors() -> Vectors:
         "probes": PROBES,
         "views": views,
         "sequences": sequences,
-        "debounced": [debounced(seed) for seed in range(6)],
+        "debounced": [*(debounced(seed) for seed in range(6)), flickering()],
     }
 
 
@@ -208,6 +266,17 @@ def debounced(seed: int) -> Vectors:
     return {"steps": steps, "close": _step(time + 1, [], debouncer.close(time + 1), ids)}
 
 
+def flickering() -> Vectors:
+    """A fault that comes back soon after each end, until ends take no longer, and one that is gone for long."""
+    debouncer, ids, time, steps = FaultDebouncer(), dict[str, int](), 0.0, []
+    for dt in (*((2.0,) * 3 + (50.0,) * 7) * 10, *(2.0,) * 3, 300.0, 601.0, *(2.0,) * 3, *(1.0,) * 5):
+        time += dt
+        faults = [CameraFault("frozen", "1")] if dt == 2 else []
+        reports = debouncer(faults, time)
+        steps.append(_step(time, faults, reports, ids) | {"now": [fault.kind for fault in debouncer.now]})
+    return {"steps": steps, "close": _step(time + 1, [], debouncer.close(time + 1), ids)}
+
+
 def _step(time: float, faults: list[CameraFault], reports: Any, ids: dict[str, int]) -> Vectors:
     told = []
     for each in reports:
@@ -218,7 +287,7 @@ def _step(time: float, faults: list[CameraFault], reports: Any, ids: dict[str, i
 
 def vectors() -> dict[str, Vectors]:
     """Return the content of each file by its name."""
-    return dict(zip(FILES, (crop_vectors(), camera_check_vectors()), strict=True))
+    return dict(zip(FILES, (crop_vectors(), motion_vectors(), camera_check_vectors()), strict=True))
 
 
 def as_text(found: Vectors) -> str:

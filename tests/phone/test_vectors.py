@@ -33,6 +33,17 @@ def test_the_crops_are_the_same_within_a_level(kind):
         assert one["sum"] == pytest.approx(other["sum"], rel=0.002)
 
 
+def test_the_motion_is_the_same():
+    for one, other in zip(STORED["motion.json"]["cases"], FRESH["motion.json"]["cases"], strict=True):
+        assert without([one], "steps") == without([other], "steps")
+        assert without(one["steps"], "expect") == without(other["steps"], "expect")
+        for said, told in zip(one["steps"], other["steps"], strict=True):
+            found, wanted = said["expect"], told["expect"]
+            assert without([found], "regions") == without([wanted], "regions"), one["name"]
+            assert np.shape(found["regions"]) == np.shape(wanted["regions"]), one["name"]
+            assert np.allclose(found["regions"], wanted["regions"], rtol=0, atol=0.002), one["name"]
+
+
 def test_the_measures_are_the_same():
     stored, fresh = STORED["camera_check.json"]["views"], FRESH["camera_check.json"]["views"]
     measures = ("mean", "structure", "contrast", "sharpness", "edges")
