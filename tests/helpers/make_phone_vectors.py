@@ -131,6 +131,8 @@ def motion_cases() -> Iterator[tuple[str, Vectors, list[Step]]]:
                 times = min(max(times + rng.randint(-1, 3), 8), 30)
             steps.append({"boxes": boxes, "view": view, "light": [times, 10, 0]})
         yield f"at random, {seed}", mask if seed in (1, 2) else {}, steps
+    yield "two jumps, and as before", {}, [{"view": [80 * far, 20 * far]} for far in (0, 0, 0, 1, 1, 2, 2, 2, 0, 0)]
+    yield "it goes on in small steps", {}, [{"view": [31 * min(i, 2) + 2 * i, i]} for i in range(22)]
     dusk = [{"light": [times, 20, 0]} for times in range(20, 5, -1)]
     yield "dusk and dawn", {}, [*dusk, *reversed(dusk), *({"light": [20 + 2 * i, 20, 0]} for i in range(14))]
 
@@ -174,7 +176,7 @@ def scene(name: str, size_wh: tuple[int, int]) -> NDArray[np.int64]:
         board = scene("turned", size_wh) if name == "other sparse" else usual
         return np.where((x < 28) & (y >= 15) & (y < 37), board, 120)
     if name == "clock":  # it is black, and the camera writes the time into it
-        return np.where((y < 3) | (y >= 74), 6 + usual // 6, 6)
+        return np.where((y < 3) | (y >= 74), 6 + usual // 10, 6)
     levels = {"black": 6, "white": 252, "covered": 120}
     if name in levels:
         return np.full_like(usual, levels[name])

@@ -151,7 +151,7 @@ class Desk {
   readonly now: Float32Array;
   readonly bits: Uint8Array;
   readonly closed: Uint8Array;
-  readonly heap: Int32Array;
+  readonly waiting: Int32Array; // pixels of a part whose neighbours were not looked at yet
 
   constructor(
     readonly width: number,
@@ -180,7 +180,7 @@ class Desk {
     [this.was, this.now] = [new Float32Array(sampled), new Float32Array(sampled)];
     this.bits = new Uint8Array(size);
     this.closed = new Uint8Array(size);
-    this.heap = new Int32Array(size);
+    this.waiting = new Int32Array(size);
   }
 }
 
@@ -488,9 +488,11 @@ function close({ bits, closed, width, height }: Desk, foreground: Uint8Array): v
     }
   }
   for (let i = 0; i < bits.length; i++) {
-    let all = bits[i];
-    const x = all && i % width;
-    const y = all && (i - x) / width;
+    closed[i] = 0;
+    if (!bits[i]) continue;
+    const x = i % width;
+    const y = (i - x) / width;
+    let all = 1;
     for (let row = Math.max(y - CLOSING_PX, 0); all && row <= Math.min(y + CLOSING_PX, height - 1); row++) {
       for (let at = row * width + Math.max(x - CLOSING_PX, 0); at <= row * width + Math.min(x + CLOSING_PX, width - 1); at++) {
         all &= bits[at];
@@ -501,15 +503,15 @@ function close({ bits, closed, width, height }: Desk, foreground: Uint8Array): v
 }
 
 /** Return the 8-connected parts of `desk.closed`, which is emptied. */
-function connected({ closed, heap, width, height }: Desk): Part[] {
+function connected({ closed, waiting, width, height }: Desk): Part[] {
   const parts: Part[] = [];
   for (let first = 0; first < closed.length; first++) {
     if (!closed[first]) continue;
-    let [x0, x1, y0, y1, area, waiting] = [width, 0, height, 0, 0, 1];
+    let [x0, x1, y0, y1, area, left] = [width, 0, height, 0, 0, 1];
     closed[first] = 0;
-    heap[0] = first;
-    while (waiting) {
-      const i = heap[--waiting];
+    waiting[0] = first;
+    while (left) {
+      const i = waiting[--left];
       const x = i % width;
       const y = (i - x) / width;
       area++;
@@ -521,7 +523,7 @@ function connected({ closed, heap, width, height }: Desk): Part[] {
         for (let at = row * width + Math.max(x - 1, 0); at <= row * width + Math.min(x + 1, width - 1); at++) {
           if (!closed[at]) continue;
           closed[at] = 0;
-          heap[waiting++] = at;
+          waiting[left++] = at;
         }
       }
     }

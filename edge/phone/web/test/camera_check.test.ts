@@ -60,7 +60,7 @@ function level(scene: string, x: number, y: number, width: number, height: numbe
     return Math.floor(sum / 81);
   }
   const usual = ground(x, y) + 60 * ((Math.floor(x / 17) + Math.floor(y / 13)) % 2);
-  if (scene === "clock") return y < 3 || y >= 74 ? 6 + Math.floor(usual / 6) : 6;
+  if (scene === "clock") return y < 3 || y >= 74 ? 6 + Math.floor(usual / 10) : 6;
   if (scene === "fog") return 130 + Math.floor(usual / 8);
   return scene === "dim" ? Math.floor((usual * 6) / 10) : usual;
 }
