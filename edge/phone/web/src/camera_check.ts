@@ -207,49 +207,52 @@ function median(values: Float32Array, counts?: readonly boolean[]): number {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Return the place of a pixel that may lie beyond the border, where the picture is mirrored without its border pixel. */
-function mirrored(at: number, length: number): number {
+/** Return where to find each pixel from `reach` before the border to `reach` behind the other: mirrored without the border. */
+function mirrored(length: number, reach: number): Int32Array {
   const turn = 2 * (length - 1);
-  const along = ((at % turn) + turn) % turn;
-  return Math.min(along, turn - along);
+  return Int32Array.from({ length: length + 2 * reach }, (_, i) => {
+    const along = (((i - reach) % turn) + turn) % turn;
+    return Math.min(along, turn - along);
+  });
 }
 
 /** Return the mean of the square of `side` pixels around each pixel. */
 function blurred(values: Float32Array, width: number, height: number, side: number): Float32Array {
-  const half = side >> 1;
-  const across = new Float64Array(values.length);
-  for (let row = 0; row < values.length; row += width) {
-    let sum = 0;
-    for (let x = -half; x < half; x++) sum += values[row + mirrored(x, width)];
-    for (let x = 0; x < width; x++) {
-      sum += values[row + mirrored(x + half, width)];
-      across[row + x] = sum;
-      sum -= values[row + mirrored(x - half, width)];
-    }
-  }
+  const reach = side >> 1;
+  const [xs, ys] = [mirrored(width, reach), mirrored(height, reach)];
+  const columns = new Float64Array(width); // sums of `side` rows
+  const add = (row: number, times: 1 | -1) => {
+    for (let x = 0, i = row * width; x < width; x++, i++) columns[x] += times * values[i];
+  };
   const out = new Float32Array(values.length);
-  for (let x = 0; x < width; x++) {
+  for (let y = 0; y < side - 1; y++) add(ys[y], 1);
+  for (let y = 0; y < height; y++) {
+    add(ys[y + side - 1], 1);
     let sum = 0;
-    for (let y = -half; y < half; y++) sum += across[mirrored(y, height) * width + x];
-    for (let y = 0; y < height; y++) {
-      sum += across[mirrored(y + half, height) * width + x];
+    for (let x = 0; x < side - 1; x++) sum += columns[xs[x]];
+    for (let x = 0; x < width; x++) {
+      sum += columns[xs[x + side - 1]];
       out[y * width + x] = sum / (side * side);
-      sum -= across[mirrored(y - half, height) * width + x];
+      sum -= columns[xs[x]];
     }
+    add(ys[y], -1);
   }
   return out;
 }
 
 /** Return how steep the picture is at each pixel: Sobel's operator by 1/8, grey levels a pixel. */
 function steepness(values: Float32Array, width: number, height: number): Float32Array {
+  const [xs, ys] = [mirrored(width, 1), mirrored(height, 1)];
   const out = new Float32Array(values.length);
   for (let y = 0, i = 0; y < height; y++) {
-    const [above, at, below] = [mirrored(y - 1, height) * width, y * width, mirrored(y + 1, height) * width];
+    const [above, at, below] = [ys[y] * width, y * width, ys[y + 2] * width];
     for (let x = 0; x < width; x++, i++) {
-      const [left, right] = [mirrored(x - 1, width), mirrored(x + 1, width)];
-      const column = (side: number) => values[above + side] + 2 * values[at + side] + values[below + side];
-      const row = (side: number) => values[side + left] + 2 * values[side + x] + values[side + right];
-      out[i] = Math.hypot(column(right) - column(left), row(below) - row(above)) / 8;
+      const left = xs[x];
+      const right = xs[x + 2];
+      const [a, b, c, d] = [values[above + left], values[above + right], values[below + left], values[below + right]];
+      const across = b - a + 2 * (values[at + right] - values[at + left]) + d - c;
+      const down = c - a + 2 * (values[below + x] - values[above + x]) + d - b;
+      out[i] = Math.sqrt(across * across + down * down) / 8;
     }
   }
   return out;
