@@ -1,0 +1,162 @@
+/** The check before the start: each thing that a lonely phone needs, with its outcome in words and a way on. */
+
+import { problemOf } from "./camera";
+import { byId, button, element } from "./dom";
+import { type Prepared, installWords, modelFails, modelWorks, prepare } from "./install";
+import type { Journal } from "./journal";
+import type { Failure } from "./protocol";
+import { Siren } from "./siren";
+import { WORDS } from "./status";
+import { type Sentence, type Texts, fill } from "./text";
+import type { Watch } from "./watch";
+
+type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
+type RowName = "model" | "camera" | "sound" | "screen" | "storage" | "battery";
+
+const TITLES: Readonly<Record<RowName, Sentence>> = {
+  camera: "checkCamera",
+  sound: "checkSound",
+  model: "checkModel",
+  screen: "checkScreen",
+  storage: "checkStorage",
+  battery: "checkBattery",
+};
+const OUTCOMES: Readonly<Record<Outcome, Sentence>> = { wait: "rowWait", ok: "rowOk", warn: "rowWarn", bad: "rowBad", ask: "rowAsk" };
+const SIREN_S = 2;
+const LOOK_MS = 200; // how often it is asked whether the detector is ready
+
+export class StartCheck {
+  private readonly rows = new Map<RowName, HTMLElement>();
+  private readonly passed = new Set<RowName>(); // of those without which there is no start
+  private timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(
+    private readonly watch: Watch,
+    private readonly journal: Journal,
+    private readonly text: Texts,
+    private readonly soundChosen: (on: boolean) => void,
+    private readonly modelReady: () => void,
+  ) {
+    const list = byId("rows", HTMLElement);
+    list.replaceChildren();
+    for (const name of Object.keys(TITLES) as RowName[]) {
+      const row = document.createElement("li");
+      this.rows.set(name, row);
+      list.append(row);
+      this.tell(name, "wait", "");
+    }
+  }
+
+  /** Check everything. Call it from a tap, for the sound. */
+  run(): void {
+    void this.sound(); // first: it needs the tap
+    void this.camera();
+    void this.model();
+    void this.rest();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Show a row's outcome, and the buttons that lead on. */
+  private tell(name: RowName, outcome: Outcome, words: string | readonly string[], actions: readonly [string, () => void][] = []): void {
+    const row = this.rows.get(name);
+    if (!row) return;
+    row.dataset["outcome"] = outcome;
+    const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
+    const lines = [words].flat().filter((each) => each !== "");
+    const buttons = element("p", "");
+    buttons.className = "act";
+    buttons.append(...actions.map(([label, act]) => button(label, act)));
+    row.replaceChildren(title, ...lines.map((each) => element("p", each)), ...(actions.length > 0 ? [buttons] : []));
+    if (outcome === "ok" || (name === "sound" && outcome === "warn")) this.passed.add(name);
+    else this.passed.delete(name);
+    const complete = (["model", "camera", "sound"] as const).every((each) => this.passed.has(each));
+    byId("start-watching", HTMLButtonElement).disabled = !complete;
+    byId("start-missing", HTMLElement).hidden = complete;
+  }
+
+  private async camera(): Promise<void> {
+    const { text } = this;
+    this.tell("camera", "wait", text.cameraAsking);
+    try {
+      await this.watch.camera.open();
+      const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
+      this.tell("camera", "ok", fill(text.cameraReady, { width, height }));
+    } catch (error) {
+      const words = WORDS[problemOf(error)].flatMap((each) => (each ? [fill(text[each], { detail: String(error) })] : []));
+      this.tell("camera", "bad", words, [[text.tryAgain, () => void this.camera()]]);
+    }
+  }
+
+  private async sound(): Promise<void> {
+    const { text } = this;
+    const again: [string, () => void] = [text.playAgain, () => void this.sound()];
+    const without: [string, () => void] = [text.withoutSound, () => this.answer(false)];
+    this.tell("sound", "wait", "");
+    const played = await this.watch.testSiren(SIREN_S);
+    if (!played) {
+      this.tell("sound", "bad", text.soundBlocked, [again, without]);
+      return;
+    }
+    const asked = Siren.canVibrate ? [text.heardQuestion, text.heardVibration] : [text.heardQuestion];
+    this.tell("sound", "ask", asked, [
+      [text.heardYes, () => this.answer(true)],
+      [text.heardNo, () => this.tell("sound", "bad", text.heardSteps, [again, without])],
+    ]);
+  }
+
+  private answer(heard: boolean): void {
+    this.soundChosen(heard);
+    if (heard) this.tell("sound", "ok", this.text.heardOk);
+    else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playAgain, () => void this.sound()]]);
+  }
+
+  private async model(): Promise<void> {
+    const { text } = this;
+    const again: [string, () => void] = [text.tryAgain, () => void this.model()];
+    this.tell("model", "wait", fill(text.modelLoading, { percent: 0 }));
+    let model: Prepared;
+    try {
+      model = await prepare((share) => this.tell("model", "wait", fill(text.modelLoading, { percent: Math.floor(100 * share) })));
+      this.tell("model", "wait", text.modelStarting);
+      await this.watch.load(model);
+    } catch (error) {
+      console.error("no model", error);
+      this.tell("model", "bad", installWords(error, text), [again]);
+      return;
+    }
+    this.stop();
+    this.timer = setInterval(() => {
+      const { ready, failure } = this.watch;
+      if (!ready && !failure) return;
+      this.stop();
+      if (ready) {
+        this.tell("model", "ok", [fill(text.modelReady, { ms: Math.round(ready.cropMs) }), ready.notice ?? ""]);
+        void modelWorks(model.sha256);
+        this.modelReady();
+      } else if (failure) void this.modelFailed(failure, model.sha256);
+    }, LOOK_MS);
+  }
+
+  /** A model that does not work gives way to the one before, if the phone still has it. */
+  private async modelFailed(failure: Failure, sha256: string): Promise<void> {
+    const { text } = this;
+    if (failure !== "runtime" && failure !== "memory" && (await modelFails(sha256))) return this.model();
+    this.tell("model", "bad", text[WORDS[failure][0]], [[text.tryAgain, () => void this.model()]]);
+  }
+
+  private async rest(): Promise<void> {
+    const { text } = this;
+    const held = await this.watch.wake.hold();
+    this.tell("screen", held === "held" ? "ok" : "warn", held === "held" ? text.screenHeld : held === "missing" ? text.screenMissing : text.screenRefused);
+    const kept = await this.journal.persisted();
+    this.tell("storage", kept ? "ok" : "warn", kept ? text.storageKept : text.storageMayGo);
+    const { battery } = this.watch.power;
+    const percent = battery ? Math.round(100 * battery.level) : 0;
+    if (!battery) this.tell("battery", "warn", text.batteryUnknown);
+    else if (battery.charging) this.tell("battery", "ok", fill(text.batteryCharging, { percent }));
+    else this.tell("battery", "warn", fill(text.batteryAlone, { percent }));
+  }
+}
