@@ -14,8 +14,8 @@ type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
 type RowName = "model" | "camera" | "sound" | "screen" | "storage" | "battery";
 
 const TITLES: Readonly<Record<RowName, Sentence>> = {
-  camera: "checkCamera",
   sound: "checkSound",
+  camera: "checkCamera",
   model: "checkModel",
   screen: "checkScreen",
   storage: "checkStorage",
@@ -28,6 +28,7 @@ const LOOK_MS = 200; // how often it is asked whether the detector is ready
 export class StartCheck {
   private readonly rows = new Map<RowName, HTMLElement>();
   private readonly passed = new Set<RowName>(); // of those without which there is no start
+  private stopped = false;
   private timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -56,6 +57,7 @@ export class StartCheck {
   }
 
   stop(): void {
+    this.stopped = true;
     clearInterval(this.timer);
   }
 
@@ -82,6 +84,7 @@ export class StartCheck {
     this.tell("camera", "wait", text.cameraAsking);
     try {
       await this.watch.camera.open();
+      if (this.stopped && !this.watch.running) return this.watch.camera.close(); // the user went back meanwhile
       const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
       this.tell("camera", "ok", fill(text.cameraReady, { width, height }));
     } catch (error) {
@@ -120,6 +123,7 @@ export class StartCheck {
     let model: Prepared;
     try {
       model = await prepare((share) => this.tell("model", "wait", fill(text.modelLoading, { percent: Math.floor(100 * share) })));
+      if (this.stopped) return;
       this.tell("model", "wait", text.modelStarting);
       await this.watch.load(model);
     } catch (error) {
@@ -127,11 +131,11 @@ export class StartCheck {
       this.tell("model", "bad", installWords(error, text), [again]);
       return;
     }
-    this.stop();
+    clearInterval(this.timer);
     this.timer = setInterval(() => {
       const { ready, failure } = this.watch;
       if (!ready && !failure) return;
-      this.stop();
+      clearInterval(this.timer);
       if (ready) {
         this.tell("model", "ok", [fill(text.modelReady, { ms: Math.round(ready.cropMs) }), ready.notice ?? ""]);
         void modelWorks(model.sha256);

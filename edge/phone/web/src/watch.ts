@@ -15,6 +15,8 @@ const TICK_MS = 1000;
 const RATE_S = 10; // over which looks are counted
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
 const FIRST_FPS = 5;
+const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
+const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
 
 export interface Model {
   readonly model: string; // address
@@ -42,6 +44,7 @@ export class Watch {
   private seen: "watching" | "maybe" | "bear" | null = null;
   private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
   private lastSeq = -1; // of this worker: an event comes again with its pictures
+  private since = 0; // the watch began
   private hiddenAt: number | null = null;
   private down = false; // the detector stopped and is not ready again
   private testing = 0; // tests of the siren that sound
@@ -89,7 +92,7 @@ export class Watch {
   begin(): void {
     this.running = true;
     this.seen = null;
-    this.lookedAt = this.now();
+    this.lookedAt = this.since = this.now();
     this.looks = [];
     this.problems.clear();
     this.hushed = false;
@@ -159,7 +162,7 @@ export class Watch {
   }
 
   get rate(): number {
-    return this.looks.length / RATE_S;
+    return this.looks.length / Math.min(RATE_S, Math.max(1, this.now() - this.since));
   }
 
   get troubles(): readonly Problem[] {
@@ -268,6 +271,7 @@ export class Watch {
     this.down = true;
     this.report("restarted", { wall: Date.now() }, true);
     if (hopeless) {
+      if (!this.running) this.failure = "runtime"; // the start check has a word for it
       this.clear("restarted");
       this.report("hopeless");
     }
@@ -302,7 +306,8 @@ export class Watch {
   /** Show the camera's faults of this look, in place of those of the look before. */
   private follow(faults: readonly CameraFault[]): void {
     const now = new Set<ProblemKind>(faults.map((each) => each.kind));
-    for (const kind of ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const) {
+    for (const kind of FAULTS) {
+      if (kind === "gone" && this.camera.isGone) continue; // this look is of before
       if (!now.has(kind)) this.clear(kind);
       else this.report(kind);
     }
@@ -315,12 +320,12 @@ export class Watch {
   }
 
   private cameraFailed(problem: CameraProblem, detail: string): void {
-    this.clear("denied", "missing", "busy", "insecure", "other");
+    this.clear(...CAMERA_PROBLEMS.filter((each) => each !== problem));
     this.report(problem, { detail });
   }
 
   private cameraBack(): void {
-    this.clear("gone", "denied", "missing", "busy", "insecure", "other");
+    this.clear("gone", ...CAMERA_PROBLEMS);
     this.tellFault(null);
   }
 
@@ -338,13 +343,13 @@ export class Watch {
   }
 
   private show(): void {
+    this.supervisor.forgive();
     if (this.hiddenAt === null || !this.running) return;
     const [from, to] = [this.hiddenAt, Date.now()];
     this.hiddenAt = null;
     this.lookedAt = this.now();
     this.seen = null;
     this.camera.resume();
-    this.supervisor.forgive();
     this.note("end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
     void this.siren.resume();
     this.report("hidden", { from, to }, true);
