@@ -25,11 +25,21 @@ export async function sha256(data: BufferSource): Promise<string> {
  * `tell` is called with the number of bytes that have come. Throws DownloadError.
  */
 export async function download(url: string, digest: string | null, tell: (bytes: number) => void = () => {}): Promise<Response> {
+  if (digest === null) return fetched(url, digest, tell, "no-store");
+  try {
+    return await fetched(url, digest, tell, "no-cache");
+  } catch (error) {
+    if (!(error instanceof DownloadError && error.fault === "damaged")) throw error;
+    return fetched(url, digest, tell, "reload"); // a cache on the way may hold an older one and call it the newest
+  }
+}
+
+async function fetched(url: string, digest: string | null, tell: (bytes: number) => void, cache: RequestCache): Promise<Response> {
   const stalled = new AbortController();
   const stop = () => stalled.abort(new Error("the connection gave nothing for 30 s"));
   let timer = setTimeout(stop, STALL_MS);
   try {
-    const response = await fetch(url, { cache: "no-cache", signal: stalled.signal });
+    const response = await fetch(url, { cache, signal: stalled.signal });
     if (!response.ok) throw new DownloadError("missing", `${url}: the server answers ${response.status}`);
     const parts: Uint8Array<ArrayBuffer>[] = [];
     let bytes = 0;
