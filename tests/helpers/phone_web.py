@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +20,9 @@ CHROMIUM = "/usr/bin/chromium"
 MODEL_NAME = "stand-in"
 
 
-def bundle(source: str, out: Path, *, form: str = "esm", define: Mapping[str, Any] | None = None) -> Path:
+def bundle(
+    source: str, out: Path, *, form: str = "esm", define: Mapping[str, Any] | None = None, extra: Sequence[str] = ()
+) -> Path:
     """Bundle TypeScript that imports from "./src/…" into one file, as build.mjs does."""
     esbuild = WEB / "node_modules" / ".bin" / "esbuild"
     if not esbuild.exists():
@@ -34,6 +36,7 @@ def bundle(source: str, out: Path, *, form: str = "esm", define: Mapping[str, An
         "--target=es2022",
         f"--outfile={out}",
         *defined,
+        *extra,
     ]
     done = subprocess.run(words, cwd=WEB, input=source, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

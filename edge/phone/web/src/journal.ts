@@ -55,8 +55,9 @@ interface Tables extends DBSchema {
 const VERSION = 1; // of the tables
 const MAX_BYTES = 300e6; // of pictures
 const MAX_SHARE = 0.6; // of what the browser gives, for pictures
+const MAX_FREED = 20e6; // at once, when the storage is full: some browsers free what was deleted only later
 const MAX_EVENTS = 5000;
-const TIDY_EVERY = 20; // writes: the limits need not be exact
+const TIDY_EVERY = 20; // events: the limits need not be exact
 const OPEN_MS = 5000; // a database that does not open must not hold up the alarm
 const MAX_WAITING = 200; // incidents in memory
 const WAITING_PICTURES = 20; // of the newest of them
@@ -78,7 +79,7 @@ export class Journal {
   readonly #settings = new Map<string, unknown>(); // that could not be stored
   #db: IDBPDatabase<Tables> | null = null;
   #seq = 0;
-  #writes = 0;
+  #untidied = TIDY_EVERY; // events written since the limits were looked at
   #camera = "phone";
   #trouble: Trouble | null = null;
   #last: Promise<unknown> = Promise.resolve(); // writes come one after the other
@@ -234,12 +235,12 @@ export class Journal {
   /** Return all incidents, stored and waiting, the oldest first. */
   async #all(): Promise<Kept[]> {
     const found = new Map<string, Kept>();
-    for (const kept of (await this.#tried((db) => db.getAllFromIndex("incidents", "began"))) ?? []) found.set(kept.id, kept);
+    for (const kept of (await this.#tried(storedIncidents)) ?? []) found.set(kept.id, kept);
     for (const [id, { kept }] of this.#waiting) found.set(id, merged(found.get(id), kept));
     return [...found.values()].sort((one, other) => one.began - other.began);
   }
 
-  /** Write what waits, the oldest first, until something fails. */
+  /** Write what waits, until something fails: settings, then the lines of all events, then pictures. */
   #flush(): Promise<void> {
     return this.#inTurn(async () => {
       for (const [key, value] of [...this.#settings]) {
@@ -247,12 +248,21 @@ export class Journal {
         if (stored === undefined) return;
         if (this.#settings.get(key) === value) this.#settings.delete(key);
       }
-      for (const [id, waiting] of [...this.#waiting]) {
+      const all = [...this.#waiting];
+      for (const [id, { kept }] of all) {
+        const events = kept.events.map((event) => ({ ...event, durable: true }));
         const stored = await this.#tried(async (db) => {
-          const events = waiting.kept.events.map((event) => ({ ...event, durable: true }));
-          await this.#withRoom(db, 0, id, () => change(db, id, (kept) => merged(kept, { ...waiting.kept, events })));
-          if (waiting.pictures.full || waiting.pictures.crop) await this.#storePictures(db, id, waiting.pictures);
-          if (this.#writes++ % TIDY_EVERY === 0) await this.#tidy(db, id);
+          await this.#withRoom(db, 0, id, () => change(db, id, (before) => merged(before, { ...kept, events })));
+          return true;
+        });
+        if (!stored) return;
+        this.#untidied += events.length;
+      }
+      for (const [id, waiting] of all) {
+        const { full, crop } = waiting.pictures;
+        const stored = await this.#tried(async (db) => {
+          if (full || crop) await this.#storePictures(db, id, waiting.pictures);
+          if (this.#untidied >= TIDY_EVERY) await this.#tidy(db, id);
           return true;
         });
         if (!stored) return;
@@ -279,17 +289,19 @@ export class Journal {
   /** Write; when the storage is full, delete pictures of older incidents, one after the other, and try again. */
   async #withRoom(db: IDBPDatabase<Tables>, bytes: number, id: string, write: () => Promise<void>): Promise<void> {
     let old: Kept[] | null = null;
+    let most = bytes + MAX_FREED;
     for (;;) {
       try {
         return await write();
       } catch (error) {
         if (!isQuotaError(error)) throw error;
-        old ??= deletable(await db.getAll("incidents"), id, await this.#alive()).filter((kept) => kept.bytes > 0);
-        if (old.length === 0) throw error;
+        old ??= deletable(await storedIncidents(db), id, await this.#alive()).filter((kept) => kept.bytes > 0);
+        if (old.length === 0 || most <= 0) throw error;
         for (let freed = 0; old.length > 0 && freed <= bytes; ) {
           const next = old.shift();
-          if (next) await dropPictures(db, next.id);
+          if (next) await db.delete("pictures", next.id);
           freed += next?.bytes ?? 0;
+          most -= next?.bytes ?? 0;
         }
       }
     }
@@ -297,12 +309,13 @@ export class Journal {
 
   /** Keep the journal's own limits. */
   async #tidy(db: IDBPDatabase<Tables>, id: string): Promise<void> {
-    const all = await db.getAll("incidents");
+    const all = await storedIncidents(db);
     const { quota } = await this.usage();
     const most = quota > 0 ? Math.min(MAX_BYTES, MAX_SHARE * quota) : MAX_BYTES;
     const { pictures, incidents } = surplus(all, id, await this.#alive(), most, MAX_EVENTS);
-    for (const each of pictures) await dropPictures(db, each);
+    for (const each of pictures) await db.delete("pictures", each);
     await remove(db, incidents);
+    this.#untidied = 0;
   }
 
   /** Change incidents where they are: stored, waiting, or both. */
@@ -473,12 +486,16 @@ async function change(db: IDBPDatabase<Tables>, id: string, how: (kept: Kept | u
   await writing.done;
 }
 
-async function dropPictures(db: IDBPDatabase<Tables>, id: string): Promise<void> {
-  const writing = db.transaction(["incidents", "pictures"], "readwrite");
-  const kept = await writing.objectStore("incidents").get(id);
-  if (kept) void writing.objectStore("incidents").put({ ...kept, bytes: 0 });
-  void writing.objectStore("pictures").delete(id);
-  await writing.done;
+/** Return all incidents, the oldest first, with the bytes of the pictures that are still there. */
+async function storedIncidents(db: IDBPDatabase<Tables>): Promise<Kept[]> {
+  const reading = db.transaction(["incidents", "pictures"]);
+  const [all, ids] = await Promise.all([
+    reading.objectStore("incidents").index("began").getAll(),
+    reading.objectStore("pictures").getAllKeys(),
+  ]);
+  const there = new Set(ids);
+  // A full storage takes no change, only deletions: the size in the record of an incident outlives its pictures.
+  return all.map((kept) => (there.has(kept.id) ? kept : { ...kept, bytes: 0 }));
 }
 
 async function remove(db: IDBPDatabase<Tables>, ids: readonly string[]): Promise<void> {
