@@ -60,7 +60,7 @@ function changed(alarmed: boolean): void {
     editor.leave();
     go("watch");
   }
-  view.draw(text, language);
+  view.draw(text);
 }
 
 function keepZones(zones: readonly Zone[]): void {
@@ -79,7 +79,7 @@ function speak(to: string | null): void {
   ({ language, text } = textsFor(to ? [to] : navigator.languages));
   putTexts(text, language);
   settingsView.show(text, chosen, modelThreshold);
-  view.draw(text, language);
+  view.draw(text);
 }
 
 /** Return the screen that "Watch" leads to. */
@@ -97,12 +97,12 @@ function go(screen: Screen): void {
     else each.removeAttribute("aria-current");
   }
   if (screen === "settings") settingsView.show(text, chosen, modelThreshold);
-  if (screen === "events") showEvents(byId("events", HTMLElement), journal, text).catch(fault);
+  if (screen === "events") showEvents(byId("event-list", HTMLElement), journal, text).catch(fault);
   if (screen !== "zone") editor.leave();
-  view.draw(text, language);
+  view.draw(text);
   const shown = byId(screen, HTMLElement);
   shown.scrollTop = 0;
-  (shown.querySelector<HTMLElement>("h2") ?? shown).focus();
+  shown.querySelector("h2")?.focus();
 }
 
 function startCheck(): void {
@@ -117,7 +117,10 @@ function modelReady(): void {
   void journal.setting("modelThreshold", modelThreshold);
   if (updates) return;
   updates = true;
-  watchForUpdates(() => (byId("update", HTMLElement).hidden = false)).catch(fault);
+  watchForUpdates((what) => {
+    put(byId("update-what", HTMLElement), `${text.installOffer[what]} ${text.updateStops}`);
+    byId("update", HTMLElement).hidden = false;
+  }).catch(fault);
 }
 
 async function stop(): Promise<void> {
@@ -132,7 +135,7 @@ function fault(error: unknown): void {
   const detail = error instanceof Error ? error.message : String(error);
   watch.report("internal", { detail });
   if (watch.running) return;
-  put(byId("fault", HTMLElement), text.problemInternal.replace("{detail}", detail));
+  put(byId("fault", HTMLElement), text.problemInternal(detail));
   byId("fault", HTMLElement).hidden = false;
 }
 
@@ -152,7 +155,7 @@ onClick("silence", () => watch.silence());
 onClick("torch", () => {
   watch.camera
     .light(!watch.camera.torch)
-    .then(() => view.draw(text, language))
+    .then(() => view.draw(text))
     .catch(fault);
 });
 onClick("stop", () => byId("stop-dialog", HTMLDialogElement).showModal());
@@ -167,12 +170,12 @@ for (const each of document.querySelectorAll<HTMLElement>("nav button")) {
 addEventListener("error", (event) => fault(event.error ?? event.message));
 addEventListener("unhandledrejection", (event) => fault(event.reason));
 addEventListener("pointerdown", () => void watch.siren.resume()); // a tap lets the sound go on
-addEventListener("resize", () => view.draw(text, language));
+addEventListener("resize", () => view.draw(text));
 addEventListener("beforeunload", (event) => {
   if (watch.running) event.preventDefault(); // the browser asks before it leaves
 });
 
 byId("limit-vibration", HTMLElement).hidden = Siren.canVibrate;
 putTexts(text, language);
-watch.power.listen(() => view.draw(text, language)).catch(fault);
+watch.power.listen(() => view.draw(text)).catch(fault);
 go("start");

@@ -48,7 +48,7 @@ export function putTexts(text: Texts, language: string): void {
   }
 }
 
-/** Return a time of day as people of this language write it. */
-export function timeOf(wall: number, language: string): string {
-  return new Date(wall).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+/** Return a time of day as the phone writes it. */
+export function timeOf(wall: number): string {
+  return new Date(wall).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 }

@@ -2,7 +2,7 @@
 
 import type { Mark } from "./protocol";
 import type { BoxXYWH, Point, Polygon, Zone } from "./schema";
-import { type Texts, fill } from "./text";
+import type { Texts } from "./text";
 
 const SURE = 0.5; // a box from here on is drawn thick, with its number
 const BEAR = "#ffd400";
@@ -55,7 +55,7 @@ export function drawMarks(drawing: Drawing, marks: readonly Mark[], text: Texts)
     const [x, y] = [place[0] + box[0] * place[2], place[1] + box[1] * place[3]];
     outline.rect(x, y, box[2] * place[2], box[3] * place[3]);
     stroke(context, outline, sure ? BEAR : "#fff", sure ? 5 : 2, sure ? [] : [6, 5]);
-    if (sure) label(context, fill(text.markBear, { percent: Math.round(100 * bear) }), x, y - 28, BEAR);
+    if (sure) label(context, text.markBear(Math.round(100 * bear)), x, y - 28, BEAR);
   }
 }
 

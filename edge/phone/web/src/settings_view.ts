@@ -3,8 +3,8 @@
 import { problemOf } from "./camera";
 import { byId, button, element, put } from "./dom";
 import type { Zone } from "./schema";
-import { WORDS } from "./status";
-import { LANGUAGE_NAMES, type Texts, fill } from "./text";
+import { problemWords } from "./status";
+import { LANGUAGE_NAMES, type Texts } from "./text";
 import type { Watch } from "./watch";
 
 const TEST_S = 2;
@@ -61,7 +61,7 @@ export class SettingsView {
 
   private sayThreshold(threshold: number | undefined): void {
     const own = this.watch.settings.threshold === null ? this.text.thresholdDefault : "";
-    const words = threshold === undefined ? "" : fill(this.text.thresholdIs, { percent: Math.round(100 * threshold) });
+    const words = threshold === undefined ? "" : this.text.thresholdIs(Math.round(100 * threshold));
     put(byId("threshold-is", HTMLElement), `${words} ${own}`.trim());
     this.threshold.setAttribute("aria-valuetext", words);
     byId("threshold-reset", HTMLButtonElement).disabled = this.watch.settings.threshold === null;
@@ -73,7 +73,7 @@ export class SettingsView {
     put(byId("zone-problem", HTMLElement), "");
     const items = zones.map((zone) => {
       const item = element("li", "");
-      const remove = button(fill(this.text.zoneDelete, { name: zone.name }), () => {
+      const remove = button(this.text.zoneDelete(zone.name), () => {
         this.change.zones(zones.filter((each) => each !== zone));
         this.showZones();
         byId("zone-draw", HTMLButtonElement).focus(); // the button that had it is gone
@@ -89,7 +89,7 @@ export class SettingsView {
       await this.watch.camera.open();
       this.change.drawZone();
     } catch (error) {
-      const words = WORDS[problemOf(error)].flatMap((each) => (each ? [fill(this.text[each], { detail: String(error) })] : []));
+      const words = problemWords(this.text, problemOf(error), { detail: String(error) });
       put(byId("zone-problem", HTMLElement), words.join(" "));
     }
   }

@@ -6,8 +6,8 @@ import { type Prepared, installWords, modelFails, modelWorks, prepare } from "./
 import type { Journal } from "./journal";
 import type { Failure } from "./protocol";
 import { Siren } from "./siren";
-import { WORDS } from "./status";
-import { type Sentence, type Texts, fill } from "./text";
+import { problemWords } from "./status";
+import type { Sentence, Texts } from "./text";
 import type { Watch } from "./watch";
 
 type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
@@ -64,7 +64,7 @@ export class StartCheck {
   /** Show a row's outcome, and the buttons that lead on. */
   private tell(name: RowName, outcome: Outcome, words: string | readonly string[], actions: readonly [string, () => void][] = []): void {
     const row = this.rows.get(name);
-    if (!row) return;
+    if (!row || this.stopped) return;
     row.dataset["outcome"] = outcome;
     const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
     const lines = [words].flat().filter((each) => each !== "");
@@ -86,10 +86,9 @@ export class StartCheck {
       await this.watch.camera.open();
       if (this.stopped && !this.watch.running) return this.watch.camera.close(); // the user went back meanwhile
       const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
-      this.tell("camera", "ok", fill(text.cameraReady, { width, height }));
+      this.tell("camera", "ok", text.cameraReady(width, height));
     } catch (error) {
-      const words = WORDS[problemOf(error)].flatMap((each) => (each ? [fill(text[each], { detail: String(error) })] : []));
-      this.tell("camera", "bad", words, [[text.tryAgain, () => void this.camera()]]);
+      this.tell("camera", "bad", problemWords(text, problemOf(error), { detail: String(error) }), [[text.tryAgain, () => void this.camera()]]);
     }
   }
 
@@ -119,10 +118,10 @@ export class StartCheck {
   private async model(): Promise<void> {
     const { text } = this;
     const again: [string, () => void] = [text.tryAgain, () => void this.model()];
-    this.tell("model", "wait", fill(text.modelLoading, { percent: 0 }));
+    this.tell("model", "wait", text.installProgress(0));
     let model: Prepared;
     try {
-      model = await prepare((share) => this.tell("model", "wait", fill(text.modelLoading, { percent: Math.floor(100 * share) })));
+      model = await prepare((share) => this.tell("model", "wait", text.installProgress(Math.floor(100 * share))));
       if (this.stopped) return;
       this.tell("model", "wait", text.modelStarting);
       await this.watch.load(model);
@@ -137,7 +136,7 @@ export class StartCheck {
       if (!ready && !failure) return;
       clearInterval(this.timer);
       if (ready) {
-        this.tell("model", "ok", [fill(text.modelReady, { ms: Math.round(ready.cropMs) }), ready.notice ?? ""]);
+        this.tell("model", "ok", [text.modelReady(Math.round(ready.cropMs)), ready.notice ?? ""]);
         void modelWorks(model.sha256);
         this.modelReady();
       } else if (failure) void this.modelFailed(failure, model.sha256);
@@ -148,7 +147,7 @@ export class StartCheck {
   private async modelFailed(failure: Failure, sha256: string): Promise<void> {
     const { text } = this;
     if (failure !== "runtime" && failure !== "memory" && (await modelFails(sha256))) return this.model();
-    this.tell("model", "bad", text[WORDS[failure][0]], [[text.tryAgain, () => void this.model()]]);
+    this.tell("model", "bad", problemWords(text, failure), [[text.tryAgain, () => void this.model()]]);
   }
 
   private async rest(): Promise<void> {
@@ -160,7 +159,7 @@ export class StartCheck {
     const { battery } = this.watch.power;
     const percent = battery ? Math.round(100 * battery.level) : 0;
     if (!battery) this.tell("battery", "warn", text.batteryUnknown);
-    else if (battery.charging) this.tell("battery", "ok", fill(text.batteryCharging, { percent }));
-    else this.tell("battery", "warn", fill(text.batteryAlone, { percent }));
+    else if (battery.charging) this.tell("battery", "ok", text.batteryCharging(percent));
+    else this.tell("battery", "warn", text.batteryAlone(percent));
   }
 }

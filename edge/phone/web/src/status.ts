@@ -1,9 +1,10 @@
 /** What the watching page tells: the big state, and what is wrong in words. */
 
 import type { CameraProblem } from "./camera";
+import { timeOf } from "./dom";
 import type { Failure } from "./protocol";
 import type { TroubleKind } from "./schema";
-import type { Sentence } from "./text";
+import type { Texts } from "./text";
 
 export type State = "starting" | "watching" | "maybe" | "bear" | "blind";
 
@@ -24,7 +25,7 @@ export type ProblemKind =
 
 export interface Problem {
   readonly kind: ProblemKind;
-  readonly values: Readonly<Record<string, string | number>>;
+  readonly values: { readonly detail?: string; readonly at?: number; readonly from?: number; readonly to?: number }; // times since 1970, ms
   readonly past: boolean; // over, but shown until somebody has read it
 }
 
@@ -39,36 +40,43 @@ const BLIND: ReadonlySet<ProblemKind> = new Set<ProblemKind>([
   "stale", "hopeless",
 ]); // prettier-ignore
 
-export const WORDS: Readonly<Record<ProblemKind, readonly [Sentence, Sentence?]>> = {
-  gone: ["problemGone"],
-  frozen: ["problemFrozen"],
-  black: ["problemBlack"],
-  white: ["problemWhite"],
-  covered: ["problemCovered"],
-  blurred: ["problemBlurred"],
-  moved: ["problemMoved"],
-  denied: ["cameraDenied", "cameraDeniedSteps"],
-  missing: ["cameraMissing", "cameraMissingSteps"],
-  busy: ["cameraBusy", "cameraBusySteps"],
-  insecure: ["cameraInsecure", "cameraInsecureSteps"],
-  other: ["cameraOther", "cameraOtherSteps"],
-  "model-missing": ["failedModelMissing"],
-  "model-corrupt": ["failedModelCorrupt"],
-  "model-card": ["failedModelCard"],
-  "model-wrong": ["failedModelWrong"],
-  runtime: ["failedRuntime"],
-  memory: ["failedMemory"],
-  stale: ["problemStale"],
-  restarted: ["problemRestarted"],
-  hopeless: ["problemHopeless"],
-  hidden: ["problemHidden"],
-  sound: ["problemSound"],
-  "screen-missing": ["screenMissing"],
-  "screen-refused": ["screenRefused"],
-  full: ["problemFull"],
-  broken: ["problemBroken"],
-  internal: ["problemInternal"],
+type Words = (text: Texts, values: Problem["values"]) => readonly string[];
+
+const WORDS: Readonly<Record<ProblemKind, Words>> = {
+  gone: (text) => [text.problemGone],
+  frozen: (text) => [text.problemFrozen],
+  black: (text) => [text.problemBlack],
+  white: (text) => [text.problemWhite],
+  covered: (text) => [text.problemCovered],
+  blurred: (text) => [text.problemBlurred],
+  moved: (text) => [text.problemMoved],
+  denied: (text) => [text.cameraDenied, text.cameraDeniedSteps],
+  missing: (text) => [text.cameraMissing, text.cameraMissingSteps],
+  busy: (text) => [text.cameraBusy, text.cameraBusySteps],
+  insecure: (text) => [text.cameraInsecure, text.cameraInsecureSteps],
+  other: (text, { detail = "" }) => [text.cameraOther(detail), text.cameraOtherSteps],
+  "model-missing": (text) => [text.failedModelMissing],
+  "model-corrupt": (text) => [text.failedModelCorrupt],
+  "model-card": (text) => [text.failedModelCard],
+  "model-wrong": (text) => [text.failedModelWrong],
+  runtime: (text) => [text.failedRuntime],
+  memory: (text) => [text.failedMemory],
+  stale: (text) => [text.problemStale(STALE_S)],
+  restarted: (text, { at = 0 }) => [text.problemRestarted(timeOf(at))],
+  hopeless: (text) => [text.problemHopeless],
+  hidden: (text, { from = 0, to = 0 }) => [text.problemHidden(timeOf(from), timeOf(to))],
+  sound: (text) => [text.problemSound],
+  "screen-missing": (text) => [text.screenMissing],
+  "screen-refused": (text) => [text.screenRefused],
+  full: (text) => [text.problemFull],
+  broken: (text) => [text.problemBroken],
+  internal: (text, { detail = "" }) => [text.problemInternal(detail)],
 };
+
+/** Return a problem's sentences: what is wrong, and the steps. */
+export function problemWords(text: Texts, kind: ProblemKind, values: Problem["values"] = {}): readonly string[] {
+  return WORDS[kind](text, values);
+}
 
 /** Return whether a problem means that no bear can be seen now. */
 export function blind(problem: Problem): boolean {

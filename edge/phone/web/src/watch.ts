@@ -39,7 +39,8 @@ export class Watch {
   private readonly alarm = new Alarm();
   private readonly problems = new Map<ProblemKind, Problem>();
   private model: Model | null = null;
-  private known: readonly Reviewed[] = []; // reviews of before
+  private reviews: readonly Reviewed[] = []; // as they were at `reviewsAt`
+  private reviewsAt = 0;
   private looks: number[] = [];
   private seen: "watching" | "maybe" | "bear" | null = null;
   private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
@@ -74,7 +75,10 @@ export class Watch {
       this.clear("full", "broken");
       if (trouble) this.report(trouble);
     };
-    journal.onReview = (review) => this.supervisor.send({ type: "review", review });
+    journal.onReview = (review) => {
+      this.supervisor.send({ type: "review", review });
+      this.readReviews().catch((error: unknown) => this.lost(error));
+    };
     document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.show()));
     setInterval(() => this.tick(), TICK_MS);
   }
@@ -82,7 +86,7 @@ export class Watch {
   /** Start the detector; `ready` or `failure` tells later what came of it. */
   async load(model: Model): Promise<void> {
     if (this.supervisor.ready && model.sha256 === this.model?.sha256) return;
-    this.known = await this.journal.reviews();
+    await this.readReviews();
     this.model = model;
     this.failure = null;
     this.supervisor.begin();
@@ -215,8 +219,14 @@ export class Watch {
       seq: this.journal.nextSeq(),
       // The user's threshold follows when it is ready, so that "ready" tells the model's own.
       settings: { ...this.settings, threshold: null },
-      reviews: this.known,
+      reviews: this.reviews.map((each) => ({ ...each, agoS: each.agoS + this.now() - this.reviewsAt })),
     };
+  }
+
+  /** Read the reviews that a new worker must know. */
+  private async readReviews(): Promise<void> {
+    this.reviews = await this.journal.reviews();
+    this.reviewsAt = this.now();
   }
 
   private hear(message: FromWorker): void {
@@ -269,7 +279,7 @@ export class Watch {
     this.marks = [];
     this.note("new", `the detector stopped: ${why}`);
     this.down = true;
-    this.report("restarted", { wall: Date.now() }, true);
+    this.report("restarted", { at: Date.now() }, true);
     if (hopeless) {
       if (!this.running) this.failure = "runtime"; // the start check has a word for it
       this.clear("restarted");
@@ -381,7 +391,7 @@ export class Watch {
 
   private checkStale(): void {
     const others = this.troubles.some((each) => each.kind !== "stale" && blind(each));
-    if (this.ageS > STALE_S && !others) this.report("stale", { seconds: STALE_S });
+    if (this.ageS > STALE_S && !others) this.report("stale");
     else this.clear("stale");
   }
 

@@ -2,8 +2,8 @@
 
 import { byId, button, element, put, setIcon, timeOf } from "./dom";
 import { drawMarks, drawZones, overlay } from "./overlay";
-import { type Problem, type State, WORDS } from "./status";
-import { type Sentence, type Texts, fill } from "./text";
+import { type Problem, type State, problemWords } from "./status";
+import type { Sentence, Texts } from "./text";
 import type { Watch } from "./watch";
 
 const STATE_WORDS: Readonly<Record<State, readonly [Sentence, Sentence]>> = {
@@ -24,16 +24,16 @@ export class WatchView {
   constructor(private readonly watch: Watch) {}
 
   /** Show what is true now. */
-  draw(text: Texts, language: string): void {
+  draw(text: Texts): void {
     const state = this.watch.state;
     this.drawState(state, text);
-    this.drawProblems(text, language);
-    this.drawFigures(text, language);
+    this.drawProblems(text);
+    this.drawFigures(text);
     if (document.body.dataset["screen"] === "watch") this.drawPicture(text);
     if (state !== this.said && this.watch.running) {
       this.said = state;
       const [word, hint] = STATE_WORDS[state];
-      if (state === "bear") put(byId("say-now", HTMLElement), fill(text.saidBear, { time: timeOf(Date.now(), language) }));
+      if (state === "bear") put(byId("say-now", HTMLElement), text.saidBear(timeOf(Date.now())));
       else put(byId("say-later", HTMLElement), `${text[word]}. ${text[hint]}`);
     }
   }
@@ -54,7 +54,7 @@ export class WatchView {
     const left = state === "bear" && this.watch.bearLeft;
     put(byId("state-hint", HTMLElement), left ? text.hintBearOver : text[hint]);
     const bar = byId("bar", HTMLButtonElement);
-    bar.hidden = !this.watch.running;
+    bar.hidden = !this.watch.running || document.body.dataset["screen"] === "watch"; // there it is shown large
     setIcon(bar, state);
     put(bar.querySelector("span") ?? bar, text[word]);
     byId("flash", HTMLElement).hidden = !this.watch.sounding;
@@ -65,12 +65,12 @@ export class WatchView {
     put(torch, this.watch.camera.torch ? text.torchOff : text.torchOn);
   }
 
-  private drawProblems(text: Texts, language: string): void {
+  private drawProblems(text: Texts): void {
     const problems = this.watch.troubles;
-    const now = JSON.stringify([language, problems]);
+    const now = JSON.stringify([text.appName, problems]);
     if (now === this.shown) return;
     this.shown = now;
-    const words = problems.map((each) => problemWords(each, text, language));
+    const words = problems.map((each) => problemWords(text, each.kind, each.values));
     byId("problems", HTMLElement).replaceChildren(...problems.map((each, index) => this.item(each, words[index], text)));
     put(byId("say-later", HTMLElement), words.flat().join(" "));
   }
@@ -83,31 +83,23 @@ export class WatchView {
       item.append(
         button(text.dismiss, () => {
           this.watch.clear(problem.kind);
-          this.draw(text, document.documentElement.lang);
+          this.draw(text);
         }),
       );
     }
     return item;
   }
 
-  private drawFigures(text: Texts, language: string): void {
+  private drawFigures(text: Texts): void {
     const { watch } = this;
     const { battery } = watch.power;
-    const age = fill(text.agoSeconds, { seconds: Math.round(watch.ageS) });
+    const age = text.agoSeconds(Math.round(watch.ageS));
     put(byId("figure-look", HTMLElement), watch.looked ? age : text.noneYet);
-    put(byId("figure-rate", HTMLElement), watch.rate.toLocaleString(language, { maximumFractionDigits: 1 }));
+    put(byId("figure-rate", HTMLElement), watch.rate.toLocaleString(undefined, { maximumFractionDigits: 1 }));
     const level = battery ? `${Math.round(100 * battery.level)} %` : text.unknown;
     put(byId("figure-battery", HTMLElement), battery?.charging ? `${level}, ${text.charging}` : level);
     put(byId("figure-model", HTMLElement), watch.ready?.model ?? text.unknown);
     const bear = watch.lastBear;
-    put(byId("figure-bear", HTMLElement), bear ? timeOf(Date.parse(bear.captured_at), language) : text.noneYet);
+    put(byId("figure-bear", HTMLElement), bear ? timeOf(Date.parse(bear.captured_at)) : text.noneYet);
   }
-}
-
-/** Return a problem's sentences: what is wrong, and the steps. Times in it are milliseconds since 1970. */
-export function problemWords(problem: Problem, text: Texts, language: string): string[] {
-  const { from, to, wall } = problem.values;
-  const time = (wall_: string | number | undefined): string => (typeof wall_ === "number" ? timeOf(wall_, language) : "");
-  const values = { ...problem.values, from: time(from), to: time(to), time: time(wall) };
-  return WORDS[problem.kind].flatMap((each) => (each ? [fill(text[each], values)] : []));
 }

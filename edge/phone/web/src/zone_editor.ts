@@ -3,7 +3,7 @@
 import { byId, put } from "./dom";
 import { drawArea, drawZones, overlay, within } from "./overlay";
 import type { Point, Polygon, Zone } from "./schema";
-import { type Texts, fill } from "./text";
+import type { Texts } from "./text";
 import type { Watch } from "./watch";
 
 export const LEAST_AREA = 0.005; // of the picture; less was a slip of the finger
@@ -82,8 +82,8 @@ export class ZoneEditor {
     this.save.disabled = true;
     const taken = new Set(this.watch.settings.zones.map((each) => each.name));
     let number = 1;
-    while (taken.has(fill(text.zoneDefaultName, { number }))) number += 1;
-    this.name.value = fill(text.zoneDefaultName, { number });
+    while (taken.has(text.zoneDefaultName(number))) number += 1;
+    this.name.value = text.zoneDefaultName(number);
     this.say("");
     this.draw();
   }
