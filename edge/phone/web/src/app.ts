@@ -59,6 +59,7 @@ function changed(alarmed: boolean): void {
     byId("stop-dialog", HTMLDialogElement).close();
     editor.leave();
     go("watch");
+    byId("silence", HTMLButtonElement).focus();
   }
   view.draw(text);
 }
@@ -151,7 +152,10 @@ onClick("start-watching", () => {
   watch.begin();
   go("watch");
 });
-onClick("silence", () => watch.silence());
+onClick("silence", () => {
+  watch.silence();
+  byId("state-word", HTMLElement).focus(); // the button that had it is gone
+});
 onClick("torch", () => {
   watch.camera
     .light(!watch.camera.torch)

@@ -21,7 +21,14 @@ const TITLES: Readonly<Record<RowName, Sentence>> = {
   storage: "checkStorage",
   battery: "checkBattery",
 };
-const OUTCOMES: Readonly<Record<Outcome, Sentence>> = { wait: "rowWait", ok: "rowOk", warn: "rowWarn", bad: "rowBad", ask: "rowAsk" };
+const OUTCOMES: Readonly<Record<Outcome, Sentence>> = {
+  wait: "rowWait",
+  ok: "rowOk",
+  warn: "rowWarn",
+  bad: "rowBad",
+  ask: "rowAsk",
+};
+type Action = readonly [label: string, act: () => void];
 const SIREN_S = 2;
 const LOOK_MS = 200; // how often it is asked whether the detector is ready
 
@@ -42,6 +49,7 @@ export class StartCheck {
     list.replaceChildren();
     for (const name of Object.keys(TITLES) as RowName[]) {
       const row = document.createElement("li");
+      row.tabIndex = -1;
       this.rows.set(name, row);
       list.append(row);
       this.tell(name, "wait", "");
@@ -62,15 +70,23 @@ export class StartCheck {
   }
 
   /** Show a row's outcome, and the buttons that lead on. */
-  private tell(name: RowName, outcome: Outcome, words: string | readonly string[], actions: readonly [string, () => void][] = []): void {
+  private tell(name: RowName, outcome: Outcome, words: string | readonly string[], actions: readonly Action[] = []): void {
     const row = this.rows.get(name);
-    if (!row || this.stopped) return;
+    const said = JSON.stringify([outcome, words]);
+    if (!row || this.stopped || row.dataset["said"] === said) return; // a screen reader reads each change
+    row.dataset["said"] = said;
     row.dataset["outcome"] = outcome;
     const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
     const lines = [words].flat().filter((each) => each !== "");
     const buttons = element("p", "");
     buttons.className = "act";
-    buttons.append(...actions.map(([label, act]) => button(label, act)));
+    for (const [label, act] of actions) {
+      const acts = (): void => {
+        act();
+        row.focus(); // the button that had it is gone
+      };
+      buttons.append(button(label, acts));
+    }
     row.replaceChildren(title, ...lines.map((each) => element("p", each)), ...(actions.length > 0 ? [buttons] : []));
     if (outcome === "ok" || (name === "sound" && outcome === "warn")) this.passed.add(name);
     else this.passed.delete(name);
@@ -88,14 +104,15 @@ export class StartCheck {
       const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
       this.tell("camera", "ok", text.cameraReady(width, height));
     } catch (error) {
-      this.tell("camera", "bad", problemWords(text, problemOf(error), { detail: String(error) }), [[text.tryAgain, () => void this.camera()]]);
+      const words = problemWords(text, problemOf(error), { detail: String(error) });
+      this.tell("camera", "bad", words, [[text.tryAgain, () => void this.camera()]]);
     }
   }
 
   private async sound(): Promise<void> {
     const { text } = this;
-    const again: [string, () => void] = [text.playAgain, () => void this.sound()];
-    const without: [string, () => void] = [text.withoutSound, () => this.answer(false)];
+    const again: Action = [text.playAgain, () => void this.sound()];
+    const without: Action = [text.withoutSound, () => this.answer(false)];
     this.tell("sound", "wait", "");
     const played = await this.watch.testSiren(SIREN_S);
     if (!played) {
@@ -117,11 +134,11 @@ export class StartCheck {
 
   private async model(): Promise<void> {
     const { text } = this;
-    const again: [string, () => void] = [text.tryAgain, () => void this.model()];
+    const again: Action = [text.tryAgain, () => void this.model()];
     this.tell("model", "wait", text.installProgress(0));
     let model: Prepared;
     try {
-      model = await prepare((share) => this.tell("model", "wait", text.installProgress(Math.floor(100 * share))));
+      model = await prepare((share) => this.tell("model", "wait", text.installProgress(10 * Math.floor(10 * share))));
       if (this.stopped) return;
       this.tell("model", "wait", text.modelStarting);
       await this.watch.load(model);
@@ -153,7 +170,8 @@ export class StartCheck {
   private async rest(): Promise<void> {
     const { text } = this;
     const held = await this.watch.wake.hold();
-    this.tell("screen", held === "held" ? "ok" : "warn", held === "held" ? text.screenHeld : held === "missing" ? text.screenMissing : text.screenRefused);
+    if (held === "held") this.tell("screen", "ok", text.screenHeld);
+    else this.tell("screen", "warn", held === "missing" ? text.screenMissing : text.screenRefused);
     const kept = await this.journal.persisted();
     this.tell("storage", kept ? "ok" : "warn", kept ? text.storageKept : text.storageMayGo);
     const { battery } = this.watch.power;

@@ -23,9 +23,17 @@ export type ProblemKind =
   | "broken"
   | "internal";
 
+/** What a problem's words need; times in milliseconds since 1970. */
+export interface Values {
+  readonly detail?: string;
+  readonly at?: number;
+  readonly from?: number;
+  readonly to?: number;
+}
+
 export interface Problem {
   readonly kind: ProblemKind;
-  readonly values: { readonly detail?: string; readonly at?: number; readonly from?: number; readonly to?: number }; // times since 1970, ms
+  readonly values: Values;
   readonly past: boolean; // over, but shown until somebody has read it
 }
 
@@ -40,7 +48,7 @@ const BLIND: ReadonlySet<ProblemKind> = new Set<ProblemKind>([
   "stale", "hopeless",
 ]); // prettier-ignore
 
-type Words = (text: Texts, values: Problem["values"]) => readonly string[];
+type Words = (text: Texts, values: Values) => readonly string[];
 
 const WORDS: Readonly<Record<ProblemKind, Words>> = {
   gone: (text) => [text.problemGone],
@@ -74,7 +82,7 @@ const WORDS: Readonly<Record<ProblemKind, Words>> = {
 };
 
 /** Return a problem's sentences: what is wrong, and the steps. */
-export function problemWords(text: Texts, kind: ProblemKind, values: Problem["values"] = {}): readonly string[] {
+export function problemWords(text: Texts, kind: ProblemKind, values: Values = {}): readonly string[] {
   return WORDS[kind](text, values);
 }
 

@@ -7,7 +7,7 @@ import { Power } from "./power";
 import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
 import type { BearEvent, CameraFault } from "./schema";
 import { Siren } from "./siren";
-import { type Problem, type ProblemKind, type State, STALE_S, blind, stateOf } from "./status";
+import { type Problem, type ProblemKind, type State, STALE_S, type Values, blind, stateOf } from "./status";
 import { Supervisor } from "./supervisor";
 import { WakeLock } from "./wake_lock";
 
@@ -178,7 +178,7 @@ export class Watch {
   }
 
   /** Note a problem; a new one makes a notice tone. */
-  report(kind: ProblemKind, values: Problem["values"] = {}, past = false): void {
+  report(kind: ProblemKind, values: Values = {}, past = false): void {
     const before = this.problems.has(kind);
     this.problems.set(kind, { kind, values, past });
     if (before && !past) return;
@@ -269,6 +269,7 @@ export class Watch {
     this.failure = failure;
     this.ready = null;
     this.note("new", `the detector failed: ${failure}: ${detail}`);
+    this.down = true;
     this.report(failure);
   }
 
