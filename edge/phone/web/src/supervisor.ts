@@ -47,7 +47,10 @@ export class Supervisor {
     const worker = this.make();
     this.worker = worker;
     worker.onmessage = (message: MessageEvent<FromWorker>) => this.heard(message.data);
-    worker.onerror = (event) => this.dead((event as ErrorEvent).message || "the worker's script failed");
+    worker.onerror = (event: ErrorEvent) => {
+      event.preventDefault(); // else it is an error of the page too
+      this.dead(event.message || "the worker's script failed");
+    };
     worker.onmessageerror = () => this.dead("a message could not be read");
     worker.postMessage(this.startMessage());
   }

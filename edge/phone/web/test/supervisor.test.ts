@@ -165,8 +165,10 @@ describe("deaths", () => {
   });
 
   test("a script that fails counts as one", () => {
+    const handled = vi.fn();
     const worker = begin();
-    worker.onerror?.call(worker as unknown as Worker, { message: "no such file" } as ErrorEvent);
+    worker.onerror?.call(worker as unknown as Worker, { message: "no such file", preventDefault: handled } as unknown as ErrorEvent);
+    expect(handled).toHaveBeenCalledOnce();
     expect(died).toEqual([["no such file", false]]);
   });
 
