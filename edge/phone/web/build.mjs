@@ -28,18 +28,21 @@ const options = {
 };
 await build({ ...options, entryPoints: ["src/app.ts", "src/worker.ts"] });
 
-// The service worker knows every file and a version that changes with any of them.
+// The service worker knows every file, its SHA-256 and size, and a version that changes with any of them.
 const files = readdirSync(out, { recursive: true, withFileTypes: true })
   .filter((each) => each.isFile())
   .map((each) => join(each.parentPath ?? each.path, each.name).slice(out.length + 1))
   .sort();
-const hash = createHash("sha256");
-for (const file of files) hash.update(file).update("\0").update(readFileSync(join(out, file)));
-const version = hash.digest("hex").slice(0, 12);
+const described = {};
+for (const file of files) {
+  const data = readFileSync(join(out, file));
+  described[file] = [createHash("sha256").update(data).digest("hex"), data.length];
+}
+const version = createHash("sha256").update(JSON.stringify(described)).digest("hex").slice(0, 12);
 await build({
   ...options,
   entryPoints: ["src/sw.ts"],
   format: "iife",
-  define: { APP_VERSION: JSON.stringify(version), APP_FILES: JSON.stringify(files) },
+  define: { APP_VERSION: JSON.stringify(version), APP_FILES: JSON.stringify(described) },
 });
 writeFileSync(join(out, "version.json"), `${JSON.stringify({ app: version, onnxruntime_web: "1.30.0" })}\n`);

@@ -1,0 +1,185 @@
+/** The page: opens the journal, goes from screen to screen, and binds what the user presses. */
+
+import { byId, put, putTexts } from "./dom";
+import { showEvents } from "./event_list";
+import { restart, watchForUpdates } from "./install";
+import { Journal } from "./journal";
+import type { Zone } from "./schema";
+import { SettingsView } from "./settings_view";
+import { Siren } from "./siren";
+import { StartCheck } from "./start_check";
+import { textsFor } from "./text";
+import { Watch } from "./watch";
+import { WatchView } from "./watch_view";
+import { ZoneEditor } from "./zone_editor";
+
+const SCREENS = ["start", "check", "watch", "events", "settings", "zone"] as const;
+type Screen = (typeof SCREENS)[number];
+
+const journal = await Journal.open();
+let chosen = (await journal.setting<string | null>("language")) ?? null; // null: as the phone
+let modelThreshold = await journal.setting<number>("modelThreshold");
+let { language, text } = textsFor(chosen ? [chosen] : navigator.languages);
+let check: StartCheck | null = null;
+let updates = false; // it is looked for newer versions
+
+const video = byId("picture", HTMLElement).querySelector("video");
+if (!video) throw new Error("the page has no video");
+const settings = {
+  threshold: (await journal.setting<number | null>("threshold")) ?? null,
+  zones: (await journal.setting<readonly Zone[]>("zones")) ?? [],
+};
+const watch = new Watch(video, journal, settings, (await journal.setting<boolean>("sound")) ?? true, changed);
+const view = new WatchView(watch);
+const editor = new ZoneEditor(watch, (zone) => {
+  if (zone) keepZones([...watch.settings.zones, zone]);
+  if (!watch.running && !check) watch.camera.close(); // it was opened for the drawing
+  go("settings");
+});
+const settingsView = new SettingsView(
+  watch,
+  {
+    threshold: (threshold) => {
+      watch.use({ ...watch.settings, threshold });
+      void journal.setting("threshold", threshold);
+    },
+    sound: keepSound,
+    zones: keepZones,
+    language: speak,
+    drawZone: () => {
+      go("zone");
+      editor.open(text);
+    },
+  },
+  text,
+);
+
+function changed(alarmed: boolean): void {
+  if (alarmed) {
+    byId("stop-dialog", HTMLDialogElement).close();
+    editor.leave();
+    go("watch");
+    byId("silence", HTMLButtonElement).focus();
+  }
+  view.draw(text);
+}
+
+function keepZones(zones: readonly Zone[]): void {
+  watch.use({ ...watch.settings, zones });
+  void journal.setting("zones", zones);
+}
+
+function keepSound(on: boolean): void {
+  watch.soundOn = on;
+  void journal.setting("sound", on);
+}
+
+function speak(to: string | null): void {
+  chosen = to;
+  void journal.setting("language", to);
+  ({ language, text } = textsFor(to ? [to] : navigator.languages));
+  putTexts(text, language);
+  settingsView.show(text, chosen, modelThreshold);
+  view.draw(text);
+}
+
+/** Return the screen that "Watch" leads to. */
+function home(): Screen {
+  if (watch.running) return "watch";
+  return check ? "check" : "start";
+}
+
+function go(screen: Screen): void {
+  document.body.dataset["screen"] = screen;
+  for (const each of SCREENS) byId(each, HTMLElement).hidden = each !== screen;
+  const tab = screen === "zone" ? "settings" : screen === "events" || screen === "settings" ? screen : "watch";
+  for (const each of document.querySelectorAll<HTMLElement>("nav button")) {
+    if (each.dataset["go"] === tab) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  if (screen === "settings") settingsView.show(text, chosen, modelThreshold);
+  if (screen === "events") showEvents(byId("event-list", HTMLElement), journal, text).catch(fault);
+  if (screen !== "zone") editor.leave();
+  view.draw(text);
+  const shown = byId(screen, HTMLElement);
+  shown.scrollTop = 0;
+  shown.querySelector("h2")?.focus();
+}
+
+function startCheck(): void {
+  check?.stop();
+  check = new StartCheck(watch, journal, text, keepSound, modelReady);
+  go("check");
+  check.run();
+}
+
+function modelReady(): void {
+  modelThreshold = watch.ready?.threshold;
+  void journal.setting("modelThreshold", modelThreshold);
+  if (updates) return;
+  updates = true;
+  watchForUpdates((what) => {
+    put(byId("update-what", HTMLElement), `${text.installOffer[what]} ${text.updateStops}`);
+    byId("update", HTMLElement).hidden = false;
+  }).catch(fault);
+}
+
+async function stop(): Promise<void> {
+  byId("stop-dialog", HTMLDialogElement).close();
+  check = null;
+  await watch.end();
+  go("start");
+}
+
+function fault(error: unknown): void {
+  console.error(error);
+  const detail = error instanceof Error ? error.message : String(error);
+  watch.report("internal", { detail });
+  if (watch.running) return;
+  put(byId("fault", HTMLElement), text.problemInternal(detail));
+  byId("fault", HTMLElement).hidden = false;
+}
+
+function onClick(id: string, act: () => void): void {
+  byId(id, HTMLButtonElement).addEventListener("click", act);
+}
+
+onClick("check-start", startCheck);
+onClick("check-back", () => void stop());
+onClick("start-watching", () => {
+  check?.stop();
+  check = null;
+  watch.begin();
+  go("watch");
+});
+onClick("silence", () => {
+  watch.silence();
+  byId("state-word", HTMLElement).focus(); // the button that had it is gone
+});
+onClick("torch", () => {
+  watch.camera
+    .light(!watch.camera.torch)
+    .then(() => view.draw(text))
+    .catch(fault);
+});
+onClick("stop", () => byId("stop-dialog", HTMLDialogElement).showModal());
+onClick("stop-keep", () => byId("stop-dialog", HTMLDialogElement).close());
+onClick("stop-sure", () => void stop());
+onClick("bar", () => go("watch"));
+onClick("update-restart", () => void watch.end().then(restart).catch(fault));
+for (const each of document.querySelectorAll<HTMLElement>("nav button")) {
+  const to = each.dataset["go"];
+  each.addEventListener("click", () => go(to === "events" || to === "settings" ? to : home()));
+}
+addEventListener("error", (event) => fault(event.error ?? event.message));
+addEventListener("unhandledrejection", (event) => fault(event.reason));
+addEventListener("pointerdown", () => void watch.siren.resume()); // a tap lets the sound go on
+addEventListener("resize", () => view.draw(text));
+addEventListener("beforeunload", (event) => {
+  if (watch.running) event.preventDefault(); // the browser asks before it leaves
+});
+
+byId("limit-vibration", HTMLElement).hidden = Siren.canVibrate;
+putTexts(text, language);
+watch.power.listen(() => view.draw(text)).catch(fault);
+go("start");

@@ -1,0 +1,54 @@
+/** Small help with the page's elements. */
+
+import type { Sentence, Texts } from "./text";
+
+/** Return the element with this id, of this class. */
+export function byId<T extends Element>(id: string, kind: abstract new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
+  return found;
+}
+
+/** Set an element's text if it is another: screen readers and the layout then have nothing to do. */
+export function put(element: Element, words: string): void {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/** Return a new button that does something. */
+export function button(words: string, act: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = words;
+  made.addEventListener("click", act);
+  return made;
+}
+
+/** Return a new element with words in it. */
+export function element(tag: string, words: string): HTMLElement {
+  const made = document.createElement(tag);
+  made.textContent = words;
+  return made;
+}
+
+/** Let an icon show another symbol of index.html. */
+export function setIcon(holder: Element, name: string): void {
+  const use = holder.querySelector("use");
+  if (use && use.getAttribute("href") !== `#icon-${name}`) use.setAttribute("href", `#icon-${name}`);
+}
+
+/** Give every element that names a text its words. */
+export function putTexts(text: Texts, language: string): void {
+  document.documentElement.lang = language;
+  document.title = text.appName;
+  for (const each of document.querySelectorAll<HTMLElement>("[data-text]")) {
+    put(each, text[each.dataset["text"] as Sentence]);
+  }
+  for (const each of document.querySelectorAll<HTMLElement>("[data-label]")) {
+    each.setAttribute("aria-label", text[each.dataset["label"] as Sentence]);
+  }
+}
+
+/** Return a time of day as the phone writes it. */
+export function timeOf(wall: number): string {
+  return new Date(wall).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+}

@@ -1,0 +1,249 @@
+/** Bring the app and the model onto the phone, so that both start without signal; offer newer ones. */
+
+import {
+  download,
+  DownloadError,
+  keep,
+  modelPrefix,
+  type DownloadFault,
+  type FromServiceWorker,
+  type ToServiceWorker,
+} from "./download";
+import type { Texts } from "./text";
+
+/** The model that the phone has. */
+export interface Prepared {
+  readonly name: string;
+  readonly model: string; // address of the ONNX file
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/** unsupported: the browser, or an address without HTTPS; model-missing: the app is there, its model is not. */
+export type InstallFault = DownloadFault | "unsupported" | "model-missing";
+
+export class InstallError extends Error {
+  constructor(
+    readonly fault: InstallFault,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+interface ModelJson {
+  readonly name: string;
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+const APP_SHARE = 0.7; // of the whole download
+const CONTROL_MS = 3000; // how long the service worker may take to serve this page
+const CHECK_MS = 6 * 3600_000;
+const MODEL_JSON = "model.json";
+const FAILED = "failed"; // an entry in the cache of a model that did not start
+
+const address = (file: string) => new URL(file, document.baseURI).href;
+const prefix = () => modelPrefix(new URL(".", document.baseURI).pathname);
+
+/**
+ * Fetch what is missing, and return the model; without signal, what is there. May be called again after an error.
+ *
+ * `progress` is called with the share that is done, 0 to 1. Throws InstallError; `installWords` has its sentence.
+ */
+export async function prepare(progress: (share: number) => void): Promise<Prepared> {
+  if (!("serviceWorker" in navigator) || !("caches" in globalThis)) {
+    throw new InstallError("unsupported", `no service worker at ${location.origin}`);
+  }
+  const wasThere = (await ownRegistration())?.active != null;
+  await installApp((share) => progress(APP_SHARE * share));
+  const model = (await newestModel()) ?? (await firstModel((share) => progress(APP_SHARE + (1 - APP_SHARE) * share), wasThere));
+  progress(1);
+  return { name: model.name, model: address(model.file), sha256: model.sha256, bytes: model.bytes };
+}
+
+/** Return the sentence for an error of `prepare`. */
+export function installWords(error: unknown, text: Texts): string {
+  return text.installFaults[error instanceof InstallError ? error.fault : "damaged"];
+}
+
+async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {
+  const found = await navigator.serviceWorker.getRegistration();
+  return found?.scope === address(".") ? found : null; // another app's may cover the whole host
+}
+
+/** Wait until the service worker has every file and serves this page. */
+async function installApp(progress: (share: number) => void): Promise<void> {
+  let failed: InstallError | null = null;
+  const listen = ({ data }: MessageEvent<FromServiceWorker>) => {
+    if (data.type === "app-progress") progress(data.share);
+    if (data.type === "app-failed") failed = new InstallError(data.fault, data.detail);
+  };
+  navigator.serviceWorker.addEventListener("message", listen);
+  navigator.serviceWorker.startMessages();
+  try {
+    const registration = (await ownRegistration()) ?? (await register());
+    const coming = registration.active ?? registration.waiting ?? registration.installing;
+    if (!coming) throw new InstallError("damaged", "the service worker has gone");
+    if (coming.state !== "activated" && !(await activated(coming))) {
+      await new Promise((resolve) => setTimeout(resolve)); // its last message may come after its state
+      throw failed ?? new InstallError("offline", "the download ended early");
+    }
+    await controlled(coming);
+  } finally {
+    navigator.serviceWorker.removeEventListener("message", listen);
+  }
+}
+
+async function register(): Promise<ServiceWorkerRegistration> {
+  try {
+    return await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
+  } catch (error) {
+    const refused = error instanceof DOMException && error.name === "SecurityError";
+    throw new InstallError(refused ? "unsupported" : "offline", error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Return true when a service worker is active, false when its download failed. */
+function activated(coming: ServiceWorker): Promise<boolean> {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (coming.state === "activated" || coming.state === "redundant") resolve(coming.state === "activated");
+    };
+    coming.addEventListener("statechange", look);
+    look();
+  });
+}
+
+/** Wait until the service worker serves this page: not so on the first visit, and after a forced reload. */
+async function controlled(active: ServiceWorker): Promise<void> {
+  if (navigator.serviceWorker.controller) return;
+  await new Promise<void>((resolve) => {
+    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
+    setTimeout(resolve, CONTROL_MS); // all is cached by now: it will serve the next visit
+    active.postMessage("claim" satisfies ToServiceWorker);
+  });
+}
+
+// Models: one cache for each, named by its SHA-256. `model.json` goes in last, so that a cache with it is complete.
+
+/** Return the model that came last, of those that are complete and did not fail; null: there is none. */
+async function newestModel(): Promise<ModelJson | null> {
+  for (const name of (await modelCaches()).reverse()) {
+    const cache = await caches.open(name);
+    const found = await cache.match(address(MODEL_JSON));
+    if (!found || (await cache.match(address(FAILED)))) continue;
+    const model = parseModelJson(await found.text());
+    if (await cache.match(address(model.file))) return model;
+  }
+  return null;
+}
+
+/** Return the names of the model caches, the newest last. */
+async function modelCaches(): Promise<string[]> {
+  return (await caches.keys()).filter((name) => name.startsWith(prefix())); // in the order in which they were made
+}
+
+async function firstModel(progress: (share: number) => void, wasThere: boolean): Promise<ModelJson> {
+  try {
+    const model = await hostsModel();
+    await fetchModel(model, progress);
+    return model;
+  } catch (error) {
+    if (!(error instanceof DownloadError)) throw error;
+    const deleted = error.fault === "offline" && wasThere;
+    throw new InstallError(deleted ? "model-missing" : error.fault, error.message);
+  }
+}
+
+async function hostsModel(): Promise<ModelJson> {
+  const response = await download(address(MODEL_JSON), null);
+  return parseModelJson(await response.text());
+}
+
+async function fetchModel(model: ModelJson, progress: (share: number) => void = () => {}): Promise<void> {
+  const file = await download(address(model.file), model.sha256, (bytes) => progress(Math.min(bytes / model.bytes, 1)));
+  await caches.delete(prefix() + model.sha256); // an incomplete or older one: this one is the newest now
+  const cache = await caches.open(prefix() + model.sha256);
+  await keep(cache, address(model.file), file);
+  await keep(cache, address(MODEL_JSON), new Response(JSON.stringify(model)));
+}
+
+/** Return what `model.json` says. Throws DownloadError where it is none. */
+export function parseModelJson(text: string): ModelJson {
+  const wrong = (why: string) => new DownloadError("damaged", `${MODEL_JSON}: ${why}`);
+  let found: Partial<Record<keyof ModelJson, unknown>> | null;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    throw wrong("no JSON");
+  }
+  const { name, file, sha256, bytes } = found ?? {};
+  if (typeof name !== "string") throw wrong("no name");
+  if (typeof file !== "string" || !/^model-[0-9a-f]{12}\.onnx$/.test(file)) throw wrong("no file");
+  if (typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256)) throw wrong("no SHA-256");
+  if (typeof bytes !== "number" || !(bytes > 0)) throw wrong("no size");
+  return { name, file, sha256, bytes };
+}
+
+/** Note that a model has started: older ones are no longer needed. */
+export async function modelWorks(sha256: string): Promise<void> {
+  const names = await modelCaches();
+  const older = names.slice(0, Math.max(names.indexOf(prefix() + sha256), 0));
+  await Promise.all(older.map((name) => caches.delete(name)));
+}
+
+/** Note that a model cannot be used; return whether another one is there, which the next `prepare` returns. */
+export async function modelFails(sha256: string): Promise<boolean> {
+  const name = prefix() + sha256;
+  if (await caches.has(name)) await (await caches.open(name)).put(address(FAILED), new Response("failed"));
+  return (await newestModel()) !== null;
+}
+
+/**
+ * Look for a newer app and model now, every six hours and when signal comes back; fetch them in the background.
+ *
+ * `offer` is called when one is complete. It starts with `restart`, or when the app is next opened.
+ */
+export async function watchForUpdates(offer: (what: "app" | "model") => void): Promise<void> {
+  const registration = await ownRegistration();
+  if (!registration) return;
+  const follow = (coming: ServiceWorker | null) => {
+    const look = () => coming?.state === "installed" && registration.active && offer("app");
+    coming?.addEventListener("statechange", look);
+    look();
+  };
+  follow(registration.waiting ?? registration.installing);
+  registration.addEventListener("updatefound", () => follow(registration.installing));
+  let busy = false;
+  const check = async () => {
+    if (busy || !navigator.onLine) return;
+    busy = true;
+    try {
+      await registration.update();
+      const model = await hostsModel();
+      const newest = await newestModel();
+      const failed = await caches.match(address(FAILED), { cacheName: prefix() + model.sha256 });
+      if (newest && model.sha256 !== newest.sha256 && !failed) {
+        await fetchModel(model);
+        offer("model");
+      }
+    } catch (error) {
+      console.info("no update for now:", error); // without signal this is the usual case
+    } finally {
+      busy = false;
+    }
+  };
+  window.addEventListener("online", () => void check());
+  setInterval(() => void check(), CHECK_MS);
+  await check();
+}
+
+/** Start what `watchForUpdates` has offered: the page loads again. */
+export async function restart(): Promise<void> {
+  const waiting = (await ownRegistration())?.waiting;
+  if (!waiting) return location.reload();
+  navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+  waiting.postMessage("restart" satisfies ToServiceWorker);
+}

@@ -1,0 +1,420 @@
+/** The watch: camera, detector, siren and journal at work together. What the page shows of it is in watch_view.ts. */
+
+import { Alarm } from "./alarm";
+import { Camera, type CameraProblem } from "./camera";
+import type { Journal } from "./journal";
+import { Power } from "./power";
+import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
+import type { BearEvent, CameraFault } from "./schema";
+import { Siren } from "./siren";
+import { type Problem, type ProblemKind, type State, STALE_S, type Values, blind, stateOf } from "./status";
+import { Supervisor } from "./supervisor";
+import { WakeLock } from "./wake_lock";
+
+const TICK_MS = 1000;
+const RATE_S = 10; // over which looks are counted
+const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
+const FIRST_FPS = 5;
+const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
+const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
+
+export interface Model {
+  readonly model: string; // address
+  readonly sha256: string;
+}
+
+export type Ready = Extract<FromWorker, { type: "ready" }>;
+
+export class Watch {
+  readonly siren = new Siren();
+  readonly power = new Power();
+  readonly wake = new WakeLock();
+  readonly camera: Camera;
+  running = false;
+  ready: Ready | null = null;
+  failure: Failure | null = null; // of the model: there is no detector
+  marks: readonly Mark[] = [];
+  lastBear: BearEvent | null = null;
+  private readonly supervisor: Supervisor;
+  private readonly alarm = new Alarm();
+  private readonly problems = new Map<ProblemKind, Problem>();
+  private model: Model | null = null;
+  private reviews: readonly Reviewed[] = []; // as they were at `reviewsAt`
+  private reviewsAt = 0;
+  private looks: number[] = [];
+  private seen: "watching" | "maybe" | "bear" | null = null;
+  private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
+  private lastSeq = -1; // of this worker: an event comes again with its pictures
+  private since = 0; // the watch began
+  private hiddenAt: number | null = null;
+  private down = false; // the detector stopped and is not ready again
+  private testing = 0; // tests of the siren that sound
+  private hushed = false; // somebody silenced the notice tone
+  private noticedAt = 0;
+  private sentShare = 1;
+
+  constructor(
+    video: HTMLVideoElement,
+    private readonly journal: Journal,
+    public settings: WatchSettings,
+    public soundOn: boolean,
+    private readonly changed: (alarmed: boolean) => void,
+  ) {
+    this.supervisor = new Supervisor(() => new Worker("worker.js", { type: "module" }), () => this.startMessage(), {
+      hear: (message) => this.hear(message),
+      died: (why, hopeless) => this.died(why, hopeless),
+    });
+    this.camera = new Camera(video, {
+      wants: () => this.running && this.supervisor.free,
+      frame: (frame) => this.supervisor.offer(frame),
+      gone: () => this.cameraGone(),
+      failed: (problem, detail) => this.cameraFailed(problem, detail),
+      back: () => this.cameraBack(),
+    });
+    journal.onTrouble = (trouble) => {
+      this.clear("full", "broken");
+      if (trouble) this.report(trouble);
+    };
+    journal.onReview = (review) => {
+      this.supervisor.send({ type: "review", review });
+      this.readReviews().catch((error: unknown) => this.lost(error));
+    };
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.show()));
+    setInterval(() => this.tick(), TICK_MS);
+  }
+
+  /** Start the detector; `ready` or `failure` tells later what came of it. */
+  async load(model: Model): Promise<void> {
+    if (this.supervisor.ready && model.sha256 === this.model?.sha256) return;
+    await this.readReviews();
+    this.model = model;
+    this.failure = null;
+    this.supervisor.begin();
+  }
+
+  /** Watch from now on. The camera is open and the detector ready. */
+  begin(): void {
+    this.running = true;
+    this.seen = null;
+    this.lookedAt = this.since = this.now();
+    this.looks = [];
+    this.problems.clear();
+    this.hushed = false;
+    if (this.journal.trouble) this.report(this.journal.trouble);
+    this.tick();
+  }
+
+  /** Stop, and keep what the detector still has to say. */
+  async end(): Promise<void> {
+    this.running = false;
+    this.alarm.silence();
+    this.siren.stop();
+    this.camera.close();
+    await this.supervisor.close("stopped by the user");
+    this.alarm.lost();
+    this.alarm.silence();
+    this.ready = null;
+    this.marks = [];
+    await this.wake.release();
+    this.changed(false);
+  }
+
+  use(settings: WatchSettings): void {
+    this.settings = settings;
+    this.supervisor.send({ type: "settings", settings });
+  }
+
+  /** Silence the siren for the bears of now, and the notice tone for the problems of now. */
+  silence(): void {
+    this.alarm.silence();
+    this.siren.stop();
+    this.hushed = true;
+    this.changed(false);
+  }
+
+  /** Play the siren for a moment, from a tap; return whether the browser lets it sound. */
+  async testSiren(seconds: number): Promise<boolean> {
+    const heard = await this.siren.unlock();
+    this.testing += 1;
+    this.siren.start(true);
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+    this.testing -= 1;
+    if (this.testing === 0 && !this.sounding) this.siren.stop();
+    return heard;
+  }
+
+  get sounding(): boolean {
+    return this.alarm.sounds(this.now());
+  }
+
+  /** Return whether the bear that sounds has left the picture. */
+  get bearLeft(): boolean {
+    return this.alarm.over;
+  }
+
+  /** Return whether there is a tone that somebody may want to silence. */
+  get noisy(): boolean {
+    return this.sounding || (!this.hushed && this.troubles.some(blind));
+  }
+
+  get ageS(): number {
+    return this.now() - this.lookedAt;
+  }
+
+  get looked(): boolean {
+    return this.seen !== null;
+  }
+
+  get rate(): number {
+    return this.looks.length / Math.min(RATE_S, Math.max(1, this.now() - this.since));
+  }
+
+  get troubles(): readonly Problem[] {
+    return [...this.problems.values()];
+  }
+
+  get state(): State {
+    return stateOf({ seen: this.seen, ageS: this.ageS, sounding: this.sounding, problems: this.troubles });
+  }
+
+  /** Note a problem; a new one makes a notice tone. */
+  report(kind: ProblemKind, values: Values = {}, past = false): void {
+    const before = this.problems.has(kind);
+    this.problems.set(kind, { kind, values, past });
+    if (before && !past) return;
+    this.hushed = false;
+    this.noticedAt = this.now();
+    if (this.running) this.siren.notice();
+    this.changed(false);
+  }
+
+  clear(...kinds: readonly ProblemKind[]): void {
+    for (const kind of kinds) this.problems.delete(kind);
+  }
+
+  /** Try again what a problem keeps from working, from a tap. */
+  async again(): Promise<void> {
+    if (this.failure) {
+      this.clear(this.failure);
+      this.failure = null;
+      this.supervisor.begin();
+    }
+    if (this.camera.isGone) await this.camera.reopen();
+  }
+
+  private now(): number {
+    return performance.now() / 1000;
+  }
+
+  private startMessage(): Parameters<Supervisor["send"]>[0] {
+    if (!this.model) throw new Error("no model yet");
+    this.lastSeq = -1;
+    return {
+      type: "start",
+      ...this.model,
+      threads: crossOriginIsolated ? Math.max(1, Math.min(4, navigator.hardwareConcurrency - 1)) : 1,
+      live: true,
+      camera: "phone",
+      bootId: this.journal.bootId,
+      seq: this.journal.nextSeq(),
+      // The user's threshold follows when it is ready, so that "ready" tells the model's own.
+      settings: { ...this.settings, threshold: null },
+      reviews: this.reviews.map((each) => ({ ...each, agoS: each.agoS + this.now() - this.reviewsAt })),
+    };
+  }
+
+  /** Read the reviews that a new worker must know. */
+  private async readReviews(): Promise<void> {
+    this.reviews = await this.journal.reviews();
+    this.reviewsAt = this.now();
+  }
+
+  private hear(message: FromWorker): void {
+    switch (message.type) {
+      case "ready":
+        this.becomeReady(message);
+        break;
+      case "failed":
+        this.fail(message.failure, message.detail);
+        break;
+      case "looked":
+        this.look(message);
+        break;
+      case "published":
+      case "closed":
+        this.publish(message.events);
+        break;
+    }
+  }
+
+  private becomeReady(ready: Ready): void {
+    this.ready = ready;
+    this.failure = null;
+    this.camera.fps = FIRST_FPS;
+    this.supervisor.send({ type: "settings", settings: this.settings });
+    this.sendShare();
+    if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
+    this.clear("hopeless", "runtime", "memory");
+    if (this.down) this.note("end", "the detector works again");
+    this.down = false;
+    this.changed(false);
+  }
+
+  private fail(failure: Failure, detail: string): void {
+    console.error(failure, detail);
+    if (failure === "runtime" || failure === "memory") {
+      if (!this.running) this.failure = failure;
+      return; // the supervisor starts another one
+    }
+    this.failure = failure;
+    this.ready = null;
+    this.note("new", `the detector failed: ${failure}: ${detail}`);
+    this.down = true;
+    this.report(failure);
+  }
+
+  private died(why: string, hopeless: boolean): void {
+    console.error("the detector died:", why);
+    this.alarm.lost();
+    this.ready = null;
+    this.marks = [];
+    this.note("new", `the detector stopped: ${why}`);
+    this.down = true;
+    this.report("restarted", { at: Date.now() }, true);
+    if (hopeless) {
+      if (!this.running) this.failure = "runtime"; // the start check has a word for it
+      this.clear("restarted");
+      this.report("hopeless");
+    }
+  }
+
+  private look(looked: Extract<FromWorker, { type: "looked" }>): void {
+    if (!this.running) return;
+    this.seen = looked.state;
+    this.lookedAt = looked.time;
+    this.marks = looked.marks;
+    this.camera.fps = Math.max(0.1, looked.fps);
+    this.looks.push(this.now());
+    this.publish(looked.events);
+    this.follow(looked.faults);
+    this.changed(false);
+  }
+
+  /** The alarm first, then what is kept of it. */
+  private publish(published: readonly Published[]): void {
+    const now = this.now();
+    for (const { event } of published) {
+      if (event.seq <= this.lastSeq) continue;
+      this.lastSeq = event.seq;
+      if (event.kind === "bear" && event.type === "new") this.lastBear = event;
+      if (!this.running || !this.alarm.event(event, now)) continue;
+      this.siren.start(this.soundOn);
+      this.changed(true);
+    }
+    for (const each of published) this.journal.add(each).catch((error: unknown) => this.lost(error));
+  }
+
+  /** Show the camera's faults of this look, in place of those of the look before. */
+  private follow(faults: readonly CameraFault[]): void {
+    const now = new Set<ProblemKind>(faults.map((each) => each.kind));
+    for (const kind of FAULTS) {
+      if (kind === "gone" && this.camera.isGone) continue; // this look is of before
+      if (!now.has(kind)) this.clear(kind);
+      else this.report(kind);
+    }
+  }
+
+  private cameraGone(): void {
+    this.marks = [];
+    this.report("gone");
+    this.tellFault({ kind: "gone", value: 0 });
+  }
+
+  private cameraFailed(problem: CameraProblem, detail: string): void {
+    this.clear(...CAMERA_PROBLEMS.filter((each) => each !== problem));
+    this.report(problem, { detail });
+  }
+
+  private cameraBack(): void {
+    this.clear("gone", ...CAMERA_PROBLEMS);
+    this.tellFault(null);
+  }
+
+  private tellFault(fault: CameraFault | null): void {
+    this.supervisor.send({ type: "fault", fault, time: this.now(), wall: Date.now() });
+  }
+
+  /** The page is hidden: the browser gives no more frames. */
+  private hide(): void {
+    if (!this.running) return;
+    this.hiddenAt = Date.now();
+    this.camera.pause();
+    this.siren.notice();
+    this.note("new", "not watched: the app is not in front");
+  }
+
+  private show(): void {
+    this.supervisor.forgive();
+    if (this.hiddenAt === null || !this.running) return;
+    const [from, to] = [this.hiddenAt, Date.now()];
+    this.hiddenAt = null;
+    this.lookedAt = this.now();
+    this.seen = null;
+    this.camera.resume();
+    this.note("end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
+    void this.siren.resume();
+    this.report("hidden", { from, to }, true);
+    this.tick();
+  }
+
+  private tick(): void {
+    if (this.ready && this.power.share !== this.sentShare) this.sendShare();
+    if (document.hidden) return;
+    this.supervisor.check();
+    if (!this.running) return;
+    const now = this.now();
+    this.camera.check();
+    this.looks = this.looks.filter((each) => now - each <= RATE_S);
+    this.checkStale();
+    this.checkScreen();
+    if (this.soundOn && this.siren.blocked) {
+      void this.siren.resume();
+      this.report("sound");
+    } else this.clear("sound");
+    if (this.sounding) this.siren.start(this.soundOn);
+    else if (this.testing === 0) this.siren.stop();
+    if (this.noisy && now - this.noticedAt >= NOTICE_EVERY_S) {
+      this.noticedAt = now;
+      this.siren.notice();
+    }
+    this.changed(false);
+  }
+
+  private checkStale(): void {
+    const others = this.troubles.some((each) => each.kind !== "stale" && blind(each));
+    if (this.ageS > STALE_S && !others) this.report("stale");
+    else this.clear("stale");
+  }
+
+  private checkScreen(): void {
+    if (this.wake.state !== "held") void this.wake.hold();
+    for (const state of ["missing", "refused"] as const) {
+      if (this.wake.state === state) this.report(`screen-${state}`);
+      else this.clear(`screen-${state}`);
+    }
+  }
+
+  private sendShare(): void {
+    this.sentShare = this.power.share;
+    this.supervisor.send({ type: "share", share: this.sentShare });
+  }
+
+  private note(type: "new" | "end", detail: string): void {
+    this.journal.note(type, detail).catch((error: unknown) => this.lost(error));
+  }
+
+  private lost(error: unknown): void {
+    console.error("the journal failed", error);
+    this.report("broken");
+  }
+}

@@ -1,0 +1,105 @@
+/** What the page shows of the watch: the big state, the boxes, the figures, what is wrong. */
+
+import { byId, button, element, put, setIcon, timeOf } from "./dom";
+import { drawMarks, drawZones, overlay } from "./overlay";
+import { type Problem, type State, problemWords } from "./status";
+import type { Sentence, Texts } from "./text";
+import type { Watch } from "./watch";
+
+const STATE_WORDS: Readonly<Record<State, readonly [Sentence, Sentence]>> = {
+  starting: ["stateStarting", "hintStarting"],
+  watching: ["stateWatching", "hintWatching"],
+  maybe: ["stateMaybe", "hintMaybe"],
+  bear: ["stateBear", "hintBear"],
+  blind: ["stateBlind", "hintBlind"],
+};
+const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([
+  "denied", "missing", "busy", "other", "model-missing", "model-corrupt", "model-card", "model-wrong",
+]); // prettier-ignore
+
+export class WatchView {
+  private shown = ""; // the problems on the page
+  private said: State | null = null;
+
+  constructor(private readonly watch: Watch) {}
+
+  /** Show what is true now. */
+  draw(text: Texts): void {
+    const state = this.watch.state;
+    this.drawState(state, text);
+    this.drawProblems(text);
+    this.drawFigures(text);
+    if (document.body.dataset["screen"] === "watch") this.drawPicture(text);
+    if (state !== this.said && this.watch.running) {
+      this.said = state;
+      const [word, hint] = STATE_WORDS[state];
+      if (state === "bear") put(byId("say-now", HTMLElement), text.saidBear(timeOf(Date.now())));
+      else put(byId("say-later", HTMLElement), `${text[word]}. ${text[hint]}`);
+    }
+  }
+
+  private drawPicture(text: Texts): void {
+    const drawing = overlay(this.watch.camera.video, byId("picture", HTMLElement));
+    if (!drawing) return;
+    drawZones(drawing, this.watch.settings.zones);
+    drawMarks(drawing, this.watch.marks, text);
+  }
+
+  private drawState(state: State, text: Texts): void {
+    const [word, hint] = STATE_WORDS[state];
+    const panel = byId("state", HTMLElement);
+    panel.dataset["state"] = state;
+    setIcon(panel, state);
+    put(byId("state-word", HTMLElement), text[word]);
+    const left = state === "bear" && this.watch.bearLeft;
+    put(byId("state-hint", HTMLElement), left ? text.hintBearOver : text[hint]);
+    const bar = byId("bar", HTMLButtonElement);
+    bar.hidden = !this.watch.running || document.body.dataset["screen"] === "watch"; // there it is shown large
+    setIcon(bar, state);
+    put(bar.querySelector("span") ?? bar, text[word]);
+    byId("flash", HTMLElement).hidden = !this.watch.sounding;
+    byId("silence", HTMLButtonElement).hidden = !this.watch.noisy;
+    byId("sound-off", HTMLElement).hidden = this.watch.soundOn;
+    const torch = byId("torch", HTMLButtonElement);
+    torch.hidden = !this.watch.camera.hasTorch;
+    put(torch, this.watch.camera.torch ? text.torchOff : text.torchOn);
+  }
+
+  private drawProblems(text: Texts): void {
+    const problems = this.watch.troubles;
+    const now = JSON.stringify([text.appName, problems]);
+    if (now === this.shown) return;
+    this.shown = now;
+    const words = problems.map((each) => problemWords(text, each.kind, each.values));
+    byId("problems", HTMLElement).replaceChildren(...problems.map((each, index) => this.item(each, words[index], text)));
+    put(byId("say-later", HTMLElement), words.flat().join(" "));
+  }
+
+  private item(problem: Problem, words: readonly string[], text: Texts): HTMLElement {
+    const item = document.createElement("li");
+    item.append(...words.map((each) => element("p", each)));
+    if (WITH_AGAIN.has(problem.kind)) item.append(button(text.tryAgain, () => void this.watch.again()));
+    else if (problem.past || problem.kind === "internal") {
+      item.append(
+        button(text.dismiss, () => {
+          this.watch.clear(problem.kind);
+          this.draw(text);
+        }),
+      );
+    }
+    return item;
+  }
+
+  private drawFigures(text: Texts): void {
+    const { watch } = this;
+    const { battery } = watch.power;
+    const age = text.agoSeconds(Math.round(watch.ageS));
+    put(byId("figure-look", HTMLElement), watch.looked ? age : text.noneYet);
+    put(byId("figure-rate", HTMLElement), watch.rate.toLocaleString(undefined, { maximumFractionDigits: 1 }));
+    const level = battery ? `${Math.round(100 * battery.level)} %` : text.unknown;
+    put(byId("figure-battery", HTMLElement), battery?.charging ? `${level}, ${text.charging}` : level);
+    put(byId("figure-model", HTMLElement), watch.ready?.model ?? text.unknown);
+    const bear = watch.lastBear;
+    put(byId("figure-bear", HTMLElement), bear ? timeOf(Date.parse(bear.captured_at)) : text.noneYet);
+  }
+}
