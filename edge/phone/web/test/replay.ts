@@ -92,7 +92,7 @@ export function replay(scene: Scene, card: Card, labels: readonly string[]): { s
       whole(10000 * decision.score), whole(10000 * decision.topScore),
       decision.box.map((at) => whole(1000 * at)), onsetS === null ? null : whole(1000 * onsetS),
       Number(decision.unknown), decision.zones, decision.escalated,
-    ]; // prettier-ignore
+    ];
   };
   const happen = (step: Step): unknown => {
     if (step[0] !== "review") return [step[0], decider[step[0]]().map(decided)];
