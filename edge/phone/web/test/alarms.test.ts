@@ -53,10 +53,17 @@ test("a bear that stays is told again every ten minutes", () => {
 
 test.each([
   [9, ["new", "end", "update", "end", "update"]],
-  [17, ["new", "end", "back after 17 s", "end", "update"]],
+  [11, ["new", "end", "back after 11 s", "end", "update"]],
 ])("away for %i s after two minutes, and once more", (awayS, steps) => {
   const stage = new Stage().go(5, 0.9).go(115, 0.9).go(awayS, null).go(5, 0.9).go(awayS, null).go(5, 0.9);
   expect(stage.steps).toEqual(steps);
+});
+
+test("what comes and goes is heard ever more seldom", () => {
+  const stage = new Stage();
+  for (let visit = 0; visit < 60; visit++) stage.go(15, 0.9).go(17, null);
+  const noises = stage.told.filter(({ decision }) => decision.type === "new" || decision.escalated !== null);
+  expect(noises.map(({ time }) => time)).toEqual([1.5, 129.5, 257.5, 513.5, 1025.5]);
 });
 
 test("a camera that saw nothing has lost no bear", () => {
