@@ -26,6 +26,11 @@ MODEL_TEXT = "async (model) => (await (await fetch(model)).text()).slice(0, 12)"
 DOWNLOADED = """async () => {
   while ((await navigator.serviceWorker.getRegistration()).installing) await new Promise((on) => setTimeout(on, 20));
 }"""
+KEPT = """async () => {
+  while ((await (await caches.open('bear-alarm app /bears/app/ 1')).keys()).length < 4) {
+    await new Promise((on) => setTimeout(on, 20));
+  }
+}"""
 APP_CACHES = (
     "async () => (await caches.keys()).filter((name) => name.includes(' app ')).map((name) => name.split(' ').at(-1))"
 )
@@ -280,6 +285,22 @@ def test_a_model_that_the_browser_deleted_is_missed_at_once(window: Any, site: S
     assert failure(window) == "model-missing"
     site.down = False
     assert installed(window)["sha256"] == digest
+
+
+def test_an_app_that_the_browser_deleted_says_so_and_comes_back_with_signal(window: Any, site: Site) -> None:
+    installed(window)
+    window.evaluate(
+        "async () => { for (const n of await caches.keys()) if (n.includes(' app ')) await caches.delete(n); }"
+    )
+    site.down = True
+    window.reload()
+    assert "The app is no longer on this phone" in window.locator("p").inner_text()
+    site.down = False
+    reload(window)
+    window.evaluate(KEPT)
+    site.down = True
+    reload(window)
+    installed(window)
 
 
 def test_a_browser_without_service_workers_is_told_so(browser: Any, site: Site) -> None:
