@@ -162,6 +162,16 @@ def test_pictures_that_come_later_join_their_event(window: Any) -> None:
     assert incident["bytes"] == 27 * 1024
 
 
+def test_messages_that_come_at_once_keep_their_order(window: Any) -> None:
+    window.evaluate("""async () => {
+      const large = await picture(400);
+      await Promise.all([add(event(1, 'new', 0), large, large), add(event(1, 'update', 1)), add(event(1, 'end', 2))]);
+    }""")
+    [incident] = found(window)
+    assert [event["type"] for event in incident["events"]] == ["new", "update", "end"]
+    assert incident["bytes"] == 2 * 400 * 1024
+
+
 def test_a_page_that_dies_leaves_its_bear_cut_off(context: Any, window: Any, site: Site) -> None:
     window.evaluate("async () => add(event(1, 'new', 0))")
     other = opened(context, site)
@@ -239,11 +249,13 @@ def test_a_storage_that_takes_nothing_is_told_and_what_came_is_kept_until_it_doe
     assert [each["state"] for each in found(window)] == ["over", "over"]
     assert [event["durable"] for event in found(window)[0]["events"]] == [False, False]
     assert found(window)[0]["size"] > 0
+    window.evaluate("async () => journal.review((await journal.incidents(1))[0].id, 'wrong')")
     quota(window, site, None)
     window.evaluate("incident(3)")
     assert window.evaluate("troubles") == ["full", None]
     reload(window)
     assert window.evaluate("journal.setting('loud')") is False
+    assert [each["review"] and each["review"]["verdict"] for each in found(window)] == [None, "wrong", None]
     assert [event["durable"] for each in found(window) for event in each["events"]] == [True] * 6
     assert all(each["bytes"] for each in found(window)[:2])
 

@@ -42,7 +42,7 @@ export async function showEvents(root: HTMLElement, journal: Journal, text: Text
 
 function listItem(incident: Incident, journal: Journal, text: Texts): HTMLLIElement {
   const item = element("li", { className: `event event-${incident.events[0].kind}` });
-  const when = new Date(incident.began).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const when = new Date(incident.began).toLocaleString(document.documentElement.lang || undefined, { dateStyle: "medium", timeStyle: "medium" });
   const words = element("div", { className: "event-words" });
   const title = element("h3", { textContent: titleOf(incident, text) });
   const time = element("time", { dateTime: new Date(incident.began).toISOString(), textContent: when });

@@ -40,7 +40,7 @@ interface ModelJson {
 
 const APP_SHARE = 0.7; // of the whole download
 const CONTROL_MS = 3000; // how long the service worker may take to serve this page
-const CHECK_MS = 6 * 3600_000;
+const CHECK_MS = 3600_000;
 const MODEL_JSON = "model.json";
 const FAILED = "failed"; // an entry in the cache of a model that did not start
 
@@ -202,26 +202,32 @@ export async function modelFails(sha256: string): Promise<boolean> {
 }
 
 /**
- * Look for a newer app and model now, every six hours and when signal comes back; fetch them in the background.
+ * Look for a newer app and model now, every hour and when signal comes back; fetch them in the background.
  *
  * `offer` is called when one is complete. It starts with `restart`, or when the app is next opened.
  */
 export async function watchForUpdates(offer: (what: "app" | "model") => void): Promise<void> {
   const registration = await ownRegistration();
   if (!registration) return;
-  const follow = (coming: ServiceWorker | null) => {
-    const look = () => coming?.state === "installed" && registration.active && offer("app");
-    coming?.addEventListener("statechange", look);
-    look();
+  let offered: ServiceWorker | null = null;
+  const look = () => {
+    if (!registration.active || !registration.waiting || registration.waiting === offered) return;
+    offered = registration.waiting;
+    offer("app");
   };
-  follow(registration.waiting ?? registration.installing);
-  registration.addEventListener("updatefound", () => follow(registration.installing));
+  const follow = () => {
+    registration.installing?.addEventListener("statechange", look);
+    look(); // it may be complete already
+  };
+  follow();
+  registration.addEventListener("updatefound", follow);
   let busy = false;
   const check = async () => {
     if (busy || !navigator.onLine) return;
     busy = true;
     try {
       await registration.update();
+      look();
       const model = await hostsModel();
       const newest = await newestModel();
       const failed = await caches.match(address(FAILED), { cacheName: prefix() + model.sha256 });

@@ -91,7 +91,9 @@ export class Journal {
   /** Open the journal. One that cannot be opened keeps everything in memory. */
   static async open(name = "bear-alarm"): Promise<Journal> {
     const journal = new Journal(name);
-    void navigator.locks?.request(lockOf(journal.bootId), () => new Promise(() => {})); // held while the page lives
+    navigator.locks
+      ?.request(lockOf(journal.bootId), () => new Promise(() => {})) // held while the page lives
+      .catch((error: unknown) => console.error("journal:", error));
     await journal.#tried(async (db) => {
       for (const kept of await db.getAll("incidents")) {
         for (const event of kept.events) journal.#seq = Math.max(journal.#seq, event.seq);
@@ -111,18 +113,19 @@ export class Journal {
   }
 
   /** Keep an event, then its pictures. Resolves once both are stored, or wait in memory. */
-  async add(published: Published): Promise<void> {
-    const { event } = published;
-    const [full, crop] = await Promise.all([event.type === "new" ? published.full?.arrayBuffer() : null, published.crop?.arrayBuffer()]);
+  async add({ event, full, crop, cropNote }: Published): Promise<void> {
     this.#seq = Math.max(this.#seq, event.seq);
     if (event.kind === "bear") this.#camera = event.camera;
-    const before = this.#waiting.get(event.id);
-    this.#waiting.set(event.id, {
-      kept: merged(before?.kept, { id: event.id, began: Date.parse(event.captured_at), events: [event], reviews: [], exported: false, bytes: 0 }),
-      pictures: newest(before?.pictures, { full: full ?? null, crop: crop ?? null, cropNote: crop ? published.cropNote : null }),
-    });
-    this.#limitWaiting();
-    await this.#flush();
+    const kept: Kept = { id: event.id, began: Date.parse(event.captured_at), events: [event], reviews: [], exported: false, bytes: 0 };
+    this.#wait(kept, NO_PICTURES);
+    const line = this.#flush();
+    const ofAlarm = event.type === "new" ? full : null;
+    if (ofAlarm || crop) {
+      const [fullData, cropData] = await Promise.all([ofAlarm?.arrayBuffer(), crop?.arrayBuffer()]);
+      this.#wait(kept, { full: fullData ?? null, crop: cropData ?? null, cropNote });
+      await this.#flush();
+    }
+    await line;
   }
 
   /** Keep a health event of the app itself; "end" ends the one with the same words, else the last one. */
@@ -199,9 +202,9 @@ export class Journal {
   /** Delete the incidents that were exported since their last review; return how many. */
   async deleteExported(): Promise<number> {
     const ids = (await this.reviewed(true)).map((kept) => kept.id);
-    await this.#inTurn(() => this.#tried((db) => remove(db, ids)));
     for (const id of ids) this.#waiting.delete(id);
-    return ids.length;
+    const done = await this.#inTurn(() => this.#tried((db) => remove(db, ids).then(() => true)));
+    return done ? ids.length : 0;
   }
 
   /** Return a setting; with a value, store it first. */
@@ -318,19 +321,23 @@ export class Journal {
     this.#untidied = 0;
   }
 
-  /** Change incidents where they are: stored, waiting, or both. */
+  /** Change what is kept of incidents. */
   async #change(ids: readonly string[], how: (kept: Kept) => Kept): Promise<void> {
     await this.#inTurn(async () => {
       for (const id of ids) {
-        const waiting = this.#waiting.get(id);
-        if (waiting) this.#waiting.set(id, { ...waiting, kept: how(waiting.kept) });
-        await this.#tried((db) => change(db, id, (kept) => kept && how(kept)));
+        const stored = await this.#tried((db) => db.get("incidents", id));
+        const waiting = this.#waiting.get(id)?.kept;
+        const kept = waiting ? merged(stored, waiting) : stored;
+        if (kept) this.#wait(how(kept), NO_PICTURES);
       }
     });
+    await this.#flush();
   }
 
-  /** Bound what waits in memory. */
-  #limitWaiting(): void {
+  /** Let this wait to be written, within bounds. */
+  #wait(kept: Kept, pictures: Pictures): void {
+    const before = this.#waiting.get(kept.id);
+    this.#waiting.set(kept.id, { kept: merged(before?.kept, kept), pictures: newest(before?.pictures, pictures) });
     const ids = [...this.#waiting.keys()];
     for (const id of ids.slice(0, -MAX_WAITING)) this.#waiting.delete(id);
     for (const id of ids.slice(0, -WAITING_PICTURES)) {
@@ -410,7 +417,7 @@ function merged(before: Kept | undefined, more: Kept): Kept {
     ...before,
     events: [...before.events, ...more.events.filter(isNew)],
     reviews: [...before.reviews, ...reviews],
-    exported: before.exported && reviews.length === 0,
+    exported: more.exported || (before.exported && reviews.length === 0),
   };
 }
 
