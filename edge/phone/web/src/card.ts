@@ -72,6 +72,25 @@ export function metadata(file: Uint8Array, key: string): string | null {
   return found;
 }
 
+/**
+ * Make a switch of the graph that has a default an input that must be given: onnxruntime-web takes no other.
+ *
+ * In the graph (field 7) the default is an initializer (5) of the input's name (8). In these bytes it gets another name,
+ * as long as the old one, so that nothing else in the file moves; then it is the default of nothing.
+ */
+export function dropDefault(file: Uint8Array, input: string): void {
+  const words = new TextDecoder();
+  for (const [number, graph] of fields(file)) {
+    if (number !== 7) continue;
+    for (const [part, initializer] of fields(graph)) {
+      if (part !== 5) continue;
+      for (const [each, name] of fields(initializer)) {
+        if (each === 8 && words.decode(name) === input) name.fill("_".charCodeAt(0));
+      }
+    }
+  }
+}
+
 function* fields(message: Uint8Array): Generator<[number, Uint8Array]> {
   let at = 0;
   const varint = (): number => {
@@ -186,7 +205,7 @@ function checked(card: Fields): Card {
   });
   const goldenFrames = card.objects("golden_frames").map((each) => {
     const [width, height] = each.sizes("size_wh", CELL_PX);
-    return { png: each.png(), size: [width, height] as const, bear: each.number("bear", 0, 1) };
+    return { png: each.png(), size: [width, height] as const, bear: each.number("bear") };
   });
   const notice = card.get("notice") ?? null;
   const above0 = Number.MIN_VALUE;

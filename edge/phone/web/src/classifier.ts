@@ -1,12 +1,13 @@
 /** One class around the ONNX file: crops in, probabilities and an out-of-domain score out; `edge/detect/classifier.py`. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { type Card, DamagedFile, readCard } from "./card";
+import { type Card, CardError, DamagedFile, dropDefault, readCard } from "./card";
 import { cut, fitTo } from "./crops";
 import { bearOf, type Look, scored } from "./frame_scan";
 import { type Picture, type Region, type Score, WHOLE } from "./schema";
 
 const BATCH = 4; // crops a call, as on the Pi
+const SCAN = "scan"; // the switch of the windows inside the file: without it crops would pay for them
 
 /** This phone computes the model wrongly. */
 export class WrongAnswers extends Error {}
@@ -32,9 +33,10 @@ export class Classifier {
     this.input = new Uint8Array(BATCH * card.size * card.size * 3);
   }
 
-  /** Make one, and recompute its golden vectors. Throw DamagedFile, CardError or WrongAnswers. */
+  /** Make one, and recompute its golden vectors. Change the bytes. Throw DamagedFile, CardError or WrongAnswers. */
   static async load(file: Uint8Array, sha256: string): Promise<Classifier> {
     const card = readCard(file);
+    dropDefault(file, SCAN);
     const session = await ort.InferenceSession.create(file, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
@@ -45,6 +47,7 @@ export class Classifier {
       const words = String(error);
       throw words.includes("ERROR_CODE") && !/alloc/i.test(words) ? new DamagedFile(words) : error;
     });
+    if (!session.inputNames.includes(SCAN)) throw new CardError(`the network has no input "${SCAN}"`);
     const classifier = new Classifier(card, `${card.name}@${sha256.slice(0, 12)}`, session);
     classifier.goldenError = await classifier.goldenDifference();
     // Not "greater": NaN is no answer.
@@ -72,18 +75,13 @@ export class Classifier {
 
   /** Score the windows of a whole picture, BGR; width and height multiples of 32. */
   async windows(bgr: Uint8Array, width: number, height: number): Promise<Look> {
-    const feeds = {
-      crops: new ort.Tensor("uint8", bgr, [1, height, width, 3]),
-      scan: new ort.Tensor("bool", [true], []),
-    };
-    const found = await this.session.run(feeds, ["windows", "heat", "ood"]);
+    const found = await this.run(new ort.Tensor("uint8", bgr, [1, height, width, 3]), true, ["windows", "heat", "ood"]);
     const [, rows, columns] = found.heat.dims;
     const look = {
       rows: rowsOf(floats(found.windows), this.card.labels.length),
       heat: { data: floats(found.heat), width: columns, height: rows },
       ood: floats(found.ood)[0],
     };
-    for (const tensor of Object.values({ ...found, ...feeds })) tensor.dispose();
     return look;
   }
 
@@ -106,10 +104,12 @@ export class Classifier {
   private async crops(count: number): Promise<[Float32Array[], Float32Array]> {
     const { size, labels } = this.card;
     const crops = new ort.Tensor("uint8", this.input.subarray(0, count * size * size * 3), [count, size, size, 3]);
-    const found = await this.session.run({ crops }, ["probabilities", "ood"]);
-    const answer: [Float32Array[], Float32Array] = [rowsOf(floats(found.probabilities), labels.length), floats(found.ood)];
-    for (const tensor of [crops, ...Object.values(found)]) tensor.dispose();
-    return answer;
+    const found = await this.run(crops, false, ["probabilities", "ood"]);
+    return [rowsOf(floats(found.probabilities), labels.length), floats(found.ood)];
+  }
+
+  private run(crops: ort.Tensor, scan: boolean, outputs: string[]): Promise<ort.InferenceSession.ReturnType> {
+    return this.session.run({ crops, [SCAN]: new ort.Tensor("bool", [scan], []) }, outputs);
   }
 
   private async goldenDifference(): Promise<number> {
@@ -140,10 +140,10 @@ async function pictureOf(png: Uint8Array): Promise<Picture> {
   return picture;
 }
 
-/** Return a copy of a tensor's numbers: its own memory is given back. */
+/** Return a tensor's numbers, which lie outside the runtime's memory. */
 function floats(tensor: ort.Tensor): Float32Array {
   if (!(tensor.data instanceof Float32Array)) throw new Error(`float32 expected, not ${tensor.type}`);
-  return tensor.data.slice();
+  return tensor.data;
 }
 
 function rowsOf(data: Float32Array, length: number): Float32Array[] {

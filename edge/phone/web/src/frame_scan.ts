@@ -3,6 +3,7 @@
 import type { Card } from "./card";
 import { fitTo } from "./crops";
 import { logit, sigmoid } from "./evidence";
+import { roundEven } from "./resize";
 import type { BoxXYWH, Picture, Score } from "./schema";
 import { inside } from "./tracker";
 
@@ -37,7 +38,7 @@ export interface Windows {
 /** Return the size in pixels at which the network takes a picture whole: the longer side `side`, its aspect kept. */
 export function frameSize(width: number, height: number, side: number, windows: readonly number[]): [number, number] {
   const least = Math.max(...windows);
-  const cells = (each: number): number => Math.max(halfEven((each * side) / Math.max(width, height) / CELL_PX), least);
+  const cells = (each: number): number => Math.max(roundEven((each * side) / Math.max(width, height) / CELL_PX), least);
   return [cells(width) * CELL_PX, cells(height) * CELL_PX];
 }
 
@@ -157,11 +158,4 @@ export function shareIn(box: BoxXYWH, window: BoxXYWH): number {
     return Math.max(end - Math.max(box[axis], window[axis]), 0);
   };
   return (common(0) * common(1)) / Math.max(box[2] * box[3], 1e-12);
-}
-
-/** Round as Python does: a half to the even number. */
-function halfEven(value: number): number {
-  const floor = Math.floor(value);
-  if (value - floor !== 0.5) return Math.round(value);
-  return floor % 2 ? floor + 1 : floor;
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { CardError, DamagedFile, metadata, readCard } from "../src/card";
+import { CardError, DamagedFile, dropDefault, metadata, readCard } from "../src/card";
 
 const file = new Uint8Array(readFileSync(new URL("../../../models/bear.onnx", import.meta.url)));
 const text = metadata(file, "bear_alarm.card") ?? "";
@@ -80,4 +80,25 @@ test("a file without a card is no damaged file", () => {
 test("a file that is cut off is a damaged file", () => {
   expect(() => readCard(file.subarray(0, file.length - 1000))).toThrow(DamagedFile);
   expect(() => readCard(new TextEncoder().encode("<!DOCTYPE html><title>Not found</title>"))).toThrow(DamagedFile);
+});
+
+function differences(one: Uint8Array, other: Uint8Array): number[] {
+  const places: number[] = [];
+  for (let index = 0; index < one.length; index++) if (one[index] !== other[index]) places.push(index);
+  return places;
+}
+
+test("of a default only the name is changed", () => {
+  const before = file.slice();
+  const changedFile = file.slice();
+  dropDefault(changedFile, "scan");
+  const places = differences(changedFile, before);
+  expect(places.length).toBe(4);
+  const [first, last] = [places[0], places[3] + 1];
+  expect(new TextDecoder().decode(before.subarray(first, last))).toBe("scan");
+  expect(new TextDecoder().decode(changedFile.subarray(first, last))).toBe("____");
+  dropDefault(changedFile, "scan"); // there is none any more
+  dropDefault(before, "another");
+  expect(Buffer.compare(before, file)).toBe(0);
+  expect(differences(changedFile, before)).toEqual(places);
 });
