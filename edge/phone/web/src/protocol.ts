@@ -31,7 +31,10 @@ export type ToWorker =
   | { readonly type: "frame"; readonly picture: ImageBitmap | VideoFrame; readonly time: number; readonly wall: number; readonly discontinuity: boolean }
   | { readonly type: "settings"; readonly settings: WatchSettings }
   | { readonly type: "review"; readonly review: Reviewed }
-  /** What the camera itself reports while it gives no frame; null: it is well again. Time in seconds, as of frames. */
+  /**
+   * What the camera itself reports while it gives no frame; null: it is well again. Time in seconds, as of frames.
+   * Until then, or until the next frame, the worker takes it as lasting.
+   */
   | { readonly type: "fault"; readonly fault: CameraFault | null; readonly time: number; readonly wall: number }
   /** 0 to 1: how much of the usual frame rate the phone may have (battery, heat). */
   | { readonly type: "share"; readonly share: number }
@@ -91,5 +94,11 @@ export type FromWorker =
       readonly scanMs: number;
       readonly scanSide: number;
     }
-  | { readonly type: "published"; readonly events: readonly Published[] } // between frames
+  /**
+   * Between frames: events that are new, without pictures; or pictures of events that were sent before.
+   *
+   * An alarm must not wait for a JPEG: "looked" brings each event with `full` and `crop` null. Where there are pictures,
+   * the same event (same `boot_id` and `seq`) follows here with them.
+   */
+  | { readonly type: "published"; readonly events: readonly Published[] }
   | { readonly type: "closed"; readonly events: readonly Published[] };
