@@ -16,15 +16,20 @@ HOME_VENV := $(HOME)/.local/share/bear-alarm/venv
 BIN := $(HOME)/.local/bin
 PACKAGE := pyproject.toml README.md LICENSE $(shell find train export edge -path edge/phone/web -prune -o -type f ! -path '*/__pycache__/*' ! -name '.*' -print)
 
+# The web app's own tests run where npm is.
+WEB := edge/phone/web
+NPM := $(shell command -v npm)
+
 # Four workers on two cores: much of a test is waiting. The slowest are listed.
 PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
 
-.PHONY: help demo test test-all prove docs phone-app test-edge install uninstall clean check-python
+.PHONY: help demo test test-all test-web prove docs phone-app test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
 	@echo 'make test        ruff, mypy and every quick test, in .venv: some minutes (the first time it brings torch)'
 	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
+	@echo 'make test-web    the types and tests of the web app for phones (node 20 and npm; part of `make test` where they are)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
 	@echo 'make docs        the documents as a site with search, in site/'
 	@echo 'make phone-app   the web app for phones, built with node and npm into edge/phone/app (CHECK=--check: compares only)'
@@ -41,6 +46,7 @@ define tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	$(if $(NPM),$(MAKE) --no-print-directory test-web,@echo 'npm is not installed: the web app for phones is tested without its own tests')
 	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/$(PYTEST)
 endef
 
@@ -49,6 +55,13 @@ test: .venv/.ready
 
 test-all: .venv/.ready
 	$(tests) $(TESTS)
+
+test-web: $(WEB)/node_modules/.package-lock.json
+	cd $(WEB) && npm run --silent check && npm test --silent
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-progress --silent
+	@touch $@
 
 prove: .venv/.ready
 	@for each in tests/proofs/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
@@ -123,5 +136,5 @@ uninstall:
 	@rm -rf '$(dir $(HOME_VENV))'
 
 clean:
-	rm -rf .venv .venv-demo .venv-edge site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist evidence/demo
+	rm -rf .venv .venv-demo .venv-edge $(WEB)/node_modules site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist evidence/demo
 	find train export edge tests -name __pycache__ -type d -prune -exec rm -rf {} +
