@@ -23,6 +23,37 @@ MODULES = WEB / "node_modules"
 RUNTIME = ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
+# A worker, and what it says; `told` waits for the next message of some types.
+WORKER_PAGE = """
+globalThis.open = () => {
+  globalThis.worker?.terminate();
+  globalThis.inbox = [];
+  globalThis.worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => inbox.push(data);
+  worker.onerror = (event) => inbox.push({ type: "error", message: event.message });
+};
+globalThis.told = async (...types) => {
+  for (let tries = 0; tries < 4000; tries++) {
+    const at = inbox.findIndex((each) => types.includes(each.type) || each.type === "error");
+    if (at >= 0) return inbox.splice(at, 1)[0];
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`no ${types} came, but ${JSON.stringify(inbox)}`);
+};
+globalThis.start = async (model, sha256, more = {}) => {
+  open();
+  worker.postMessage({ type: "start", model, sha256, threads: 1, live: true, camera: "phone", bootId: "b".repeat(32),
+    seq: 1, settings: { threshold: null, zones: [] }, reviews: [], ...more });
+  return told("ready", "failed");
+};
+globalThis.frame = async (address, time, discontinuity = false) => {
+  const blob = await (await fetch(address)).blob();
+  const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  worker.postMessage({ type: "frame", picture, time, wall: 1.7e12 + 1000 * time, discontinuity }, [picture]);
+  return told("looked", "failed");
+};
+"""
+
 
 def build(folder: Path, *scripts: str) -> None:
     """Bundle scripts of the web app into a folder as build.mjs does, beside the runtime's own files and a blank page.

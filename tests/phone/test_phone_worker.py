@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.schema import Event
-from tests.helpers.phone_page import ISOLATED, MODULES, browser, build, served
+from tests.helpers.phone_page import ISOLATED, MODULES, WORKER_PAGE, browser, build, served
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, WEIGHTS, older_card, tiny_card, write_tiny_model
 
 pytestmark = [
@@ -21,37 +21,6 @@ pytestmark = [
     pytest.mark.needs_tool("chromium"),
     pytest.mark.skipif(not MODULES.is_dir(), reason="run `npm ci` in edge/phone/web first"),
 ]
-
-# A worker, and what it says; `told` waits for the next message of some types.
-PAGE = """
-globalThis.open = () => {
-  globalThis.worker?.terminate();
-  globalThis.inbox = [];
-  globalThis.worker = new Worker("worker.js", { type: "module" });
-  worker.onmessage = ({ data }) => inbox.push(data);
-  worker.onerror = (event) => inbox.push({ type: "error", message: event.message });
-};
-globalThis.told = async (...types) => {
-  for (let tries = 0; tries < 4000; tries++) {
-    const at = inbox.findIndex((each) => types.includes(each.type) || each.type === "error");
-    if (at >= 0) return inbox.splice(at, 1)[0];
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`no ${types} came, but ${JSON.stringify(inbox)}`);
-};
-globalThis.start = async (model, sha256, more = {}) => {
-  open();
-  worker.postMessage({ type: "start", model, sha256, threads: 1, live: true, camera: "phone", bootId: "b".repeat(32),
-    seq: 1, settings: { threshold: null, zones: [] }, reviews: [], ...more });
-  return told("ready", "failed");
-};
-globalThis.frame = async (address, time, discontinuity = false) => {
-  const blob = await (await fetch(address)).blob();
-  const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  worker.postMessage({ type: "frame", picture, time, wall: 1.7e12 + 1000 * time, discontinuity }, [picture]);
-  return told("looked", "failed");
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +47,7 @@ def page(folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
         opened = chromium.new_page()
         opened.set_default_timeout(60_000)
         opened.goto(f"{address}blank.html")
-        opened.add_script_tag(content=PAGE)
+        opened.add_script_tag(content=WORKER_PAGE)
         yield opened
 
 

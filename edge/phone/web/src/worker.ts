@@ -44,9 +44,20 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   turn = turn.then(() => take(data, since)).catch(fail);
 };
 
+self.onmessageerror = () => fail(new Error("a message could not be read"));
+
 function fail(error: unknown): void {
-  if (watcher) publish(watcher.failed());
-  post({ type: "failed", failure: failureOf(error), detail: error instanceof Error ? error.message : String(error) });
+  let detail = wordsOf(error);
+  try {
+    if (watcher) publish(watcher.failed());
+  } catch (another) {
+    detail += `; then ${wordsOf(another)}`;
+  }
+  post({ type: "failed", failure: failureOf(error), detail });
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function failureOf(error: unknown): Failure {
@@ -84,7 +95,8 @@ async function take(message: ToWorker, since: number): Promise<void> {
 async function start(message: Message<"start">): Promise<void> {
   const threads = self.crossOriginIsolated ? Math.max(1, Math.min(message.threads, MAX_THREADS, navigator.hardwareConcurrency)) : 1;
   useRuntime(new URL("./", self.location.href).href, threads);
-  const classifier = await Classifier.load(await download(message.model, message.sha256), message.sha256);
+  const sha256 = message.sha256.toLowerCase();
+  const classifier = await Classifier.load(await download(message.model, sha256), sha256);
   const scorer = {
     card: classifier.card,
     name: classifier.name,
@@ -126,7 +138,7 @@ async function download(address: string, sha256: string): Promise<Uint8Array> {
   });
   const digest = [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))];
   const found = digest.map((each) => each.toString(16).padStart(2, "0")).join("");
-  if (found !== sha256.toLowerCase()) throw new Failed("model-corrupt", `SHA-256 is ${found}, not ${sha256}`);
+  if (found !== sha256) throw new Failed("model-corrupt", `SHA-256 is ${found}, not ${sha256}`);
   return new Uint8Array(bytes);
 }
 

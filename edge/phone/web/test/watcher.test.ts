@@ -189,6 +189,15 @@ test("one crop stays for a track, what is followed comes before what sways, and 
   expect(all.size).toBeGreaterThan(15);
 });
 
+test("one crop stays for a track also where all that moves is followed", async () => {
+  said.motion.regions = moving(20);
+  said.tracks = [{ number: 1, box: BOX, now: null }];
+  said.follows = () => true;
+  await new Watcher(new StandIn(), { ...START, live: false }).look(frame(0));
+  const kinds = (said.scored[0] as Score[]).map((score) => score.region.kind);
+  expect([kinds.filter((kind) => kind === "motion").length, kinds.filter((kind) => kind === "track").length]).toEqual([11, 1]);
+});
+
 test("an event has the fields and the rounding of the Python side", async () => {
   said.decisions = [DECISION];
   const { kept } = await new Watcher(new StandIn(), START).look(frame(3));
@@ -242,6 +251,23 @@ test("the best crop between two events is kept for the next", async () => {
   expect([update.crop?.data[0], update.cropNote?.score, update.full]).toEqual([2, 0.98, null]);
 });
 
+test("a crop is looked for where the bear is now, and one of motion is worth more than a scan", async () => {
+  const scorer = new StandIn();
+  const watcher = new Watcher(scorer, START);
+  said.decisions = [{ ...DECISION, box: BOX, score: 0.9 }];
+  const [first] = (await watcher.look(frame(0))).kept; // a scan alone
+  expect(first.cropNote?.box_xywh).toEqual(BOX);
+  const moved: BoxXYWH = [0.5, 0.25, 0.5, 0.5];
+  said.motion.regions = [{ box: moved, kind: "motion" }];
+  said.incidents = [{ id: DECISION.id, followed: true, surest: { box: moved } }];
+  scorer.bear = 0.8;
+  await watcher.look(frame(0.1));
+  said.motion.regions = [];
+  said.decisions = [{ ...DECISION, box: moved, type: "update", score: 0.8 }];
+  const [update] = (await watcher.look(frame(0.2))).kept;
+  expect([update.cropNote?.box_xywh, update.cropNote?.score, update.crop?.data[0]]).toEqual([moved, 0.8, 0]);
+});
+
 test("the camera sees nothing new in a still picture, after a gap, or with something before the lens", async () => {
   const watcher = new Watcher(new StandIn(), START);
   await watcher.look(frame(0));
@@ -265,10 +291,10 @@ test("a frozen picture is a fault, and in it nothing is looked for until it live
   expect(said.faults.at(-1)).toEqual([{ kind: "frozen", value: 5.1 }]);
   said.now = [{ kind: "frozen" }];
   const asked = scorer.asked.length;
-  await watcher.look(frame(9, { frozenS: 9 }));
+  await watcher.look(frame(5.5, { frozenS: 5.5 }));
   expect(scorer.asked.length).toBe(asked);
   const scans = scorer.scans.length;
-  await watcher.look(frame(9.1));
+  await watcher.look(frame(5.6));
   expect([scorer.asked.length, scorer.scans.length]).toEqual([asked + 1, scans + 1]); // a scan at once
 });
 
