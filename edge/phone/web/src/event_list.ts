@@ -42,7 +42,7 @@ export async function showEvents(root: HTMLElement, journal: Journal, text: Text
 
 function listItem(incident: Incident, journal: Journal, text: Texts): HTMLLIElement {
   const item = element("li", { className: `event event-${incident.events[0].kind}` });
-  const when = new Date(incident.began).toLocaleString(document.documentElement.lang || undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const when = new Date(incident.began).toLocaleString(localeOf(document.documentElement.lang), { dateStyle: "medium", timeStyle: "medium" });
   const words = element("div", { className: "event-words" });
   const title = element("h3", { textContent: titleOf(incident, text) });
   const time = element("time", { dateTime: new Date(incident.began).toISOString(), textContent: when });
@@ -53,6 +53,11 @@ function listItem(incident: Incident, journal: Journal, text: Texts): HTMLLIElem
   item.append(words);
   if (incident.events[0].kind === "bear") item.append(reviewForm(incident, `${title.textContent}, ${when}`, journal, text));
   return item;
+}
+
+/** Return the phone's own way to write dates, if that is in the app's language. */
+function localeOf(language: string): string {
+  return navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
 }
 
 /** Return the picture. Its address is given back as soon as it is drawn: the list may be shown often. */
