@@ -108,9 +108,9 @@ def hosted(folder: Path, *, isolated: bool = True) -> Iterator[Host]:
         host.close()
 
 
-def write_app(folder: Path) -> Path:
-    """Write what `bear-alarm phone` writes: the app of this checkout and the model that ships."""
-    app_folder.write(folder, BUNDLED)
+def write_app(folder: Path, model: Path = BUNDLED) -> Path:
+    """Write what `bear-alarm phone` writes: the app of this checkout and a model."""
+    app_folder.write(folder, model)
     return folder
 
 
