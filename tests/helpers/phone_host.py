@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import psutil
 
 from edge.detect.classifier import BUNDLED
 from edge.phone import folder as app_folder
@@ -137,7 +137,7 @@ class Held:
     """What a page and its worker hold once garbage is collected."""
 
     script_mb: float  # objects, buffers and the runtime's memory, as the browser adds them up
-    process_mb: float  # proportional set size of the page's process: also pictures and code
+    process_mb: float  # of the page's process, but for files: the same, pictures, the browser itself
     nodes: int  # of the document, and what is detached from it
     listeners: int
 
@@ -152,5 +152,14 @@ def held(browser: Any, page: Any) -> Held:
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
-    pss = max(psutil.Process(each["id"]).memory_full_info().pss for each in processes if each["type"] == "renderer")
-    return Held(script / MB, pss / MB, counts["nodes"], counts["jsEventListeners"])
+    process = max(own_bytes(each["id"]) for each in processes if each["type"] == "renderer")
+    return Held(script / MB, process / MB, counts["nodes"], counts["jsEventListeners"])
+
+
+def own_bytes(process: int) -> int:
+    """The resident memory of a process that is no part of a file.
+
+    Program code is shared: what a process has of it changes as other browsers come and go.
+    """
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return sum(1024 * int(each) for each in re.findall(r"Rss(?:Anon|Shmem):\s*(\d+) kB", status))

@@ -16,7 +16,7 @@ from tests.helpers.tiny import BEAR_COLOUR, tiny_card, write_tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_tool("chromium")]
 WARM, END = 500, 3000  # frames
-STEP_S = 0.1
+STEP_S = 0.4  # from bear to bear two minutes pass: long enough for a new alarm
 BEAR = range(100, 160)  # in these frames of the demo something red walks, which is the tiny model's bear
 SCRIPT_MB = 3  # compiled code grows on for a while; a frame that is kept would be 0.9 MB
 PROCESS_MB = 40
@@ -35,7 +35,7 @@ def paint_bear(folder: Path) -> None:
 
 def test_3000_frames_of_the_demo(tmp_path: Path):
     folder = write_app(tmp_path / "app", write_tiny_model(tmp_path / "tiny.onnx", tiny_card()))
-    count = write_frames(folder, width=640)
+    write_frames(folder, width=640)
     paint_bear(folder)
     with hosted(folder) as host, chromium(EAGER) as browser:
         page = browser.new_page()
@@ -46,7 +46,7 @@ def test_3000_frames_of_the_demo(tmp_path: Path):
         warm = held(browser, page)
         alarms = page.evaluate("([from, to, step]) => feed(from, to, step)", [WARM, END, STEP_S])
         end = held(browser, page)
-    assert alarms >= END // count // 2, "the bear came again and again, with pictures"
+    assert alarms >= 3, "the bear came again, with pictures"
     assert end.script_mb - warm.script_mb <= SCRIPT_MB, (warm, end)
     assert end.process_mb - warm.process_mb <= PROCESS_MB, (warm, end)
     assert (end.nodes, end.listeners) == (warm.nodes, warm.listeners)
