@@ -1,4 +1,4 @@
-/** A page of tests/phone/test_phone_classifier.py: the classifier alone, on pictures that lie beside the page. */
+/** A page of test_phone_classifier.py and prove_phone.py: the classifier alone, on pictures that lie beside the page. */
 
 import { Classifier, useRuntime } from "../src/classifier";
 import { scan } from "../src/frame_scan";
@@ -39,24 +39,13 @@ const probe = {
   async scan(address: string): Promise<Answer[]> {
     return answers(await scan(classifier, await pixelsOf(address)));
   },
-  /** Return the median milliseconds of a crop, alone and in fours, and of a scan of 448 x 256 pixels. */
-  async measure(address: string, rounds: number): Promise<{ crop: number; cropInFour: number; scan: number }> {
+  /** Return the milliseconds that a crop takes, or a look at a whole picture, its longer side so many pixels. */
+  async took(address: string, side: number | null): Promise<number> {
     const picture = await pixelsOf(address);
-    const region = { box: [0.3, 0.3, 0.4, 0.4], kind: "motion" } as const;
-    const median = async (work: () => Promise<unknown>): Promise<number> => {
-      const times: number[] = [];
-      for (let round = 0; round < rounds; round++) {
-        const started = performance.now();
-        await work();
-        times.push(performance.now() - started);
-      }
-      return times.sort((one, other) => one - other)[Math.floor(rounds / 2)];
-    };
-    return {
-      crop: await median(() => classifier.score(picture, [region])),
-      cropInFour: (await median(() => classifier.score(picture, [region, region, region, region]))) / 4,
-      scan: await median(() => scan(classifier, picture)),
-    };
+    const started = performance.now();
+    if (side === null) await classifier.score(picture, [{ box: [0.3, 0.3, 0.4, 0.4], kind: "motion" }]);
+    else await scan(classifier, picture, side);
+    return performance.now() - started;
   },
 };
 
