@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -27,10 +27,10 @@ def clip_frames(clip: Path = CLIP) -> Iterator[Picture]:
         reader.release()
 
 
-def write_camera(path: Path) -> Path:
-    """Write the demo as YUV4MPEG2, which chromium plays in a loop at the rate in its head."""
+def write_camera(path: Path, frames: Iterable[Picture] | None = None) -> Path:
+    """Write frames, by default the demo's, as YUV4MPEG2, which chromium plays in a loop at the rate in its head."""
     with path.open("wb") as file:
-        for number, image in enumerate(clip_frames()):
+        for number, image in enumerate(clip_frames() if frames is None else frames):
             if number == 0:
                 height, width = image.shape[:2]
                 file.write(f"YUV4MPEG2 W{width} H{height} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
