@@ -60,7 +60,7 @@ def app_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def camera(factory: pytest.TempPathFactory, what: str) -> Path:
-    """Return what a camera shows, as a file for chromium: the "demo", the demo's "meadow", or it "frozen" or "black"."""
+    """Return a camera's file for chromium: the "demo", the demo's "meadow", or it "frozen" or "black"."""
 
     def make(folder: Path) -> None:
         empty = list(itertools.islice(clip_frames(), int(EMPTY_S * 10)))

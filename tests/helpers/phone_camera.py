@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 import edge.demo
 from edge.schema import Picture
@@ -22,7 +23,7 @@ def clip_frames(clip: Path = CLIP) -> Iterator[Picture]:
             there, image = reader.read()
             if not there:
                 return
-            yield image
+            yield np.asarray(image, np.uint8)
     finally:
         reader.release()
 

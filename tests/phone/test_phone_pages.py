@@ -1,8 +1,7 @@
-"""The screens of the shipped web app: nothing that axe-core finds serious, light and dark; in the browser's language."""
+"""The screens of the shipped web app: axe-core finds nothing serious, light and dark; the browser's language."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -223,3 +223,34 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
         assert [each is not worker for each in there.page.workers] == [True]
         assert [each.partition(":")[0] for each in there.words("health")[2:]] == ["new", "end"]
         assert "the detector stopped: no answer for" in there.words("health")[2]
+
+
+def test_a_detector_that_dies_before_a_bear_when_its_model_is_gone(
+    tmp_path_factory: pytest.TempPathFactory, app: Path
+) -> None:
+    with phone(app, camera(tmp_path_factory, "demo")) as there:
+        there.site.headers["Cache-Control"] = "no-store"  # else the browser has the model a second time
+        there.check()
+        there.page.reload()  # the clip begins again
+        there.watch()
+        there.page.evaluate(DELETE_MODELS)
+        there.site.down = True
+        until(lambda: there.state == "bear", 25)
+        [worker] = there.page.workers
+        worker.evaluate("() => void setTimeout(() => { throw new Error('as the test wants it'); })")
+        there.page.locator("#problems").get_by_text("The detector's file is not on this phone.").wait_for()
+        assert there.state == "bear", "the siren goes on"
+        there.page.click("#silence")
+        assert there.state == "blind"
+        there.site.down = False
+        there.try_again()
+        until(lambda: there.state in ("watching", "maybe", "bear"), 30)  # the bear may be there still
+        kept = [kept["events"] for kept in there.stored("incidents").values()]
+        health = [events for events in kept if events[0]["kind"] == "health"]
+        assert [[event["type"] for event in events] for events in health] == [["new", "end"]] * 2
+        assert any("as the test wants it" in each for each in there.words("health"))
+        assert any("model-missing" in each for each in there.words("health"))
+        new, end, *_ = there.events("bear")
+        assert (end["id"], end["type"]) == (new["id"], "end")
+        assert end["detail"] == "the detector stopped, so nothing more is known"
+        assert end["seq"] > new["seq"]
