@@ -15,6 +15,7 @@ const TICK_MS = 1000;
 const RATE_S = 10; // over which looks are counted
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
 const FIRST_FPS = 5;
+const LOST_WORDS = "the detector stopped, so nothing more is known";
 const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
 const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
 
@@ -41,6 +42,7 @@ export class Watch {
   private model: Model | null = null;
   private reviews: readonly Reviewed[] = []; // as they were at `reviewsAt`
   private reviewsAt = 0;
+  private readonly open = new Map<string, BearEvent>(); // that the detector began and did not end, by id
   private looks: number[] = [];
   private seen: "watching" | "maybe" | "bear" | null = null;
   private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
@@ -111,6 +113,7 @@ export class Watch {
     this.siren.stop();
     this.camera.close();
     await this.supervisor.close("stopped by the user");
+    this.rise("watching was stopped");
     this.alarm.lost();
     this.alarm.silence();
     this.ready = null;
@@ -255,8 +258,7 @@ export class Watch {
     this.sendShare();
     if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
     this.clear("hopeless", "runtime", "memory");
-    if (this.down) this.note("end", "the detector works again");
-    this.down = false;
+    this.rise("the detector works again");
     this.changed(false);
   }
 
@@ -268,24 +270,47 @@ export class Watch {
     }
     this.failure = failure;
     this.ready = null;
-    this.note("new", `the detector failed: ${failure}: ${detail}`);
-    this.down = true;
+    this.fell(`the detector failed: ${failure}: ${detail}`);
     this.report(failure);
   }
 
   private died(why: string, hopeless: boolean): void {
     console.error("the detector died:", why);
     this.alarm.lost();
+    this.endOpen();
     this.ready = null;
     this.marks = [];
-    this.note("new", `the detector stopped: ${why}`);
-    this.down = true;
+    this.fell(`the detector stopped: ${why}`);
     this.report("restarted", { at: Date.now() }, true);
     if (hopeless) {
       if (!this.running) this.failure = "runtime"; // the start check has a word for it
       this.clear("restarted");
       this.report("hopeless");
     }
+  }
+
+  /** End what the detector that died had begun: the next one knows nothing of it. */
+  private endOpen(): void {
+    const captured_at = new Date().toISOString();
+    const ended = { type: "end", captured_at, latency_ms: null, onset_s: null, escalated: null, detail: LOST_WORDS } as const;
+    for (const event of this.open.values()) {
+      const end = { ...event, ...ended, seq: this.journal.nextSeq() };
+      this.journal.add({ event: end, full: null, crop: null, cropNote: null }).catch((error: unknown) => this.lost(error));
+    }
+    this.open.clear();
+  }
+
+  /** Note that there is no detector, in place of why there was none before. */
+  private fell(why: string): void {
+    this.rise(why);
+    this.note("new", why);
+    this.down = true;
+    this.seen = null; // what it saw is of before
+  }
+
+  private rise(how: string): void {
+    if (this.down) this.note("end", how);
+    this.down = false;
   }
 
   private look(looked: Extract<FromWorker, { type: "looked" }>): void {
@@ -306,6 +331,8 @@ export class Watch {
     for (const { event } of published) {
       if (event.seq <= this.lastSeq) continue;
       this.lastSeq = event.seq;
+      if (event.type === "end") this.open.delete(event.id);
+      else this.open.set(event.id, event);
       if (event.kind === "bear" && event.type === "new") this.lastBear = event;
       if (!this.running || !this.alarm.event(event, now)) continue;
       this.siren.start(this.soundOn);
