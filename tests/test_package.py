@@ -151,7 +151,8 @@ def test_the_wheel_carries_the_model_the_demo_and_the_licences(wheel: zipfile.Zi
     wanted = {"edge/models/bear.onnx", "edge/demo/demo.mp4", "edge/demo/README.md", "edge/demo/COPYING"}
     assert wanted <= carried
     licences = {name.partition("/licenses/")[2] for name in carried if ".dist-info/licenses/" in name}
-    assert {"LICENSE", "edge/demo/COPYING", "edge/phone/app/LICENSES.txt"} <= licences
+    notices = "edge/phone/app/ThirdPartyNotices.txt.xz"
+    assert {"LICENSE", "edge/demo/COPYING", "edge/phone/app/LICENSES.txt", notices} <= licences
     strangers = [name for name in carried if not name.startswith((*(f"{room}/" for room in ROOMS), "bear_alarm-"))]
     assert not strangers
     assert not [name for name in carried if name.endswith((".pkl", ".pth", ".pyc"))]
@@ -163,7 +164,7 @@ def test_the_wheel_carries_the_model_the_demo_and_the_licences(wheel: zipfile.Zi
 def test_the_wheel_says_what_it_needs(wheel: zipfile.ZipFile):
     said = metadata(wheel)
     assert said["Version"] == __version__
-    assert said["License-Expression"] == "Apache-2.0 AND GPL-2.0-or-later AND MIT AND ISC"
+    assert said["License-Expression"] == "Apache-2.0 AND GPL-2.0-or-later AND MIT AND ISC AND BSD-3-Clause AND MPL-2.0"
     base = [line for line in said.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert names(base) == names(PROJECT["project"]["dependencies"])
 

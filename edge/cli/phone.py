@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import logging
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,12 +19,16 @@ from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.phone.authority import Address
+    from edge.phone.server import Servers
+
+log = logging.getLogger(__name__)
+PORT, HTTP_PORT = 8443, 8080
 
 
 def phone(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Folder to write, new or empty. With --serve: default, a temporary one."),
+        typer.Argument(metavar="[DIR]", help="Folder to write, new or empty. Not needed with --serve."),
     ] = None,
     model: ModelOpt = None,
     update: Annotated[
@@ -35,44 +41,41 @@ def phone(
         str | None,
         typer.Option(metavar="ADDRESS", help="This machine's address to serve on (default: that of its network)."),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the app, over HTTPS.")] = 8443,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help=f"Port of the app, over HTTPS (default: {PORT}).")
+    ] = None,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port of the page that hands out the certificate, over HTTP.")
-    ] = 8080,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help=f"Port of the page that hands out the certificate, over HTTP (default: {HTTP_PORT}).",
+        ),
+    ] = None,
 ) -> None:
     """Write the alarm as a web app for phones, or serve it.
 
     Put the folder on any web host with HTTPS, once. Then a phone installs the app from there, and watches with no
     network. Or give --serve: this machine serves the app to phones in the same network.
     """
-    from edge.detect.classifier import find
-    from edge.phone.folder import holds_app, write
-
-    if not serve:
-        if folder is None:
-            raise OptionError("name a folder to write, or serve the app with --serve")
-        if host is not None:
-            raise OptionError("--host belongs to --serve; give --serve too")
-        folder = _expanded(folder)
-        write(folder, find(model), update=update)
-        print(_next(folder))
+    if folder is not None:
+        folder = folder.expanduser().absolute()
+    elif update:
+        raise OptionError("--update needs the folder that this command wrote; name it")
+    if serve:
+        ports = PORT if port is None else port, HTTP_PORT if http_port is None else http_port
+        _serve(folder, model, update, _address(host), *ports)
         return
-    address = _address(host)
+    for option, value in (("--host", host), ("--port", port), ("--http-port", http_port)):
+        if value is not None:
+            raise OptionError(f"{option} belongs to --serve; give --serve too")
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="bear-alarm-phone-") as made:
-            write(Path(made), find(model))
-            _serve(Path(made), address, port, http_port)
-        return
-    folder = _expanded(folder)
-    if update or not holds_app(folder):
-        write(folder, find(model), update=update)
-    elif model is not None:
-        raise OptionError(f"{folder}: holds the app with its model already; give --update to change the model")
-    _serve(folder, address, port, http_port)
+        raise OptionError("name a folder to write, or serve the app with --serve")
+    from edge.detect.classifier import find
+    from edge.phone.folder import write
 
-
-def _expanded(folder: Path) -> Path:
-    return folder.expanduser().absolute()
+    write(folder, find(model), update=update)
+    print(_next(folder))
 
 
 def _next(folder: Path) -> str:
@@ -90,51 +93,80 @@ def _address(host: str | None) -> Address:
     """Return the address to serve on: the one that is given, else this machine's in its network."""
     from edge.phone.authority import is_private, own_addresses
 
+    own = own_addresses()
     if host is None:
-        usable = [each for each in own_addresses() if not each.is_loopback]
-        if not usable:
-            raise OptionError(
-                "this machine has no address in a private network; connect it to one, such as a phone's hotspot"
-            )
-        return usable[0]
+        if own and not own[0].fault:
+            return own[0].address
+        faults = "; ".join(f"{each.address} {each.fault}" for each in own) or "it has none at all"
+        raise OptionError(
+            f"this machine has no address that a phone reaches: {faults}; "
+            "connect it to a network, such as a phone's hotspot"
+        )
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         raise OptionError(f"--host {host!r}: is no address of a network; give one such as 192.168.1.20") from None
-    if address not in own_addresses():
-        own = ", ".join(map(str, own_addresses()))
-        reason = "is not an address of this machine" if is_private(address) else "is not in a private network"
-        raise OptionError(f"--host {address}: {reason}; it has {own}")
+    servable = [each.address for each in own if each.can_be_served]
+    if address not in servable:
+        mine = next((each for each in own if each.address == address), None)
+        foreign = "is not an address of this machine" if is_private(address) else "is not in a private network"
+        reason = mine.fault if mine else foreign
+        raise OptionError(f"--host {address}: {reason}; name one of {', '.join(map(str, servable))}")
     return address
 
 
-def _serve(folder: Path, address: Address, port: int, http_port: int) -> None:
-    """Serve the folder until Ctrl-C."""
+def _serve(folder: Path | None, model: str | None, update: bool, address: Address, port: int, http_port: int) -> None:
+    """Serve the app until Ctrl-C, from memory. Both ports are taken before anything is written."""
     from edge.files import state_folder
-    from edge.phone.authority import host_name, identity, own_addresses
-    from edge.phone.server import serve
+    from edge.phone.authority import LOOPBACK, host_name, identity, own_addresses
+    from edge.phone.server import Servers
 
-    who = identity(state_folder() / "phone", own_addresses(), host_name())
-    servers = serve(folder, who, address, port, http_port)
-    try:
-        print(_shown(servers.page_url, servers.app_url, who.fingerprint), flush=True)
-        while True:
+    name = host_name()
+    with closing(Servers(address, port, http_port, name)) as servers:
+        files = _files(folder, model, update)
+        who = identity(state_folder() / "phone", list(dict.fromkeys([address, LOOPBACK])), name)
+        servers.start(files, who)
+        others = [each.address for each in own_addresses() if not each.fault and each.address != address]
+        print(_shown(servers, who.fingerprint, others), flush=True)
+        while True:  # until KeyboardInterrupt
             time.sleep(0.5)  # a signal that comes just before an endless wait would not end it
-    finally:  # KeyboardInterrupt
-        servers.close()
 
 
-def _shown(page_url: str, app_url: str, fingerprint: str) -> str:
+def _files(folder: Path | None, model: str | None, update: bool) -> dict[str, bytes]:
+    """Return the files to serve: those of a folder, which is written where it has to be, or without one new ones."""
+    from edge.detect.classifier import find
+    from edge.phone.folder import app_files, holds_app, model_files, read, write
+
+    if folder is None:
+        return app_files() | model_files(find(model))
+    if update or not holds_app(folder):
+        write(folder, find(model), update=update)
+    elif model is not None:
+        raise OptionError(f"{folder}: holds the app with its model already; give --update to change the model")
+    files = read(folder)
+    if any(files.get(name) != data for name, data in app_files().items()):
+        log.warning("%s: its app is not the one of this version; bring it up to date with --update", folder)
+    return files
+
+
+def _shown(servers: Servers, fingerprint: str, others: Sequence[Address]) -> str:
     """Return what the terminal shows while the app is served."""
     half = len(fingerprint) // 2
+    hosts = " or ".join(map(str, others))
+    unreached = f"   If the phone cannot reach it: --host {hosts}\n" if others else ""
+    by_name = (
+        f"   or {servers.name_url}, which stays when the address changes (needs mDNS)\n" if servers.name_url else ""
+    )
     return f"""\
-{_code(page_url)}
-1. With the phone in the same network, open   {page_url}
+{_code(servers.page_url)}
+1. With the phone in the same network, open   {servers.page_url}
    It gives the phone a certificate to install, with the steps.
+{unreached}\
 2. Compare the certificate's SHA-256 fingerprint, as the phone shows it:
        {fingerprint[:half].strip()}
        {fingerprint[half:].strip()}
-3. Open the alarm: {app_url}
+3. Open the alarm: {servers.app_url}
+{by_name}\
    Do its start check. Once the detector is ready "also without signal", end this with Ctrl-C."""
 
 

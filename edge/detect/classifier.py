@@ -33,16 +33,23 @@ class Classifier:
     Loading checks the card and recomputes its golden vectors; where this processor gets the int8
     file wrong (AVX2 without VNNI can saturate), the same file runs in float and ``fallback`` is True.
     ``in_float`` runs an int8 file so from the beginning (``bear-alarm bench`` says which is faster here).
+    ``need_frame_scan`` refuses a file of an older version, which has none.
     Raises ModelError when the file is missing, damaged, without a usable card, or wrong both ways.
     """
 
-    def __init__(self, path: Path | str, *, threads: int = 1, in_float: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, threads: int = 1, in_float: bool = False, need_frame_scan: bool = False
+    ) -> None:
         self.path = Path(path)
         self.digest = file_digest(self.path)
         self._session = _session(self.path, threads, in_float=in_float)
         self.card = _card(self._session, self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False
+        if self.card.frame is None and need_frame_scan:
+            raise ModelError(
+                f"{self.path}: made by an older version, without the frame scan; train and export it again"
+            )
         if self.card.frame is None:
             log.warning(
                 "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
@@ -140,12 +147,6 @@ def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> 
         label=card.alarm_labels[int(alarm.argmax())],
         ood=float(ood),
     )
-
-
-def card_of(path: Path) -> Card:
-    """Return the card of a model file, without its golden vectors recomputed. Raises ModelError."""
-    file_digest(path)  # its sentences for a file that is missing or empty
-    return _card(_session(path, 1, in_float=False), path)
 
 
 def _card(session: ort.InferenceSession, path: Path) -> Card:

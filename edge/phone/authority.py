@@ -1,7 +1,7 @@
 """A certificate authority of this machine's own, and the server's certificate that it signs.
 
 A browser opens the camera for pages of HTTPS alone, and no public authority signs addresses of a local network.
-The authority can vouch for private networks and .local names only: who steals its key cannot pose as any other site.
+Browsers that check its limits accept it for private networks and .local names only.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import OptionError
 from edge.files import hand_over
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.x509 import Certificate, CertificateBuilder, GeneralName, KeyUsage, Name
+    from cryptography.x509 import Certificate, CertificateBuilder, ExtendedKeyUsage, GeneralName, KeyUsage, Name
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+LOOPBACK = ipaddress.ip_address("127.0.0.1")
 
 PRIVATE = tuple(
     ipaddress.ip_network(each)
@@ -78,8 +79,9 @@ def is_private(address: Address) -> bool:
 def identity(folder: Path, addresses: Sequence[Address], name: str | None, *, now: datetime | None = None) -> Identity:
     """Return the identity that is kept in a folder, made or renewed where it has to be.
 
-    The authority is made once. The server's certificate is made again when addresses or the name have changed, and
-    30 days before its end. ``name``: this machine's, without .local. Raises OptionError.
+    The authority is made once, and never replaced: phones trust it, and the clock may be wrong. The server's
+    certificate is made again when an address or the name is not in it, and 30 days before its end. ``name``: this
+    machine's, without .local. Raises OptionError.
     """
     now = now or datetime.now(UTC)
     if now < FIRST_DAY:
@@ -90,9 +92,15 @@ def identity(folder: Path, addresses: Sequence[Address], name: str | None, *, no
         for each in missing:
             hand_over(each)
         ca = _read(folder / CA_FILE)
-        if ca is None or _ends_within(ca[1], now, RENEW_DAYS):
+        if ca is None:
             ca = _make_authority(now)
             _write(folder / CA_FILE, *ca)
+        elif not ca[1].not_valid_before_utc <= now <= ca[1].not_valid_after_utc:
+            raise OptionError(
+                f"this machine's clock says {now:%Y-%m-%d}, and {folder / CA_FILE} holds from "
+                f"{ca[1].not_valid_before_utc:%Y-%m-%d} to {ca[1].not_valid_after_utc:%Y-%m-%d}; set the clock, "
+                "or remove that file and install the new certificate on the phones"
+            )
         server = _read(folder / SERVER_FILE)
         if server is None or not _still_good(server[1], ca[1], addresses, name, now):
             _write(folder / SERVER_FILE, *_make_server(ca, addresses, name, now))
@@ -121,6 +129,7 @@ def _make_authority(now: datetime) -> Pair:
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_for_servers(), critical=False)
         .add_extension(x509.NameConstraints(permitted, excluded_subtrees=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -143,7 +152,7 @@ def _make_server(ca: Pair, addresses: Sequence[Address], name: str | None, now: 
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_for_servers(), critical=False)
         .add_extension(x509.SubjectAlternativeName(_names(addresses, name)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False)
@@ -164,13 +173,9 @@ def _still_good(
         held = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, InvalidSignature, x509.ExtensionNotFound):
         return False
-    if set(held) != set(_names(addresses, name)):
+    if not set(held) >= set(_names(addresses, name)):
         return False
-    return server.not_valid_before_utc <= now and not _ends_within(server, now, RENEW_DAYS)
-
-
-def _ends_within(certificate: Certificate, now: datetime, days: float) -> bool:
-    return certificate.not_valid_after_utc < now + timedelta(days=days)
+    return server.not_valid_before_utc <= now <= server.not_valid_after_utc - timedelta(days=RENEW_DAYS)
 
 
 def _names(addresses: Sequence[Address], name: str | None) -> list[GeneralName]:
@@ -192,6 +197,12 @@ def _dated(builder: CertificateBuilder, now: datetime, lasts: timedelta) -> Cert
     begin = now - timedelta(days=EARLY_DAYS)
     dated = builder.not_valid_before(begin).not_valid_after(begin + lasts)
     return dated.serial_number(x509.random_serial_number())
+
+
+def _for_servers() -> ExtendedKeyUsage:
+    from cryptography import x509
+
+    return x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 def _usage(*, signs_certificates: bool) -> KeyUsage:
@@ -256,20 +267,49 @@ def host_name() -> str | None:
     return name if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) and name != "localhost" else None
 
 
-def own_addresses() -> list[Address]:
-    """Return this machine's addresses in private networks, loopback included, the one that phones reach first.
+@dataclass(frozen=True)
+class OwnAddress:
+    """An address of this machine."""
 
-    Addresses of IPv6 that hold for one link only are left out: a browser cannot name the link.
-    """
+    address: Address
+    fault: str  # why phones do not reach it; empty where they may
+
+    @property
+    def can_be_served(self) -> bool:
+        """Return whether a certificate can name it, and a browser open it."""
+        return is_private(self.address) and not (self.address.version == 6 and self.address.is_link_local)
+
+
+def own_addresses() -> list[OwnAddress]:
+    """Return this machine's addresses: first those that phones may reach, the one to the outer world before all."""
     import psutil
 
-    found: set[Address] = set()
-    for each in (entry for entries in psutil.net_if_addrs().values() for entry in entries):
-        if each.family in (socket.AF_INET, socket.AF_INET6):
-            found.add(ipaddress.ip_address(each.address.partition("%")[0]))
-    usable = [each for each in found if is_private(each) and not (each.version == 6 and each.is_link_local)]
+    states, found = psutil.net_if_stats(), dict[Address, OwnAddress]()
+    for interface, entries in psutil.net_if_addrs().items():
+        state = states.get(interface)
+        for each in entries:
+            if each.family in (socket.AF_INET, socket.AF_INET6):
+                address = ipaddress.ip_address(each.address.partition("%")[0])
+                found[address] = OwnAddress(address, _fault(address, state))
     usual = _towards_others()
-    return sorted(usable, key=lambda each: (each != usual, each.is_loopback, each.version, int(each)))
+    return sorted(
+        found.values(),
+        key=lambda own: (own.fault != "", own.address != usual, own.address.version, int(own.address)),
+    )
+
+
+def _fault(address: Address, state: Any) -> str:
+    if address.is_loopback:
+        return "is for this machine alone"
+    if not is_private(address):
+        return "is not in a private network"
+    if address.version == 6 and address.is_link_local:
+        return "cannot be named in a browser"
+    if state is not None and not state.isup:  # a bridge with nobody on it too
+        return "is not connected"
+    if state is not None and "pointopoint" in state.flags:
+        return "is one end of a tunnel"
+    return ""
 
 
 def _towards_others() -> Address | None:

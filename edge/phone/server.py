@@ -15,18 +15,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import PurePosixPath
 from socketserver import TCPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edge.errors import OptionError
 from edge.phone.authority import Address, Identity
+from edge.phone.folder import ENTRY
 
 log = logging.getLogger(__name__)
 
-CA_PATH = "/bear-alarm-ca.crt"
+CA_NAME = "bear-alarm-ca.crt"
 CLIENT_LIMIT_S = 30.0  # for a client that sends or takes nothing
+MOST_CLIENTS = 50  # at once, on each port
 PACKED_FROM = 1024  # bytes; a smaller file is not worth packing
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -38,10 +40,9 @@ TYPES = {
     ".wasm": "application/wasm",
     ".svg": "image/svg+xml",
     ".png": "image/png",
-    ".ico": "image/x-icon",
     ".txt": "text/plain; charset=utf-8",
+    ".crt": "application/x-x509-ca-cert",
 }
-READY_PACKED = {".png", ".ico"}
 UNTRUSTED = "UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "BAD_CERTIFICATE"  # ends of what TLS calls a client's refusal
 
 ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
@@ -64,158 +65,102 @@ PAGE_HEADERS = ALWAYS | {
 class Content:
     """A file as it is sent."""
 
+    type: str
     data: bytes
     packed: bytes | None  # by gzip, where that makes it smaller
-    etag: str
+    etag: str  # weak: the same for both
 
 
-class Folder:
-    """The files of a folder, each read and packed once, and again when it changes."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
-        self._contents: dict[Path, tuple[tuple[int, int], Content]] = {}
-        self._lock = threading.Lock()  # two phones must not pack the same file at once
-
-    def find(self, path: str) -> Path | None:
-        """Return the file of an address's path; None where there is none, and for all that lies elsewhere."""
-        words = unquote(path).lstrip("/")
-        if words == "" or words.endswith("/"):
-            words += "index.html"
-        parts = words.split("/")
-        if any(part.startswith(".") or "\\" in part or ":" in part or "\0" in part for part in parts):
-            return None
-        try:
-            found = self._root.joinpath(*parts).resolve()
-            return found if found.is_relative_to(self._root) and found.is_file() else None
-        except OSError:  # a name that is too long
-            return None
-
-    def read(self, path: Path) -> Content:
-        """Return a file's content. Raises OSError."""
-        with self._lock:
-            stat = path.stat()
-            stamp = stat.st_mtime_ns, stat.st_size
-            known = self._contents.get(path)
-            if known is None or known[0] != stamp:
-                known = self._contents[path] = stamp, _content(path)
-            return known[1]
-
-
-def _content(path: Path) -> Content:
-    data = path.read_bytes()
-    packed = None
-    if len(data) >= PACKED_FROM and path.suffix not in READY_PACKED:
-        packed = gzip.compress(data, 6, mtime=0)
-    if packed is not None and len(packed) >= len(data):
-        packed = None
-    return Content(data, packed, hashlib.sha256(data).hexdigest()[:24])
+def content(name: str, data: bytes) -> Content:
+    """Return a file as it is sent, packed once."""
+    suffix = PurePosixPath(name).suffix
+    packed = gzip.compress(data, 6, mtime=0) if len(data) >= PACKED_FROM and suffix != ".png" else data
+    return Content(
+        TYPES.get(suffix, "application/octet-stream"),
+        data,
+        packed if len(packed) < len(data) else None,
+        f'W/"{hashlib.sha256(data).hexdigest()[:24]}"',
+    )
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What both servers share."""
-
+    server: _Server
     protocol_version = "HTTP/1.1"
     server_version = "bear-alarm"
     sys_version = ""
     timeout = CLIENT_LIMIT_S
 
     def do_GET(self) -> None:
-        self.answer(urlsplit(self.path).path)
+        """Reply with what is served at the path."""
+        content = self.server.contents.get(unquote(self.path.partition("?")[0]))
+        if content is None:
+            text = {"Content-Type": "text/plain; charset=utf-8"}
+            self.reply(HTTPStatus.NOT_FOUND, text, b"There is no such page here.\n")
+            return
+        headers = {"ETag": content.etag, "Vary": "Accept-Encoding"}
+        if content.etag in self.headers.get("If-None-Match", ""):
+            self.reply(HTTPStatus.NOT_MODIFIED, headers)
+            return
+        headers["Content-Type"] = content.type
+        data = content.data
+        if content.packed is not None and "gzip" in self.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            data = content.packed
+        self.reply(HTTPStatus.OK, headers, data)
 
-    def do_HEAD(self) -> None:
-        self.answer(urlsplit(self.path).path)
-
-    def answer(self, path: str) -> None:
-        """Answer a request for a path."""
-        raise NotImplementedError
-
-    def send(self, status: HTTPStatus, headers: Mapping[str, str], data: bytes) -> None:
-        """Send an answer."""
+    def reply(self, status: HTTPStatus, headers: Mapping[str, str], data: bytes | None = None) -> None:
+        """Send a reply, with the headers that all replies of this server have."""
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**self.server.headers, **headers}.items():
             self.send_header(name, value)
-        if status is not HTTPStatus.NOT_MODIFIED:
+        if data is not None:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command != "HEAD" and status is not HTTPStatus.NOT_MODIFIED:
-            self.wfile.write(data)
-
-    def missing(self, headers: Mapping[str, str]) -> None:
-        """Say that there is no such page."""
-        text = {"Content-Type": "text/plain; charset=utf-8"}
-        self.send(HTTPStatus.NOT_FOUND, {**headers, **text}, b"There is no such page here.\n")
+        self.wfile.write(data or b"")
 
     def log_message(self, format: str, *words: Any) -> None:
         log.debug("%s %s", self.address_string(), format % words)
 
 
-class _AppHandler(_Handler):
-    server: _AppServer
-
-    def answer(self, path: str) -> None:
-        file = self.server.folder.find(path)
-        if file is None:
-            self.missing(APP_HEADERS)
-            return
-        try:
-            content = self.server.folder.read(file)
-        except OSError as error:
-            log.warning("%s: cannot be read (%s)", file, error.strerror)
-            self.missing(APP_HEADERS)
-            return
-        packed = content.packed if _takes_gzip(self.headers.get("Accept-Encoding", "")) else None
-        tag = f'"{content.etag}{"" if packed is None else "-gzip"}"'
-        headers = APP_HEADERS | {"ETag": tag, "Vary": "Accept-Encoding"}
-        known = {each.strip().removeprefix("W/") for each in self.headers.get("If-None-Match", "").split(",")}
-        if tag in known or "*" in known:
-            self.send(HTTPStatus.NOT_MODIFIED, headers, b"")
-            return
-        headers["Content-Type"] = TYPES.get(file.suffix, "application/octet-stream")
-        if packed is not None:
-            headers["Content-Encoding"] = "gzip"
-        self.send(HTTPStatus.OK, headers, content.data if packed is None else packed)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    for each in accepted.split(","):
-        name, _, weight = each.partition(";")
-        if name.strip().lower() in ("gzip", "*"):
-            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
-
-
-class _PageHandler(_Handler):
-    server: _PageServer
-
-    def answer(self, path: str) -> None:
-        if path == CA_PATH:
-            about = {"Content-Type": "application/x-x509-ca-cert"}
-            self.send(HTTPStatus.OK, PAGE_HEADERS | about, self.server.authority)
-        elif path == "/":
-            self.send(HTTPStatus.OK, PAGE_HEADERS | {"Content-Type": TYPES[".html"]}, self.server.page)
-        else:
-            self.missing(PAGE_HEADERS)
-
-
 class _Server(ThreadingHTTPServer):
+    """Holds its port from the beginning; serves from ``start`` to ``close``."""
+
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64
     allow_reuse_address = sys.platform != "win32"  # there it would share a port with another program
 
-    def __init__(self, option: str, address: Address, port: int, handler: type[_Handler]) -> None:
+    def __init__(self, option: str, address: Address, port: int, headers: Mapping[str, str]) -> None:
         self.address_family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self.host = f"[{address}]" if address.version == 6 else str(address)
+        self.headers = headers
+        self.contents: Mapping[str, Content] = {}
+        self._free = threading.Semaphore(MOST_CLIENTS)
+        self._thread: threading.Thread | None = None
         try:
-            super().__init__((str(address), port), handler)
+            super().__init__((str(address), port), _Handler)
         except OSError as error:
             raise OptionError(_why_not(error, option, address, port)) from None
-        self._thread: threading.Thread | None = None
 
     def server_bind(self) -> None:
         """Bind without asking a name server for this machine's name, as http.server would."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.host, self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a client a thread, while there are not too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            log.debug("%s: turned away, for %d others are connected", client_address[0], MOST_CLIENTS)
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a client in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong with one client: one that left is nothing to tell."""
@@ -225,8 +170,9 @@ class _Server(ThreadingHTTPServer):
         else:
             log.error("a request of %s failed", client_address[0], exc_info=error)
 
-    def start(self) -> None:
-        """Serve in a thread, until ``close``."""
+    def start(self, contents: Mapping[str, Content]) -> None:
+        """Serve this in a thread."""
+        self.contents = contents
         self._thread = threading.Thread(target=self.serve_forever, args=(0.25,), name="phone-server", daemon=True)
         self._thread.start()
 
@@ -250,20 +196,17 @@ def _why_not(error: OSError, option: str, address: Address, port: int) -> str:
 
 
 class _AppServer(_Server):
-    def __init__(self, address: Address, port: int, folder: Path, context: ssl.SSLContext, help_url: str) -> None:
-        self.folder = Folder(folder)
-        self._context = context
-        self._help_url = help_url
-        super().__init__("--port", address, port, _AppHandler)
+    context: ssl.SSLContext  # before it starts
+    help_url: str
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a client; its thread shakes hands, so that a client that says nothing holds up nobody else."""
         client, address = super().get_request()
         client.settimeout(CLIENT_LIMIT_S)
-        return self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False), address
+        return self.context.wrap_socket(client, server_side=True, do_handshake_on_connect=False), address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands, then answer."""
+        """Shake hands, then reply."""
         request.do_handshake()
         super().finish_request(request, client_address)
 
@@ -271,59 +214,40 @@ class _AppServer(_Server):
         """Log it; what a phone that does not trust the authority sends is worth a sentence."""
         error = sys.exc_info()[1]
         if isinstance(error, ssl.SSLError) and (error.reason or "").endswith(UNTRUSTED):
-            log.info("%s does not trust this certificate yet: open %s there", client_address[0], self._help_url)
+            log.info("%s does not trust this certificate yet: open %s there", client_address[0], self.help_url)
         else:
             super().handle_error(request, client_address)
 
 
-class _PageServer(_Server):
-    def __init__(self, address: Address, port: int) -> None:
-        self.authority = self.page = b""
-        super().__init__("--http-port", address, port, _PageHandler)
-
-
-@dataclass(frozen=True)
 class Servers:
-    """Both servers, and their addresses."""
+    """The app over HTTPS, and the page over HTTP that makes phones trust it. Both ports are taken at once."""
 
-    app: _Server
-    page: _Server
+    def __init__(self, address: Address, port: int, http_port: int, name: str | None) -> None:
+        """Port 0 is any that is free; ``name`` is this machine's, without .local. Raises OptionError."""
+        if port and port == http_port:
+            raise OptionError(f"--port and --http-port are both {port}; name two ports")
+        self._page = _Server("--http-port", address, http_port, PAGE_HEADERS)
+        try:
+            self._app = _AppServer("--port", address, port, APP_HEADERS)
+        except OptionError:
+            self._page.close()
+            raise
+        self.page_url = f"http://{self._page.host}:{self._page.server_port}/"
+        self.app_url = f"https://{self._app.host}:{self._app.server_port}/"
+        self.name_url = f"https://{name}.local:{self._app.server_port}/" if name else None
 
-    @property
-    def app_url(self) -> str:
-        """Return the address of the app."""
-        return f"https://{self.app.host}:{self.app.server_port}/"
-
-    @property
-    def page_url(self) -> str:
-        """Return the address of the page that says how to trust the app's certificate."""
-        return f"http://{self.page.host}:{self.page.server_port}/"
+    def start(self, files: Mapping[str, bytes], who: Identity) -> None:
+        """Serve an app's files, by name."""
+        page = steps_page(who.fingerprint, self.app_url, self.name_url).encode()
+        self._app.context, self._app.help_url = who.context(), self.page_url
+        app = {f"/{name}": content(name, data) for name, data in files.items()}
+        self._app.start(app | {"/": app[f"/{ENTRY}"]})
+        self._page.start({"/": content(ENTRY, page), f"/{CA_NAME}": content(CA_NAME, who.authority)})
 
     def close(self) -> None:
         """Stop both."""
-        self.app.close()
-        self.page.close()
-
-
-def serve(folder: Path, who: Identity, address: Address, port: int, page_port: int) -> Servers:
-    """Serve the folder over HTTPS and the page over HTTP, on one address. Raises OptionError.
-
-    Port 0 is any that is free.
-    """
-    if port and port == page_port:
-        raise OptionError(f"--port and --http-port are both {port}; name two ports")
-    page = _PageServer(address, page_port)
-    try:
-        app = _AppServer(address, port, folder, who.context(), f"http://{page.host}:{page.server_port}/")
-    except OptionError:
-        page.close()
-        raise
-    servers = Servers(app, page)
-    page.authority = who.authority
-    page.page = steps_page(who.fingerprint, servers.app_url).encode()
-    app.start()
-    page.start()
-    return servers
+        self._app.close()
+        self._page.close()
 
 
 # The page over plain HTTP. Nobody vouches for what it says: what counts is what the phone shows of the certificate.
@@ -345,13 +269,13 @@ code {{ overflow-wrap: anywhere; font-size: 1.1rem }}
 <body>
 <h1>Bear Alarm</h1>
 <p>The phone opens its camera only for a page that it trusts. Install one certificate, once for each phone.
-It can vouch for private networks and .local names only.</p>
+Browsers that check its limits accept it for private networks and .local names only.</p>
 <ol>
 <li><a class="step" href="{ca}">Download the certificate</a></li>
 <li>Install it: see your phone below.</li>
 <li>Compare the SHA-256 fingerprint that <strong>the phone shows</strong> with the one in the terminal.
 If one sign differs, remove the certificate. It should be:<br><code>{fingerprint}</code></li>
-<li><a class="step" href="{app}">Open the alarm</a>: {app}</li>
+<li><a class="step" href="{app}">Open the alarm</a>: {app}{by_name}</li>
 </ol>
 <h2>Android</h2>
 <p>The names differ a little from phone to phone. Use Chrome.</p>
@@ -375,6 +299,13 @@ If one sign differs, remove the certificate. It should be:<br><code>{fingerprint
 """
 
 
-def steps_page(fingerprint: str, app_url: str) -> str:
+BY_NAME = """<br>or <a class="step" href="{url}">{url}</a>, which stays when the address changes.
+It needs mDNS (Bonjour, Avahi)."""
+
+
+def steps_page(fingerprint: str, app_url: str, name_url: str | None) -> str:
     """Return the page with the steps that make a phone trust the app's certificate."""
-    return PAGE.format(ca=CA_PATH, fingerprint=html.escape(fingerprint), app=html.escape(app_url))
+    by_name = BY_NAME.format(url=html.escape(name_url)) if name_url else ""
+    return PAGE.format(
+        ca=f"/{CA_NAME}", fingerprint=html.escape(fingerprint), app=html.escape(app_url), by_name=by_name
+    )

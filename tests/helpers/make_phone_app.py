@@ -40,8 +40,7 @@ def pack(built: Path) -> None:
 
 def differences(built: Path) -> list[str]:
     """Return a line for each file in which the packaged app, unpacked, is not the built one."""
-    fresh = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
-    packaged = dict(folder.app_files())
+    fresh, packaged = dict(folder.unpacked(built)), folder.app_files()
     missing = [f"{name}: is built, and missing in {folder.APP}" for name in fresh.keys() - packaged.keys()]
     extra = [f"{name}: is in {folder.APP}, and no longer built" for name in packaged.keys() - fresh.keys()]
     changed = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from edge.camera import DEMO
+from edge.schema import Picture
+
 WEB = Path(__file__).parents[2] / "edge" / "phone" / "web"
+MODULES = WEB / "node_modules"
+ORT_FILES = ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 CHROMIUM = "/usr/bin/chromium"
 MODEL_NAME = "stand-in"
 
@@ -24,7 +33,7 @@ def bundle(
     source: str, out: Path, *, form: str = "esm", define: Mapping[str, Any] | None = None, extra: Sequence[str] = ()
 ) -> Path:
     """Bundle TypeScript that imports from "./src/…" into one file, as build.mjs does."""
-    esbuild = WEB / "node_modules" / ".bin" / "esbuild"
+    esbuild = MODULES / ".bin" / "esbuild"
     if not esbuild.exists():
         pytest.skip("no node_modules; run `npm ci` in edge/phone/web")
     defined = [f"--define:{name}={json.dumps(value)}" for name, value in (define or {}).items()]
@@ -41,6 +50,21 @@ def bundle(
     done = subprocess.run(words, cwd=WEB, input=source, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
+
+
+def build(folder: Path, *scripts: str) -> None:
+    """Bundle scripts of the web app into a folder as build.mjs does, beside the runtime's own files and a blank page.
+
+    ``scripts``: their paths below ``WEB``; each becomes NAME.js.
+    """
+    for name in ORT_FILES:
+        shutil.copy(MODULES / "onnxruntime-web" / "dist" / name, folder)
+    options = ("--bundle", "--format=esm", "--minify", "--conditions=onnxruntime-web-use-extern-wasm")
+    command = [str(MODULES / ".bin" / "esbuild"), *scripts, *options, f"--outdir={folder}", "--entry-names=[name]"]
+    subprocess.run([*command, "--log-level=warning"], cwd=WEB, check=True)
+    tags = "".join(f'<script type="module" src="{Path(each).stem}.js"></script>' for each in scripts)
+    (folder / "blank.html").write_text("<!DOCTYPE html><title>Blank</title>")
+    (folder / "probe.html").write_text(f"<!DOCTYPE html><title>Probe</title>{tags}")
 
 
 @contextmanager
@@ -108,8 +132,66 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
+    def guess_type(self, path: Any) -> str:
+        """Return a script's type for .mjs too, which older Pythons do not know."""
+        return "text/javascript" if str(path).endswith(".mjs") else super().guess_type(path)
+
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve a folder on a `Site` with further headers; gives its address, with a slash at the end."""
+    site = Site(folder)
+    site.headers.update(headers or {})
+    try:
+        yield site.address
+    finally:
+        site.close()
+
+
+# A worker, and what it says; `told` waits for the next message of some types.
+WORKER_PAGE = """
+globalThis.open = () => {
+  globalThis.worker?.terminate();
+  globalThis.inbox = [];
+  globalThis.worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => inbox.push(data);
+  worker.onerror = (event) => inbox.push({ type: "error", message: event.message });
+};
+globalThis.told = async (...types) => {
+  for (let tries = 0; tries < 4000; tries++) {
+    const at = inbox.findIndex((each) => types.includes(each.type) || each.type === "error");
+    if (at >= 0) return inbox.splice(at, 1)[0];
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`no ${types} came, but ${JSON.stringify(inbox)}`);
+};
+globalThis.start = async (model, sha256, more = {}) => {
+  open();
+  worker.postMessage({ type: "start", model, sha256, threads: 1, live: true, camera: "phone", bootId: "b".repeat(32),
+    seq: 1, settings: { threshold: null, zones: [] }, reviews: [], ...more });
+  return told("ready", "failed");
+};
+globalThis.frame = async (address, time, discontinuity = false) => {
+  const blob = await (await fetch(address)).blob();
+  const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  worker.postMessage({ type: "frame", picture, time, wall: 1.7e12 + 1000 * time, discontinuity }, [picture]);
+  return told("looked", "failed");
+};
+"""
+
+
+def demo_frames(seconds: Sequence[float]) -> list[Picture]:
+    """Frames of the bundled clip."""
+    clip = cv2.VideoCapture(str(DEMO))
+    found = []
+    for each in seconds:
+        clip.set(cv2.CAP_PROP_POS_FRAMES, round(each * clip.get(cv2.CAP_PROP_FPS)))
+        found.append(np.asarray(clip.read()[1], np.uint8))
+    clip.release()
+    return found
 
 
 APP = """

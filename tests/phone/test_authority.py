@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edge.errors import OptionError
 from edge.phone import authority
-from edge.phone.authority import Identity, identity, is_private
+from edge.phone.authority import LOOPBACK, Identity, identity, is_private
 
 NOW = datetime.now(UTC)
 HIVE = [ipaddress.ip_address(each) for each in ("192.168.7.20", "127.0.0.1", "fd00::20")]
@@ -83,6 +86,8 @@ def test_the_authority_signs_servers_alone_and_lasts_ten_years(tmp_path: Path):
     }
     usage = found.extensions.get_extension_for_class(x509.KeyUsage).value
     assert (usage.key_cert_sign, usage.digital_signature) == (True, False)
+    purposes = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
     assert timedelta(days=3650) <= found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=3660)
     digest = hashlib.sha256(who.authority).hexdigest()
     assert who.fingerprint.replace(" ", "").lower() == digest
@@ -109,10 +114,13 @@ def test_nobody_else_may_read_the_keys(tmp_path: Path):
     }
 
 
-def test_both_are_kept_from_start_to_start(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("addresses", "name", "days"), [(HIVE, "hive", 300), (HIVE, "hive", -6), (HIVE[1:], "hive", 0), (HIVE, None, 0)]
+)
+def test_both_are_kept_from_start_to_start_while_they_name_what_is_served(tmp_path: Path, addresses, name, days):
     first = identity(tmp_path, HIVE, "hive", now=NOW)
     kept = first.server.read_bytes()
-    again = identity(tmp_path, HIVE, "hive", now=NOW + timedelta(days=300))
+    again = identity(tmp_path, addresses, name, now=NOW + timedelta(days=days))
     assert again.authority == first.authority
     assert again.server.read_bytes() == kept
 
@@ -121,12 +129,9 @@ def test_both_are_kept_from_start_to_start(tmp_path: Path):
     ("addresses", "name", "days"),
     [
         ([*HIVE, ipaddress.ip_address("10.0.0.3")], "hive", 0),
-        (HIVE[1:], "hive", 0),
         (HIVE, "yard", 0),
-        (HIVE, None, 0),
         (HIVE, "hive", 397 - 7 - 29),
         (HIVE, "hive", 500),
-        (HIVE, "hive", -30),
     ],
 )
 def test_the_server_s_certificate_alone_is_made_again_when_it_has_to_be(tmp_path: Path, addresses, name, days):
@@ -142,11 +147,25 @@ def test_the_server_s_certificate_alone_is_made_again_when_it_has_to_be(tmp_path
     assert names.get_values_for_type(x509.IPAddress) == addresses
 
 
-def test_an_authority_at_its_end_is_made_again_and_with_it_the_server_s_certificate(tmp_path: Path):
+@pytest.mark.parametrize("days", [-30, 3700])
+def test_a_clock_outside_the_authority_s_dates_is_a_sentence_and_spoils_nothing(tmp_path: Path, days: int):
     first = identity(tmp_path, HIVE, "hive", now=NOW)
-    again = identity(tmp_path, HIVE, "hive", now=NOW + timedelta(days=3700))
-    assert again.authority != first.authority
-    server_certificate(again).verify_directly_issued_by(x509.load_der_x509_certificate(again.authority))
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    then = NOW + timedelta(days=days)
+    with pytest.raises(
+        OptionError, match=rf"clock says {then:%Y-%m-%d}, and .*authority\.pem .*; set the clock, or rem"
+    ):
+        identity(tmp_path, HIVE, "hive", now=then)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    assert identity(tmp_path, HIVE, "hive", now=NOW) == first
+
+
+def test_a_clock_that_was_ahead_costs_the_server_s_certificate_alone(tmp_path: Path):
+    first = identity(tmp_path, HIVE, "hive", now=NOW)
+    identity(tmp_path, HIVE, "hive", now=NOW + timedelta(days=1000))
+    again = identity(tmp_path, HIVE, "hive", now=NOW)
+    assert again.authority == first.authority
+    assert server_certificate(again).not_valid_before_utc <= NOW
 
 
 @pytest.mark.parametrize("file", ["authority.pem", "server.pem"])
@@ -180,8 +199,45 @@ def test_public_addresses(address: str):
     assert not is_private(ipaddress.ip_address(address))
 
 
-def test_every_address_of_this_machine_that_is_offered_is_private():
+def interfaces(monkeypatch: pytest.MonkeyPatch, **told: tuple[str, bool, str]) -> None:
+    """Let this machine have these interfaces: each its address, whether it is connected, and its flags."""
+    addresses = {
+        name: [SimpleNamespace(family=socket.AF_INET6 if ":" in address else socket.AF_INET, address=address)]
+        for name, (address, _, _) in told.items()
+    }
+    states = {name: SimpleNamespace(isup=up, flags=flags) for name, (_, up, flags) in told.items()}
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: addresses)
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: states)
+
+
+def test_addresses_that_phones_may_reach_come_first_and_of_the_others_it_is_said_why_not(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(authority, "_towards_others", lambda: ipaddress.ip_address("192.168.7.20"))
+    interfaces(
+        monkeypatch,
+        lo=("127.0.0.1", True, "up,loopback,running"),
+        docker0=("172.17.0.1", False, "up,broadcast,multicast"),
+        wg0=("10.8.0.2", True, "up,pointopoint,running,noarp"),
+        eth1=("10.0.0.5", True, "up,broadcast,running,multicast"),
+        wlan0=("192.168.7.20", True, "up,broadcast,running,multicast"),
+        ppp0=("100.64.0.7", True, "up,pointopoint,running"),
+        eth2=("fe80::1%eth2", True, "up,broadcast,running,multicast"),
+    )
+    found = authority.own_addresses()
+    assert [(str(own.address), own.fault, own.can_be_served) for own in found] == [
+        ("192.168.7.20", "", True),
+        ("10.0.0.5", "", True),
+        ("10.8.0.2", "is one end of a tunnel", True),
+        ("100.64.0.7", "is not in a private network", False),
+        ("127.0.0.1", "is for this machine alone", True),
+        ("172.17.0.1", "is not connected", True),
+        ("fe80::1", "cannot be named in a browser", False),
+    ]
+
+
+def test_this_machine_has_a_loopback_address_and_each_address_once():
     own = authority.own_addresses()
-    assert ipaddress.ip_address("127.0.0.1") in own
-    assert all(map(is_private, own))
-    assert len(set(own)) == len(own)
+    assert LOOPBACK in [each.address for each in own]
+    assert len({each.address for each in own}) == len(own)
+    assert all(each.can_be_served for each in own if not each.fault)

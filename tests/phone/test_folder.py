@@ -12,7 +12,7 @@ import pytest
 from edge.errors import OptionError
 from edge.phone import folder as app_folder
 from tests.helpers.command import Ran, bear_alarm
-from tests.helpers.phone_world import FILES, WASM, stand_in
+from tests.helpers.phone_server import FILES, WASM, stand_in
 from tests.helpers.tiny import model_bytes, older_card, tiny_card
 
 
@@ -48,6 +48,8 @@ def test_a_folder_holds_the_app_unpacked_and_the_model_under_its_digest(tmp_path
     out = tmp_path / "out"
     if there:
         out.mkdir()
+        (out / ".bear-alarm.part").mkdir()
+        (out / ".bear-alarm.part" / "app.js").write_text("of a run that was killed")
     ran = bear_alarm("phone", out, "--model", model)
     assert ran.returncode == 0, ran.stderr
     assert "HTTPS" in ran.stdout
@@ -128,7 +130,7 @@ def test_update_replaces_our_files_removes_old_ones_and_leaves_all_others(tmp_pa
 
 @pytest.mark.usefixtures("app")
 @pytest.mark.parametrize(
-    "listed", ["{", "[]", '{"../letter.txt": ""}', '{"/etc/hosts": ""}', '{"..\\\\letter.txt": ""}']
+    "listed", ["{", "[]", "{}", '{"../letter.txt": ""}', '{"/etc/hosts": ""}', '{"..\\\\letter.txt": ""}']
 )
 def test_update_removes_nothing_outside_the_folder(tmp_path: Path, model: Path, listed: str):
     out = tmp_path / "out"
@@ -191,7 +193,11 @@ def test_bad_words_and_places_are_one_sentence_each(tmp_path: Path, app: Path, m
     assert (tmp_path / "file").read_text() == "mine"
     assert "there is no folder" in refused(bear_alarm("phone", tmp_path / "no" / "out", "--model", model))
     assert "name a folder" in refused(bear_alarm("phone"))
-    assert "--serve" in refused(bear_alarm("phone", tmp_path / "out", "--host", "127.0.0.1"))
+    for option, value in (("--host", "127.0.0.1"), ("--port", 8443), ("--http-port", 8080)):
+        said = refused(bear_alarm("phone", tmp_path / "out", "--model", model, option, value))
+        assert said == f"{option} belongs to --serve; give --serve too\n"
+    for more in ([], ["--serve"]):
+        assert "--update needs the folder" in refused(bear_alarm("phone", "--update", *more))
     (app / "index.html").unlink()
     assert "no web app" in refused(bear_alarm("phone", tmp_path / "out", "--model", model))
     assert not (tmp_path / "out").exists()

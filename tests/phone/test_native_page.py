@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
@@ -53,6 +55,33 @@ def test_the_constants_of_the_decision_are_the_rule_s():
     assert f"S ≥ {rule.alarm_at:g}" in PAGE
     assert f"e^(−dt/{rule.forget_s:g} s)" in PAGE
     assert f"−{rule.cap:g}, {rule.cap:g})" in PAGE
+
+
+def test_the_entries_of_golden_pictures_have_the_fields_that_it_names(session: ort.InferenceSession):
+    card = json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY])
+    (row,) = re.findall(r"^\| `golden`, (.*)$", PAGE, re.MULTILINE)
+    for kind, fields in (("golden", ["probabilities", "ood"]), ("golden_frames", ["size_wh", "bear"])):
+        assert set(card[kind][0]) == {"png_base64", *fields}
+        assert base64.b64decode(card[kind][0]["png_base64"]).startswith(b"\x89PNG")
+        assert all(f"`{field}`" in row for field in ["png_base64", *fields])
+
+
+def test_without_its_default_the_switch_is_an_input_that_must_be_given(session: ort.InferenceSession):
+    assert [node.name for node in session.get_inputs()] == ["crops"]
+    assert [node.name for node in session.get_overridable_initializers()] == ["scan"]
+    data = BUNDLED.read_bytes()
+    name = b"\x42\x04scan"  # field 8, four bytes
+    assert data.count(name) == 1
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    changed = ort.InferenceSession(data.replace(name, b"\x42\x04____"), options, providers=["CPUExecutionProvider"])
+    assert [node.name for node in changed.get_inputs()] == ["crops", "scan"]
+    crops = np.full((1, 224, 224, 3), 90, np.uint8)
+    for scan, output in ((False, "probabilities"), (True, "windows")):
+        given = {"crops": crops, "scan": np.array(scan)}
+        assert np.array_equal(changed.run([output], given)[0], session.run([output], given)[0])
+    with pytest.raises(ValueError, match="scan"):
+        changed.run(["probabilities"], {"crops": crops})
 
 
 @pytest.mark.needs_tool("node")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edge.phone import folder
 from tests.helpers.make_phone_app import SOURCE, differences, pack
 
-LICENSES = "LICENSES.txt"
+LICENSES, NOTICES = "LICENSES.txt", "ThirdPartyNotices.txt"
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (made / "index.html").write_text("<!DOCTYPE html>")
     (made / "icons" / "icon.svg").write_text("<svg/>")
     (made / "ort.wasm").write_bytes(b"\0asm" + bytes(100_000))
+    (made / "notices.txt.xz").write_bytes(lzma.compress(b"notices"))
     monkeypatch.setattr(folder, "APP", tmp_path / "app")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "old.js").write_text("of an older build")
@@ -32,9 +34,11 @@ def test_what_is_packed_is_small_and_unpacks_to_what_was_built(built: Path):
         "index.html",
         "icons/icon.svg",
         "ort.wasm.xz",
+        "notices.txt.xz",
     }
     assert (folder.APP / "ort.wasm.xz").stat().st_size < 1000
-    assert dict(folder.app_files())["ort.wasm"] == (built / "ort.wasm").read_bytes()
+    assert folder.app_files()["ort.wasm"] == (built / "ort.wasm").read_bytes()
+    assert folder.app_files()["notices.txt"] == b"notices"
     assert differences(built) == []
 
 
@@ -44,6 +48,17 @@ def test_every_difference_is_named(built: Path):
     (built / "icons" / "icon.svg").unlink()
     found = differences(built)
     assert [line.partition(":")[0] for line in found] == ["icons/icon.svg", "new.js", "ort.wasm"]
+
+
+def test_the_notices_of_what_onnxruntime_is_made_of_are_there_and_no_phone_has_to_keep_them():
+    files = folder.app_files()
+    notices = files[NOTICES].decode()
+    for library in ("protocolbuffers/protobuf", "google/re2", "abseil-cpp", "google/XNNPACK", "google/flatbuffers"):
+        assert library in notices, library
+    assert "Mozilla Public License Version 2.0" in notices
+    assert NOTICES in files[LICENSES].decode()
+    assert LICENSES in files["sw.js"].decode()
+    assert NOTICES not in files["sw.js"].decode()
 
 
 def test_the_licences_are_those_of_the_libraries_that_are_built_in():

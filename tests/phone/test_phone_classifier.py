@@ -23,7 +23,7 @@ from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.crops import cut, fit_to
 from edge.detect.frame_scan import FrameScanner
 from edge.schema import WHOLE, Region, Score
-from tests.helpers.phone_page import ISOLATED, MODULES, browser, build, demo_frames, served
+from tests.helpers.phone_web import ISOLATED, MODULES, build, chromium, demo_frames, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,8 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
 def page(folder: Path, request: pytest.FixtureRequest) -> Any:
     """The probe's page with the model loaded."""
-    with served(folder, ISOLATED if request.param > 1 else {}) as address, browser() as chromium:
-        opened = chromium.new_page()
+    with served(folder, ISOLATED if request.param > 1 else {}) as address, chromium() as browser:
+        opened = browser.new_page()
         opened.set_default_timeout(120_000)
         opened.goto(f"{address}probe.html")
         opened.wait_for_function("globalThis.probe !== undefined")

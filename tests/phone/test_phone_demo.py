@@ -16,7 +16,7 @@ from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.schema import Event
 from edge.watch import Watcher
-from tests.helpers.phone_page import MODULES, WORKER_PAGE, browser, build, served
+from tests.helpers.phone_web import MODULES, WORKER_PAGE, build, chromium, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,8 +31,8 @@ def test_the_clip_gives_the_same_events(tmp_path: Path) -> None:
     build(tmp_path, "src/worker.ts")
     shutil.copy(BUNDLED, tmp_path / "bear.onnx")
     told, times = python_events(tmp_path)
-    with served(tmp_path) as address, browser() as chromium:
-        page = chromium.new_page()
+    with served(tmp_path) as address, chromium() as browser:
+        page = browser.new_page()
         page.goto(f"{address}blank.html")
         page.add_script_tag(content=WORKER_PAGE)
         digest = hashlib.sha256(BUNDLED.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.schema import Event
-from tests.helpers.phone_page import ISOLATED, MODULES, WORKER_PAGE, browser, build, served
+from tests.helpers.phone_web import ISOLATED, MODULES, WORKER_PAGE, build, chromium, served
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, WEIGHTS, older_card, tiny_card, write_tiny_model
 
 pytestmark = [
@@ -43,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
 def page(folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page that can start the worker; with two threads where the server isolates it."""
-    with served(folder, ISOLATED if request.param > 1 else {}) as address, browser() as chromium:
-        opened = chromium.new_page()
+    with served(folder, ISOLATED if request.param > 1 else {}) as address, chromium() as browser:
+        opened = browser.new_page()
         opened.set_default_timeout(60_000)
         opened.goto(f"{address}blank.html")
         opened.add_script_tag(content=WORKER_PAGE)

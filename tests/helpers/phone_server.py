@@ -1,15 +1,14 @@
-"""A stand-in for the built web app, and what tests of its server share."""
+"""A stand-in for the built web app, and its server on loopback."""
 
 from __future__ import annotations
 
-import ipaddress
 import lzma
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from edge.phone.authority import Identity, identity
-from edge.phone.server import Servers, serve
+from edge.phone.authority import LOOPBACK, Identity, identity
+from edge.phone.server import Servers
 
 WASM = b"\0asm" + bytes(50_000)
 FILES = {
@@ -19,9 +18,7 @@ FILES = {
     "manifest.webmanifest": b"{}",
     "icons/icon.png": b"\x89PNG" + bytes(5_000),
     "sw.js": b"// one",
-    "version.json": b"{}",
 }
-LOOPBACK = ipaddress.ip_address("127.0.0.1")
 
 
 def stand_in(folder: Path) -> Path:
@@ -34,11 +31,9 @@ def stand_in(folder: Path) -> Path:
 
 
 @contextmanager
-def served(folder: Path, state: Path) -> Iterator[tuple[Servers, Identity]]:
-    """Serve a folder on loopback, on free ports."""
+def served(files: Mapping[str, bytes], state: Path) -> Iterator[tuple[Servers, Identity]]:
+    """Serve files on loopback, on free ports."""
     who = identity(state, [LOOPBACK], "hive")
-    servers = serve(folder, who, LOOPBACK, 0, 0)
-    try:
+    with closing(Servers(LOOPBACK, 0, 0, "hive")) as servers:
+        servers.start(files, who)
         yield servers, who
-    finally:
-        servers.close()
