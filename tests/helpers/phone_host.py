@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ import cv2
 
 from edge.detect.classifier import BUNDLED
 from edge.phone import folder as app_folder
-from edge.phone.server import Folder, _AppHandler
+from edge.phone.server import APP_HEADERS, Content, _Handler, _Server, content
 from tests.helpers.phone_camera import clip_frames
 
 MB = 1024 * 1024
 FRAMES = "frames"  # in the folder: the demo as JPEG, which the app itself does not know
-BLANK = "version.json"  # a page of this host that runs nothing
+BLANK = "model.json"  # a page of this host that runs nothing
+LOOPBACK = ipaddress.ip_address("127.0.0.1")
 EAGER = "--enable-blink-features=ForceEagerMeasureMemory"  # memory is measured at once, after collecting garbage
 
 # What a page needs to speak to the worker as the app does.
@@ -63,39 +63,43 @@ class Host:
     """A host of one folder, as `bear-alarm phone --serve` sends it, but with no TLS: loopback needs none."""
 
     def __init__(self, folder: Path, *, isolated: bool = True) -> None:
-        self.isolated = isolated  # False: a plain static host, without the headers that give a second thread
+        # Not isolated: a plain static host, without the headers that give further threads.
+        headers = {
+            name: value for name, value in APP_HEADERS.items() if isolated or not name.startswith("Cross-Origin")
+        }
         self.down = False
         self.sent: list[tuple[str, int]] = []  # the path and the bytes of each body
-        handler = functools.partial(_CountingHandler, self)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.folder = Folder(folder)  # type: ignore[attr-defined]
+        self.server = _Server("--port", LOOPBACK, 0, headers)
+        served = {f"/{name}": each for name, each in contents(folder).items()}
+        self.server.RequestHandlerClass = functools.partial(_CountingHandler, self)
         self.address = f"http://127.0.0.1:{self.server.server_port}/"
-        self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self._thread.start()
+        self.server.start({"/": served["/index.html"], **served})
 
     def close(self) -> None:
         """Stop serving."""
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
+        self.server.close()
 
 
-class _CountingHandler(_AppHandler):
+class _CountingHandler(_Handler):
     def __init__(self, host: Host, *given: Any) -> None:
         self.host = host
         super().__init__(*given)
 
-    def answer(self, path: str) -> None:
+    def do_GET(self) -> None:
         if self.host.down:
             self.close_connection = True
             return
-        super().answer(path)
+        super().do_GET()
 
-    def send(self, status: HTTPStatus, headers: Mapping[str, str], data: bytes) -> None:
-        host = self.host
-        host.sent.append((self.path.partition("?")[0].lstrip("/"), len(data)))
-        kept = {name: value for name, value in headers.items() if host.isolated or not name.startswith("Cross-Origin")}
-        super().send(status, kept, data)
+    def reply(self, status: HTTPStatus, headers: Mapping[str, str], data: bytes | None = None) -> None:
+        self.host.sent.append((self.path.partition("?")[0].lstrip("/"), len(data or b"")))
+        super().reply(status, headers, data)
+
+
+def contents(folder: Path) -> dict[str, Content]:
+    """Return every file of a folder as it is sent."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {name: content(name, path.read_bytes()) for path in files for name in [path.relative_to(folder).as_posix()]}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("playwright")
 
 from tests.helpers.phone_app import Phone, app_folder, camera, phone, until
-from tests.helpers.phone_page import MODULES
+from tests.helpers.phone_web import MODULES
 
 pytestmark = [pytest.mark.needs_tool("chromium"), pytest.mark.xdist_group("phone-app")]
 

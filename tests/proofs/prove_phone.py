@@ -35,16 +35,16 @@ from edge.alert.events import EventPublisher
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.frame_scan import FrameScanner
-from edge.phone.server import Folder
 from edge.schema import Frame, Picture, Region
 from edge.watch import Watcher
-from tests.helpers import phone_page
+from tests.helpers import phone_web
 from tests.helpers.phone_camera import FPS, camera_flags, clip_frames, write_camera
 from tests.helpers.phone_host import (
     EAGER,
     FRAMES,
     Held,
     Host,
+    contents,
     held,
     hosted,
     start_worker,
@@ -116,7 +116,7 @@ def parts(folder: Path, hosts: dict[str, Host], pages: dict[str, Any]) -> None:
     """Print what a crop and a look cost, with the picture at hand."""
     image = next(iter(clip_frames()))
     cv2.imwrite(str(folder / "picture.png"), image)
-    phone_page.build(folder, "test/probe.ts")
+    phone_web.build(folder, "test/probe.ts")
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))["file"]
     works: dict[tuple[str, str], Work] = {}
     things: dict[str, int | None] = {"a crop": None, **{f"a look, {side} px": side for side in SIDES}}
@@ -216,7 +216,7 @@ def first_visit(folder: Path, camera: Path) -> None:
             again = page.evaluate("navigator.storage.estimate()")["usage"]
             page.close()
     asked = sorted({path or "index.html" for path, size in sent if size})
-    answers = {path: Folder(folder).read(folder / path) for path in asked if (folder / path).is_file()}
+    answers = {path: each for path, each in contents(folder).items() if path in asked}
     kept = sum(len(each.data) for path, each in answers.items())
     requests = f"{len(sent)} requests; their headers are not counted, less than 1 kB each"
     rows: list[tuple[object, ...]] = [
