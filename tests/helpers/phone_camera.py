@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 import edge.demo
 from edge.schema import Picture
@@ -22,15 +23,15 @@ def clip_frames(clip: Path = CLIP) -> Iterator[Picture]:
             there, image = reader.read()
             if not there:
                 return
-            yield image
+            yield np.asarray(image, np.uint8)
     finally:
         reader.release()
 
 
-def write_camera(path: Path) -> Path:
-    """Write the demo as YUV4MPEG2, which chromium plays in a loop at the rate in its head."""
+def write_camera(path: Path, frames: Iterable[Picture] | None = None) -> Path:
+    """Write frames, by default the demo's, as YUV4MPEG2, which chromium plays in a loop at the rate in its head."""
     with path.open("wb") as file:
-        for number, image in enumerate(clip_frames()):
+        for number, image in enumerate(clip_frames() if frames is None else frames):
             if number == 0:
                 height, width = image.shape[:2]
                 file.write(f"YUV4MPEG2 W{width} H{height} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())

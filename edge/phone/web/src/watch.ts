@@ -18,6 +18,7 @@ const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences 
 const RETRY_S = 30; // while the journal cannot store
 const WRITE_MS = 5000; // at the end, for what the journal still has to store
 const FIRST_FPS = 5;
+const LOST_WORDS = "the detector stopped, so nothing more is known";
 const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
 const MODEL_PROBLEMS = ["model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory", "giving-up"] as const;
 const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
@@ -54,13 +55,14 @@ export class Watch {
   private model: Model | null = null;
   private reviews: readonly Reviewed[] = []; // as they were at `reviewsAt`
   private reviewsAt = 0;
+  private readonly open = new Map<string, BearEvent>(); // that the detector began and did not end, by id
   private looks: number[] = [];
   private seen: "watching" | "maybe" | "bear" | null = null;
   private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
   private lastSeq = -1; // of this worker: an event comes again with its pictures
   private since = 0; // the watch began
   private hiddenAt: number | null = null;
-  private down = false; // the detector stopped and is not ready again
+  private down: string | null = null; // why there is no detector, from when it stopped until one is ready
   private testing = 0; // tests of the siren that sound
   private hushed = false; // somebody silenced the notice tone
   private noticedAt = 0;
@@ -138,6 +140,8 @@ export class Watch {
 
   private async finish(): Promise<void> {
     await Promise.all([this.wake.release(), this.supervisor.close("stopped by the user")]);
+    this.rise("watching was stopped");
+    this.endOpen(); // it did not answer
     this.ready = null;
     this.marks = [];
     this.changed(false);
@@ -280,8 +284,7 @@ export class Watch {
     this.sendShare();
     if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
     this.clear(...MODEL_PROBLEMS);
-    if (this.down) this.note("detector", "end", "the detector works again");
-    this.down = false;
+    this.rise("the detector works again");
     this.changed(false);
   }
 
@@ -292,13 +295,13 @@ export class Watch {
       return; // the supervisor starts another one
     }
     this.failure = failure;
-    this.goDown(`the detector failed: ${failure}: ${detail}`);
+    this.fell(`the detector failed: ${failure}: ${detail}`);
     this.report(failure);
   }
 
   private died(why: string, givingUp: boolean): void {
     console.error("the detector died:", why);
-    this.goDown(`the detector stopped: ${why}`);
+    this.fell(`the detector stopped: ${why}`);
     this.report("restarted", { at: Date.now() }, true);
     if (givingUp) {
       if (!this.running) this.failure = "runtime"; // the start check has a word for it
@@ -307,12 +310,33 @@ export class Watch {
     }
   }
 
-  private goDown(why: string): void {
+  /** Note that there is no detector, in place of why there was none before. */
+  private fell(why: string): void {
     this.alarm.lost(this.now());
+    this.endOpen();
     this.ready = null;
     this.marks = [];
-    if (!this.down) this.note("detector", "new", why);
-    this.down = true;
+    this.seen = null; // what it saw is of before
+    if (this.down === why) return; // as the one before: it is tried again and again
+    this.rise(why);
+    this.note("detector", "new", why);
+    this.down = why;
+  }
+
+  private rise(how: string): void {
+    if (this.down !== null) this.note("detector", "end", how);
+    this.down = null;
+  }
+
+  /** End what a detector that is gone had begun: the next one knows nothing of it. */
+  private endOpen(): void {
+    const captured_at = new Date().toISOString();
+    const ended = { type: "end", captured_at, latency_ms: null, onset_s: null, escalated: null, detail: LOST_WORDS } as const;
+    for (const event of this.open.values()) {
+      const end = { ...event, ...ended, seq: this.journal.nextSeq() };
+      this.keep(this.journal.add({ event: end, full: null, crop: null, cropNote: null }));
+    }
+    this.open.clear();
   }
 
   private look(looked: Extract<FromWorker, { type: "looked" }>): void {
@@ -333,6 +357,8 @@ export class Watch {
     for (const { event } of published) {
       if (event.seq <= this.lastSeq) continue;
       this.lastSeq = event.seq;
+      if (event.type === "end") this.open.delete(event.id);
+      else this.open.set(event.id, event);
       if (event.kind === "bear" && event.type === "new") this.lastBear = event;
       if (!this.running || !this.alarm.event(event, now)) continue;
       this.siren.start(this.soundOn);

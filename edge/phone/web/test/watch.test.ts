@@ -123,12 +123,30 @@ describe("the detector", () => {
     workers[1].say({ type: "failed", failure: "model-missing", detail: "a read failed" });
     expect(watch.troubles.map((each) => each.kind)).toContain("model-missing");
     await vi.advanceTimersByTimeAsync(61_000);
-    workers[2].say(ready);
+    workers[2].say({ type: "failed", failure: "model-missing", detail: "a read failed" });
+    await vi.advanceTimersByTimeAsync(61_000);
+    workers[3].say(ready);
     expect(watch.troubles.map((each) => each.kind)).not.toContain("model-missing");
     expect(watch.failure).toBeNull();
-    expect(journal.note.mock.calls.map(([kind, type]: string[]) => [kind, type])).toEqual([
-      ["detector", "new"],
-      ["detector", "end"],
+    expect(journal.note.mock.calls.map((each: string[]) => each.join(": "))).toEqual([
+      "detector: new: the detector stopped: runtime: x",
+      "detector: end: the detector failed: model-missing: a read failed",
+      "detector: new: the detector failed: model-missing: a read failed",
+      "detector: end: the detector works again",
+    ]);
+  });
+
+  test("that dies leaves the siren on, and its bear ended in the journal", async () => {
+    await begin();
+    const bear = { kind: "bear", type: "new", id: "a", seq: 1, escalated: null, quiet: null };
+    workers[0].say({ type: "published", events: [{ event: bear }] } as unknown as FromWorker);
+    expect(watch.sounding).toBe(true);
+    workers[0].say({ type: "failed", failure: "memory", detail: "x" });
+    expect(watch.sounding).toBe(true);
+    expect(watch.bearLeft).toBe(false);
+    expect(journal.add.mock.calls.map(([{ event }]: { event: { id: string; type: string } }[]) => [event.id, event.type])).toEqual([
+      ["a", "new"],
+      ["a", "end"],
     ]);
   });
 
