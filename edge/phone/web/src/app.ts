@@ -130,12 +130,12 @@ function modelReady(): void {
   }).catch(fault);
 }
 
-function stop(): void {
+async function stop(): Promise<void> {
   byId("stop-dialog", HTMLDialogElement).close();
   check?.stop();
   check = null;
-  watch.end().catch(fault);
-  go("start");
+  await watch.end(); // the first page then says that all is stored
+  if (!check && (shown === "check" || shown === "watch")) go("start");
 }
 
 function fault(error: unknown): void {
@@ -152,9 +152,10 @@ function onClick(id: string, act: () => void): void {
 }
 
 onClick("check-start", startCheck);
-onClick("check-back", stop);
+onClick("check-back", () => void stop());
 onClick("start-watching", () => {
-  check?.stop();
+  if (!check) return; // "Back" was tapped
+  check.stop();
   check = null;
   watch.begin();
   go("watch");
@@ -171,7 +172,7 @@ onClick("torch", () => {
 });
 onClick("stop", () => byId("stop-dialog", HTMLDialogElement).showModal());
 onClick("stop-keep", () => byId("stop-dialog", HTMLDialogElement).close());
-onClick("stop-sure", stop);
+onClick("stop-sure", () => void stop());
 onClick("bar", () => go("watch"));
 onClick("update-restart", () => void watch.end().then(restart).catch(fault));
 for (const each of document.querySelectorAll<HTMLElement>("nav button")) {
