@@ -2,7 +2,7 @@
 
 import { Alarm } from "./alarm";
 import { Camera, type CameraProblem } from "./camera";
-import type { Journal } from "./journal";
+import type { Journal, NoteKind } from "./journal";
 import { Power } from "./power";
 import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
 import type { BearEvent, CameraFault } from "./schema";
@@ -255,7 +255,7 @@ export class Watch {
     this.sendShare();
     if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
     this.clear("hopeless", "runtime", "memory");
-    if (this.down) this.note("end", "the detector works again");
+    if (this.down) this.note("detector", "end", "the detector works again");
     this.down = false;
     this.changed(false);
   }
@@ -268,7 +268,7 @@ export class Watch {
     }
     this.failure = failure;
     this.ready = null;
-    this.note("new", `the detector failed: ${failure}: ${detail}`);
+    this.note("detector", "new", `the detector failed: ${failure}: ${detail}`);
     this.down = true;
     this.report(failure);
   }
@@ -278,7 +278,7 @@ export class Watch {
     this.alarm.lost();
     this.ready = null;
     this.marks = [];
-    this.note("new", `the detector stopped: ${why}`);
+    this.note("detector", "new", `the detector stopped: ${why}`);
     this.down = true;
     this.report("restarted", { at: Date.now() }, true);
     if (hopeless) {
@@ -350,7 +350,7 @@ export class Watch {
     this.hiddenAt = Date.now();
     this.camera.pause();
     this.siren.notice();
-    this.note("new", "not watched: the app is not in front");
+    this.note("hidden", "new", "not watched: the app is not in front");
   }
 
   private show(): void {
@@ -361,7 +361,7 @@ export class Watch {
     this.lookedAt = this.now();
     this.seen = null;
     this.camera.resume();
-    this.note("end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
+    this.note("hidden", "end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
     void this.siren.resume();
     this.report("hidden", { from, to }, true);
     this.tick();
@@ -409,8 +409,8 @@ export class Watch {
     this.supervisor.send({ type: "share", share: this.sentShare });
   }
 
-  private note(type: "new" | "end", detail: string): void {
-    this.journal.note(type, detail).catch((error: unknown) => this.lost(error));
+  private note(kind: NoteKind, type: "new" | "end", detail: string): void {
+    this.journal.note(kind, type, detail).catch((error: unknown) => this.lost(error));
   }
 
   private lost(error: unknown): void {
