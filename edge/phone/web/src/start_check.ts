@@ -114,8 +114,7 @@ export class StartCheck {
     row.dataset["outcome"] = outcome;
     const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
     const lines = [words].flat().filter((each) => each !== "");
-    const buttons = element("p", "");
-    buttons.className = "act";
+    const buttons = element("p", "", { class: "act" });
     for (const [label, act] of actions) {
       const acts = (): void => {
         act();
@@ -207,7 +206,7 @@ export class StartCheck {
   /** A model that does not work gives way to the one before, if the phone still has it. */
   private async modelFailed(failure: Failure, sha256: string): Promise<void> {
     const { text } = this;
-    const another = failure !== "runtime" && failure !== "memory" && (await modelFails(sha256));
+    const another = await modelFails(sha256, failure);
     if (this.stopped) return;
     if (another) return this.model();
     this.tell("model", "bad", problemWords(text, failure), [[text.tryAgain, () => void this.model()]]);

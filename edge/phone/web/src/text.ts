@@ -180,6 +180,8 @@ const en = {
   eventsCamera: "Camera",
   eventsHealth: "App",
   eventsTest: "Test alarm",
+  eventsHidden: "Not watched: the app was not in front.",
+  eventsDetector: "Not watched: the detector stopped.",
   eventsSure: "very likely a bear",
   eventsLikely: "likely a bear",
   eventsMaybe: "possibly a bear",
@@ -230,6 +232,7 @@ const en = {
   installAppMissing: "The app is no longer on this phone: the browser deleted it. Go where there is signal and open it once.",
   installProgress: (percent: number) => `Getting ready to work without signal: ${percent} %`,
   installOffer: { app: "A new version of the app is ready.", model: "A new model is ready." },
+  installOthersOpen: "The app is open in another tab or window. Close that one first, then restart this one.",
   installRestart: "Restart now",
 };
 
@@ -420,6 +423,8 @@ const de: Texts = {
   eventsCamera: "Kamera",
   eventsHealth: "App",
   eventsTest: "Probealarm",
+  eventsHidden: "Nicht bewacht: Die App war nicht vorn.",
+  eventsDetector: "Nicht bewacht: Die Erkennung war stehen geblieben.",
   eventsSure: "sehr wahrscheinlich ein Bär",
   eventsLikely: "wahrscheinlich ein Bär",
   eventsMaybe: "vielleicht ein Bär",
@@ -470,6 +475,7 @@ const de: Texts = {
   installAppMissing: "Die App ist nicht mehr auf diesem Telefon: der Browser hat sie gelöscht. Öffnen Sie sie einmal dort, wo es Netz gibt.",
   installProgress: (percent) => `Wird für die Zeit ohne Netz vorbereitet: ${percent} %`,
   installOffer: { app: "Eine neue Version der App ist bereit.", model: "Ein neues Modell ist bereit." },
+  installOthersOpen: "Die App ist noch in einem anderen Tab oder Fenster offen. Schließen Sie zuerst das andere und starten Sie dann hier neu.",
   installRestart: "Jetzt neu starten",
 };
 

@@ -2,7 +2,7 @@
 
 import { Alarm } from "./alarm";
 import { Camera, type CameraProblem } from "./camera";
-import type { Journal } from "./journal";
+import type { Journal, NoteKind } from "./journal";
 import { Power } from "./power";
 import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
 import type { BearEvent, CameraFault } from "./schema";
@@ -467,7 +467,7 @@ export class Watch {
     this.supervisor.send({ type: "share", share: this.sentShare });
   }
 
-  private note(kind: "hidden" | "detector", type: "new" | "end", detail: string): void {
+  private note(kind: NoteKind, type: "new" | "end", detail: string): void {
     this.keep(this.journal.note(kind, type, detail));
   }
 

@@ -21,7 +21,7 @@ class StandIn implements WorkerLike {
 
 const ready = { type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448 } as const;
 const looked = {
-  type: "looked", time: 0, marks: [], state: "watching", evidence: 0, faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
+  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
 } as const; // prettier-ignore
 
 let now = 0;
