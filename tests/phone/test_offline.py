@@ -22,6 +22,8 @@ PREPARE = """async () => {
   try { return await install.prepare((share) => shares.push(share)); }
   catch (error) { return { fault: error.fault ?? String(error), detail: error.message }; }
 }"""
+FAILS = "([sha256, failure]) => install.modelFails(sha256, failure)"
+OFFERED = "() => { dispatchEvent(new Event('online')); return offers.includes('app'); }"
 MODEL_TEXT = "async (model) => (await (await fetch(model)).text()).slice(0, 12)"
 WORKER = "new Promise((got) => new Worker('worker.js').onmessage = ({ data }) => got(data))"
 DOWNLOADED = """async () => {
@@ -156,7 +158,7 @@ def test_a_new_model_that_does_not_start_gives_way_to_the_old_one(window: Any, s
     second = write_model(site.folder, SECOND)
     window.evaluate("watch()")
     assert window.evaluate("offers") == ["model"]
-    assert window.evaluate("install.modelFails", second) is True
+    assert window.evaluate(FAILS, [second, "model-wrong"]) is True
     reload(window)
     assert installed(window) == old
     site.asked.clear()
@@ -165,8 +167,86 @@ def test_a_new_model_that_does_not_start_gives_way_to_the_old_one(window: Any, s
     assert not [name for name in site.asked if name.startswith("model-")], "it is not fetched again and again"
 
 
-def test_the_only_model_that_does_not_start_has_no_other(window: Any) -> None:
-    assert window.evaluate("install.modelFails", installed(window)["sha256"]) is False
+@pytest.mark.parametrize("failure", ["model-corrupt", "model-card", "model-wrong"])
+def test_the_only_model_is_never_locked_out(window: Any, site: Site, failure: str) -> None:
+    model = installed(window)
+    site.asked.clear()
+    assert window.evaluate(FAILS, [model["sha256"], failure]) is False, "the host has no other"
+    assert not [name for name in site.asked if name.startswith("model-")], "the phone has the very same"
+    site.down = True
+    assert window.evaluate(FAILS, [model["sha256"], failure]) is False
+    reload(window)
+    assert installed(window) == model
+    site.down = False
+    second = write_model(site.folder, SECOND)
+    assert window.evaluate(FAILS, [model["sha256"], failure]) is True, "the host has a mended one"
+    assert installed(window)["sha256"] == second
+
+
+@pytest.mark.parametrize("failure", ["model-missing", "runtime", "memory"])
+def test_what_may_pass_takes_no_model_away(window: Any, site: Site, failure: str) -> None:
+    installed(window)
+    second = write_model(site.folder, SECOND)
+    window.evaluate("watch()")
+    window.wait_for_function("offers.length > 0")
+    assert window.evaluate(FAILS, [second, failure]) is False
+    assert installed(window)["sha256"] == second
+
+
+def test_a_model_whose_bytes_have_changed_on_the_phone_is_fetched_anew(window: Any, site: Site) -> None:
+    model = installed(window)
+    window.evaluate(
+        "async ([sha256, model]) => (await caches.open(`bear-alarm model /bears/app/ ${sha256}`)).put(model, new Response('x'))",
+        [model["sha256"], model["model"]],
+    )
+    site.down = True
+    assert window.evaluate(FAILS, [model["sha256"], "model-corrupt"]) is False
+    assert window.evaluate(MODEL_CACHES) == [model["sha256"]]
+    site.down = False
+    assert window.evaluate(FAILS, [model["sha256"], "model-corrupt"]) is True
+    assert installed(window) == model
+    assert window.evaluate(MODEL_TEXT, model["model"]) == "first model "
+
+
+def test_models_that_all_failed_are_still_there(window: Any, site: Site) -> None:
+    old = installed(window)
+    second = write_model(site.folder, SECOND)
+    window.evaluate("watch()")
+    window.wait_for_function("offers.length > 0")
+    assert window.evaluate(FAILS, [second, "model-wrong"]) is True
+    window.evaluate("(sha256) => caches.delete(`bear-alarm model /bears/app/ ${sha256}`)", old["sha256"])
+    site.down = True
+    reload(window)
+    assert installed(window)["sha256"] == second
+
+
+def test_a_restart_in_one_tab_changes_nothing_in_another(window: Any, site: Site) -> None:
+    installed(window)
+    write_app(site.folder, "2")
+    other = window.context.new_page()
+    other.goto(site.address)
+    other.wait_for_function("globalThis.install")
+    installed(other)
+    other.evaluate("watch()")
+    other.wait_for_function(OFFERED, polling=500)
+    said: list[str] = []
+
+    def close(dialog: Any) -> None:
+        said.append(dialog.message)
+        dialog.accept()
+
+    other.on("dialog", close)
+    with other.expect_event("load"):
+        other.evaluate("void install.restart()")
+    assert said == ["The app is open in another tab or window. Close that one first, then restart this one."]
+    assert window.evaluate(WORKER) == "worker 1", "its detector may be started again at any time"
+    assert set(window.evaluate(APP_CACHES)) == {"1", "2"}
+    window.close()
+    other.wait_for_function("globalThis.install")
+    other.evaluate("void install.restart()")
+    other.wait_for_function("document.title === '2'")
+    assert other.evaluate(WORKER) == "worker 2"
+    assert len(said) == 1
 
 
 def test_a_new_app_comes_alone_and_starts_when_it_is_told_to(window: Any, site: Site) -> None:
@@ -216,9 +296,7 @@ def test_half_a_download_never_replaces_what_works(window: Any, site: Site, cut:
     reload(window)
     window.evaluate("watch()")
     # The browser may join this look with one of its own that began while the host was away, so signal comes back twice.
-    window.wait_for_function(
-        "() => { dispatchEvent(new Event('online')); return offers.includes('app'); }", polling=500
-    )
+    window.wait_for_function(OFFERED, polling=500)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,23 @@ FOUND = (
     "async () => (await journal.incidents(1000)).map(({ picture, ...rest }) => ({ ...rest, size: picture?.size ?? 0 }))"
 )
 
+# Databases open, and nobody is told before `release`.
+HELD = """
+Object.assign(globalThis, { held: [], holding: true, closes: 0, release: () => held.splice(0).forEach((go) => go()) });
+const { open } = IDBFactory.prototype;
+IDBFactory.prototype.open = function (...given) {
+  const request = open.apply(this, given);
+  if (!holding) return request;
+  request.addEventListener = (type, listener, ...more) => {
+    const later = (event) => held.push(() => listener(event));
+    EventTarget.prototype.addEventListener.call(request, type, type === "success" ? later : listener, ...more);
+  };
+  return request;
+};
+const { close } = IDBDatabase.prototype;
+IDBDatabase.prototype.close = function () { closes += 1; close.call(this); };
+"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -206,10 +223,21 @@ def test_a_review_older_than_a_day_holds_nothing_back(window: Any) -> None:
 
 
 def test_notes_of_the_app_are_health_events_that_end(window: Any) -> None:
-    window.evaluate("async () => { await journal.note('new', 'hidden'); await journal.note('new', 'no power'); }")
-    window.evaluate("journal.note('end', 'hidden')")
-    states = {each["events"][0]["detail"]: each["state"] for each in found(window)}
-    assert states == {"hidden": "over", "no power": "going on"}
+    for kind, type_, detail in (
+        ("hidden", "new", "not in front"),
+        ("detector", "new", "stopped"),
+        ("detector", "new", "stopped again"),
+        ("hidden", "end", "in front again, in other words"),
+        ("hidden", "end", "which is no end of anything"),
+    ):
+        window.evaluate("(note) => journal.note(...note)", [kind, type_, detail])
+    states = {each["events"][0]["label"]: (each["state"], each["events"]) for each in found(window)}
+    assert {label: state for label, (state, _) in states.items()} == {"hidden": "over", "detector": "going on"}
+    assert [each["type"] for each in states["hidden"][1]] == ["new", "end"]
+    assert [(each["type"], each["detail"]) for each in states["detector"][1]] == [
+        ("new", "stopped"),
+        ("update", "stopped again"),
+    ], "one is open of each kind"
     assert {each["events"][0]["kind"] for each in found(window)} == {"health"}
     boots = window.evaluate("(async () => (await journal.incidents(9)).map((each) => each.events[0].boot_id))()")
     assert window.evaluate("journal.bootId") not in boots, "the worker numbers the events of that one"
@@ -291,6 +319,56 @@ def test_a_database_that_is_deleted_under_it_is_made_anew(window: Any) -> None:
     assert len(found(window)) == 1
 
 
+def test_a_database_that_opens_late_holds_nothing_up_and_gets_what_waited(context: Any, site: Site) -> None:
+    window = opened(context, site)
+    window.evaluate("journal.setting('loud', false)")
+    window.close()
+    window = opened(context, site, HELD)
+    assert window.evaluate("journal.trouble") == "broken"
+    began = window.evaluate("performance.now()")
+    window.evaluate("async () => { await journal.setting('quick'); await incident(1); await show(); }")
+    assert window.evaluate("performance.now()") - began < 3000, "only the first one waits for it"
+    assert found(window)[0]["events"][0]["durable"] is False
+    assert window.evaluate("held.length") == 1
+    window.evaluate("release()")
+    window.wait_for_function("journal.trouble === null")
+    assert window.evaluate("journal.setting('loud')") is False, "what is stored is known from then on"
+    assert [event["durable"] for event in found(window)[0]["events"]] == [True, True]
+    assert window.evaluate("troubles") == [None]
+
+
+def test_a_database_that_does_not_open_is_asked_for_again(context: Any, site: Site) -> None:
+    window = opened(context, site, HELD)
+    window.evaluate("incident(1)")
+    window.evaluate("() => { globalThis.holding = false; }")
+    window.evaluate("journal.retry()")
+    window.wait_for_function("journal.trouble === null")
+    assert [event["durable"] for event in found(window)[0]["events"]] == [True, True]
+    assert window.evaluate("closes") == 0
+    window.evaluate("release()")
+    window.wait_for_function("closes === 1")  # the one that came late
+    window.evaluate("incident(2)")
+    assert [len(each["events"]) for each in found(window)] == [2, 2]
+    assert window.evaluate("troubles") == [None]
+
+
+def test_what_waits_is_written_when_it_is_asked_for(window: Any, site: Site) -> None:
+    window.evaluate("""() => {
+      globalThis.put = IDBObjectStore.prototype.put;
+      IDBObjectStore.prototype.put = () => { throw new DOMException("worn out", "UnknownError"); };
+    }""")
+    window.evaluate("incident(1)")
+    assert window.evaluate("troubles") == ["broken"]
+    window.evaluate("journal.retry()")
+    assert window.evaluate("troubles") == ["broken"]
+    window.evaluate("() => { IDBObjectStore.prototype.put = put; }")
+    window.evaluate("journal.retry()")
+    assert window.evaluate("troubles") == ["broken", None]
+    reload(window)
+    [incident] = found(window)
+    assert ([event["type"] for event in incident["events"]], incident["size"] > 0) == (["new", "end"], True)
+
+
 def test_no_more_than_the_events_it_may_have(window: Any) -> None:
     window.evaluate("""async () => {
       for (let id = 1; id <= 45; id++) {
@@ -311,11 +389,12 @@ def test_the_list_shows_what_happened_and_takes_reviews_by_keyboard(window: Any)
     window.evaluate(
         "async () => { await incident(1); await incident(2); await add(event(3, 'new', 0), await picture(9)); }"
     )
-    window.evaluate("journal.note('new', 'The page was hidden.')")
+    window.evaluate("journal.note('hidden', 'new', 'detail for the export')")
     window.evaluate("show()")
     items = window.locator(".event").all_inner_texts()
     assert len(items) == 4
-    assert "The page was hidden." in items[0]
+    assert "Not watched: the app was not in front." in items[0]
+    assert "detail for the export" not in items[0]
     assert "likely a bear (80 %) · in hives · still going on" in items[1]
     assert "likely a bear (89 %) · in hives · lasted 9 s" in items[2]
     window.locator(".event button").nth(3).focus()
@@ -329,6 +408,36 @@ def test_the_list_shows_what_happened_and_takes_reviews_by_keyboard(window: Any)
     window.evaluate("show('de')")
     assert window.locator(".event").nth(2).get_by_text("Beurteilt: Wildschwein").count() == 1
     assert found(window)[2 - 1]["review"] is None
+
+
+def test_an_open_list_shows_what_is_new_and_leaves_the_rest_alone(window: Any) -> None:
+    window.evaluate("async () => { for (let n = 1; n <= 6; n++) await incident(n); await show(); }")
+    select = window.locator(".event").nth(3).get_by_role("combobox")
+    select.focus()
+    select.evaluate("(select) => { globalThis.chosen = select; select.value = 'fox'; }")  # and has not let go of it
+    window.evaluate("document.documentElement.scrollTop = 900")
+    place = select.bounding_box()
+    window.evaluate("incident(7)")
+    window.wait_for_function("document.querySelectorAll('.event').length === 7")
+    window.locator(".event").first.locator("img").wait_for()
+    window.locator(".event").first.get_by_text("lasted 9 s").wait_for()
+    assert window.evaluate("document.activeElement === chosen && chosen.isConnected")
+    assert window.evaluate("chosen.value") == "fox"
+    assert select.bounding_box() is not None
+    moved = window.evaluate("chosen.getBoundingClientRect().top") - place["y"]
+    assert abs(moved) < 2, "what the user reads stays where it is"
+    assert window.evaluate("document.images.length") == 7
+    window.evaluate("async () => add(event(8, 'new', 0, { kind: 'camera', label: 'black', detail: 'for the export' }))")
+    window.locator(".event-camera").get_by_text("The picture is black.").wait_for()
+    window.evaluate("show('de')")
+    assert "Das Bild ist schwarz." in window.locator(".event-camera").inner_text()
+    assert "for the export" not in window.locator(".event-camera").inner_text()
+
+
+def test_a_list_that_is_not_on_the_screen_reads_nothing(window: Any) -> None:
+    window.evaluate("async () => { await show(); document.querySelector('main').hidden = true; await incident(1); }")
+    window.wait_for_timeout(300)
+    assert window.locator(".event").count() == 0
 
 
 def test_reviewed_events_are_exported_and_deleted(window: Any, tmp_path: Path) -> None:

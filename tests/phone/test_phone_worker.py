@@ -41,9 +41,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
-def page(folder: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+def threads(request: pytest.FixtureRequest) -> int:
+    """As many as the page may have."""
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path, threads: int) -> Iterator[Any]:
     """A page that can start the worker; with two threads where the server isolates it."""
-    with served(folder, ISOLATED if request.param > 1 else {}) as address, chromium() as browser:
+    with served(folder, ISOLATED if threads > 1 else {}) as address, chromium() as browser:
         opened = browser.new_page()
         opened.set_default_timeout(60_000)
         opened.goto(f"{address}blank.html")
@@ -61,7 +67,7 @@ def start(page: Any, folder: Path, name: str = "tiny.onnx", **more: Any) -> Any:
     return page.evaluate("([name, sha, more]) => start(name, sha, more)", [name, digest(folder, name), more])
 
 
-def test_ready_says_what_runs(page: Any, folder: Path) -> None:
+def test_ready_says_what_runs(page: Any, folder: Path, threads: int) -> None:
     ready = start(page, folder, threads=2)
     card = tiny_card()
     assert ready["type"] == "ready", ready
@@ -70,7 +76,7 @@ def test_ready_says_what_runs(page: Any, folder: Path) -> None:
     assert ready["threshold"] == card.thresholds["crop"].value
     assert ready["notice"] == card.notice
     assert 0 <= ready["goldenError"] <= 1e-4
-    assert ready["threads"] == (2 if page.evaluate("crossOriginIsolated") else 1)
+    assert ready["threads"] == threads
     assert ready["cropMs"] > 0
     assert ready["scanSide"] in (448, 384, 320)
     assert start(page, folder, settings={"threshold": 0.9, "zones": []})["threshold"] == 0.9
@@ -137,6 +143,26 @@ def test_a_bear_alarms_and_its_pictures_follow(page: Any, folder: Path) -> None:
     assert [(each["event"]["type"], each["event"]["detail"]) for each in closed["events"]] == [
         ("end", "watching was stopped")
     ]
+
+
+def test_a_picture_that_cannot_be_made_stops_nothing(page: Any, folder: Path) -> None:
+    start(page, folder)
+    page.workers[-1].evaluate(
+        "() => { OffscreenCanvas.prototype.convertToBlob = () => Promise.reject(new Error('no memory')); }"
+    )
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.evaluate("frame('meadow.png', 0)")
+    time, events = 1.0, list[Any]()
+    while not events and time < 20:
+        looked = page.evaluate("time => frame('bear.png', time)", time)
+        events, time = looked["events"], time + 0.5
+    assert events[0]["event"]["type"] == "new"
+    [kept] = page.evaluate("told('published', 'failed')")["events"]
+    assert kept["event"] == events[0]["event"]
+    assert (kept["full"], kept["crop"], kept["cropNote"]) == (None, None, None)
+    assert page.evaluate("time => frame('bear.png', time)", time)["state"] == "bear", "the detector goes on"
+    assert any("a picture of an event is lost" in each for each in said)
 
 
 def test_a_camera_that_is_gone_is_an_event_though_the_page_says_it_once(page: Any, folder: Path) -> None:

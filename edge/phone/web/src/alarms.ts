@@ -1,8 +1,9 @@
 /** From evidence to alarms: when a bear is new, worth another alarm, gone; as in `edge/decide/alarms.py`, which tells when. */
 
 import { type EvidenceState, logit, type Rule, TrackEvidence } from "./evidence";
-import { type CutThumbnail, type RepeatAlarmFilter, roundEven } from "./repeat_alarms";
-import type { BoxXYWH, EventType, Score, Zone } from "./schema";
+import type { CutThumbnail, RepeatAlarmFilter } from "./repeat_alarms";
+import { roundEven } from "./resize";
+import { type BoxXYWH, type EventType, newId, type Score, type Zone } from "./schema";
 import { inside, TOUCHING, type Track } from "./tracker";
 import { holds, touches } from "./zones";
 
@@ -492,10 +493,4 @@ function published(decisions: readonly (Decision | null)[]): Decision[] {
 function near(one: BoxXYWH, other: BoxXYWH): boolean {
   const grown = ([x, y, w, h]: BoxXYWH): BoxXYWH => [x - w, y - h, 3 * w, 3 * h];
   return inside(grown(one), grown(other)) > 0;
-}
-
-/** Return 32 random hexadecimal digits. */
-function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -4,14 +4,13 @@ import { byId, put, putTexts } from "./dom";
 import { showEvents } from "./event_list";
 import { restart, watchForUpdates } from "./install";
 import { Journal } from "./journal";
-import type { Zone } from "./schema";
-import { SettingsView } from "./settings_view";
+import { type SettingsChanges, SettingsView } from "./settings_view";
 import { Siren } from "./siren";
 import { StartCheck } from "./start_check";
 import { textsFor } from "./text";
 import { Watch } from "./watch";
 import { WatchView } from "./watch_view";
-import { ZoneEditor } from "./zone_editor";
+import { type DrawnZone, ZoneEditor } from "./zone_editor";
 
 const SCREENS = ["start", "check", "watch", "events", "settings", "zone"] as const;
 type Screen = (typeof SCREENS)[number];
@@ -22,49 +21,46 @@ let modelThreshold = await journal.setting<number>("modelThreshold");
 let { language, text } = textsFor(chosen ? [chosen] : navigator.languages);
 let check: StartCheck | null = null;
 let updates = false; // it is looked for newer versions
+let shown: Screen = "start";
 
 const video = byId("picture", HTMLElement).querySelector("video");
 if (!video) throw new Error("the page has no video");
 const settings = {
   threshold: (await journal.setting<number | null>("threshold")) ?? null,
-  zones: (await journal.setting<readonly Zone[]>("zones")) ?? [],
+  zones: (await journal.setting<readonly DrawnZone[]>("zones")) ?? [],
 };
 const watch = new Watch(video, journal, settings, (await journal.setting<boolean>("sound")) ?? true, changed);
 const view = new WatchView(watch);
 const editor = new ZoneEditor(watch, (zone) => {
   if (zone) keepZones([...watch.settings.zones, zone]);
-  if (!watch.running && !check) watch.camera.close(); // it was opened for the drawing
   go("settings");
 });
-const settingsView = new SettingsView(
-  watch,
-  {
-    threshold: (threshold) => {
-      watch.use({ ...watch.settings, threshold });
-      void journal.setting("threshold", threshold);
-    },
-    sound: keepSound,
-    zones: keepZones,
-    language: speak,
-    drawZone: () => {
-      go("zone");
-      editor.open(text);
-    },
+const changes: SettingsChanges = {
+  threshold: (threshold) => {
+    watch.use({ ...watch.settings, threshold });
+    void journal.setting("threshold", threshold);
   },
-  text,
-);
+  sound: keepSound,
+  zones: keepZones,
+  language: speak,
+  drawZone: () => {
+    if (shown !== "settings") return leaveCamera(); // the user went on while it opened
+    go("zone");
+    editor.open(text);
+  },
+};
+const settingsView = new SettingsView(watch, changes, text);
 
 function changed(alarmed: boolean): void {
   if (alarmed) {
     byId("stop-dialog", HTMLDialogElement).close();
-    editor.leave();
     go("watch");
     byId("silence", HTMLButtonElement).focus();
   }
   view.draw(text);
 }
 
-function keepZones(zones: readonly Zone[]): void {
+function keepZones(zones: readonly DrawnZone[]): void {
   watch.use({ ...watch.settings, zones });
   void journal.setting("zones", zones);
 }
@@ -89,7 +85,17 @@ function home(): Screen {
   return check ? "check" : "start";
 }
 
+/** Close the camera if it was opened only to draw a zone. */
+function leaveCamera(): void {
+  if (!watch.running && !check) watch.camera.close();
+}
+
 function go(screen: Screen): void {
+  if (shown === "zone" && screen !== "zone") {
+    editor.leave();
+    leaveCamera();
+  }
+  shown = screen;
   document.body.dataset["screen"] = screen;
   for (const each of SCREENS) byId(each, HTMLElement).hidden = each !== screen;
   const tab = screen === "zone" ? "settings" : screen === "events" || screen === "settings" ? screen : "watch";
@@ -99,16 +105,16 @@ function go(screen: Screen): void {
   }
   if (screen === "settings") settingsView.show(text, chosen, modelThreshold);
   if (screen === "events") showEvents(byId("event-list", HTMLElement), journal, text).catch(fault);
-  if (screen !== "zone") editor.leave();
+  if (screen === "check") check?.limits(); // the settings may be others
   view.draw(text);
-  const shown = byId(screen, HTMLElement);
-  shown.scrollTop = 0;
-  shown.querySelector("h2")?.focus();
+  const panel = byId(screen, HTMLElement);
+  panel.scrollTop = 0;
+  panel.querySelector("h2")?.focus();
 }
 
 function startCheck(): void {
   check?.stop();
-  check = new StartCheck(watch, journal, text, keepSound, modelReady);
+  check = new StartCheck(watch, journal, text, changes, () => go("settings"), modelReady);
   go("check");
   check.run();
 }
@@ -126,9 +132,10 @@ function modelReady(): void {
 
 async function stop(): Promise<void> {
   byId("stop-dialog", HTMLDialogElement).close();
+  check?.stop();
   check = null;
-  await watch.end();
-  go("start");
+  await watch.end(); // the first page then says that all is stored
+  if (!check && (shown === "check" || shown === "watch")) go("start");
 }
 
 function fault(error: unknown): void {
@@ -147,7 +154,8 @@ function onClick(id: string, act: () => void): void {
 onClick("check-start", startCheck);
 onClick("check-back", () => void stop());
 onClick("start-watching", () => {
-  check?.stop();
+  if (!check) return; // "Back" was tapped
+  check.stop();
   check = null;
   watch.begin();
   go("watch");

@@ -14,7 +14,7 @@
  */
 
 import { means } from "./resize";
-import type { CameraFault, Grey, TroubleKind } from "./schema";
+import { type CameraFault, type Grey, newId, type TroubleKind } from "./schema";
 
 const BLOCKS_WH = [16, 9] as const;
 const CELLS_WH = [8, 6] as const; // likeness is judged in these
@@ -338,7 +338,7 @@ export class FaultDebouncer {
     if (each.id || time - each.since < GRACE_S[fault.kind]) return null;
     const backSoon = each.endedAt !== null && time - each.endedAt <= AGAIN_S;
     each.returns = backSoon ? each.returns + 1 : 0;
-    each.id = crypto.randomUUID().replaceAll("-", "");
+    each.id = newId();
     return { type: "new", id: each.id, fault, lastedS: time - each.since };
   }
 }

@@ -20,8 +20,7 @@ export interface GoldenFrame {
 export interface Card {
   readonly name: string;
   readonly labels: readonly string[];
-  readonly alarmLabels: readonly string[];
-  readonly alarmColumns: readonly number[]; // where they stand among the labels
+  readonly alarmColumns: readonly number[]; // where the alarm labels stand among them
   readonly size: number; // a crop's side in pixels
   readonly context: number; // the crop's side over the region's longer side
   readonly crop: number; // bear probability from which one crop counts as a bear
@@ -212,7 +211,6 @@ function checked(card: Fields): Card {
   return {
     name: card.text("name"),
     labels,
-    alarmLabels,
     alarmColumns,
     size: card.sizes("input_sizes", CELL_PX)[0],
     context: crop.number("context", 1, 3),

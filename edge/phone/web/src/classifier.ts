@@ -96,10 +96,6 @@ export class Classifier {
     return Math.min(...times);
   }
 
-  async close(): Promise<void> {
-    await this.session.release();
-  }
-
   /** Score the first crops of the input buffer. */
   private async crops(count: number): Promise<[Float32Array[], Float32Array]> {
     const { size, labels } = this.card;

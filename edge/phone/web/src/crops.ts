@@ -36,6 +36,16 @@ export function fitTo(picture: Picture, width: number, height: number): Uint8Arr
   return fit(picture, [0, 0, picture.width, picture.height], width, height);
 }
 
+/** Return a copy of a rectangle of a picture. */
+export function cropped(picture: Picture, [left, top, width, height]: Rectangle): Picture {
+  const data = new Uint8ClampedArray(width * height * 4);
+  for (let row = 0; row < height; row++) {
+    const start = ((top + row) * picture.width + left) * 4;
+    data.set(picture.data.subarray(start, start + width * 4), row * width * 4);
+  }
+  return { data, width, height };
+}
+
 function fit(picture: Picture, rectangle: Rectangle, width: number, height: number): Uint8Array {
   const [, , w, h] = rectangle;
   if (w * h <= width * height) return linear(picture, rectangle, width, height);

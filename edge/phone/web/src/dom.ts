@@ -24,9 +24,12 @@ export function button(words: string, act: () => void): HTMLButtonElement {
 }
 
 /** Return a new element with words in it. */
-export function element(tag: string, words: string): HTMLElement {
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K, words = "", attributes: Readonly<Record<string, string>> = {},
+): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag);
   made.textContent = words;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 }
 

@@ -93,6 +93,7 @@ export const modelPrefix = (folder: string) => `bear-alarm model ${folder} `;
 /** What the service worker tells its pages while it fetches the app. */
 export type FromServiceWorker =
   | { readonly type: "app-progress"; readonly share: number } // 0 to 1
+  | { readonly type: "others-open" } // no restart: another page of the app may be in its watch
   | { readonly type: "app-failed"; readonly fault: DownloadFault; readonly detail: string };
 
 /** What a page asks of the service worker: to take over now, or to serve pages that it does not serve yet. */

@@ -1,58 +1,145 @@
 /** The list of events: what happened, what a person says of it, and its export. */
 
+import { button, element, put } from "./dom";
 import { exportReviewed } from "./export";
-import type { Incident, Journal, Review, Verdict } from "./journal";
+import type { Journal, Review, ShownEntry, Verdict } from "./journal";
+import type { BearEvent, TroubleKind } from "./schema";
+import { problemWords } from "./status";
 import type { Texts } from "./text";
 
 const SHOWN = 100; // incidents
+const TROUBLES: readonly TroubleKind[] = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"];
 
-/** Show the newest events in `root`, in place of what is there. */
+/** One incident in the list. */
+interface Row {
+  readonly item: HTMLLIElement;
+  bytes: number; // of the picture that it shows
+  show(entry: ShownEntry): void;
+}
+
+/** Show the newest events in `root`, in place of what is there, and what is new of them while `root` is on the screen. */
 export async function showEvents(root: HTMLElement, journal: Journal, text: Texts): Promise<void> {
-  const incidents = await journal.incidents(SHOWN);
-  const status = element("p", { className: "events-status" }, { role: "status" });
-  const storage = element("p", { className: "events-storage" });
-  const again = async (words: string) => {
-    await showEvents(root, journal, text);
-    const [fresh] = root.getElementsByClassName("events-status");
-    if (fresh) fresh.textContent = words;
+  const trouble = element("p", "", { class: "events-trouble", role: "alert" });
+  const status = element("p", "", { class: "events-status", role: "status" });
+  const none = element("p", text.eventsNone);
+  const list = element("ol", "", { class: "events-list" });
+  const storage = element("p", "", { class: "events-storage" });
+  const rows = new Map<string, Row>();
+  const draw = async () => {
+    const entries = await journal.incidents(SHOWN);
+    for (const entry of entries) if (!rows.has(entry.id)) rows.set(entry.id, newRow(entry, journal, text));
+    const pictures = await Promise.all(entries.map((entry) => newPicture(entry, rows.get(entry.id), list.isConnected, text)));
+    keepPlace(list, () => update(list, rows, entries, pictures));
+    say(trouble, journal.trouble ? text.eventsTrouble[journal.trouble] : "");
+    none.hidden = entries.length > 0;
+    const { used, quota } = await journal.usage();
+    say(storage, quota > 0 ? text.eventsStored(megabytes(used), megabytes(quota)) : "");
   };
-  const save = element("button", { type: "button", textContent: text.eventsExport, className: "events-main" });
-  save.addEventListener("click", () => {
+  const done = async (words: string | null) => {
+    if (words === null) return; // the user changed their mind
+    await draw();
+    put(status, words);
+  };
+  const save = button(text.eventsExport, () => {
     save.disabled = true;
-    void saveReviewed(journal, text)
-      .then((words) => (words === null ? undefined : again(words)))
+    saveReviewed(journal, text)
+      .then(done)
       .catch((error: unknown) => {
         console.error("export:", error);
-        status.textContent = text.eventsExportFailed;
+        put(status, text.eventsExportFailed);
       })
       .finally(() => (save.disabled = false));
   });
-  const clear = element("button", { type: "button", textContent: text.eventsDelete });
-  clear.addEventListener("click", () => void deleteExported(journal, text).then((words) => (words === null ? undefined : again(words))));
-  const list = element("ol", { className: "events-list" });
-  list.append(...incidents.map((incident) => listItem(incident, journal, text)));
-  const trouble = journal.trouble ? [element("p", { className: "events-trouble", textContent: text.eventsTrouble[journal.trouble] }, { role: "alert" })] : [];
-  const actions = element("div", { className: "events-actions" });
+  save.className = "events-main";
+  const clear = button(text.eventsDelete, () => void deleteExported(journal, text).then(done));
+  const actions = element("div", "", { class: "events-actions" });
   actions.append(save, clear);
-  const body = incidents.length > 0 ? list : element("p", { textContent: text.eventsNone });
-  root.replaceChildren(...trouble, actions, status, body, storage);
-  const { used, quota } = await journal.usage();
-  storage.textContent = quota > 0 ? text.eventsStored(megabytes(used), megabytes(quota)) : "";
+  await draw();
+  root.replaceChildren(trouble, actions, status, none, list, storage);
+  let drawing = false;
+  let more = false;
+  journal.onChange = () => {
+    more = true;
+    if (drawing || root.closest("[hidden]")) return;
+    drawing = true;
+    void (async () => {
+      for (; more; await draw()) more = false;
+    })()
+      .catch((error: unknown) => console.error("events:", error))
+      .finally(() => (drawing = false));
+  };
 }
 
-function listItem(incident: Incident, journal: Journal, text: Texts): HTMLLIElement {
-  const item = element("li", { className: `event event-${incident.events[0].kind}` });
-  const when = new Date(incident.began).toLocaleString(localeOf(document.documentElement.lang), { dateStyle: "medium", timeStyle: "medium" });
-  const words = element("div", { className: "event-words" });
-  const title = element("h3", { textContent: titleOf(incident, text) });
-  const time = element("time", { dateTime: new Date(incident.began).toISOString(), textContent: when });
-  words.append(title, time, element("p", { textContent: detailsOf(incident, text) }));
-  if (!incident.events.every((event) => event.durable)) words.append(element("p", { textContent: text.eventsNotStored }));
-  if (incident.picture) item.append(pictureOf(incident.picture, text.eventsPicture(when)));
-  else if (incident.events[0].kind === "bear") words.append(element("p", { textContent: text.eventsNoPicture }));
+/** Bring the list up to date. What is there stays the same element, with its focus and what is chosen in it. */
+function update(
+  list: HTMLElement, rows: Map<string, Row>, entries: readonly ShownEntry[], pictures: readonly (HTMLImageElement | null)[],
+): void {
+  const ids = new Set(entries.map((entry) => entry.id));
+  for (const [id, { item }] of rows) {
+    if (ids.has(id)) continue;
+    item.remove();
+    rows.delete(id);
+  }
+  entries.forEach((entry, index) => {
+    const row = rows.get(entry.id);
+    if (!row) return;
+    row.show(entry);
+    const picture = pictures[index];
+    if (picture) {
+      row.item.querySelector("img")?.remove();
+      row.item.prepend(picture);
+      row.bytes = entry.picture?.size ?? 0;
+    }
+    const there = list.children.item(index);
+    if (there !== row.item) list.insertBefore(row.item, there);
+  });
+}
+
+/** Change the list; what the user reads stays where it is on the screen. */
+function keepPlace(list: HTMLElement, change: () => void): void {
+  let scrolled = list.parentElement;
+  while (scrolled && scrolled.scrollTop === 0) scrolled = scrolled.parentElement;
+  const top = Math.max(scrolled?.getBoundingClientRect().top ?? 0, 0);
+  const read = [...list.children].find((item) => item.getBoundingClientRect().bottom > top);
+  const before = read?.getBoundingClientRect().top ?? 0;
+  change();
+  if (scrolled && read?.isConnected) scrolled.scrollTop += read.getBoundingClientRect().top - before;
+}
+
+function newRow(entry: ShownEntry, journal: Journal, text: Texts): Row {
+  const { kind } = entry.events[0];
+  const item = element("li", "", { class: `event event-${kind}` });
+  const began = new Date(entry.began);
+  const when = timeOf(entry);
+  const title = element("h3", titleOf(entry, text));
+  const [what, details, picture, stored] = [element("p"), element("p"), element("p"), element("p")];
+  const words = element("div", "", { class: "event-words" });
+  words.append(title, element("time", when, { datetime: began.toISOString() }), what, details, stored, picture);
   item.append(words);
-  if (incident.events[0].kind === "bear") item.append(reviewForm(incident, `${title.textContent}, ${when}`, journal, text));
-  return item;
+  const form = kind === "bear" ? reviewForm(entry.id, `${title.textContent}, ${when}`, journal, text) : null;
+  if (form) item.append(form.fieldset);
+  let reviewed = "";
+  const show = (now: ShownEntry) => {
+    put(title, titleOf(now, text));
+    say(what, kind === "bear" ? "" : troubleOf(now.events[0], text));
+    say(details, detailsOf(now, text));
+    say(stored, now.events.every((event) => event.durable) ? "" : text.eventsNotStored);
+    say(picture, now.picture || kind !== "bear" ? "" : text.eventsNoPicture);
+    const review = JSON.stringify([now.review, now.exported]);
+    if (review !== reviewed) form?.show(now.review, now.exported); // else somebody may be choosing
+    reviewed = review;
+  };
+  return { item, bytes: 0, show };
+}
+
+/** Set the words of a paragraph that is hidden while it has none. */
+function say(paragraph: HTMLElement, words: string): void {
+  put(paragraph, words);
+  paragraph.hidden = words === "";
+}
+
+function timeOf({ began }: ShownEntry): string {
+  return new Date(began).toLocaleString(localeOf(document.documentElement.lang), { dateStyle: "medium", timeStyle: "medium" });
 }
 
 /** Return the phone's own way to write dates, if that is in the app's language. */
@@ -60,27 +147,40 @@ function localeOf(language: string): string {
   return navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
 }
 
-/** Return the picture. Its address is given back as soon as it is drawn: the list may be shown often. */
-function pictureOf(jpeg: Blob, alt: string): HTMLImageElement {
-  const picture = element("img", { alt, decoding: "async" });
-  const address = URL.createObjectURL(jpeg);
+/**
+ * Return the picture of an entry if its row shows another; `whole`: decoded, so that the list knows its size at once.
+ *
+ * Its address is given back as soon as it is there: the list may be shown often.
+ */
+async function newPicture(entry: ShownEntry, row: Row | undefined, whole: boolean, text: Texts): Promise<HTMLImageElement | null> {
+  if (!entry.picture || entry.picture.size === row?.bytes) return null;
+  const picture = element("img", "", { alt: text.eventsPicture(timeOf(entry)), decoding: "async" });
+  const address = URL.createObjectURL(entry.picture);
   for (const over of ["load", "error"]) picture.addEventListener(over, () => URL.revokeObjectURL(address), { once: true });
   picture.src = address;
+  if (whole) await picture.decode().catch((error: unknown) => console.error("a picture of the list:", error));
   return picture;
 }
 
-function titleOf({ events, label }: Incident, text: Texts): string {
+function titleOf({ events, label }: ShownEntry, text: Texts): string {
   const [{ kind }] = events;
   if (kind === "bear") return text.eventsSpecies[label ?? ""] ?? text.eventsBear;
   return { camera: text.eventsCamera, health: text.eventsHealth, test: text.eventsTest }[kind];
 }
 
+/** Return what is wrong with the camera or the app, in the user's words; `detail` is for the export. */
+function troubleOf({ label, detail }: BearEvent, text: Texts): string {
+  if (label === "hidden") return text.eventsHidden;
+  if (label === "detector") return text.eventsDetector;
+  const trouble = TROUBLES.find((each) => each === label);
+  return trouble ? problemWords(text, trouble).join(" ") : (detail ?? "");
+}
+
 /** Return how sure, how long, where, and whether it is over. */
-function detailsOf(incident: Incident, text: Texts): string {
-  const { events, topScore, lastedS, zones, state } = incident;
-  const isBear = events[0].kind === "bear";
-  const found = isBear ? [] : [events[0].detail ?? ""];
-  if (isBear && topScore !== null) {
+function detailsOf(entry: ShownEntry, text: Texts): string {
+  const { events, topScore, lastedS, zones, state } = entry;
+  const found: string[] = [];
+  if (events[0].kind === "bear" && topScore !== null) {
     const words = topScore >= 0.9 ? text.eventsSure : topScore >= 0.7 ? text.eventsLikely : text.eventsMaybe;
     found.push(`${words} (${Math.round(100 * topScore)} %)`);
   }
@@ -88,7 +188,7 @@ function detailsOf(incident: Incident, text: Texts): string {
   if (lastedS !== null) found.push(text.eventsLasted(lasting(lastedS, text)));
   if (state === "going on") found.push(text.eventsGoingOn);
   if (state === "cut off") found.push(text.eventsCutOff);
-  return found.filter(Boolean).join(" · ");
+  return found.join(" · ");
 }
 
 function lasting(seconds: number, text: Texts): string {
@@ -97,34 +197,38 @@ function lasting(seconds: number, text: Texts): string {
   return minutes < 90 ? text.eventsMinutes(minutes) : text.eventsHours(Math.floor(minutes / 60), minutes % 60);
 }
 
-/** Return the buttons with which a person says what an event shows. They stay where they are, as does the focus. */
-function reviewForm(incident: Incident, name: string, journal: Journal, text: Texts): HTMLElement {
-  const form = element("fieldset", { className: "event-review" });
-  const legend = element("legend", { textContent: text.eventsWhat });
-  legend.append(element("span", { className: "visually-hidden", textContent: ` ${name}` }));
-  const said = element("p", { className: "event-said" }, { role: "status" });
+/** The buttons with which a person says what an event shows. They stay where they are, as does the focus. */
+interface ReviewForm {
+  readonly fieldset: HTMLFieldSetElement;
+  show(last: Pick<Review, "verdict" | "label"> | null, exported: boolean): void;
+}
+
+function reviewForm(id: string, name: string, journal: Journal, text: Texts): ReviewForm {
+  const fieldset = element("fieldset", "", { class: "event-review" });
+  const legend = element("legend", text.eventsWhat);
+  legend.append(element("span", ` ${name}`, { class: "visually-hidden" }));
+  const said = element("p", "", { class: "event-said", role: "status" });
   const verdicts = { confirmed: text.eventsConfirmed, wrong: text.eventsWrong, unsure: text.eventsUnsure } as const;
-  const buttons = (Object.keys(verdicts) as (keyof typeof verdicts)[]).map((verdict) => {
-    const button = element("button", { type: "button", textContent: verdicts[verdict] });
-    button.addEventListener("click", () => void review(verdict));
-    return { verdict, button };
-  });
-  const choice = element("select", {}, { "aria-label": `${text.eventsOther}, ${name}` });
-  choice.append(new Option(`${text.eventsOther} …`, ""), ...Object.entries(text.eventsOthers).map(([label, words]) => new Option(words, label)));
-  choice.addEventListener("change", () => choice.value && void review({ label: choice.value }));
-  const show = (last: Pick<Review, "verdict" | "label"> | null, exported: boolean) => {
-    for (const { verdict, button } of buttons) button.setAttribute("aria-pressed", String(last?.verdict === verdict));
-    choice.value = last?.label ?? "";
-    const what = last && (last.verdict === "relabelled" ? (text.eventsOthers[last.label ?? ""] ?? last.label ?? "") : verdicts[last.verdict]);
-    said.textContent = what ? text.eventsReviewed(what) + (exported ? `, ${text.eventsExported}` : "") : "";
+  const buttons = (Object.keys(verdicts) as (keyof typeof verdicts)[]).map((verdict) => ({
+    verdict,
+    choose: button(verdicts[verdict], () => void review(verdict)),
+  }));
+  const others = element("select", "", { "aria-label": `${text.eventsOther}, ${name}` });
+  others.append(new Option(`${text.eventsOther} …`, ""), ...Object.entries(text.eventsOthers).map(([label, words]) => new Option(words, label)));
+  others.addEventListener("change", () => others.value && void review({ label: others.value }));
+  const show: ReviewForm["show"] = (last, exported) => {
+    for (const { verdict, choose } of buttons) choose.setAttribute("aria-pressed", String(last?.verdict === verdict));
+    const label = last?.label ?? "";
+    if (others.value !== label) others.value = label;
+    const what = last && (last.verdict === "relabelled" ? (text.eventsOthers[label] ?? label) : verdicts[last.verdict]);
+    put(said, what ? text.eventsReviewed(what) + (exported ? `, ${text.eventsExported}` : "") : "");
   };
   const review = async (verdict: Verdict) => {
-    await journal.review(incident.id, verdict);
+    await journal.review(id, verdict);
     show(typeof verdict === "string" ? { verdict, label: null } : { verdict: "relabelled", label: verdict.label }, false);
   };
-  show(incident.review, incident.exported);
-  form.append(legend, ...buttons.map(({ button }) => button), choice, said);
-  return form;
+  fieldset.append(legend, ...buttons.map(({ choose }) => choose), others, said);
+  return { fieldset, show };
 }
 
 /** Hand the zip to the user; return what to say then, null if the user changed their mind. */
@@ -134,7 +238,7 @@ async function saveReviewed(journal: Journal, text: Texts): Promise<string | nul
   const zip = await exportReviewed(journal, events);
   const day = new Date().toISOString().slice(0, 10);
   if (!(await handOver(new File([zip], `bear-alarm-events-${day}.zip`, { type: "application/zip" })))) return null;
-  await journal.markExported(events.map((kept) => kept.id));
+  await journal.markExported(events.map((entry) => entry.id));
   return text.eventsExportDone(events.length);
 }
 
@@ -150,7 +254,7 @@ async function handOver(file: File): Promise<boolean> {
       if (name !== "NotAllowedError") throw error; // the tap was too long ago for a share sheet: download it
     }
   }
-  const link = element("a", { href: URL.createObjectURL(file), download: file.name });
+  const link = element("a", "", { href: URL.createObjectURL(file), download: file.name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it meanwhile
   return true;
@@ -165,12 +269,4 @@ async function deleteExported(journal: Journal, text: Texts): Promise<string | n
 function megabytes(bytes: number): string {
   const whole = bytes / 1e6;
   return whole < 1000 ? `${whole.toFixed(whole < 10 ? 1 : 0)} MB` : `${(whole / 1000).toFixed(1)} GB`;
-}
-
-function element<K extends keyof HTMLElementTagNameMap>(
-  name: K, more: Partial<HTMLElementTagNameMap[K]>, attributes: Readonly<Record<string, string>> = {},
-): HTMLElementTagNameMap[K] {
-  const made = Object.assign(document.createElement(name), more);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  return made;
 }

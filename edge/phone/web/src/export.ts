@@ -1,10 +1,10 @@
 /** A zip of reviewed events as `bear-alarm events export` writes it, for `bear-alarm feedback import`. */
 
 import { Zip, ZipPassThrough } from "fflate";
-import type { Journal, Kept, Pictures } from "./journal";
+import type { Entry, Journal, Pictures } from "./journal";
 import type { CropNote } from "./protocol";
 
-export type ExportRecord = Pick<Kept, "id" | "began" | "events" | "reviews"> & Pictures;
+export type ExportRecord = Pick<Entry, "id" | "began" | "events" | "reviews"> & Pictures;
 
 const README = `Events of Bear Alarm, reviewed on a phone.
 
@@ -15,10 +15,10 @@ Import them into a table of training pictures:  bear-alarm feedback import THIS.
 `;
 
 /** Return a zip of reviewed events, by default of all. */
-export async function exportReviewed(journal: Journal, events?: readonly Kept[]): Promise<Blob> {
+export async function exportReviewed(journal: Journal, events?: readonly Entry[]): Promise<Blob> {
   const wanted = events ?? (await journal.reviewed());
   async function* records() {
-    for (const kept of wanted) yield { ...kept, ...(await journal.pictures(kept.id)) };
+    for (const entry of wanted) yield { ...entry, ...(await journal.pictures(entry.id)) };
   }
   return zipOf(records());
 }

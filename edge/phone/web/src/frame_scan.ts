@@ -76,7 +76,7 @@ export async function scan(classifier: Windows, picture: Picture, side: number |
 }
 
 /** Return them with `bear` on the crops' scale: each logit moved so that the threshold `frame` falls onto `crop`. */
-export async function besideCrops(classifier: Windows, picture: Picture, side: number | null = null): Promise<Score[]> {
+export async function scanOnCropScale(classifier: Windows, picture: Picture, side: number | null = null): Promise<Score[]> {
   const move = logit(classifier.card.crop) - logit(classifier.card.frame);
   const scores = await scan(classifier, picture, side);
   return scores.map((score) => ({ ...score, bear: sigmoid(logit(score.bear) + move) }));

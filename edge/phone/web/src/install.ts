@@ -5,15 +5,16 @@ import {
   DownloadError,
   keep,
   modelPrefix,
+  sha256,
   type DownloadFault,
   type FromServiceWorker,
   type ToServiceWorker,
 } from "./download";
-import type { Texts } from "./text";
+import type { Failure } from "./protocol";
+import { type Texts, textsFor } from "./text";
 
 /** The model that the phone has. */
 export interface Prepared {
-  readonly name: string;
   readonly model: string; // address of the ONNX file
   readonly sha256: string;
   readonly bytes: number;
@@ -44,6 +45,8 @@ const CHECK_MS = 3600_000;
 const MODEL_JSON = "model.json";
 const FAILED = "failed"; // an entry in the cache of a model that did not start
 
+const LASTING: ReadonlySet<Failure> = new Set<Failure>(["model-corrupt", "model-card", "model-wrong"]);
+
 const address = (file: string) => new URL(file, document.baseURI).href;
 const prefix = () => modelPrefix(new URL(".", document.baseURI).pathname);
 
@@ -60,7 +63,7 @@ export async function prepare(progress: (share: number) => void): Promise<Prepar
   await installApp((share) => progress(APP_SHARE * share));
   const model = (await newestModel()) ?? (await firstModel((share) => progress(APP_SHARE + (1 - APP_SHARE) * share), wasThere));
   progress(1);
-  return { name: model.name, model: address(model.file), sha256: model.sha256, bytes: model.bytes };
+  return { model: address(model.file), sha256: model.sha256, bytes: model.bytes };
 }
 
 /** Return the sentence for an error of `prepare`. */
@@ -128,16 +131,27 @@ async function controlled(active: ServiceWorker): Promise<void> {
 
 // Models: one cache for each, named by its SHA-256. `model.json` goes in last, so that a cache with it is complete.
 
-/** Return the model that came last, of those that are complete and did not fail; null: there is none. */
+/** Return the newest model that is complete, if there is one that did not fail; null: there is none. */
 async function newestModel(): Promise<ModelJson | null> {
-  for (const name of (await modelCaches()).reverse()) {
+  const models = (await completeModels()).reverse();
+  return models.find((each) => !each.failed) ?? models[0] ?? null;
+}
+
+/** Return the models that are complete, the newest last. */
+async function completeModels(): Promise<(ModelJson & { failed: boolean })[]> {
+  const found: (ModelJson & { failed: boolean })[] = [];
+  for (const name of await modelCaches()) {
     const cache = await caches.open(name);
-    const found = await cache.match(address(MODEL_JSON));
-    if (!found || (await cache.match(address(FAILED)))) continue;
-    const model = parseModelJson(await found.text());
-    if (await cache.match(address(model.file))) return model;
+    const described = await cache.match(address(MODEL_JSON));
+    if (!described) continue;
+    try {
+      const model = parseModelJson(await described.text());
+      if (await cache.match(address(model.file))) found.push({ ...model, failed: await hasFailed(model.sha256) });
+    } catch (error) {
+      console.error(`${name}:`, error); // damaged: as if it were not there
+    }
   }
-  return null;
+  return found;
 }
 
 /** Return the names of the model caches, the newest last. */
@@ -188,17 +202,48 @@ export function parseModelJson(text: string): ModelJson {
 }
 
 /** Note that a model has started: older ones are no longer needed. */
-export async function modelWorks(sha256: string): Promise<void> {
+export async function modelWorks(digest: string): Promise<void> {
   const names = await modelCaches();
-  const older = names.slice(0, Math.max(names.indexOf(prefix() + sha256), 0));
+  const older = names.slice(0, Math.max(names.indexOf(prefix() + digest), 0));
   await Promise.all(older.map((name) => caches.delete(name)));
 }
 
-/** Note that a model cannot be used; return whether another one is there, which the next `prepare` returns. */
-export async function modelFails(sha256: string): Promise<boolean> {
-  const name = prefix() + sha256;
+/**
+ * Deal with a model that did not start; return whether there is another one, or a whole one, which `prepare` returns.
+ *
+ * It gives way only to a model that is there. What may pass, such as a file that could not be read, changes nothing.
+ */
+export async function modelFails(digest: string, failure: Failure): Promise<boolean> {
+  if (!LASTING.has(failure)) return false;
+  const other = (await completeModels()).some((each) => each.sha256 !== digest && !each.failed);
+  if (!other) return hostsOther(digest);
+  const name = prefix() + digest;
   if (await caches.has(name)) await (await caches.open(name)).put(address(FAILED), new Response("failed"));
-  return (await newestModel()) !== null;
+  return true;
+}
+
+/** Fetch the host's model in place of the phone's only one, where that is another or the phone's bytes are not what they were. */
+async function hostsOther(digest: string): Promise<boolean> {
+  try {
+    const model = await hostsModel();
+    if (await hasFailed(model.sha256)) return false;
+    if (model.sha256 === digest && (await storedDigest(model)) === digest) return false;
+    await fetchModel(model);
+    return true;
+  } catch (error) {
+    if (!(error instanceof DownloadError)) throw error;
+    console.info("no other model for now:", error);
+    return false;
+  }
+}
+
+async function storedDigest({ file, sha256: digest }: ModelJson): Promise<string | null> {
+  const stored = await caches.match(address(file), { cacheName: prefix() + digest });
+  return stored ? sha256(await stored.arrayBuffer()) : null;
+}
+
+async function hasFailed(digest: string): Promise<boolean> {
+  return (await caches.match(address(FAILED), { cacheName: prefix() + digest })) !== undefined;
 }
 
 /**
@@ -230,8 +275,7 @@ export async function watchForUpdates(offer: (what: "app" | "model") => void): P
       look();
       const model = await hostsModel();
       const newest = await newestModel();
-      const failed = await caches.match(address(FAILED), { cacheName: prefix() + model.sha256 });
-      if (newest && model.sha256 !== newest.sha256 && !failed) {
+      if (newest && model.sha256 !== newest.sha256 && !(await hasFailed(model.sha256))) {
         await fetchModel(model);
         offer("model");
       }
@@ -246,10 +290,15 @@ export async function watchForUpdates(offer: (what: "app" | "model") => void): P
   await check();
 }
 
-/** Start what `watchForUpdates` has offered: the page loads again. */
+/** Start what `watchForUpdates` has offered: the page loads again. Another page of the app would get a detector of another version. */
 export async function restart(): Promise<void> {
   const waiting = (await ownRegistration())?.waiting;
   if (!waiting) return location.reload();
   navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+  navigator.serviceWorker.addEventListener("message", ({ data }: MessageEvent<FromServiceWorker>) => {
+    if (data.type !== "others-open") return;
+    alert(textsFor([document.documentElement.lang]).text.installOthersOpen);
+    location.reload();
+  });
   waiting.postMessage("restart" satisfies ToServiceWorker);
 }

@@ -7,7 +7,7 @@
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
 import { isQuotaError } from "./download";
 import type { CropNote, Published, Reviewed } from "./protocol";
-import type { BearEvent } from "./schema";
+import { type BearEvent, newId } from "./schema";
 
 /** A review as in `edge/record/review.py`. */
 export interface Review {
@@ -19,8 +19,11 @@ export interface Review {
 export type Verdict = "confirmed" | "wrong" | "unsure" | { readonly label: string };
 export type Trouble = "full" | "broken";
 
+/** What a health event of the app is about: the app was not in front, or there was no detector. */
+export type NoteKind = "hidden" | "detector";
+
 /** What is kept of one incident, without its pictures. */
-export interface Kept {
+export interface Entry {
   readonly id: string;
   readonly began: number; // milliseconds since 1970, of its first event
   readonly events: readonly BearEvent[];
@@ -29,14 +32,15 @@ export interface Kept {
   readonly bytes: number; // of its pictures
 }
 
-/** Its pictures, JPEG. `full` is the frame of the alarm, for which the first event has the box. */
+/** The pictures of an entry, JPEG. `full` is the frame of the alarm, for which the first event has the box. */
 export interface Pictures {
   readonly full: ArrayBuffer | null;
   readonly crop: ArrayBuffer | null;
   readonly cropNote: CropNote | null;
 }
 
-export interface Incident extends Kept {
+/** An entry with what the list tells of it. */
+export interface ShownEntry extends Entry {
   readonly state: "over" | "going on" | "cut off"; // cut off: the app ended before it did
   readonly label: string | null;
   readonly topScore: number | null;
@@ -47,7 +51,7 @@ export interface Incident extends Kept {
 }
 
 interface Tables extends DBSchema {
-  incidents: { key: string; value: Kept; indexes: { began: number } };
+  incidents: { key: string; value: Entry; indexes: { began: number } };
   pictures: { key: string; value: Pictures };
   settings: { key: string; value: unknown };
 }
@@ -69,15 +73,20 @@ export class Journal {
   readonly bootId = newId();
   /** Called when storing fails, and with null when it works again. */
   onTrouble: ((trouble: Trouble | null) => void) | null = null;
+  /** Called when an event or a picture was stored, or waits because it cannot be. */
+  onChange: (() => void) | null = null;
   /** Called after a review, for the repeat-alarm filter. */
   onReview: ((reviewed: Reviewed) => void) | null = null;
 
   readonly #name: string;
   readonly #notesBootId = newId(); // the worker counts the events of `bootId` itself
-  readonly #openNotes = new Map<string, string>(); // detail -> id
-  readonly #waiting = new Map<string, { kept: Kept; pictures: Pictures }>();
-  readonly #settings = new Map<string, unknown>(); // that could not be stored
+  readonly #openNotes = new Map<NoteKind, string>(); // ids
+  readonly #waiting = new Map<string, { entry: Entry; pictures: Pictures }>();
+  readonly #settings = new Map<string, unknown>(); // as stored, and newer
+  readonly #newSettings = new Set<string>(); // keys of those that are not stored
   #db: IDBPDatabase<Tables> | null = null;
+  #opening: Promise<IDBPDatabase<Tables>> | null = null;
+  #late = false; // it did not open in time: nobody waits for it any more
   #seq = 0;
   #untidied = TIDY_EVERY; // events written since the limits were looked at
   #camera = "phone";
@@ -94,12 +103,14 @@ export class Journal {
     navigator.locks
       ?.request(lockOf(journal.bootId), () => new Promise(() => {})) // held while the page lives
       .catch((error: unknown) => console.error("journal:", error));
-    await journal.#tried(async (db) => {
-      for (const kept of await db.getAll("incidents")) {
-        for (const event of kept.events) journal.#seq = Math.max(journal.#seq, event.seq);
-      }
-    });
+    await journal.#tried(async () => {});
     return journal;
+  }
+
+  /** Write what waits, also where the database was closed under it or has not opened so far. */
+  async retry(): Promise<void> {
+    if (this.#late) this.#opening = null; // it may never open: ask for another one beside it
+    await this.#flush();
   }
 
   /** What is wrong with the storage now. */
@@ -116,27 +127,28 @@ export class Journal {
   async add({ event, full, crop, cropNote }: Published): Promise<void> {
     this.#seq = Math.max(this.#seq, event.seq);
     if (event.kind === "bear") this.#camera = event.camera;
-    const kept: Kept = { id: event.id, began: Date.parse(event.captured_at), events: [event], reviews: [], exported: false, bytes: 0 };
-    this.#wait(kept, NO_PICTURES);
+    const entry: Entry = { id: event.id, began: Date.parse(event.captured_at), events: [event], reviews: [], exported: false, bytes: 0 };
+    this.#wait(entry, NO_PICTURES);
     const line = this.#flush();
     const ofAlarm = event.type === "new" ? full : null;
     if (ofAlarm || crop) {
       const [fullData, cropData] = await Promise.all([ofAlarm?.arrayBuffer(), crop?.arrayBuffer()]);
-      this.#wait(kept, { full: fullData ?? null, crop: cropData ?? null, cropNote });
+      this.#wait(entry, { full: fullData ?? null, crop: cropData ?? null, cropNote });
       await this.#flush();
     }
     await line;
   }
 
-  /** Keep a health event of the app itself; "end" ends the one with the same words, else the last one. */
-  async note(type: "new" | "end", detail: string): Promise<void> {
-    const words = this.#openNotes.has(detail) ? detail : [...this.#openNotes.keys()].at(-1);
-    const id = (type === "end" && words !== undefined && this.#openNotes.get(words)) || newId();
-    if (type === "new") this.#openNotes.set(detail, id);
-    else if (words !== undefined) this.#openNotes.delete(words);
+  /** Keep a health event of the app itself. One of each kind is open at most; an end without a beginning is none. */
+  async note(kind: NoteKind, type: "new" | "end", detail: string): Promise<void> {
+    const open = this.#openNotes.get(kind);
+    if (type === "end" && !open) return;
+    const id = open ?? newId();
+    if (type === "new") this.#openNotes.set(kind, id);
+    else this.#openNotes.delete(kind);
     const event: BearEvent = {
-      kind: "health", type, id, seq: this.nextSeq(), boot_id: this.#notesBootId, camera: this.#camera,
-      captured_at: new Date().toISOString(), clock_synced: null, track: null, label: null, score: null, top_score: null,
+      kind: "health", type: type === "new" && open ? "update" : type, id, seq: this.nextSeq(), boot_id: this.#notesBootId, camera: this.#camera,
+      captured_at: new Date().toISOString(), clock_synced: null, track: null, label: kind, score: null, top_score: null,
       box_xywh: null, media_time_s: null, latency_ms: null, onset_s: null, durable: false, model: null, evidence: null,
       detail, zones: [], escalated: null, file: null, quiet: null, schema_version: 1,
     };
@@ -144,13 +156,13 @@ export class Journal {
   }
 
   /** Return the newest incidents, the newest first. */
-  async incidents(limit: number): Promise<Incident[]> {
+  async incidents(limit: number): Promise<ShownEntry[]> {
     const alive = await this.#alive();
-    const found: Incident[] = [];
-    for (const kept of (await this.#all()).slice(-limit).reverse()) {
-      const { full, crop } = await this.pictures(kept.id);
+    const found: ShownEntry[] = [];
+    for (const entry of (await this.#all()).slice(-limit).reverse()) {
+      const { full, crop } = await this.pictures(entry.id);
       const jpeg = crop ?? full;
-      found.push(described(kept, alive, jpeg && new Blob([jpeg], { type: "image/jpeg" })));
+      found.push(described(entry, alive, jpeg && new Blob([jpeg], { type: "image/jpeg" })));
     }
     return found;
   }
@@ -167,11 +179,11 @@ export class Journal {
     const review: Review =
       typeof verdict === "string" ? { verdict, at, label: null } : { verdict: "relabelled", at, label: verdict.label };
     let event: BearEvent | undefined;
-    await this.#change([id], (kept) => {
-      event = kept.events[0];
-      const last = kept.reviews.at(-1);
-      if (last?.verdict === review.verdict && last.label === review.label) return kept;
-      return { ...kept, reviews: [...kept.reviews, review], exported: false };
+    await this.#change([id], (entry) => {
+      event = entry.events[0];
+      const last = entry.reviews.at(-1);
+      if (last?.verdict === review.verdict && last.label === review.label) return entry;
+      return { ...entry, reviews: [...entry.reviews, review], exported: false };
     });
     if (event?.box_xywh) this.onReview?.({ event: id, box: event.box_xywh, agoS: 0, wrong: isWrong(review) });
   }
@@ -190,18 +202,18 @@ export class Journal {
   }
 
   /** Return the reviewed bear events, the oldest first; `exported` alone if it is true. */
-  async reviewed(exported = false): Promise<Kept[]> {
-    return (await this.#all()).filter((kept) => isBear(kept) && kept.reviews.length > 0 && (kept.exported || !exported));
+  async reviewed(exported = false): Promise<Entry[]> {
+    return (await this.#all()).filter((entry) => isBear(entry) && entry.reviews.length > 0 && (entry.exported || !exported));
   }
 
   /** Note that these incidents were exported. */
   async markExported(ids: readonly string[]): Promise<void> {
-    await this.#change(ids, (kept) => ({ ...kept, exported: true }));
+    await this.#change(ids, (entry) => ({ ...entry, exported: true }));
   }
 
   /** Delete the incidents that were exported since their last review; return how many. */
   async deleteExported(): Promise<number> {
-    const ids = (await this.reviewed(true)).map((kept) => kept.id);
+    const ids = (await this.reviewed(true)).map((entry) => entry.id);
     for (const id of ids) this.#waiting.delete(id);
     const done = await this.#inTurn(() => this.#tried((db) => remove(db, ids).then(() => true)));
     return done ? ids.length : 0;
@@ -211,11 +223,10 @@ export class Journal {
   async setting<T>(key: string, value?: T): Promise<T | undefined> {
     if (value !== undefined) {
       this.#settings.set(key, value);
+      this.#newSettings.add(key);
       await this.#flush();
-      return value;
     }
-    const found = this.#settings.has(key) ? this.#settings.get(key) : await this.#tried((db) => db.get("settings", key));
-    return found as T | undefined;
+    return this.#settings.get(key) as T | undefined;
   }
 
   /** Ask the browser never to delete the journal by itself; return whether it agreed. */
@@ -236,43 +247,49 @@ export class Journal {
   }
 
   /** Return all incidents, stored and waiting, the oldest first. */
-  async #all(): Promise<Kept[]> {
-    const found = new Map<string, Kept>();
-    for (const kept of (await this.#tried(storedIncidents)) ?? []) found.set(kept.id, kept);
-    for (const [id, { kept }] of this.#waiting) found.set(id, merged(found.get(id), kept));
+  async #all(): Promise<Entry[]> {
+    const found = new Map<string, Entry>();
+    for (const entry of (await this.#tried(storedEntries)) ?? []) found.set(entry.id, entry);
+    for (const [id, { entry }] of this.#waiting) found.set(id, merged(found.get(id), entry));
     return [...found.values()].sort((one, other) => one.began - other.began);
   }
 
   /** Write what waits, until something fails: settings, then the lines of all events, then pictures. */
   #flush(): Promise<void> {
     return this.#inTurn(async () => {
-      for (const [key, value] of [...this.#settings]) {
-        const stored = await this.#tried((db) => db.put("settings", value, key));
-        if (stored === undefined) return;
-        if (this.#settings.get(key) === value) this.#settings.delete(key);
-      }
-      const all = [...this.#waiting];
-      for (const [id, { kept }] of all) {
-        const events = kept.events.map((event) => ({ ...event, durable: true }));
-        const stored = await this.#tried(async (db) => {
-          await this.#withRoom(db, 0, id, () => change(db, id, (before) => merged(before, { ...kept, events })));
-          return true;
-        });
-        if (!stored) return;
-        this.#untidied += events.length;
-      }
-      for (const [id, waiting] of all) {
-        const { full, crop } = waiting.pictures;
-        const stored = await this.#tried(async (db) => {
-          if (full || crop) await this.#storePictures(db, id, waiting.pictures);
-          if (this.#untidied >= TIDY_EVERY) await this.#tidy(db, id);
-          return true;
-        });
-        if (!stored) return;
-        if (this.#waiting.get(id) === waiting) this.#waiting.delete(id); // else more has come meanwhile
-      }
-      this.#report(null);
+      const waited = this.#waiting.size > 0;
+      if (await this.#write()) this.#report(null);
+      if (waited) this.onChange?.();
     });
+  }
+
+  async #write(): Promise<boolean> {
+    const tried = (work: (db: IDBPDatabase<Tables>) => Promise<unknown>) => this.#tried((db) => work(db).then(() => true));
+    if (!(await tried(async () => {}))) return false; // it opens, though nothing may wait
+    for (const key of [...this.#newSettings]) {
+      const value = this.#settings.get(key);
+      if (!(await tried((db) => db.put("settings", value, key)))) return false;
+      if (this.#settings.get(key) === value) this.#newSettings.delete(key);
+    }
+    const all = [...this.#waiting];
+    for (const [id, { entry }] of all) {
+      const events = entry.events.map((event) => ({ ...event, durable: true }));
+      const line = (db: IDBPDatabase<Tables>) => change(db, id, (before) => merged(before, { ...entry, events }));
+      if (!(await tried((db) => this.#withRoom(db, 0, id, () => line(db))))) return false;
+      this.#untidied += events.length;
+    }
+    for (const [id, waiting] of all) {
+      const { full, crop } = waiting.pictures;
+      const stored = await tried(async (db) => {
+        if (full || crop) await this.#storePictures(db, id, waiting.pictures);
+        if (this.#untidied < TIDY_EVERY) return;
+        await this.#makeRoom(db, 0, id);
+        this.#untidied = 0;
+      });
+      if (!stored) return false;
+      if (this.#waiting.get(id) === waiting) this.#waiting.delete(id); // else more has come meanwhile
+    }
+    return true;
   }
 
   async #storePictures(db: IDBPDatabase<Tables>, id: string, pictures: Pictures): Promise<void> {
@@ -280,64 +297,58 @@ export class Journal {
     const bytes = (whole.full?.byteLength ?? 0) + (whole.crop?.byteLength ?? 0);
     await this.#withRoom(db, bytes, id, async () => {
       const writing = db.transaction(["incidents", "pictures"], "readwrite");
-      const kept = await writing.objectStore("incidents").get(id);
-      if (kept) {
-        void writing.objectStore("incidents").put({ ...kept, bytes }).catch(() => {}); // `done` reports it
+      const entry = await writing.objectStore("incidents").get(id);
+      if (entry) {
+        void writing.objectStore("incidents").put({ ...entry, bytes }).catch(() => {}); // `done` reports it
         void writing.objectStore("pictures").put(whole, id).catch(() => {});
       }
       await writing.done;
     });
   }
 
-  /** Write; when the storage is full, delete pictures of older incidents, one after the other, and try again. */
+  /** Write; when the storage is full, delete pictures of older incidents, a few at a time, and try again. */
   async #withRoom(db: IDBPDatabase<Tables>, bytes: number, id: string, write: () => Promise<void>): Promise<void> {
-    let old: Kept[] | null = null;
-    let most = bytes + MAX_FREED;
-    for (;;) {
+    for (let most = bytes + MAX_FREED; ; ) {
       try {
         return await write();
       } catch (error) {
-        if (!isQuotaError(error)) throw error;
-        old ??= deletable(await storedIncidents(db), id, await this.#alive()).filter((kept) => kept.bytes > 0);
-        if (old.length === 0 || most <= 0) throw error;
-        for (let freed = 0; old.length > 0 && freed <= bytes; ) {
-          const next = old.shift();
-          if (next) await db.delete("pictures", next.id);
-          freed += next?.bytes ?? 0;
-          most -= next?.bytes ?? 0;
-        }
+        const freed = isQuotaError(error) && most > 0 ? await this.#makeRoom(db, Math.max(bytes, 1), id) : 0;
+        if (freed === 0) throw error;
+        most -= freed;
       }
     }
   }
 
-  /** Keep the journal's own limits. */
-  async #tidy(db: IDBPDatabase<Tables>, id: string): Promise<void> {
-    const all = await storedIncidents(db);
+  /** Keep the journal's own limits, and free so many bytes beside; return how many were freed. */
+  async #makeRoom(db: IDBPDatabase<Tables>, bytes: number, id: string): Promise<number> {
+    const all = await storedEntries(db);
     const { quota } = await this.usage();
-    const most = quota > 0 ? Math.min(MAX_BYTES, MAX_SHARE * quota) : MAX_BYTES;
+    const total = all.reduce((sum, entry) => sum + entry.bytes, 0);
+    const most = Math.min(MAX_BYTES, quota > 0 ? MAX_SHARE * quota : Infinity, total - bytes);
     const { pictures, incidents } = surplus(all, id, await this.#alive(), most, MAX_EVENTS);
     for (const each of pictures) await db.delete("pictures", each);
     await remove(db, incidents);
-    this.#untidied = 0;
+    const gone = new Set([...pictures, ...incidents]);
+    return all.reduce((sum, entry) => sum + (gone.has(entry.id) ? entry.bytes : 0), 0);
   }
 
   /** Change what is kept of incidents. */
-  async #change(ids: readonly string[], how: (kept: Kept) => Kept): Promise<void> {
+  async #change(ids: readonly string[], how: (entry: Entry) => Entry): Promise<void> {
     await this.#inTurn(async () => {
       for (const id of ids) {
         const stored = await this.#tried((db) => db.get("incidents", id));
-        const waiting = this.#waiting.get(id)?.kept;
-        const kept = waiting ? merged(stored, waiting) : stored;
-        if (kept) this.#wait(how(kept), NO_PICTURES);
+        const waiting = this.#waiting.get(id)?.entry;
+        const entry = waiting ? merged(stored, waiting) : stored;
+        if (entry) this.#wait(how(entry), NO_PICTURES);
       }
     });
     await this.#flush();
   }
 
   /** Let this wait to be written, within bounds. */
-  #wait(kept: Kept, pictures: Pictures): void {
-    const before = this.#waiting.get(kept.id);
-    this.#waiting.set(kept.id, { kept: merged(before?.kept, kept), pictures: newest(before?.pictures, pictures) });
+  #wait(entry: Entry, pictures: Pictures): void {
+    const before = this.#waiting.get(entry.id);
+    this.#waiting.set(entry.id, { entry: merged(before?.entry, entry), pictures: newest(before?.pictures, pictures) });
     const ids = [...this.#waiting.keys()];
     for (const id of ids.slice(0, -MAX_WAITING)) this.#waiting.delete(id);
     for (const id of ids.slice(0, -WAITING_PICTURES)) {
@@ -361,8 +372,7 @@ export class Journal {
   /** Do something with the database; report trouble and return undefined where it fails. */
   async #tried<T>(work: (db: IDBPDatabase<Tables>) => Promise<T>): Promise<T | undefined> {
     try {
-      this.#db ??= await this.#opened();
-      return await work(this.#db);
+      return await work(this.#db ?? (await this.#opened()));
     } catch (error) {
       console.error("journal:", error);
       const full = isQuotaError(error);
@@ -372,12 +382,42 @@ export class Journal {
     }
   }
 
-  #opened(): Promise<IDBPDatabase<Tables>> {
-    const opened = openDB<Tables>(this.#name, VERSION, {
-      upgrade(db) {
-        db.createObjectStore("incidents", { keyPath: "id" }).createIndex("began", "began");
-        db.createObjectStore("pictures");
-        db.createObjectStore("settings");
+  /** Return the database, if it opens in time. One that opens later is used from then on. */
+  async #opened(): Promise<IDBPDatabase<Tables>> {
+    this.#opening ??= this.#open();
+    const slow = new Error("the database does not open");
+    if (this.#late) throw slow;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#late = true;
+        reject(slow);
+      }, OPEN_MS);
+    });
+    return Promise.race([this.#opening, late]).finally(() => clearTimeout(timer));
+  }
+
+  #open(): Promise<IDBPDatabase<Tables>> {
+    const opening = this.#opens().finally(() => {
+      if (this.#opening === opening) this.#opening = null;
+    });
+    opening.then(() => this.#inTime()).catch((error: unknown) => console.error("journal:", error));
+    return opening;
+  }
+
+  /** The database is open: write what has waited for it. */
+  async #inTime(): Promise<void> {
+    const waited = this.#late;
+    this.#late = false;
+    if (waited) await this.#flush();
+  }
+
+  async #opens(): Promise<IDBPDatabase<Tables>> {
+    const db = await openDB<Tables>(this.#name, VERSION, {
+      upgrade(made) {
+        made.createObjectStore("incidents", { keyPath: "id" }).createIndex("began", "began");
+        made.createObjectStore("pictures");
+        made.createObjectStore("settings");
       },
       blocking: () => this.close(), // a newer app in another tab, or one that deletes it, must not wait for this page
       terminated: () => {
@@ -385,8 +425,21 @@ export class Journal {
         this.#report("broken");
       },
     });
-    const late = new Promise<never>((_, reject) => setTimeout(() => reject(new Error("the database does not open")), OPEN_MS));
-    return Promise.race([opened, late]);
+    if (this.#db) {
+      db.close(); // another one was faster
+      return this.#db;
+    }
+    const reading = db.transaction(["incidents", "settings"]);
+    const [entries, keys, values] = await Promise.all([
+      reading.objectStore("incidents").getAll(),
+      reading.objectStore("settings").getAllKeys(),
+      reading.objectStore("settings").getAll(),
+    ]);
+    for (const { events } of entries) for (const { seq } of events) this.#seq = Math.max(this.#seq, seq);
+    keys.forEach((key, index) => {
+      if (!this.#settings.has(key)) this.#settings.set(key, values[index]);
+    });
+    return (this.#db = db);
   }
 
   #report(trouble: Trouble | null): void {
@@ -397,19 +450,14 @@ export class Journal {
 }
 
 const lockOf = (bootId: string) => `bear-alarm run ${bootId}`;
-const isBear = (kept: Kept) => kept.events[0]?.kind === "bear";
-
-/** Return an id of 32 hexadecimal digits. */
-function newId(): string {
-  return crypto.randomUUID().replaceAll("-", "");
-}
+const isBear = (entry: Entry) => entry.events[0]?.kind === "bear";
 
 function isWrong({ verdict, label }: Review): boolean {
   return verdict === "wrong" || (verdict === "relabelled" && !ALARM_LABELS.includes(label ?? ""));
 }
 
 /** Return an incident with what is new of it; an event that is there already stays as it is. */
-function merged(before: Kept | undefined, more: Kept): Kept {
+function merged(before: Entry | undefined, more: Entry): Entry {
   if (!before) return more;
   const isNew = (event: BearEvent) => !before.events.some((each) => each.seq === event.seq && each.boot_id === event.boot_id);
   const reviews = more.reviews.filter((review) => !before.reviews.some((each) => each.at === review.at));
@@ -429,25 +477,25 @@ function newest(before: Pictures | undefined, more: Pictures): Pictures {
   };
 }
 
-function described(kept: Kept, alive: ReadonlySet<string>, picture: Blob | null): Incident {
-  const { events } = kept;
+function described(entry: Entry, alive: ReadonlySet<string>, picture: Blob | null): ShownEntry {
+  const { events } = entry;
   const first = events[0];
   const last = events[events.length - 1];
   const scores = events.flatMap((event) => [event.top_score, event.score]).filter((score) => score !== null);
-  const apart = (last.media_time_s ?? Date.parse(last.captured_at) / 1000) - (first.media_time_s ?? kept.began / 1000);
+  const apart = (last.media_time_s ?? Date.parse(last.captured_at) / 1000) - (first.media_time_s ?? entry.began / 1000);
   return {
-    ...kept,
-    state: isOpen(kept, alive) ? "going on" : last.type === "end" ? "over" : "cut off",
+    ...entry,
+    state: isOpen(entry, alive) ? "going on" : last.type === "end" ? "over" : "cut off",
     label: [...events].reverse().find((event) => event.label !== null)?.label ?? null,
     topScore: scores.length > 0 ? Math.max(...scores) : null,
     lastedS: events.length > 1 ? Math.max(apart, 0) : null,
     zones: [...new Set(events.flatMap((event) => event.zones))],
-    review: kept.reviews.at(-1) ?? null,
+    review: entry.reviews.at(-1) ?? null,
     picture,
   };
 }
 
-function isOpen({ events }: Kept, alive: ReadonlySet<string>): boolean {
+function isOpen({ events }: Entry, alive: ReadonlySet<string>): boolean {
   const last = events[events.length - 1];
   return last.type !== "end" && alive.has(last.boot_id);
 }
@@ -456,37 +504,37 @@ function isOpen({ events }: Kept, alive: ReadonlySet<string>): boolean {
  * Return what may be deleted, the first to go first: what was exported, then what nobody reviewed, at last what was
  * reviewed and not exported; among equals the oldest. What is open stays, and so does `id`.
  */
-export function deletable(all: readonly Kept[], id: string, alive: ReadonlySet<string>): Kept[] {
-  const worth = (kept: Kept) => (kept.exported ? 0 : kept.reviews.length === 0 ? 1 : 2);
+export function deletable(all: readonly Entry[], id: string, alive: ReadonlySet<string>): Entry[] {
+  const worth = (entry: Entry) => (entry.exported ? 0 : entry.reviews.length === 0 ? 1 : 2);
   return all
-    .filter((kept) => kept.id !== id && !isOpen(kept, alive))
+    .filter((entry) => entry.id !== id && !isOpen(entry, alive))
     .sort((one, other) => worth(one) - worth(other) || one.began - other.began);
 }
 
 /** Return whose pictures, and which whole incidents, are to be deleted to keep both limits. */
 export function surplus(
-  all: readonly Kept[], id: string, alive: ReadonlySet<string>, maxBytes: number, maxEvents: number,
+  all: readonly Entry[], id: string, alive: ReadonlySet<string>, maxBytes: number, maxEvents: number,
 ): { pictures: string[]; incidents: string[] } {
-  let bytes = all.reduce((sum, kept) => sum + kept.bytes, 0);
-  let events = all.reduce((sum, kept) => sum + kept.events.length, 0);
+  let bytes = all.reduce((sum, entry) => sum + entry.bytes, 0);
+  let events = all.reduce((sum, entry) => sum + entry.events.length, 0);
   const pictures: string[] = [];
   const incidents: string[] = [];
   if (bytes <= maxBytes && events <= maxEvents) return { pictures, incidents };
-  for (const kept of deletable(all, id, alive)) {
+  for (const entry of deletable(all, id, alive)) {
     if (events > maxEvents) {
-      incidents.push(kept.id);
-      events -= kept.events.length;
-      bytes -= kept.bytes;
-    } else if (bytes > maxBytes && kept.bytes > 0) {
-      pictures.push(kept.id);
-      bytes -= kept.bytes;
+      incidents.push(entry.id);
+      events -= entry.events.length;
+      bytes -= entry.bytes;
+    } else if (bytes > maxBytes && entry.bytes > 0) {
+      pictures.push(entry.id);
+      bytes -= entry.bytes;
     }
   }
   return { pictures, incidents };
 }
 
 /** Change one incident in one transaction. */
-async function change(db: IDBPDatabase<Tables>, id: string, how: (kept: Kept | undefined) => Kept | undefined): Promise<void> {
+async function change(db: IDBPDatabase<Tables>, id: string, how: (entry: Entry | undefined) => Entry | undefined): Promise<void> {
   const writing = db.transaction("incidents", "readwrite", { durability: "strict" });
   const changed = how(await writing.store.get(id));
   if (changed) void writing.store.put(changed).catch(() => {}); // `done` reports it
@@ -494,7 +542,7 @@ async function change(db: IDBPDatabase<Tables>, id: string, how: (kept: Kept | u
 }
 
 /** Return all incidents, the oldest first, with the bytes of the pictures that are still there. */
-async function storedIncidents(db: IDBPDatabase<Tables>): Promise<Kept[]> {
+async function storedEntries(db: IDBPDatabase<Tables>): Promise<Entry[]> {
   const reading = db.transaction(["incidents", "pictures"]);
   const [all, ids] = await Promise.all([
     reading.objectStore("incidents").index("began").getAll(),
@@ -502,7 +550,7 @@ async function storedIncidents(db: IDBPDatabase<Tables>): Promise<Kept[]> {
   ]);
   const there = new Set(ids);
   // A full storage takes no change, only deletions: the size in the record of an incident outlives its pictures.
-  return all.map((kept) => (there.has(kept.id) ? kept : { ...kept, bytes: 0 }));
+  return all.map((entry) => (there.has(entry.id) ? entry : { ...entry, bytes: 0 }));
 }
 
 async function remove(db: IDBPDatabase<Tables>, ids: readonly string[]): Promise<void> {

@@ -28,7 +28,7 @@ export type ToWorker =
       readonly settings: WatchSettings;
       readonly reviews: readonly Reviewed[];
     }
-  | { readonly type: "frame"; readonly picture: ImageBitmap | VideoFrame; readonly time: number; readonly wall: number; readonly discontinuity: boolean }
+  | { readonly type: "frame"; readonly picture: ImageBitmap; readonly time: number; readonly wall: number; readonly discontinuity: boolean }
   | { readonly type: "settings"; readonly settings: WatchSettings }
   | { readonly type: "review"; readonly review: Reviewed }
   /**
@@ -50,7 +50,7 @@ export interface Mark {
 /** An event with what is kept of it. JPEG; the whole frame carries no drawing. */
 export interface Published {
   readonly event: BearEvent;
-  readonly full: Blob | null; // the frame of this event, if it is the best so far
+  readonly full: Blob | null; // the frame of the alarm
   readonly crop: Blob | null; // the best crop so far, if it is better than the one before
   readonly cropNote: CropNote | null; // of the crop, as `bear-alarm` writes it into the JPEG
 }
@@ -85,7 +85,6 @@ export type FromWorker =
       readonly time: number; // of the frame
       readonly marks: readonly Mark[];
       readonly state: "watching" | "maybe" | "bear";
-      readonly evidence: number; // of the strongest track, as a share of what alarms, 0 to 1
       readonly faults: readonly CameraFault[]; // that were published and last
       readonly events: readonly Published[];
       readonly fps: number; // that the page should offer from now on

@@ -1,7 +1,7 @@
 /** Which pictures of an event are kept: the rules of `edge/record/recorder.py`. */
 
 import type { Incident } from "./alarms";
-import { square } from "./crops";
+import { cropped, square } from "./crops";
 import { rounded, roundedBox } from "./events";
 import type { CropNote } from "./protocol";
 import type { BearEvent, BoxXYWH, Frame, Picture, Score } from "./schema";
@@ -14,10 +14,10 @@ const OWN_INSIDE = 0.5; // the share in which a region and the bear's box cover 
 const KNOWN_S = 600; // how long after its end a bear may be found again
 const MAX_KNOWN = 100;
 
-/** An event, and the pictures of it that are to be kept, not yet compressed. */
-export interface Kept {
+/** An event with the pictures of it that are to be kept, not yet compressed. */
+export interface Pictured {
   readonly event: BearEvent;
-  readonly full: Picture | null;
+  readonly full: Picture | null; // the frame of the alarm
   readonly crop: Picture | null;
   readonly cropNote: CropNote | null;
 }
@@ -33,10 +33,10 @@ export class Recorder {
   ) {}
 
   /** Return a published event with what is kept of its frame; null: it came between two frames. */
-  add(event: BearEvent, frame: Frame | null, scores: readonly Score[], time: number): Kept {
+  add(event: BearEvent, frame: Frame | null, scores: readonly Score[], time: number): Pictured {
     const recorder = this.recorders.get(event.id) ?? new EventRecorder();
     this.recorders.set(event.id, recorder);
-    const full = frame && recorder.takesFrame(event) ? frame.picture : null;
+    const full = event.type === "new" ? (frame?.picture ?? null) : null;
     recorder.note(event, time);
     if (frame) recorder.keepCrop(frame, scores, this);
     const { crop = null, cropNote = null } = recorder.takeCrop() ?? {};
@@ -59,21 +59,12 @@ export class Recorder {
   }
 }
 
-/** One event: the best crop of the bear, and the highest score that a whole frame shows. */
+/** One event: the best crop of the bear. */
 class EventRecorder {
   box: BoxXYWH | null = null;
   endedAt: number | null = null; // null: it is open
-  private shown = -1;
   private best = { worth: -1, pixels: 0 };
   private waiting: { crop: Picture; cropNote: CropNote } | null = null;
-
-  /** Return true for the alarm, for what has become more serious, and for a score higher than shown; take it as shown. */
-  takesFrame(event: BearEvent): boolean {
-    const score = event.score ?? 0;
-    if (event.type === "end" || (event.escalated === null && score <= this.shown)) return false;
-    this.shown = Math.max(this.shown, score);
-    return true;
-  }
 
   note(event: BearEvent, time: number): void {
     this.box = event.box_xywh ?? this.box;
@@ -87,8 +78,8 @@ class EventRecorder {
     if (!own.length) return;
     const score = own.reduce((first, each) => (worthOf(each) > worthOf(first) ? each : first));
     const { width, height } = frame.picture;
-    const [left, top, w, h] = square(score.region.box, width, height, context);
-    const [worth, pixels] = [worthOf(score), w * h];
+    const rectangle = square(score.region.box, width, height, context);
+    const [worth, pixels] = [worthOf(score), rectangle[2] * rectangle[3]];
     if (Math.abs(worth - best.worth) < SURER ? pixels <= LARGER * best.pixels : worth < best.worth) return;
     this.best = { worth, pixels };
     const cropNote: CropNote = {
@@ -100,7 +91,7 @@ class EventRecorder {
       frame_wh: [width, height],
       box_xywh: roundedBox(score.region.box),
     };
-    this.waiting = { crop: cropped(frame.picture, left, top, w, h), cropNote };
+    this.waiting = { crop: cropped(frame.picture, rectangle), cropNote };
   }
 
   /** Return the best crop, once, if it is better than the one taken last. */
@@ -113,14 +104,4 @@ class EventRecorder {
 
 function worthOf(score: Score): number {
   return score.bear - (score.region.kind === "scan" ? SCAN_LESS : 0);
-}
-
-/** Return a copy of a rectangle of pixels. */
-function cropped(picture: Picture, left: number, top: number, width: number, height: number): Picture {
-  const data = new Uint8ClampedArray(width * height * 4);
-  for (let row = 0; row < height; row++) {
-    const start = ((top + row) * picture.width + left) * 4;
-    data.set(picture.data.subarray(start, start + width * 4), row * width * 4);
-  }
-  return { data, width, height };
 }

@@ -1,6 +1,7 @@
 /** Spots of repeated false alarms need twice the evidence; as in `edge/decide/repeat_alarms.py`, which tells when. */
 
-import { fitTo } from "./crops";
+import { cropped, fitTo } from "./crops";
+import { roundEven } from "./resize";
 import type { BoxXYWH, Picture } from "./schema";
 import { firstMax, iou } from "./tracker";
 
@@ -114,7 +115,7 @@ export function thumbnail(picture: Picture, [x, y, w, h]: BoxXYWH): Thumbnail {
   const [left, right] = [x, x + w].map((at) => Math.min(Math.max(roundEven(at * picture.width), 0), picture.width));
   const [top, bottom] = [y, y + h].map((at) => Math.min(Math.max(roundEven(at * picture.height), 0), picture.height));
   if (right - left < 1 || bottom - top < 1) return nothing;
-  const small = fitTo(cropped(picture, left, top, right - left, bottom - top), SIDE, SIDE);
+  const small = fitTo(cropped(picture, [left, top, right - left, bottom - top]), SIDE, SIDE);
   const grey = nothing.map((_, i) => greyOf(small[3 * i], small[3 * i + 1], small[3 * i + 2]));
   const mean = meanOf(grey);
   const spread = Math.sqrt(meanOf(grey.map((level) => (level - mean) ** 2)));
@@ -128,25 +129,9 @@ export function alike(one: Thumbnail, other: Thumbnail): boolean {
   return meanOf(products) >= LIKE && one.every((cell, i) => Math.abs(cell - other[i]) <= MAX_CHANGE);
 }
 
-/** Return the nearest whole number, of two the even one, as Python rounds. */
-export function roundEven(value: number): number {
-  const below = Math.floor(value);
-  if (value - below !== 0.5) return Math.round(value);
-  return below % 2 === 0 ? below : below + 1;
-}
-
 /** Return the brightness of a colour as OpenCV rounds it, 0 to 255. */
 function greyOf(blue: number, green: number, red: number): number {
   return (blue * 3735 + green * 19235 + red * 9798 + (1 << 14)) >> 15;
-}
-
-function cropped(picture: Picture, left: number, top: number, width: number, height: number): Picture {
-  const data = new Uint8ClampedArray(4 * width * height);
-  for (let row = 0; row < height; row++) {
-    const start = 4 * ((top + row) * picture.width + left);
-    data.set(picture.data.subarray(start, start + 4 * width), 4 * row * width);
-  }
-  return { data, width, height };
 }
 
 function meanOf(values: Float32Array): number {

@@ -86,6 +86,11 @@ export interface BearEvent {
   readonly schema_version: 1;
 }
 
+/** Return an id of 32 hexadecimal digits. */
+export function newId(): string {
+  return crypto.randomUUID().replaceAll("-", "");
+}
+
 /** Return whether an event is worth a noise: a new bear, one that became more serious, or a test. */
 export function alarms(event: BearEvent): boolean {
   if (event.kind === "test") return true;

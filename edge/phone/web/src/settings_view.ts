@@ -2,17 +2,17 @@
 
 import { problemOf } from "./camera";
 import { byId, button, element, put } from "./dom";
-import type { Zone } from "./schema";
 import { problemWords } from "./status";
 import { LANGUAGE_NAMES, type Texts } from "./text";
 import type { Watch } from "./watch";
+import type { DrawnZone } from "./zone_editor";
 
 const TEST_S = 2;
 
 export interface SettingsChanges {
   threshold(threshold: number | null): void;
   sound(on: boolean): void;
-  zones(zones: readonly Zone[]): void;
+  zones(zones: readonly DrawnZone[]): void;
   language(language: string | null): void; // null: as the phone
   drawZone(): void;
 }
@@ -87,6 +87,7 @@ export class SettingsView {
   private async drawZone(): Promise<void> {
     try {
       await this.watch.camera.open();
+      await this.watch.camera.size(); // what is drawn lies on the picture
       this.change.drawZone();
     } catch (error) {
       const words = problemWords(this.text, problemOf(error), { detail: String(error) });

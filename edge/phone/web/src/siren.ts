@@ -32,10 +32,6 @@ export class Siren {
     return this.context?.state !== "running";
   }
 
-  get sounding(): boolean {
-    return this.stopVoices !== null;
-  }
-
   /** Ask for sound again; without a tap the browser may refuse. */
   async resume(): Promise<void> {
     const context = this.context;
@@ -61,12 +57,13 @@ export class Siren {
     this.shaking = undefined;
   }
 
-  /** Say by three short tones that something needs attention; never over the siren. */
-  notice(): void {
-    if (!this.context || this.stopVoices) return;
-    const start = this.context.currentTime;
-    NOTICE_HZ.forEach((pitch, index) => beep(this.context as AudioContext, pitch, start + index * 0.35, 0.25));
+  /** Say by three short tones that something needs attention; without sound it only vibrates. Never over the siren. */
+  notice(loud: boolean): void {
+    if (this.stopVoices || this.shaking) return;
     if (Siren.canVibrate) navigator.vibrate([150, 150, 150]);
+    const { context } = this;
+    if (!loud || !context) return;
+    NOTICE_HZ.forEach((pitch, index) => beep(context, pitch, context.currentTime + index * 0.35, 0.25));
   }
 
   private hush(): void {

@@ -5,17 +5,20 @@ import { byId, button, element } from "./dom";
 import { type Prepared, installWords, modelFails, modelWorks, prepare } from "./install";
 import type { Journal } from "./journal";
 import type { Failure } from "./protocol";
+import type { SettingsChanges } from "./settings_view";
 import { Siren } from "./siren";
 import { problemWords } from "./status";
 import type { Sentence, Texts } from "./text";
 import type { Watch } from "./watch";
+import { misplaced } from "./zone_editor";
 
 type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
-type RowName = "model" | "camera" | "sound" | "screen" | "storage" | "battery";
+type RowName = "model" | "camera" | "limits" | "sound" | "screen" | "storage" | "battery";
 
 const TITLES: Readonly<Record<RowName, Sentence>> = {
   sound: "checkSound",
   camera: "checkCamera",
+  limits: "checkLimits",
   model: "checkModel",
   screen: "checkScreen",
   storage: "checkStorage",
@@ -31,6 +34,15 @@ const OUTCOMES: Readonly<Record<Outcome, Sentence>> = {
 type Action = readonly [label: string, act: () => void];
 const SIREN_S = 2;
 const LOOK_MS = 200; // how often it is asked whether the detector is ready
+const LOOK_CROPS = 3; // in a look at something that moves, or more
+const MOST_LOOKS = 10; // a second
+const FEW_LOOKS = 2; // a second; fewer are slow: an alarm needs some
+
+/** Return about how many looks a second a phone has time for, rounded, and whether that is slow. */
+export function speedOf(cropMs: number): { readonly looks: number; readonly slow: boolean } {
+  const looks = Math.min(MOST_LOOKS, 1000 / (LOOK_CROPS * cropMs));
+  return { looks: looks < FEW_LOOKS ? Math.max(0.1, Math.round(10 * looks) / 10) : Math.round(looks), slow: looks < FEW_LOOKS };
+}
 
 export class StartCheck {
   private readonly rows = new Map<RowName, HTMLElement>();
@@ -42,7 +54,8 @@ export class StartCheck {
     private readonly watch: Watch,
     private readonly journal: Journal,
     private readonly text: Texts,
-    private readonly soundChosen: (on: boolean) => void,
+    private readonly change: Pick<SettingsChanges, "sound" | "threshold" | "zones">,
+    private readonly openSettings: () => void,
     private readonly modelReady: () => void,
   ) {
     const list = byId("rows", HTMLElement);
@@ -60,6 +73,7 @@ export class StartCheck {
   run(): void {
     void this.sound(); // first: it needs the tap
     void this.camera();
+    this.limits();
     void this.model();
     void this.rest();
   }
@@ -67,6 +81,28 @@ export class StartCheck {
   stop(): void {
     this.stopped = true;
     clearInterval(this.timer);
+  }
+
+  /** Show what limits the alarm, from earlier days perhaps; nothing if nothing does. */
+  limits(): void {
+    const { text, change } = this;
+    const { zones, threshold } = this.watch.settings;
+    this.rows.get("limits")?.toggleAttribute("hidden", zones.length === 0 && threshold === null);
+    const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
+    const words = [
+      zones.length > 0 ? text.limitsZones(zones.length) : "",
+      zones.length > 0 && width > 0 && misplaced(zones, { width, height }) ? text.limitsMisplaced : "",
+      threshold !== null ? text.thresholdIs(Math.round(100 * threshold)) : "",
+      text.limitsQuestion,
+    ];
+    const set = (act: () => void): void => {
+      act();
+      this.limits();
+    };
+    const actions: Action[] = [[text.limitsChange, this.openSettings]];
+    if (zones.length > 0) actions.push([text.limitsDelete, () => set(() => change.zones([]))]);
+    if (threshold !== null) actions.push([text.thresholdReset, () => set(() => change.threshold(null))]);
+    this.tell("limits", "warn", words, actions);
   }
 
   /** Show a row's outcome, and the buttons that lead on. */
@@ -78,12 +114,11 @@ export class StartCheck {
     row.dataset["outcome"] = outcome;
     const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
     const lines = [words].flat().filter((each) => each !== "");
-    const buttons = element("p", "");
-    buttons.className = "act";
+    const buttons = element("p", "", { class: "act" });
     for (const [label, act] of actions) {
       const acts = (): void => {
         act();
-        row.focus(); // the button that had it is gone
+        (row.hidden ? byId("check-title", HTMLElement) : row).focus(); // the button that had it is gone
       };
       buttons.append(button(label, acts));
     }
@@ -100,9 +135,14 @@ export class StartCheck {
     this.tell("camera", "wait", text.cameraAsking);
     try {
       await this.watch.camera.open();
-      if (this.stopped && !this.watch.running) return this.watch.camera.close(); // the user went back meanwhile
-      const { videoWidth: width, videoHeight: height } = this.watch.camera.video;
-      this.tell("camera", "ok", text.cameraReady(width, height));
+      const size = await this.watch.camera.size();
+      if (this.stopped) return;
+      if (!size) {
+        this.watch.camera.close();
+        throw new Error("no picture");
+      }
+      this.tell("camera", "ok", text.cameraReady(size.width, size.height));
+      this.limits(); // whether the zones fit this picture
     } catch (error) {
       const words = problemWords(text, problemOf(error), { detail: String(error) });
       this.tell("camera", "bad", words, [[text.tryAgain, () => void this.camera()]]);
@@ -127,7 +167,7 @@ export class StartCheck {
   }
 
   private answer(heard: boolean): void {
-    this.soundChosen(heard);
+    this.change.sound(heard);
     if (heard) this.tell("sound", "ok", this.text.heardOk);
     else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playAgain, () => void this.sound()]]);
   }
@@ -142,6 +182,7 @@ export class StartCheck {
       if (this.stopped) return;
       this.tell("model", "wait", text.modelStarting);
       await this.watch.load(model);
+      if (this.stopped) return;
     } catch (error) {
       console.error("no model", error);
       this.tell("model", "bad", installWords(error, text), [again]);
@@ -153,7 +194,9 @@ export class StartCheck {
       if (!ready && !failure) return;
       clearInterval(this.timer);
       if (ready) {
-        this.tell("model", "ok", [text.modelReady(Math.round(ready.cropMs)), ready.notice ?? ""]);
+        const { looks, slow } = speedOf(ready.cropMs);
+        const speed = slow ? text.modelSlow(looks) : text.modelFast(looks);
+        this.tell("model", "ok", [text.modelReady, speed, ready.notice ?? ""]);
         void modelWorks(model.sha256);
         this.modelReady();
       } else if (failure) void this.modelFailed(failure, model.sha256);
@@ -163,7 +206,9 @@ export class StartCheck {
   /** A model that does not work gives way to the one before, if the phone still has it. */
   private async modelFailed(failure: Failure, sha256: string): Promise<void> {
     const { text } = this;
-    if (failure !== "runtime" && failure !== "memory" && (await modelFails(sha256))) return this.model();
+    const another = await modelFails(sha256, failure);
+    if (this.stopped) return;
+    if (another) return this.model();
     this.tell("model", "bad", problemWords(text, failure), [[text.tryAgain, () => void this.model()]]);
   }
 

@@ -14,7 +14,7 @@ export type ProblemKind =
   | Failure
   | "stale" // the detector does not answer
   | "restarted"
-  | "hopeless" // it was restarted again and again
+  | "giving-up" // it was restarted again and again
   | "hidden"
   | "sound"
   | "screen-missing"
@@ -45,7 +45,7 @@ const BLIND: ReadonlySet<ProblemKind> = new Set<ProblemKind>([
   "gone", "frozen", "black", "white", "covered",
   "denied", "missing", "busy", "insecure", "other",
   "model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory",
-  "stale", "hopeless",
+  "stale", "giving-up",
 ]); // prettier-ignore
 
 type Words = (text: Texts, values: Values) => readonly string[];
@@ -71,7 +71,7 @@ const WORDS: Readonly<Record<ProblemKind, Words>> = {
   memory: (text) => [text.failedMemory],
   stale: (text) => [text.problemStale(STALE_S)],
   restarted: (text, { at = 0 }) => [text.problemRestarted(timeOf(at))],
-  hopeless: (text) => [text.problemHopeless],
+  "giving-up": (text) => [text.problemGivingUp],
   hidden: (text, { from = 0, to = 0 }) => [text.problemHidden(timeOf(from), timeOf(to))],
   sound: (text) => [text.problemSound],
   "screen-missing": (text) => [text.screenMissing],

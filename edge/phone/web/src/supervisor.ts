@@ -16,18 +16,19 @@ const CLOSE_MS = 3000;
 export interface Listener {
   /** What the worker says. */
   hear(message: FromWorker): void;
-  /** The worker is dead and will be replaced; `hopeless`: so were the ones before. */
-  died(why: string, hopeless: boolean): void;
+  /** The worker is dead and will be replaced; `givingUp`: so were the ones before, and it is tried less often. */
+  died(why: string, givingUp: boolean): void;
 }
 
 export class Supervisor {
   private worker: WorkerLike | null = null;
-  private phase: "none" | "loading" | "idle" | "busy" | "broken" = "none";
+  private phase: "none" | "loading" | "idle" | "busy" = "none";
   private since = 0; // loading, or the frame in flight
   private usualS = 0;
   private deaths: number[] = [];
   private startAt: number | null = null;
   private fresh = true; // no frame was given yet
+  private worked = false; // since the last `close`, the model was ready at least once
   private closed: (() => void) | null = null;
 
   constructor(
@@ -108,11 +109,15 @@ export class Supervisor {
     }
     this.closed = null;
     this.startAt = null;
+    this.worked = false;
     this.end();
   }
 
   private heard(message: FromWorker): void {
-    if (message.type === "ready") this.phase = "idle";
+    if (message.type === "ready") {
+      this.phase = "idle";
+      this.worked = true;
+    }
     if (message.type === "looked") {
       const tookS = this.clock() - this.since;
       this.usualS = this.usualS === 0 ? tookS : 0.9 * this.usualS + 0.1 * tookS;
@@ -125,7 +130,7 @@ export class Supervisor {
         return;
       }
       this.end(); // another worker would find the same model
-      this.phase = "broken";
+      if (this.worked) this.startAt = this.clock() + AGAIN_S; // but it was well: a read may have failed
     }
     this.listener.hear(message);
     if (message.type === "closed") this.closed?.();
@@ -135,9 +140,9 @@ export class Supervisor {
     const now = this.clock();
     this.end();
     this.deaths = [...this.deaths.filter((each) => now - each < DEATHS_S), now];
-    const hopeless = this.deaths.length >= DEATHS;
-    this.startAt = hopeless ? now + AGAIN_S : now;
-    this.listener.died(why, hopeless);
+    const givingUp = this.deaths.length >= DEATHS;
+    this.startAt = givingUp ? now + AGAIN_S : now;
+    this.listener.died(why, givingUp);
   }
 
   private end(): void {

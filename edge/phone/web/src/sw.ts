@@ -23,7 +23,7 @@ self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("message", (event) => {
   const wish = event.data as ToServiceWorker;
-  if (wish === "restart") event.waitUntil(self.skipWaiting());
+  if (wish === "restart") event.waitUntil(restart(event.source));
   if (wish === "claim") event.waitUntil(self.clients.claim());
 });
 self.addEventListener("fetch", (event) => {
@@ -33,6 +33,13 @@ self.addEventListener("fetch", (event) => {
   if (file in APP_FILES) event.respondWith(appFile(file, event));
   else if (/^model-[0-9a-f]+\.onnx$/.test(file)) event.respondWith(modelFile(event.request));
 });
+
+/** Take over, unless another page of the app is open: a version never changes under a page that watches. */
+async function restart(asking: ExtendableMessageEvent["source"]): Promise<void> {
+  if (!(asking instanceof WindowClient)) return;
+  if ((await pages()).every((each) => each.id === asking.id)) return self.skipWaiting();
+  asking.postMessage({ type: "others-open" } satisfies FromServiceWorker);
+}
 
 /** Fetch every file of this version. What has come stays when the rest fails, so that a new try goes on from there. */
 async function install(): Promise<void> {
@@ -99,7 +106,8 @@ async function appFile(file: string, event: FetchEvent): Promise<Response> {
 }
 
 async function modelFile(request: Request): Promise<Response> {
-  for (const name of await caches.keys()) {
+  // "reload" asks for another copy than the one here, which is damaged.
+  for (const name of request.cache === "reload" ? [] : await caches.keys()) {
     const found = name.startsWith(modelPrefix(folder)) && (await caches.match(request, { cacheName: name, ignoreSearch: true }));
     if (found) return found;
   }
@@ -107,7 +115,11 @@ async function modelFile(request: Request): Promise<Response> {
 }
 
 async function tell(news: FromServiceWorker): Promise<void> {
-  for (const client of await self.clients.matchAll({ type: "window", includeUncontrolled: true })) {
-    if (client.url.startsWith(self.registration.scope)) client.postMessage(news);
-  }
+  for (const client of await pages()) client.postMessage(news);
+}
+
+/** Return the open pages of this app, of whatever version. */
+async function pages(): Promise<WindowClient[]> {
+  const all = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  return all.filter((each) => each.url.startsWith(self.registration.scope));
 }

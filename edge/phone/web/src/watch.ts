@@ -2,7 +2,7 @@
 
 import { Alarm } from "./alarm";
 import { Camera, type CameraProblem } from "./camera";
-import type { Journal } from "./journal";
+import type { Journal, NoteKind } from "./journal";
 import { Power } from "./power";
 import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
 import type { BearEvent, CameraFault } from "./schema";
@@ -10,13 +10,17 @@ import { Siren } from "./siren";
 import { type Problem, type ProblemKind, type State, STALE_S, type Values, blind, stateOf } from "./status";
 import { Supervisor } from "./supervisor";
 import { WakeLock } from "./wake_lock";
+import type { DrawnZone } from "./zone_editor";
 
 const TICK_MS = 1000;
 const RATE_S = 10; // over which looks are counted
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
+const RETRY_S = 30; // while the journal cannot store
+const WRITE_MS = 5000; // at the end, for what the journal still has to store
 const FIRST_FPS = 5;
 const LOST_WORDS = "the detector stopped, so nothing more is known";
 const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
+const MODEL_PROBLEMS = ["model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory", "giving-up"] as const;
 const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
 
 export interface Model {
@@ -24,7 +28,16 @@ export interface Model {
   readonly sha256: string;
 }
 
+export interface Settings extends WatchSettings {
+  readonly zones: readonly DrawnZone[];
+}
+
 export type Ready = Extract<FromWorker, { type: "ready" }>;
+
+/** Return how many threads the detector gets: half the cores, for the others are slow ones or busy with the page. */
+export function threadsFor(cores: number, isolated: boolean): number {
+  return isolated ? Math.max(1, Math.min(4, Math.ceil(cores / 2))) : 1;
+}
 
 export class Watch {
   readonly siren = new Siren();
@@ -49,22 +62,26 @@ export class Watch {
   private lastSeq = -1; // of this worker: an event comes again with its pictures
   private since = 0; // the watch began
   private hiddenAt: number | null = null;
-  private down = false; // the detector stopped and is not ready again
+  private down: string | null = null; // why there is no detector, from when it stopped until one is ready
   private testing = 0; // tests of the siren that sound
   private hushed = false; // somebody silenced the notice tone
   private noticedAt = 0;
+  private retriedAt = -Infinity; // the journal was asked to store what waits
+  private readonly writes = new Set<Promise<void>>(); // of the journal
+  private loads = 0;
+  private ended = Promise.resolve();
   private sentShare = 1;
 
   constructor(
     video: HTMLVideoElement,
     private readonly journal: Journal,
-    public settings: WatchSettings,
+    public settings: Settings,
     public soundOn: boolean,
     private readonly changed: (alarmed: boolean) => void,
   ) {
     this.supervisor = new Supervisor(() => new Worker("worker.js", { type: "module" }), () => this.startMessage(), {
       hear: (message) => this.hear(message),
-      died: (why, hopeless) => this.died(why, hopeless),
+      died: (why, givingUp) => this.died(why, givingUp),
     });
     this.camera = new Camera(video, {
       wants: () => this.running && this.supervisor.free,
@@ -79,7 +96,7 @@ export class Watch {
     };
     journal.onReview = (review) => {
       this.supervisor.send({ type: "review", review });
-      this.readReviews().catch((error: unknown) => this.lost(error));
+      this.keep(this.readReviews());
     };
     document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.show()));
     setInterval(() => this.tick(), TICK_MS);
@@ -87,8 +104,11 @@ export class Watch {
 
   /** Start the detector; `ready` or `failure` tells later what came of it. */
   async load(model: Model): Promise<void> {
+    const load = ++this.loads;
+    await this.ended;
     if (this.supervisor.ready && model.sha256 === this.model?.sha256) return;
     await this.readReviews();
+    if (load !== this.loads) return; // ended meanwhile, or another model is to be loaded
     this.model = model;
     this.failure = null;
     this.supervisor.begin();
@@ -107,22 +127,28 @@ export class Watch {
   }
 
   /** Stop, and keep what the detector still has to say. */
-  async end(): Promise<void> {
+  end(): Promise<void> {
     this.running = false;
+    this.loads += 1;
     this.alarm.silence();
+    this.alarm.lost(this.now());
     this.siren.stop();
     this.camera.close();
-    await this.supervisor.close("stopped by the user");
-    this.rise("watching was stopped");
-    this.alarm.lost();
-    this.alarm.silence();
-    this.ready = null;
-    this.marks = [];
-    await this.wake.release();
-    this.changed(false);
+    this.ended = this.finish();
+    return this.ended;
   }
 
-  use(settings: WatchSettings): void {
+  private async finish(): Promise<void> {
+    await Promise.all([this.wake.release(), this.supervisor.close("stopped by the user")]);
+    this.rise("watching was stopped");
+    this.endOpen(); // it did not answer
+    this.ready = null;
+    this.marks = [];
+    this.changed(false);
+    await Promise.race([Promise.all(this.writes), new Promise((done) => setTimeout(done, WRITE_MS))]);
+  }
+
+  use(settings: Settings): void {
     this.settings = settings;
     this.supervisor.send({ type: "settings", settings });
   }
@@ -187,7 +213,7 @@ export class Watch {
     if (before && !past) return;
     this.hushed = false;
     this.noticedAt = this.now();
-    if (this.running) this.siren.notice();
+    if (this.running) this.siren.notice(this.soundOn);
     this.changed(false);
   }
 
@@ -215,7 +241,7 @@ export class Watch {
     return {
       type: "start",
       ...this.model,
-      threads: crossOriginIsolated ? Math.max(1, Math.min(4, navigator.hardwareConcurrency - 1)) : 1,
+      threads: threadsFor(navigator.hardwareConcurrency, crossOriginIsolated),
       live: true,
       camera: "phone",
       bootId: this.journal.bootId,
@@ -257,7 +283,7 @@ export class Watch {
     this.supervisor.send({ type: "settings", settings: this.settings });
     this.sendShare();
     if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
-    this.clear("hopeless", "runtime", "memory");
+    this.clear(...MODEL_PROBLEMS);
     this.rise("the detector works again");
     this.changed(false);
   }
@@ -269,48 +295,48 @@ export class Watch {
       return; // the supervisor starts another one
     }
     this.failure = failure;
-    this.ready = null;
     this.fell(`the detector failed: ${failure}: ${detail}`);
     this.report(failure);
   }
 
-  private died(why: string, hopeless: boolean): void {
+  private died(why: string, givingUp: boolean): void {
     console.error("the detector died:", why);
-    this.alarm.lost();
-    this.endOpen();
-    this.ready = null;
-    this.marks = [];
     this.fell(`the detector stopped: ${why}`);
     this.report("restarted", { at: Date.now() }, true);
-    if (hopeless) {
+    if (givingUp) {
       if (!this.running) this.failure = "runtime"; // the start check has a word for it
       this.clear("restarted");
-      this.report("hopeless");
+      this.report("giving-up");
     }
   }
 
-  /** End what the detector that died had begun: the next one knows nothing of it. */
+  /** Note that there is no detector, in place of why there was none before. */
+  private fell(why: string): void {
+    this.alarm.lost(this.now());
+    this.endOpen();
+    this.ready = null;
+    this.marks = [];
+    this.seen = null; // what it saw is of before
+    if (this.down === why) return; // as the one before: it is tried again and again
+    this.rise(why);
+    this.note("detector", "new", why);
+    this.down = why;
+  }
+
+  private rise(how: string): void {
+    if (this.down !== null) this.note("detector", "end", how);
+    this.down = null;
+  }
+
+  /** End what a detector that is gone had begun: the next one knows nothing of it. */
   private endOpen(): void {
     const captured_at = new Date().toISOString();
     const ended = { type: "end", captured_at, latency_ms: null, onset_s: null, escalated: null, detail: LOST_WORDS } as const;
     for (const event of this.open.values()) {
       const end = { ...event, ...ended, seq: this.journal.nextSeq() };
-      this.journal.add({ event: end, full: null, crop: null, cropNote: null }).catch((error: unknown) => this.lost(error));
+      this.keep(this.journal.add({ event: end, full: null, crop: null, cropNote: null }));
     }
     this.open.clear();
-  }
-
-  /** Note that there is no detector, in place of why there was none before. */
-  private fell(why: string): void {
-    this.rise(why);
-    this.note("new", why);
-    this.down = true;
-    this.seen = null; // what it saw is of before
-  }
-
-  private rise(how: string): void {
-    if (this.down) this.note("end", how);
-    this.down = false;
   }
 
   private look(looked: Extract<FromWorker, { type: "looked" }>): void {
@@ -338,7 +364,7 @@ export class Watch {
       this.siren.start(this.soundOn);
       this.changed(true);
     }
-    for (const each of published) this.journal.add(each).catch((error: unknown) => this.lost(error));
+    for (const each of published) this.keep(this.journal.add(each));
   }
 
   /** Show the camera's faults of this look, in place of those of the look before. */
@@ -376,19 +402,20 @@ export class Watch {
     if (!this.running) return;
     this.hiddenAt = Date.now();
     this.camera.pause();
-    this.siren.notice();
-    this.note("new", "not watched: the app is not in front");
+    this.siren.notice(this.soundOn);
+    this.note("hidden", "new", "not watched: the app is not in front");
   }
 
   private show(): void {
     this.supervisor.forgive();
+    this.retriedAt = -Infinity; // the journal is asked at once
     if (this.hiddenAt === null || !this.running) return;
     const [from, to] = [this.hiddenAt, Date.now()];
     this.hiddenAt = null;
     this.lookedAt = this.now();
     this.seen = null;
     this.camera.resume();
-    this.note("end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
+    this.note("hidden", "end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
     void this.siren.resume();
     this.report("hidden", { from, to }, true);
     this.tick();
@@ -398,8 +425,12 @@ export class Watch {
     if (this.ready && this.power.share !== this.sentShare) this.sendShare();
     if (document.hidden) return;
     this.supervisor.check();
-    if (!this.running) return;
     const now = this.now();
+    if (this.journal.trouble && now - this.retriedAt >= RETRY_S) {
+      this.retriedAt = now;
+      this.keep(this.journal.retry());
+    }
+    if (!this.running) return;
     this.camera.check();
     this.looks = this.looks.filter((each) => now - each <= RATE_S);
     this.checkStale();
@@ -412,7 +443,7 @@ export class Watch {
     else if (this.testing === 0) this.siren.stop();
     if (this.noisy && now - this.noticedAt >= NOTICE_EVERY_S) {
       this.noticedAt = now;
-      this.siren.notice();
+      this.siren.notice(this.soundOn);
     }
     this.changed(false);
   }
@@ -436,12 +467,18 @@ export class Watch {
     this.supervisor.send({ type: "share", share: this.sentShare });
   }
 
-  private note(type: "new" | "end", detail: string): void {
-    this.journal.note(type, detail).catch((error: unknown) => this.lost(error));
+  private note(kind: NoteKind, type: "new" | "end", detail: string): void {
+    this.keep(this.journal.note(kind, type, detail));
   }
 
-  private lost(error: unknown): void {
-    console.error("the journal failed", error);
-    this.report("broken");
+  /** Remember what the journal has still to do, so that the end can wait for it. */
+  private keep(writing: Promise<void>): void {
+    const kept = writing
+      .catch((error: unknown) => {
+        console.error("the journal failed", error);
+        this.report("broken");
+      })
+      .finally(() => this.writes.delete(kept));
+    this.writes.add(kept);
   }
 }

@@ -59,6 +59,7 @@ export class WatchView {
     put(bar.querySelector("span") ?? bar, text[word]);
     byId("flash", HTMLElement).hidden = !this.watch.sounding;
     byId("silence", HTMLButtonElement).hidden = !this.watch.noisy;
+    byId("silence-hint", HTMLElement).hidden = !this.watch.sounding;
     byId("sound-off", HTMLElement).hidden = this.watch.soundOn;
     const torch = byId("torch", HTMLButtonElement);
     torch.hidden = !this.watch.camera.hasTorch;

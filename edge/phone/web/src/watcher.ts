@@ -8,7 +8,7 @@ import { Rule } from "./evidence";
 import { CropBudget, FRAME_S, FrameRateControl, ScanSize, ScanTimer } from "./frame_rate";
 import { type Motion, MotionFinder } from "./motion";
 import type { FromWorker, Mark, Reviewed, WatchSettings } from "./protocol";
-import { type Kept, Recorder } from "./recorder";
+import { type Pictured, Recorder } from "./recorder";
 import { RepeatAlarmFilter, thumbnail } from "./repeat_alarms";
 import { type BearEvent, type CameraFault, type Frame, type Picture, type Region, type Score, WHOLE } from "./schema";
 import { Tracker } from "./tracker";
@@ -39,7 +39,7 @@ export interface WatchOptions {
 }
 
 /** What came of one frame: as the page gets it, but the pictures not yet compressed. */
-export type Looked = Omit<Extract<FromWorker, { type: "looked" }>, "type" | "events"> & { readonly kept: Kept[] };
+export type Looked = Omit<Extract<FromWorker, { type: "looked" }>, "type" | "events"> & { readonly kept: Pictured[] };
 
 /** The state of one camera's alarm. */
 export class Watcher {
@@ -107,7 +107,7 @@ export class Watcher {
   }
 
   /** Watch with other settings from now on; return the ends of the bears that were in view. */
-  settings(settings: WatchSettings): Kept[] {
+  settings(settings: WatchSettings): Pictured[] {
     if (JSON.stringify(settings) === JSON.stringify(this.options.settings)) return [];
     const rule = Rule.fromCard(this.scorer.card, settings.threshold); // may throw: then the old ones hold
     const ends = this.ends(this.decider.close(), SETTINGS_WORDS, performance.now());
@@ -124,7 +124,7 @@ export class Watcher {
   }
 
   /** Note what the page reports of the camera while no frame comes; null: it is well again. Repeat it while it lasts. */
-  fault(fault: CameraFault | null, time: number, wall: number): Kept[] {
+  fault(fault: CameraFault | null, time: number, wall: number): Pictured[] {
     const over = fault === null && this.cameraFault !== null;
     this.cameraFault = fault;
     if (!over && this.checkedAt !== null && time - this.checkedAt < CHECK_S) return [];
@@ -132,7 +132,7 @@ export class Watcher {
   }
 
   /** End what is still going on, for a reason in words. */
-  close(why: string, wall: number): Kept[] {
+  close(why: string, wall: number): Pictured[] {
     const since = performance.now();
     const taken = { time: this.checkedAt ?? 0, wall };
     const reports = this.troubles.close(taken.time);
@@ -143,7 +143,7 @@ export class Watcher {
   }
 
   /** End the bears in view after an internal error. */
-  failed(): Kept[] {
+  failed(): Pictured[] {
     return this.ends(this.decider.close(), FAILED_WORDS, performance.now());
   }
 
@@ -200,7 +200,7 @@ export class Watcher {
   }
 
   /** Set the frame rate from now on; check the camera once a second. */
-  private lookAfter(frame: Frame, motion: Motion, since: number): Kept[] {
+  private lookAfter(frame: Frame, motion: Motion, since: number): Pictured[] {
     const sign = motion.regions.length > 0 || motion.moving || this.tracker.tracks.length > 0;
     this.pace.follow(sign, frame.time);
     if (this.checkedAt !== null && frame.time - this.checkedAt < CHECK_S) return [];
@@ -212,7 +212,7 @@ export class Watcher {
   }
 
   /** Publish faults of the camera that are new or over; a bear that it cannot show any more is over. */
-  private reportFaults(taken: Taken, since: number): Kept[] {
+  private reportFaults(taken: Taken, since: number): Pictured[] {
     this.checkedAt = taken.time;
     const faults = [...this.lensFaults, this.cameraFault, this.frozenFault].filter((fault) => fault !== null);
     return this.troubles.report(faults, taken.time).flatMap((report) => {
@@ -226,12 +226,12 @@ export class Watcher {
   }
 
   /** Return the ends of bears that were not seen to leave, with the reason. */
-  private ends(decisions: readonly Decision[], why: string, since: number): Kept[] {
+  private ends(decisions: readonly Decision[], why: string, since: number): Pictured[] {
     const { last } = this;
     return last ? decisions.map((end) => this.between(this.events.bear(end, last, since, why))) : [];
   }
 
-  private between(event: BearEvent): Kept {
+  private between(event: BearEvent): Pictured {
     if (event.kind !== "bear") return { event, full: null, crop: null, cropNote: null };
     return this.recorder.add(event, null, [], this.last?.time ?? 0);
   }
@@ -248,7 +248,7 @@ export class Watcher {
 
   private report(time: number, scores: readonly Score[]): Omit<Looked, "kept" | "tookMs"> {
     const states = this.decider.evidenceStates();
-    const evidence = Math.min(Math.max(0, ...states.map((state) => state.sum / state.alarmAt)), 1);
+    const evidence = Math.max(0, ...states.map((state) => state.sum / state.alarmAt)); // as a share of what alarms
     const moving = scores.filter(({ region }) => region.kind === "motion" && !this.tracker.follows(region));
     const marks: Mark[] = [
       ...this.tracker.tracks.map((track) => ({ box: track.box, kind: "track" as const, bear: track.now?.bear ?? 0 })),
@@ -259,7 +259,6 @@ export class Watcher {
       time,
       marks,
       state: bear ? "bear" : evidence >= MAYBE ? "maybe" : "watching",
-      evidence,
       faults: this.troubles.now,
       fps: this.pace.fps,
       cropMs: (this.budget.cropS ?? 0) * 1000,

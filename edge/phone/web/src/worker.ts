@@ -2,16 +2,16 @@
 
 import { CardError, DamagedFile } from "./card";
 import { Classifier, useRuntime, WrongAnswers } from "./classifier";
-import { besideCrops } from "./frame_scan";
+import { sha256 } from "./download";
+import { scanOnCropScale } from "./frame_scan";
 import type { Failure, FromWorker, Published, ToWorker } from "./protocol";
-import type { Kept } from "./recorder";
+import type { Pictured } from "./recorder";
 import type { Picture } from "./schema";
 import { Stillness } from "./stillness";
 import { Watcher } from "./watcher";
 
 type Message<Type extends ToWorker["type"]> = Extract<ToWorker, { type: Type }>;
 
-const MAX_THREADS = 4;
 const JPEG = { type: "image/jpeg", quality: 0.9 };
 const MIN_STEP_S = 1e-3; // between the times of two frames
 const REPORT_MS = 500; // a fault of the camera that lasts is passed on so often
@@ -93,15 +93,15 @@ async function take(message: ToWorker, since: number): Promise<void> {
 }
 
 async function start(message: Message<"start">): Promise<void> {
-  const threads = self.crossOriginIsolated ? Math.max(1, Math.min(message.threads, MAX_THREADS, navigator.hardwareConcurrency)) : 1;
+  const threads = self.crossOriginIsolated ? message.threads : 1; // threads share their memory
   useRuntime(new URL("./", self.location.href).href, threads);
-  const sha256 = message.sha256.toLowerCase();
-  const classifier = await Classifier.load(await download(message.model, sha256), sha256);
+  const digest = message.sha256.toLowerCase();
+  const classifier = await Classifier.load(await modelAt(message.model, digest), digest);
   const scorer = {
     card: classifier.card,
     name: classifier.name,
     score: classifier.score.bind(classifier),
-    scan: (picture: Picture, side: number | null) => besideCrops(classifier, picture, side),
+    scan: (picture: Picture, side: number | null) => scanOnCropScale(classifier, picture, side),
   };
   const cropMs = await classifier.cropMs();
   live = message.live;
@@ -128,17 +128,16 @@ async function start(message: Message<"start">): Promise<void> {
 }
 
 /** Return the model's bytes, which must have that digest. */
-async function download(address: string, sha256: string): Promise<Uint8Array> {
+async function modelAt(address: string, digest: string): Promise<Uint8Array> {
   const response = await fetch(address).catch((error: unknown) => {
     throw new Failed("model-missing", `${address}: ${String(error)}`);
   });
   if (!response.ok) throw new Failed("model-missing", `${address}: status ${response.status}`);
   const bytes = await response.arrayBuffer().catch((error: unknown) => {
-    throw new Failed("model-corrupt", `${address}: ${String(error)}`); // it was cut off
+    throw new Failed("model-missing", `${address}: ${String(error)}`); // it was cut off, and may be whole
   });
-  const digest = [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))];
-  const found = digest.map((each) => each.toString(16).padStart(2, "0")).join("");
-  if (found !== sha256) throw new Failed("model-corrupt", `SHA-256 is ${found}, not ${sha256}`);
+  const found = await sha256(bytes);
+  if (found !== digest) throw new Failed("model-corrupt", `SHA-256 is ${found}, not ${digest}`);
   return new Uint8Array(bytes);
 }
 
@@ -153,15 +152,14 @@ async function look(watching: Watcher, message: Message<"frame">, since: number)
   if (discontinuity) stillness.reset();
   const frozenS = live ? stillness.look(picture, time) : 0;
   const { kept, ...looked } = await watching.look({ picture, time, wall: message.wall, discontinuity, frozenS }, since);
-  post({ type: "looked", ...looked, events: kept.map(bare) }); // an alarm must not wait for its pictures
+  post({ type: "looked", ...looked, events: kept.map(withoutPictures) }); // an alarm must not wait for its pictures
   keep(kept);
 }
 
 /** Return the pixels of a picture, and release it. */
-function pixels(picture: ImageBitmap | VideoFrame): Picture {
+function pixels(picture: ImageBitmap): Picture {
   try {
-    const [width, height] =
-      picture instanceof ImageBitmap ? [picture.width, picture.height] : [picture.displayWidth, picture.displayHeight];
+    const { width, height } = picture;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
     if (!context) throw new Error("this browser gives no canvas");
@@ -193,13 +191,13 @@ async function close(watching: Watcher, message: Message<"close">): Promise<void
 }
 
 /** Publish events that come between frames, then their pictures. */
-function publish(kept: readonly Kept[]): void {
-  if (kept.length) post({ type: "published", events: kept.map(bare) });
+function publish(kept: readonly Pictured[]): void {
+  if (kept.length) post({ type: "published", events: kept.map(withoutPictures) });
   keep(kept);
 }
 
 /** Compress the pictures of events that are published, and send them after. */
-function keep(kept: readonly Kept[]): void {
+function keep(kept: readonly Pictured[]): void {
   const pictured = kept.filter(({ full, crop }) => full || crop);
   if (!pictured.length) return;
   pictures = pictures
@@ -207,18 +205,25 @@ function keep(kept: readonly Kept[]): void {
     .catch(fail);
 }
 
-function bare({ event }: Kept): Published {
+function withoutPictures({ event }: Pictured): Published {
   return { event, full: null, crop: null, cropNote: null };
 }
 
-async function compressed({ event, full, crop, cropNote }: Kept): Promise<Published> {
-  return { event, full: full && (await jpeg(full)), crop: crop && (await jpeg(crop)), cropNote };
+async function compressed({ event, full, crop, cropNote }: Pictured): Promise<Published> {
+  const [fullJpeg, cropJpeg] = await Promise.all([full && jpeg(full), crop && jpeg(crop)]);
+  return { event, full: fullJpeg, crop: cropJpeg, cropNote: cropJpeg && cropNote };
 }
 
-async function jpeg({ data, width, height }: Picture): Promise<Blob> {
-  const drawn = new OffscreenCanvas(width, height);
-  const context = drawn.getContext("2d", { alpha: false });
-  if (!context) throw new Error("this browser gives no canvas");
-  context.putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
-  return drawn.convertToBlob(JPEG);
+/** Return a picture as JPEG. Null where the phone cannot make one: the detector goes on without it. */
+async function jpeg({ data, width, height }: Picture): Promise<Blob | null> {
+  try {
+    const drawn = new OffscreenCanvas(width, height);
+    const context = drawn.getContext("2d", { alpha: false });
+    if (!context) throw new Error("this browser gives no canvas");
+    context.putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
+    return await drawn.convertToBlob(JPEG);
+  } catch (error) {
+    console.error("a picture of an event is lost:", error);
+    return null;
+  }
 }

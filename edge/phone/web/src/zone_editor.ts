@@ -1,5 +1,6 @@
 /** Draw a zone with a finger on the live picture, or choose a part of it by a button. */
 
+import type { Size } from "./camera";
 import { byId, put } from "./dom";
 import { drawArea, drawZones, overlay, within } from "./overlay";
 import type { Point, Polygon, Zone } from "./schema";
@@ -13,6 +14,18 @@ const PARTS: Readonly<Record<string, Polygon>> = {
   "zone-right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]],
   "zone-lower": [[0, 0.5], [1, 0.5], [1, 1], [0, 1]],
 }; // prettier-ignore
+
+const ASPECTS_APART = 0.02; // less is rounding
+
+/** A zone as it is stored, with the shape of the picture on which it was drawn. */
+export interface DrawnZone extends Zone {
+  readonly aspect?: number; // width / height
+}
+
+/** Return whether a zone was drawn on a picture of another shape, as when the phone stood upright: it lies elsewhere now. */
+export function misplaced(zones: readonly DrawnZone[], { width, height }: Size): boolean {
+  return zones.some(({ aspect }) => aspect !== undefined && Math.abs((aspect * height) / width - 1) > ASPECTS_APART);
+}
 
 /** Return a line with as few points as show it within a distance (Ramer, Douglas, Peucker). */
 export function simplified(line: readonly Point[], distance: number): Point[] {
@@ -62,7 +75,7 @@ export class ZoneEditor {
 
   constructor(
     private readonly watch: Watch,
-    private readonly done: (zone: Zone | null) => void,
+    private readonly done: (zone: DrawnZone | null) => void,
   ) {
     this.figure.addEventListener("pointerdown", (event) => this.down(event));
     this.figure.addEventListener("pointermove", (event) => this.move(event));
@@ -93,7 +106,7 @@ export class ZoneEditor {
     this.text = null;
   }
 
-  private close(zone: Zone | null): void {
+  private close(zone: DrawnZone | null): void {
     this.leave();
     this.done(zone);
   }
@@ -102,7 +115,12 @@ export class ZoneEditor {
     const name = this.name.value.trim();
     if (!this.text || !this.corners) return;
     if (name === "" || this.watch.settings.zones.some((each) => each.name === name)) this.say(this.text.zoneNameTaken);
-    else this.close({ name, corners: this.corners });
+    else this.close({ name, corners: this.corners, ...this.aspect() });
+  }
+
+  private aspect(): { aspect?: number } {
+    const { videoWidth, videoHeight } = this.watch.camera.video;
+    return videoHeight > 0 ? { aspect: videoWidth / videoHeight } : {};
   }
 
   private down(event: PointerEvent): void {

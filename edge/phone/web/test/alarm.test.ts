@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Alarm, LEAST_S } from "../src/alarm";
+import { Alarm, LEAST_S, UNSEEN_S } from "../src/alarm";
 import type { BearEvent } from "../src/schema";
 
 function event(type: BearEvent["type"], id = "a", more: Partial<BearEvent> = {}): BearEvent {
@@ -31,12 +31,50 @@ describe("the siren", () => {
     expect(alarm.sounds(LEAST_S)).toBe(false);
   });
 
+  test("goes on while a bear that had left is back", () => {
+    alarm.event(event("new"), 0);
+    alarm.event(event("end"), 3);
+    alarm.event(event("update"), 20);
+    expect(alarm.over).toBe(false);
+    expect(alarm.sounds(10 * LEAST_S)).toBe(true);
+    alarm.event(event("end"), 10 * LEAST_S);
+    expect(alarm.sounds(10 * LEAST_S)).toBe(false);
+  });
+
+  test("goes on after an end that nobody saw, for ten minutes at most", () => {
+    alarm.event(event("new"), 0);
+    alarm.event(event("end", "a", { detail: "something is before the lens" }), 100);
+    expect(alarm.over).toBe(false);
+    expect(alarm.sounds(100 + UNSEEN_S - 1)).toBe(true);
+    expect(alarm.sounds(100 + UNSEEN_S)).toBe(false);
+  });
+
+  test("ends once a bear is seen to leave after an end that nobody saw", () => {
+    alarm.event(event("new"), 0);
+    alarm.event(event("end", "a", { detail: "something is before the lens" }), 100);
+    alarm.event(event("update"), 110);
+    alarm.event(event("end"), 120);
+    expect(alarm.sounds(120)).toBe(false);
+  });
+
   test("stays silent for a silenced bear, and sounds for the next one", () => {
     alarm.event(event("new"), 0);
     alarm.silence();
-    expect(alarm.event(event("update", "a", { escalated: "zone hives" }), 5)).toBe(false);
+    expect(alarm.event(event("update"), 4)).toBe(false);
+    expect(alarm.event(event("update", "a", { escalated: "rising score" }), 5)).toBe(false);
+    expect(alarm.sounds(5)).toBe(false);
     expect(alarm.event(event("new", "b"), 6)).toBe(true);
     expect(alarm.sounds(6)).toBe(true);
+  });
+
+  test("sounds again when a silenced bear enters another zone or comes back", () => {
+    for (const escalated of ["zone hives", "back after 200 s"]) {
+      alarm = new Alarm();
+      alarm.event(event("new"), 0);
+      alarm.silence();
+      expect(alarm.event(event("update", "a", { escalated }), 300)).toBe(true);
+      expect(alarm.sounds(300)).toBe(true);
+    }
   });
 
   test("does not sound for a quiet event, a camera fault or an update without news", () => {
@@ -51,10 +89,18 @@ describe("the siren", () => {
     expect(alarm.event(event("update", "a", { escalated: "rising score" }), 5)).toBe(true);
   });
 
-  test("ends by itself when the detector that saw the bear is lost", () => {
+  test("goes on for ten minutes when the detector that saw the bear is lost", () => {
     alarm.event(event("new"), 0);
-    alarm.lost();
-    expect(alarm.sounds(LEAST_S - 1)).toBe(true);
-    expect(alarm.sounds(LEAST_S + 1)).toBe(false);
+    alarm.lost(5);
+    expect(alarm.over).toBe(false);
+    expect(alarm.sounds(5 + UNSEEN_S - 1)).toBe(true);
+    expect(alarm.sounds(5 + UNSEEN_S)).toBe(false);
+  });
+
+  test("does not go on for a bear that had left before the detector was lost", () => {
+    alarm.event(event("new"), 0);
+    alarm.event(event("end"), 3);
+    alarm.lost(5);
+    expect(alarm.sounds(LEAST_S)).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Camera, SILENT_S, backoff, problemOf } from "../src/camera";
+import { ANSWER_S, ASK_S, Camera, PICTURE_S, SILENT_S, backoff, problemOf } from "../src/camera";
 import type { Frame } from "../src/supervisor";
 
 let now = 100;
@@ -9,7 +9,8 @@ let told: string[];
 let wants: boolean;
 let tracks: { readyState: string; muted: boolean; stop(): void }[];
 let ask: () => Promise<unknown>;
-let size: { width: number; height: number };
+let play: () => Promise<void>;
+let showing = { videoWidth: 0, videoHeight: 0 };
 let camera: Camera;
 
 /** Let the video show a frame, and its bitmap be made. */
@@ -27,15 +28,17 @@ async function second(): Promise<void> {
 
 beforeEach(async () => {
   [now, next, takes, told, wants, tracks] = [100, null, [], [], true, []];
-  size = { width: 1280, height: 720 };
+  play = async () => undefined;
+  showing = { videoWidth: 0, videoHeight: 0 };
   ask = async () => {
     const track = { readyState: "live", muted: false, stop: () => (track.readyState = "ended") };
     tracks.push(track);
-    return { getVideoTracks: () => [track] };
+    return { getVideoTracks: () => [track], getTracks: () => [track] };
   };
   vi.stubGlobal("navigator", { mediaDevices: { getUserMedia: () => ask() } });
-  vi.stubGlobal("createImageBitmap", async () => ({ ...size, close: () => undefined }));
-  const video = { play: async () => undefined, requestVideoFrameCallback: (act: () => void) => (next = act) };
+  vi.stubGlobal("createImageBitmap", async () => ({ close: () => undefined }));
+  const video = { play: () => play(), ...showing, requestVideoFrameCallback: (act: () => void) => (next = act) };
+  showing = video;
   camera = new Camera(
     video as unknown as HTMLVideoElement,
     {
@@ -49,7 +52,10 @@ beforeEach(async () => {
   );
   await camera.open();
 });
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
 
 describe("frames", () => {
   test("come at the rate that is asked for", async () => {
@@ -71,13 +77,25 @@ describe("frames", () => {
     expect([takes.length, told]).toEqual([0, []]);
   });
 
-  test("begin with a discontinuity, and so does a picture that was turned", async () => {
-    for (const each of [[1280, 720], [1280, 720], [720, 1280]]) {
-      size = { width: each[0], height: each[1] };
+  test("begin with a discontinuity", async () => {
+    for (let count = 0; count < 3; count++) {
       await show();
       now += 1;
     }
-    expect(takes.map((each) => each.discontinuity)).toEqual([true, false, true]);
+    expect(takes.map((each) => each.discontinuity)).toEqual([true, false, false]);
+  });
+
+  test("go on after an error of whoever takes one", async () => {
+    const registered = next;
+    wants = true;
+    const failing = vi.spyOn(camera as unknown as { saw(): void }, "saw").mockImplementation(() => {
+      throw new Error("x");
+    });
+    next = null;
+    expect(() => registered?.()).toThrow("x");
+    failing.mockRestore();
+    await show();
+    expect(takes).toHaveLength(1);
   });
 });
 
@@ -134,6 +152,87 @@ describe("a camera that is gone", () => {
     }
     expect(told).toEqual(["gone"]);
   });
+});
+
+describe("a browser that does not answer", () => {
+  const never = (): Promise<never> => new Promise(() => undefined);
+
+  test("does not end the tries: each has a limit, and a stream that comes late is stopped", async () => {
+    vi.useFakeTimers();
+    const answers: (() => void)[] = [];
+    const give = ask;
+    ask = () => new Promise((resolve) => answers.push(() => resolve(give())));
+    for (let count = 0; count < 3 * ANSWER_S; count++) {
+      now += 1;
+      camera.check();
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    expect(answers.length).toBeGreaterThan(1);
+    expect(told.slice(0, 2)).toEqual(["gone", "other"]);
+    answers[0]();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(tracks[1].readyState).toBe("ended");
+    answers.at(-1)?.();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(tracks.at(-1)?.readyState).toBe("live");
+  });
+
+  test("gives a person a minute for its question", async () => {
+    vi.useFakeTimers();
+    camera.close();
+    ask = never;
+    const opened = camera.open().catch(problemOf);
+    await vi.advanceTimersByTimeAsync(1000 * ASK_S - 1);
+    expect(await Promise.race([opened, "pending"])).toBe("pending");
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await opened).toBe("other");
+  });
+
+  test("to play() opens the camera all the same", async () => {
+    camera.close();
+    play = never;
+    await camera.open();
+    await show();
+    expect(takes).toHaveLength(1);
+  });
+
+  test("to createImageBitmap() counts as a broken camera, which is opened again", async () => {
+    vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const late = vi.fn();
+    let answer: (() => void) | undefined;
+    vi.stubGlobal("createImageBitmap", () => new Promise((resolve) => (answer = () => resolve({ close: late }))));
+    for (let count = 0; count < PICTURE_S + SILENT_S + 4; count++) {
+      await show();
+      await second();
+      if (count === 0) vi.stubGlobal("createImageBitmap", never);
+    }
+    expect(told[0]).toBe("gone");
+    expect(tracks).toHaveLength(2);
+    answer?.();
+    await second();
+    expect(late).toHaveBeenCalledOnce();
+    expect(takes).toEqual([]);
+  });
+});
+
+test("a camera that is closed while it opens stays closed", async () => {
+  camera.close();
+  let answer: (() => void) | undefined;
+  const give = ask;
+  ask = () => new Promise((resolve) => (answer = () => resolve(give())));
+  const opened = camera.open().catch(problemOf);
+  camera.close();
+  answer?.();
+  expect(await opened).toBe("busy");
+  expect(tracks.at(-1)?.readyState).toBe("ended");
+  ask = give;
+  await camera.open();
+  expect(tracks.at(-1)?.readyState).toBe("live");
+});
+
+test("the picture has a size as soon as the video has one", async () => {
+  setTimeout(() => Object.assign(showing, { videoWidth: 640, videoHeight: 480 }), 10);
+  expect(await camera.size()).toEqual({ width: 640, height: 480 });
 });
 
 test("each error of the browser has its problem", () => {

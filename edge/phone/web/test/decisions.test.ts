@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { logit, Rule, sigmoid } from "../src/evidence";
-import { alike, RepeatAlarmFilter, roundEven, thumbnail } from "../src/repeat_alarms";
+import { alike, RepeatAlarmFilter, thumbnail } from "../src/repeat_alarms";
+import { roundEven } from "../src/resize";
 import type { BoxXYWH } from "../src/schema";
 import { boxOf, type Card, replay, type Scene } from "./replay";
 

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { type Card, readCard } from "../src/card";
-import { besideCrops, frameSize, type Heat, scan, shareIn, where, windowsOf } from "../src/frame_scan";
+import { scanOnCropScale, frameSize, type Heat, scan, shareIn, where, windowsOf } from "../src/frame_scan";
 import type { BoxXYWH } from "../src/schema";
 
 interface Place {
@@ -64,6 +64,6 @@ test.each(vectors.scans)("a whole scan gives the same bears, map $map", async (t
   expect(found.map((score) => score.label)).toEqual(told.scores.map((score) => score.label));
   expect(found.every((score) => score.ood === told.ood && score.region.kind === "scan")).toBe(true);
   found.forEach((score, index) => expectClose([...score.region.box, score.bear], [...told.scores[index].box, told.scores[index].bear]));
-  const moved = await besideCrops(classifier, picture, 320);
+  const moved = await scanOnCropScale(classifier, picture, 320);
   expectClose(moved.map((score) => score.bear), told.beside_crops);
 });

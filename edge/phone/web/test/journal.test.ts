@@ -1,45 +1,45 @@
 import { expect, test } from "vitest";
-import { deletable, surplus, type Kept } from "../src/journal";
+import { deletable, surplus, type Entry } from "../src/journal";
 import type { BearEvent, EventType } from "../src/schema";
 
 const review = { verdict: "wrong", at: "2026-01-01T00:00:00.000Z", label: null } as const;
 
 /** An incident of one event. */
-function kept(id: string, began: number, more: Partial<Kept> = {}, type: EventType = "end", boot = "old"): Kept {
+function entry(id: string, began: number, more: Partial<Entry> = {}, type: EventType = "end", boot = "old"): Entry {
   const event = { kind: "bear", type, id, seq: began, boot_id: boot } as BearEvent;
   return { id, began, events: [event], reviews: [], exported: false, bytes: 100, ...more };
 }
 
-const ids = (all: readonly Kept[]) => all.map((each) => each.id);
+const ids = (all: readonly Entry[]) => all.map((each) => each.id);
 const nobody: ReadonlySet<string> = new Set();
 
 test("what a copy exists of goes first, and what a person reviewed for the next export goes last", () => {
   const all = [
-    kept("reviewed", 1, { reviews: [review] }),
-    kept("plain 2", 3),
-    kept("plain 1", 2),
-    kept("exported", 4, { reviews: [review], exported: true }),
+    entry("reviewed", 1, { reviews: [review] }),
+    entry("plain 2", 3),
+    entry("plain 1", 2),
+    entry("exported", 4, { reviews: [review], exported: true }),
   ];
   expect(ids(deletable(all, "", nobody))).toEqual(["exported", "plain 1", "plain 2", "reviewed"]);
 });
 
 test("the incident that is being written, and those that go on, are never deleted", () => {
-  const all = [kept("now", 1), kept("open", 2, {}, "new", "alive"), kept("cut off", 3, {}, "new", "dead")];
+  const all = [entry("now", 1), entry("open", 2, {}, "new", "alive"), entry("cut off", 3, {}, "new", "dead")];
   expect(ids(deletable(all, "now", new Set(["alive"])))).toEqual(["cut off"]);
 });
 
 test("within the limits nothing goes", () => {
-  expect(surplus([kept("a", 1), kept("b", 2)], "", nobody, 200, 2)).toEqual({ pictures: [], incidents: [] });
+  expect(surplus([entry("a", 1), entry("b", 2)], "", nobody, 200, 2)).toEqual({ pictures: [], incidents: [] });
 });
 
 test("only as many pictures go as the limit asks for, and lines stay", () => {
-  const all = [kept("a", 1), kept("none", 2, { bytes: 0 }), kept("b", 3), kept("c", 4)];
+  const all = [entry("a", 1), entry("none", 2, { bytes: 0 }), entry("b", 3), entry("c", 4)];
   expect(surplus(all, "c", nobody, 250, 10)).toEqual({ pictures: ["a"], incidents: [] });
   expect(surplus(all, "c", nobody, 199, 10)).toEqual({ pictures: ["a", "b"], incidents: [] });
 });
 
 test("beyond the number of events the oldest incidents go whole, and their pictures count as gone", () => {
-  const all = [kept("a", 1), kept("b", 2), kept("c", 3)];
+  const all = [entry("a", 1), entry("b", 2), entry("c", 3)];
   expect(surplus(all, "c", nobody, 200, 2)).toEqual({ pictures: [], incidents: ["a"] });
   expect(surplus(all, "c", nobody, 100, 2)).toEqual({ pictures: ["b"], incidents: ["a"] });
 });

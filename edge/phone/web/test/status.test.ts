@@ -20,7 +20,7 @@ describe("the big state", () => {
   });
 
   test("is not watching while the camera or the detector sees nothing", () => {
-    for (const kind of ["gone", "frozen", "black", "white", "covered", "denied", "busy", "model-wrong", "hopeless"] as const) {
+    for (const kind of ["gone", "frozen", "black", "white", "covered", "denied", "busy", "model-wrong", "giving-up"] as const) {
       expect(stateOf({ ...well, problems: [problem(kind)] }), kind).toBe("blind");
     }
   });

@@ -21,7 +21,7 @@ class StandIn implements WorkerLike {
 
 const ready = { type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448 } as const;
 const looked = {
-  type: "looked", time: 0, marks: [], state: "watching", evidence: 0, faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
+  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
 } as const; // prettier-ignore
 
 let now = 0;
@@ -54,7 +54,7 @@ beforeEach(() => {
       return workers[workers.length - 1];
     },
     () => ({ type: "settings", settings: { threshold: null, zones: [] } }),
-    { hear: (message) => heard.push(message), died: (why, hopeless) => died.push([why, hopeless]) },
+    { hear: (message) => heard.push(message), died: (why, givingUp) => died.push([why, givingUp]) },
     () => now,
   );
 });
@@ -145,9 +145,9 @@ describe("deaths", () => {
     begin().say({ type: "failed", failure: "runtime", detail: "x" });
   }
 
-  test("three within five minutes are hopeless: it is tried again once a minute", () => {
+  test("three within five minutes are too many: it is tried again once a minute", () => {
     for (let count = 0; count < 3; count++) die();
-    expect(died.map(([, hopeless]) => hopeless)).toEqual([false, false, true]);
+    expect(died.map(([, givingUp]) => givingUp)).toEqual([false, false, true]);
     now += AGAIN_S - 1;
     supervisor.check();
     expect(workers).toHaveLength(3);
@@ -161,7 +161,7 @@ describe("deaths", () => {
       die();
       now += DEATHS_S / 2;
     }
-    expect(died.map(([, hopeless]) => hopeless)).toEqual([false, false, false]);
+    expect(died.map(([, givingUp]) => givingUp)).toEqual([false, false, false]);
   });
 
   test("a script that fails counts as one", () => {
@@ -172,7 +172,7 @@ describe("deaths", () => {
     expect(died).toEqual([["no such file", false]]);
   });
 
-  test("a model that fails is no death: another worker would find the same one", () => {
+  test("a model that fails before it was ever ready is no death: another worker would find the same one", () => {
     supervisor.begin();
     workers[0].say({ type: "failed", failure: "model-corrupt", detail: "x" });
     now += 10 * START_S;
@@ -181,6 +181,33 @@ describe("deaths", () => {
     expect(workers).toHaveLength(1);
     expect(workers[0].ended).toBe(true);
     expect(heard).toHaveLength(1);
+  });
+
+  test("a model that fails after it was ready is tried again each minute", () => {
+    die();
+    supervisor.check();
+    for (let count = 2; count < 6; count++) {
+      workers[count - 1].say({ type: "failed", failure: "model-missing", detail: "a read failed" });
+      now += AGAIN_S - 1;
+      supervisor.check();
+      expect(workers).toHaveLength(count);
+      now += 1;
+      supervisor.check();
+      expect(workers).toHaveLength(count + 1);
+    }
+    expect(died).toHaveLength(1);
+  });
+
+  test("a model that was ready only in an earlier watch is not tried again", async () => {
+    const worker = begin();
+    const ended = supervisor.close("stopped");
+    worker.say({ type: "closed", events: [] });
+    await ended;
+    supervisor.begin();
+    workers[1].say({ type: "failed", failure: "model-corrupt", detail: "x" });
+    now += 10 * START_S;
+    supervisor.check();
+    expect(workers).toHaveLength(2);
   });
 });
 

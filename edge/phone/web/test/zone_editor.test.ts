@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { fitted, within } from "../src/overlay";
 import type { Point } from "../src/schema";
-import { areaOf, enclosed, simplified } from "../src/zone_editor";
+import { areaOf, enclosed, misplaced, simplified } from "../src/zone_editor";
 
 /** A finger's way along the sides of a polygon, with a little tremor. */
 function way(corners: readonly Point[], steps = 40): Point[] {
@@ -45,4 +45,13 @@ describe("the picture on the screen", () => {
     expect(within([100, 200], place)).toEqual([0.25, 0.5]);
     expect(within([500, 10], place)).toEqual([1, 0]);
   });
+});
+
+test("a zone is misplaced once the picture has another shape, not another size", () => {
+  const zone = (aspect?: number) => ({ name: "hives", corners: [], ...(aspect === undefined ? {} : { aspect }) });
+  expect(misplaced([zone(16 / 9)], { width: 640, height: 360 })).toBe(false);
+  expect(misplaced([zone(16 / 9)], { width: 641, height: 360 })).toBe(false);
+  expect(misplaced([zone(16 / 9), zone(9 / 16)], { width: 640, height: 360 })).toBe(true);
+  expect(misplaced([zone(16 / 9)], { width: 640, height: 480 })).toBe(true);
+  expect(misplaced([zone()], { width: 640, height: 480 })).toBe(false);
 });
