@@ -196,8 +196,8 @@ def test_what_may_pass_takes_no_model_away(window: Any, site: Site, failure: str
 def test_a_model_whose_bytes_have_changed_on_the_phone_is_fetched_anew(window: Any, site: Site) -> None:
     model = installed(window)
     window.evaluate(
-        "async ([sha256, model]) => (await caches.open(`bear-alarm model /bears/app/ ${sha256}`)).put(model, new Response('x'))",
-        [model["sha256"], model["model"]],
+        "async ([name, file]) => (await caches.open(name)).put(file, new Response('x'))",
+        [f"bear-alarm model /bears/app/ {model['sha256']}", model["model"]],
     )
     site.down = True
     assert window.evaluate(FAILS, [model["sha256"], "model-corrupt"]) is False

@@ -78,7 +78,8 @@ def test_ready_says_what_runs(page: Any, folder: Path, threads: int) -> None:
     assert 0 <= ready["goldenError"] <= 1e-4
     assert ready["threads"] == threads
     assert ready["cropMs"] > 0
-    assert ready["scanSide"] in (448, 384, 320)
+    assert card.frame is not None
+    assert ready["scanSide"] == max(card.frame.sides), "the tiny model is fast enough for the card's own"
     assert start(page, folder, settings={"threshold": 0.9, "zones": []})["threshold"] == 0.9
 
 
