@@ -205,7 +205,7 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
         there.page.locator("#problems").get_by_text("the app was not in front").wait_for()
         watches_again(there, 5)
         assert len(there.asked("locks")) == 2, looks
-        away = ["new:  not watched: the app is not in front", "end:  not watched from "]
+        away = ["new: hidden not watched: the app is not in front", "end: hidden not watched from "]
         found = there.words("health")
         assert len(found) == len(away), found
         assert all(each.startswith(start) for each, start in zip(found, away, strict=True))

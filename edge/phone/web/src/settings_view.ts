@@ -87,7 +87,6 @@ export class SettingsView {
   private async drawZone(): Promise<void> {
     try {
       await this.watch.camera.open();
-      await this.watch.camera.size(); // what is drawn lies on the picture
       this.change.drawZone();
     } catch (error) {
       const words = problemWords(this.text, problemOf(error), { detail: String(error) });

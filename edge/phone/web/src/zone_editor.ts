@@ -85,7 +85,7 @@ export class ZoneEditor {
     }
     this.save.addEventListener("click", () => this.keep());
     byId("zone-cancel", HTMLButtonElement).addEventListener("click", () => this.close(null));
-    addEventListener("resize", () => this.draw());
+    for (const each of [window, watch.camera.video]) each.addEventListener("resize", () => this.draw());
   }
 
   open(text: Texts): void {
