@@ -6,7 +6,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import pytest
 
 from edge.detect.classifier import BUNDLED
 from edge.phone.folder import write
+from edge.schema import Picture
 from tests.helpers.made_once import made_once
-from tests.helpers.phone_camera import camera_flags, clip_frames, write_camera
+from tests.helpers.phone_camera import FPS, camera_flags, clip_frames, write_camera
 from tests.helpers.phone_web import Site, chromium
 
 # What the page asks of the browser is counted; `lost` is the error with which the camera does not open.
@@ -54,6 +55,7 @@ STORED = """(table) => new Promise((done, failed) => {
 })"""
 GRANTED = ["camera", "screen-wake-lock"]  # whoever grants one thing refuses all others
 EMPTY_S = 1.8  # of the demo, before the fox comes
+LEAD_S = 14.0  # of the empty meadow, before the demo begins: for the start check
 
 
 def app_folder(factory: pytest.TempPathFactory) -> Path:
@@ -62,19 +64,22 @@ def app_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def camera(factory: pytest.TempPathFactory, what: str) -> Path:
-    """Return a camera's file for chromium: the "demo", the demo's "meadow", or it "frozen" or "black"."""
+    """Return a camera's file for chromium: the "demo", the demo's "meadow", both, or it "frozen" or "black"."""
 
     def make(folder: Path) -> None:
-        empty = list(itertools.islice(clip_frames(), int(EMPTY_S * 10)))
-        frames = {
-            "demo": None,
-            "meadow": empty + empty[-2:0:-1],  # to and fro: no jump where the file starts again
+        empty = list(itertools.islice(clip_frames(), int(EMPTY_S * FPS)))
+        meadow = empty + empty[-2:0:-1]  # to and fro: no jump where it starts again
+        lead = list(itertools.islice(itertools.cycle(meadow), round(LEAD_S * FPS)))
+        shows: dict[str, Iterable[Picture]] = {
+            "demo": clip_frames(),
+            "meadow, then the demo": itertools.chain(reversed(lead), clip_frames()),
+            "meadow": meadow,
             "frozen": empty[:1] * 2,
             "black": [np.zeros_like(empty[0])] * 2,
-        }[what]
-        write_camera(folder / "camera.y4m", frames)
+        }
+        write_camera(folder / "camera.y4m", shows[what])
 
-    return made_once(factory, f"phone-camera-{what}", make) / "camera.y4m"
+    return made_once(factory, f"phone-camera-{what}".replace(" ", "-"), make) / "camera.y4m"
 
 
 class Phone:

@@ -63,6 +63,7 @@ export class StartCheck {
     for (const name of Object.keys(TITLES) as RowName[]) {
       const row = document.createElement("li");
       row.tabIndex = -1;
+      row.dataset.row = name;
       this.rows.set(name, row);
       list.append(row);
       this.tell(name, "wait", "");
