@@ -329,7 +329,8 @@ def test_a_file_that_is_missing_in_the_folder_is_one_sentence(tmp_path: Path, mo
 
 def test_another_model_for_a_folder_that_is_there_needs_update(tmp_path: Path, model: Path):
     app_folder.write(tmp_path / "out", model)
-    ran = bear_alarm("phone", tmp_path / "out", "--serve", "--host", "127.0.0.1", "--model", model)
+    where = ("--host", "127.0.0.1", "--port", 0, "--http-port", 0)
+    ran = bear_alarm("phone", tmp_path / "out", "--serve", *where, "--model", model)
     assert ran.returncode == 2
     assert "--update" in ran.stderr
 

@@ -177,7 +177,6 @@ async function hostsModel(): Promise<ModelJson> {
 }
 
 async function fetchModel(model: ModelJson, progress: (share: number) => void = () => {}): Promise<void> {
-  await caches.delete(prefix() + model.sha256); // incomplete or damaged: the service worker would hand it out again
   const file = await download(address(model.file), model.sha256, (bytes) => progress(Math.min(bytes / model.bytes, 1)));
   const cache = await caches.open(prefix() + model.sha256);
   await keep(cache, address(model.file), file);

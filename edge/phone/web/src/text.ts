@@ -17,6 +17,7 @@ const en = {
   limitVibration: "This phone does not vibrate for web pages (no iPhone does).",
   limitRestart: "If the app closes, it cannot start by itself. Sound needs a tap first.",
   limitDistance: "It can miss a bear, most of all at night and far away. Do not rely on it alone.",
+  limitUntried: "It was not tried on real iPhones and Android phones yet. Try yours at home first.",
   startButton: "Check and start",
   startPlays: "The check plays the siren. Hold the phone away from your ear.",
 
@@ -257,6 +258,7 @@ const de: Texts = {
   limitVibration: "Dieses Telefon vibriert nicht für Webseiten (kein iPhone tut das).",
   limitRestart: "Schließt sich die App, startet sie nicht von selbst. Ton braucht erst ein Antippen.",
   limitDistance: "Sie kann einen Bären übersehen, vor allem nachts und weit weg. Verlassen Sie sich nicht allein auf sie.",
+  limitUntried: "Auf echten iPhones und Android-Telefonen wurde sie noch nicht ausprobiert. Probieren Sie Ihres zuerst zu Hause.",
   startButton: "Prüfen und starten",
   startPlays: "Die Prüfung spielt die Sirene. Halten Sie das Telefon vom Ohr weg.",
 
