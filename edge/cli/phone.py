@@ -28,7 +28,10 @@ PORT, HTTP_PORT = 8443, 8080
 def phone(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Folder to write, new or empty. Not needed with --serve."),
+        typer.Argument(
+            metavar="[DIR]",
+            help="Folder to write, new or empty. Not needed with --serve, which writes it if you name it.",
+        ),
     ] = None,
     model: ModelOpt = None,
     update: Annotated[
@@ -56,7 +59,7 @@ def phone(
     """Write the alarm as a web app for phones, or serve it.
 
     Put the folder on any web host with HTTPS, once. Then a phone installs the app from there, and watches with no
-    network. Or give --serve: this machine serves the app to phones in the same network.
+    network. Or give --serve: this machine serves the app to phones in the same network, from DIR if you name it.
     """
     if folder is not None:
         folder = folder.expanduser().absolute()
@@ -72,26 +75,39 @@ def phone(
     if folder is None:
         raise OptionError("name a folder to write, or serve the app with --serve")
     from edge.detect.classifier import find
-    from edge.phone.folder import write
+    from edge.phone.folder import holds_app, write
 
+    newer = holds_app(folder)
     write(folder, find(model), update=update)
-    print(_next(folder))
+    print(_updated(folder) if newer else _written(folder))
 
 
-def _next(folder: Path) -> str:
-    """Return what to do with the folder that was written."""
-    megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+def _written(folder: Path) -> str:
+    """Return what to do with a folder that was written."""
     return f"""\
-{folder}: written, {megabytes:.1f} MB. What to do next:
+{folder}: written, {_megabytes(folder)}. What to do next:
   1. Copy the folder to any web host with HTTPS. A plain static host will do.
-  2. Open its address on the phone, while there is signal. Add it to the home screen, and open it there.
-  3. Do its start check. Once the detector is ready "also without signal", the phone needs no network.
+  2. Open its address on the phone, while there is signal. Add it to the home screen.
+  3. Still where there is signal: open it from the home screen and wait for "Ready, also without signal".
+     From then on the phone needs no network.
 Without a web host: bear-alarm phone --serve. More: docs/phone.md"""
+
+
+def _updated(folder: Path) -> str:
+    """Return what to do with a folder that was brought up to date."""
+    return f"""\
+{folder}: brought up to date, {_megabytes(folder)}. Copy the folder again.
+Phones offer "Restart now" the next time they have signal."""
+
+
+def _megabytes(folder: Path) -> str:
+    """Return how large a folder is, in words."""
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
 
 
 def _address(host: str | None) -> Address:
     """Return the address to serve on: the one that is given, else this machine's in its network."""
-    from edge.phone.authority import is_private, own_addresses
+    from edge.phone.authority import LOOPBACK, is_private, own_addresses
 
     own = own_addresses()
     if host is None:
@@ -102,6 +118,8 @@ def _address(host: str | None) -> Address:
             f"this machine has no address that a phone reaches: {faults}; "
             "connect it to a network, such as a phone's hotspot"
         )
+    if host == "localhost":
+        return LOOPBACK
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -111,7 +129,8 @@ def _address(host: str | None) -> Address:
         mine = next((each for each in own if each.address == address), None)
         foreign = "is not an address of this machine" if is_private(address) else "is not in a private network"
         reason = mine.fault if mine else foreign
-        raise OptionError(f"--host {address}: {reason}; name one of {', '.join(map(str, servable))}")
+        others = ", ".join(str(each) for each in servable if not each.is_loopback)
+        raise OptionError(f"--host {address}: {reason}; {f'name one of {others}' if others else 'leave --host out'}")
     return address
 
 
@@ -127,7 +146,8 @@ def _serve(folder: Path | None, model: str | None, update: bool, address: Addres
         who = identity(state_folder() / "phone", list(dict.fromkeys([address, LOOPBACK])), name)
         servers.start(files, who)
         others = [each.address for each in own_addresses() if not each.fault and each.address != address]
-        print(_shown(servers, who.fingerprint, others), flush=True)
+        show = _shown_here if address.is_loopback else _shown
+        print(show(servers, who.fingerprint_lines, others), flush=True)
         while True:  # until KeyboardInterrupt
             time.sleep(0.5)  # a signal that comes just before an endless wait would not end it
 
@@ -141,6 +161,7 @@ def _files(folder: Path | None, model: str | None, update: bool) -> dict[str, by
         return app_files() | model_files(find(model))
     if update or not holds_app(folder):
         write(folder, find(model), update=update)
+        print(f"{folder}: written, {_megabytes(folder)}.\n")
     elif model is not None:
         raise OptionError(f"{folder}: holds the app with its model already; give --update to change the model")
     files = read(folder)
@@ -149,25 +170,47 @@ def _files(folder: Path | None, model: str | None, update: bool) -> dict[str, by
     return files
 
 
-def _shown(servers: Servers, fingerprint: str, others: Sequence[Address]) -> str:
-    """Return what the terminal shows while the app is served."""
-    half = len(fingerprint) // 2
-    hosts = " or ".join(map(str, others))
-    unreached = f"   If the phone cannot reach it: --host {hosts}\n" if others else ""
-    by_name = (
-        f"   or {servers.name_url}, which stays when the address changes (needs mDNS)\n" if servers.name_url else ""
-    )
+def _shown(servers: Servers, fingerprint: Sequence[str], others: Sequence[Address]) -> str:
+    """Return what the terminal shows while the app is served; ``others``: addresses for phones beside this one."""
+    unreached = f"   If the phone cannot reach it: --host {_either(others)}\n" if others else ""
+    by_name = ""
+    if servers.name_url:
+        by_name = f"""\
+   or {servers.name_url}, which stays when the address changes
+   (works on most phones; if not, use the address above)
+"""
     return f"""\
 {_code(servers.page_url)}
 1. With the phone in the same network, open   {servers.page_url}
    It gives the phone a certificate to install, with the steps.
 {unreached}\
-2. Compare the certificate's SHA-256 fingerprint, as the phone shows it:
-       {fingerprint[:half].strip()}
-       {fingerprint[half:].strip()}
+{_to_compare(fingerprint)}
 3. Open the alarm: {servers.app_url}
 {by_name}\
-   Do its start check. Once the detector is ready "also without signal", end this with Ctrl-C."""
+   Add it to the home screen, open it from there and wait for "Ready, also without signal".
+   Then end this with Ctrl-C."""
+
+
+def _shown_here(servers: Servers, fingerprint: Sequence[str], others: Sequence[Address]) -> str:
+    """Return what the terminal shows while the app is served to this machine alone."""
+    phones = f"--host {_either(others)}" if others else "leave --host out"
+    return f"""\
+Only this computer can open it. For phones: {phones}
+1. Open   {servers.page_url}
+   It gives the browser a certificate to install, with the steps.
+{_to_compare(fingerprint)}
+3. Open the alarm: {servers.app_url}
+   End this with Ctrl-C."""
+
+
+def _to_compare(fingerprint: Sequence[str]) -> str:
+    """Return the step that compares the fingerprint."""
+    lines = "".join(f"\n       {line}" for line in fingerprint)
+    return f"2. Compare the certificate's SHA-256 fingerprint, as the phone shows it, with this one:{lines}"
+
+
+def _either(addresses: Sequence[Address]) -> str:
+    return " or ".join(map(str, addresses))
 
 
 def _code(url: str) -> str:

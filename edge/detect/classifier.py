@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -180,9 +181,11 @@ def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSessio
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported classes
+        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).splitlines()[0])[:120]
+        told = "" if type(error).__name__ == "InvalidProtobuf" else f" ({reason})"  # it would repeat the sentence
         raise ModelError(
-            f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model "
-            f"({str(error).splitlines()[0][:120]}); copy or export it again"
+            f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model{told}; "
+            "copy or export it again"
         ) from None
 
 

@@ -63,6 +63,11 @@ class Identity:
         """Return the SHA-256 of the authority's certificate, as phones show it."""
         return hashlib.sha256(self.authority).digest().hex(" ").upper()
 
+    @property
+    def fingerprint_lines(self) -> list[str]:
+        """Return the fingerprint as four lines of eight pairs, to compare one by one."""
+        return [self.fingerprint[at : at + 24].strip() for at in range(0, len(self.fingerprint), 24)]
+
     def context(self) -> ssl.SSLContext:
         """Return the TLS settings of the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
-import html
 import logging
+import re
 import socket
 import ssl
 import sys
@@ -23,10 +23,10 @@ from urllib.parse import unquote
 from edge.errors import OptionError
 from edge.phone.authority import Address, Identity
 from edge.phone.folder import ENTRY
+from edge.phone.steps_page import CA_NAME, steps_page
 
 log = logging.getLogger(__name__)
 
-CA_NAME = "bear-alarm-ca.crt"
 CLIENT_LIMIT_S = 30.0  # for a client that sends or takes nothing
 MOST_CLIENTS = 50  # at once, on each port
 PACKED_FROM = 1024  # bytes; a smaller file is not worth packing
@@ -83,6 +83,12 @@ def content(name: str, data: bytes) -> Content:
     )
 
 
+def first_language(accepted: str) -> str:
+    """Return the first of our languages in an Accept-Language header, "en" or "de"; browsers name the best first."""
+    found = re.search(r"(?:^|,)\s*(en|de)\b", accepted, re.IGNORECASE)
+    return found[1].lower() if found else "en"
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -92,12 +98,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Reply with what is served at the path."""
-        content = self.server.contents.get(unquote(self.path.partition("?")[0]))
+        path, vary = unquote(self.path.partition("?")[0]), "Accept-Encoding"
+        if path == "/" and self.server.by_language:
+            path += first_language(self.headers.get("Accept-Language", ""))
+            vary += ", Accept-Language"
+        content = self.server.contents.get(path)
         if content is None:
             text = {"Content-Type": "text/plain; charset=utf-8"}
             self.reply(HTTPStatus.NOT_FOUND, text, b"There is no such page here.\n")
             return
-        headers = {"ETag": content.etag, "Vary": "Accept-Encoding"}
+        headers = {"ETag": content.etag, "Vary": vary}
         if content.etag in self.headers.get("If-None-Match", ""):
             self.reply(HTTPStatus.NOT_MODIFIED, headers)
             return
@@ -135,6 +145,7 @@ class _Server(ThreadingHTTPServer):
         self.host = f"[{address}]" if address.version == 6 else str(address)
         self.headers = headers
         self.contents: Mapping[str, Content] = {}
+        self.by_language = False  # "/" is at "/en" and "/de"
         self._free = threading.Semaphore(MOST_CLIENTS)
         self._thread: threading.Thread | None = None
         try:
@@ -238,74 +249,17 @@ class Servers:
 
     def start(self, files: Mapping[str, bytes], who: Identity) -> None:
         """Serve an app's files, by name."""
-        page = steps_page(who.fingerprint, self.app_url, self.name_url).encode()
         self._app.context, self._app.help_url = who.context(), self.page_url
         app = {f"/{name}": content(name, data) for name, data in files.items()}
         self._app.start(app | {"/": app[f"/{ENTRY}"]})
-        self._page.start({"/": content(ENTRY, page), f"/{CA_NAME}": content(CA_NAME, who.authority)})
+        pages = {
+            f"/{language}": content(ENTRY, steps_page(language, who.fingerprint_lines, self.app_url, self.name_url))
+            for language in ("en", "de")
+        }
+        self._page.by_language = True
+        self._page.start(pages | {f"/{CA_NAME}": content(CA_NAME, who.authority)})
 
     def close(self) -> None:
         """Stop both."""
         self._app.close()
         self._page.close()
-
-
-# The page over plain HTTP. Nobody vouches for what it says: what counts is what the phone shows of the certificate.
-
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Bear Alarm: trust this server</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: auto; padding: 1rem }}
-a.step {{ display: inline-block; min-height: 3rem; line-height: 3rem; font-weight: bold }}
-code {{ overflow-wrap: anywhere; font-size: 1.1rem }}
-</style>
-</head>
-<body>
-<h1>Bear Alarm</h1>
-<p>The phone opens its camera only for a page that it trusts. Install one certificate, once for each phone.
-Browsers that check its limits accept it for private networks and .local names only.</p>
-<ol>
-<li><a class="step" href="{ca}">Download the certificate</a></li>
-<li>Install it: see your phone below.</li>
-<li>Compare the SHA-256 fingerprint that <strong>the phone shows</strong> with the one in the terminal.
-If one sign differs, remove the certificate. It should be:<br><code>{fingerprint}</code></li>
-<li><a class="step" href="{app}">Open the alarm</a>: {app}{by_name}</li>
-</ol>
-<h2>Android</h2>
-<p>The names differ a little from phone to phone. Use Chrome.</p>
-<ol>
-<li>Open Settings and search for “CA certificate”
-(Security and privacy, More security settings, Encryption and credentials, Install a certificate).</li>
-<li>Choose “CA certificate”, then “Install anyway”, then the downloaded file bear-alarm-ca.crt.</li>
-<li>Fingerprint: Settings, Encryption and credentials, Trusted credentials, tab “User”, tap the certificate.</li>
-</ol>
-<h2>iPhone and iPad</h2>
-<ol>
-<li>Use Safari. Tap “Allow” when it asks to download a configuration profile.</li>
-<li>Open Settings, General, VPN and Device Management. Tap the profile, then “More Details” for the fingerprint.</li>
-<li>Tap “Install”.</li>
-<li>Open Settings, General, About, Certificate Trust Settings. Switch this certificate on.</li>
-</ol>
-<h2>Afterwards</h2>
-<p>Remove the certificate in the same place when you no longer use the alarm.</p>
-</body>
-</html>
-"""
-
-
-BY_NAME = """<br>or <a class="step" href="{url}">{url}</a>, which stays when the address changes.
-It needs mDNS (Bonjour, Avahi)."""
-
-
-def steps_page(fingerprint: str, app_url: str, name_url: str | None) -> str:
-    """Return the page with the steps that make a phone trust the app's certificate."""
-    by_name = BY_NAME.format(url=html.escape(name_url)) if name_url else ""
-    return PAGE.format(
-        ca=f"/{CA_NAME}", fingerprint=html.escape(fingerprint), app=html.escape(app_url), by_name=by_name
-    )

@@ -91,6 +91,8 @@ def test_the_authority_signs_servers_alone_and_lasts_ten_years(tmp_path: Path):
     assert timedelta(days=3650) <= found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=3660)
     digest = hashlib.sha256(who.authority).hexdigest()
     assert who.fingerprint.replace(" ", "").lower() == digest
+    assert [len(line.split()) for line in who.fingerprint_lines] == [8] * 4
+    assert " ".join(who.fingerprint_lines) == who.fingerprint
 
 
 def test_the_server_s_certificate_is_one_that_phones_take(tmp_path: Path):

@@ -54,6 +54,7 @@ def test_a_folder_holds_the_app_unpacked_and_the_model_under_its_digest(tmp_path
     assert ran.returncode == 0, ran.stderr
     assert "HTTPS" in ran.stdout
     assert "--serve" in ran.stdout
+    assert "Ready, also without signal" in ran.stdout
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     name = f"model-{sha256[:12]}.onnx"
     held = files(out)
@@ -118,6 +119,9 @@ def test_update_replaces_our_files_removes_old_ones_and_leaves_all_others(tmp_pa
     model.write_bytes(model_bytes(tiny_card()) + b"\x72\x00")  # another file, by an empty field of metadata
     ran = bear_alarm("phone", out, "--model", model, "--update")
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"{out}: brought up to date, ")
+    assert "Copy the folder again" in ran.stdout
+    assert "home screen" not in ran.stdout, "the steps of a first time"
     held = files(out)
     assert held["icons/mine.txt"] == b"mine"
     assert held["app.js"] == FILES["app.js"]

@@ -25,8 +25,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.cli.phone import _address as address_of
 from edge.cli.phone import _code as code_of
 from edge.cli.phone import _files as files_of
+from edge.cli.phone import _shown as shown_by
 from edge.errors import OptionError
 from edge.phone import folder as app_folder
 from edge.phone.authority import LOOPBACK, Identity, OwnAddress, identity
@@ -161,7 +163,9 @@ def test_plain_http_gives_out_the_authority_and_the_steps_and_nothing_else(site)
     answer, page = asked(servers, None, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     text = page.decode()
-    assert who.fingerprint in text
+    assert who.fingerprint in " ".join(text.split())
+    assert all(f"{line}\n" in text or f"{line}</pre>" in text for line in who.fingerprint_lines)
+    assert "Compare the phone with the terminal, not with this page" in text
     assert f'href="{servers.app_url}"' in text
     assert "Android" in text
     assert "Certificate Trust Settings" in text
@@ -170,6 +174,34 @@ def test_plain_http_gives_out_the_authority_and_the_steps_and_nothing_else(site)
     assert not re.search(r"<script|src=|https?://(?!127\.0\.0\.1|hive\.local)", text), "the page fetches nothing"
     for path in ("/index.html", "/app.js", "/run.wasm", "/server.pem", "/authority.pem", "/../state/authority.pem"):
         assert asked(servers, None, path)[0].status == 404, path
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("DE", "de"),
+        ("fr-FR,fr;q=0.9,de;q=0.8", "de"),
+        ("en-US,en;q=0.9,de;q=0.8", "en"),
+        ("fr,den;q=0.5", "en"),
+        ("", "en"),
+    ],
+)
+def test_the_steps_come_in_the_phones_language(site, accepted: str, language: str):
+    servers, who = site
+    answer, page = asked(servers, None, "/", Accept_Language=accepted)
+    assert answer.headers["Vary"] == "Accept-Encoding, Accept-Language"
+    text = page.decode()
+    assert f'<html lang="{language}">' in text
+    assert page == asked(servers, None, f"/{language}")[1]
+    other = {"de": "en", "en": "de"}[language]
+    assert f'href="/{other}"' in text
+    steps = {"en": "Trusted credentials", "de": "Vertrauenswürdige Anmeldedaten"}
+    assert steps[language] in text
+    assert steps[other] not in text
+    for what in (servers.app_url, servers.name_url, "/bear-alarm-ca.crt"):
+        assert f'href="{what}"' in text
+    assert who.fingerprint in " ".join(text.split())
 
 
 def test_a_client_that_says_nothing_holds_up_nobody(site):
@@ -278,6 +310,22 @@ def test_an_address_that_cannot_be_served_is_one_sentence(tmp_path: Path, model:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["192.168.7.20"], "name one of 192.168.7.20\n"), ([], "leave --host out\n")],
+)
+def test_a_phone_is_not_sent_to_loopback(model: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], said: str):
+    own = [*(OwnAddress(ipaddress.ip_address(each), "") for each in more), OwnAddress(LOOPBACK, "is for this machine")]
+    monkeypatch.setattr("edge.phone.authority.own_addresses", lambda: own)
+    ran = bear_alarm("phone", "--serve", "--model", model, "--host", "192.168.9.9")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.endswith(f"is not an address of this machine; {said}")
+
+
+def test_localhost_is_an_address():
+    assert address_of("localhost") == LOOPBACK
+
+
 def test_a_machine_without_a_network_is_one_sentence(model: Path, monkeypatch: pytest.MonkeyPatch):
     mobile = ipaddress.ip_address("100.64.0.7")
     own = [OwnAddress(mobile, "is not in a private network"), OwnAddress(LOOPBACK, "is for this machine alone")]
@@ -320,6 +368,13 @@ def test_an_app_of_another_version_is_served_with_a_warning(
     assert len(caplog.messages) == 1
 
 
+def test_serve_says_which_folder_it_writes(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    for update, written in ((False, True), (False, False), (True, True)):
+        files_of(out, str(model) if written else None, update)
+        assert capsys.readouterr().out.startswith(f"{out}: written, ") == written
+
+
 def test_a_file_that_is_missing_in_the_folder_is_one_sentence(tmp_path: Path, model: Path):
     app_folder.write(tmp_path / "out", model)
     (tmp_path / "out" / "app.js").unlink()
@@ -333,6 +388,21 @@ def test_another_model_for_a_folder_that_is_there_needs_update(tmp_path: Path, m
     ran = bear_alarm("phone", tmp_path / "out", "--serve", *where, "--model", model)
     assert ran.returncode == 2
     assert "--update" in ran.stderr
+
+
+def test_the_terminal_shows_phones_the_way(site):
+    servers, who = site
+    others = [ipaddress.ip_address(each) for each in ("10.0.0.5", "192.168.7.20")]
+    shown = shown_by(servers, who.fingerprint_lines, others)
+    assert "▀" in shown, "the QR code"
+    assert servers.page_url in shown
+    assert servers.app_url in shown
+    assert "If the phone cannot reach it: --host 10.0.0.5 or 192.168.7.20\n" in shown
+    assert f"or {servers.name_url}, which stays when the address changes" in shown
+    assert [line.strip() for line in shown.splitlines() if line.strip() in who.fingerprint_lines] == (
+        who.fingerprint_lines
+    )
+    assert "cannot reach" not in shown_by(servers, who.fingerprint_lines, [])
 
 
 def test_the_qr_code_on_the_terminal_is_the_address(monkeypatch: pytest.MonkeyPatch):
@@ -382,9 +452,10 @@ main()
         who = identity(tmp_path / "state" / "phone", [LOOPBACK], "hive")
         page, app = (urlsplit(re.findall(rf"{scheme}://127\.0\.0\.1:\d+/", shown)[0]) for scheme in ("http", "https"))
         assert who.fingerprint in " ".join(shown.split())
-        assert "▀" in shown, "the QR code"
-        assert "If the phone cannot reach it: --host 10.0.0.5 or 192.168.7.20" in shown
-        assert f"or https://hive.local:{app.port}/, which stays when the address changes" in shown
+        assert all(f"{line}\n" in shown for line in who.fingerprint_lines)
+        assert "Only this computer can open it. For phones: --host 10.0.0.5 or 192.168.7.20\n" in shown
+        assert "▀" not in shown, "no QR code, for no phone could follow it"
+        assert "hive.local" not in shown
         for at in (page, app):
             socket.create_connection((at.hostname, at.port)).close()
         assert not list(temporary.iterdir()), "it serves from memory"
