@@ -209,7 +209,7 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
         found = there.words("health")
         assert len(found) == len(away), found
         assert all(each.startswith(start) for each, start in zip(found, away, strict=True))
-        there.page.get_by_role("button", name="Understood").click()
+        there.page.get_by_role("button", name="OK", exact=True).click()
 
         [worker] = there.page.workers
         worker.evaluate("() => void setTimeout(() => { for (;;); })")
