@@ -139,6 +139,7 @@ def test_a_model_that_the_host_lacks(
     shutil.copytree(app, copy)
     spoil(copy)
     with phone(copy, meadow) as there:
+        there.page.locator("#install").get_by_text(words).wait_for()
         there.page.click("#check-start")
         there.row("Bear detector").get_by_text(words).wait_for()
         [model] = app.glob("model-*.onnx")
