@@ -64,8 +64,7 @@ def test_chromium_opens_the_app_once_it_trusts_the_authority(tmp_path: Path):
             assert opened.title() == "Bear Alarm"
             secure = opened.evaluate("[isSecureContext, crossOriginIsolated, 'mediaDevices' in navigator]")
             assert secure == [True, True, True]
-            opened.locator("#check-start").click()
-            opened.get_by_text("Ready, also without signal").wait_for(timeout=120_000)  # every file has come
+            opened.locator("#install").get_by_text("Ready, also without signal").wait_for(timeout=120_000)  # every file
             assert complaints == []
 
 

@@ -99,6 +99,17 @@ def bears(app: Phone) -> tuple[str, int]:
     return item.inner_text(), picture.evaluate("each => each.naturalWidth")
 
 
+def test_opening_the_page_once_is_enough_to_start_without_signal(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with phone(app_folder(tmp_path_factory), None) as app:
+        said = app.page.locator("#install").get_by_text("Ready, also without signal.")
+        said.wait_for(timeout=90_000)
+        app.site.down = True
+        app.page.reload()
+        said.wait_for()
+        app.page.click("#check-start")
+        app.row("Bear detector").get_by_text("Ready, also without signal.").wait_for(timeout=90_000)
+
+
 def test_without_signal_nothing_is_fetched_but_the_look_for_updates(watched: Watch) -> None:
     assert set(watched.asked) <= {"sw.js", "model.json"}
 
@@ -167,7 +178,8 @@ def test_a_zone_drawn_on_the_picture_is_kept_and_decides(tmp_path_factory: pytes
         until(lambda: app.page.locator("video").evaluate("video => video.videoWidth") > 0, 10)
         draw(app, SKY)
         app.page.fill("#zone-name", "Sky")
-        app.page.get_by_role("button", name="Save the zone").click()
+        app.page.get_by_role("button", name="Save", exact=True).click()
+        app.page.locator("#zones-said").get_by_text("Sky is saved.").wait_for()
         app.page.locator("#zones li", has_text="Sky").wait_for()
         app.page.reload()
         app.go("settings")

@@ -58,11 +58,11 @@ def test_axe_core_finds_no_serious_fault(tmp_path_factory: pytest.TempPathFactor
 
 def test_it_speaks_the_browsers_language(tmp_path_factory: pytest.TempPathFactory) -> None:
     with phone(app_folder(tmp_path_factory), None, locale="de-AT") as app:
-        app.page.get_by_role("heading", name="Mit diesem Telefon nach Bären sehen").wait_for()
+        app.page.get_by_role("heading", name="Mit diesem Telefon nach Bären Ausschau halten").wait_for()
         assert app.page.get_attribute("html", "lang") == "de"
         assert app.page.title() == "Bärenalarm"
         app.page.click("#check-start")
-        app.page.get_by_text("Dieses Telefon zeigt der Seite keine Kamera.").wait_for()
+        app.page.get_by_text("Die Seite findet an diesem Telefon keine Kamera.").wait_for()
         app.page.get_by_role("button", name="Noch einmal versuchen").wait_for()
         app.go("settings")
         app.page.select_option("#language", "en")

@@ -139,6 +139,7 @@ def test_a_model_that_the_host_lacks(
     shutil.copytree(app, copy)
     spoil(copy)
     with phone(copy, meadow) as there:
+        there.page.locator("#install").get_by_text(words).wait_for()
         there.page.click("#check-start")
         there.row("Bear detector").get_by_text(words).wait_for()
         [model] = app.glob("model-*.onnx")
@@ -209,7 +210,7 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
         found = there.words("health")
         assert len(found) == len(away), found
         assert all(each.startswith(start) for each, start in zip(found, away, strict=True))
-        there.page.get_by_role("button", name="Understood").click()
+        there.page.get_by_role("button", name="OK", exact=True).click()
 
         [worker] = there.page.workers
         worker.evaluate("() => void setTimeout(() => { for (;;); })")

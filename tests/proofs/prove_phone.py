@@ -61,7 +61,7 @@ BOX = (0.3, 0.3, 0.4, 0.4)
 STARTS = 5
 FED_STEP, FED_STEP_S = 500, 0.1
 READINGS = 10
-MODEL_READY = "#rows [data-row=model][data-outcome=ok]"
+MODEL_READY = "#rows [data-row=model]:is([data-outcome=ok], [data-outcome=warn])"
 BROTLI = """const zlib = require("zlib"), fs = require("fs");
 const quality = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11 } };
 const sizes = process.argv.slice(1).map((path) => {

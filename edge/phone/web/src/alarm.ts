@@ -52,6 +52,11 @@ export class Alarm {
     return this.inView.size === 0 && [...this.sounding.values()].every((each) => each.left);
   }
 
+  /** Return whether a bear that somebody silenced is still in the picture. */
+  get quiet(): boolean {
+    return [...this.silenced].some((id) => this.inView.has(id));
+  }
+
   /** Silence the bears of now, each until it comes back or enters another zone; another bear sounds. */
   silence(): void {
     for (const [id, each] of this.sounding) if (!each.left) this.silenced.add(id);

@@ -2,7 +2,7 @@
 
 import { byId, put, putTexts } from "./dom";
 import { showEvents } from "./event_list";
-import { restart, watchForUpdates } from "./install";
+import { Installation, installWords, restart, watchForUpdates } from "./install";
 import { Journal } from "./journal";
 import { type SettingsChanges, SettingsView } from "./settings_view";
 import { Siren } from "./siren";
@@ -31,9 +31,11 @@ const settings = {
 };
 const watch = new Watch(video, journal, settings, (await journal.setting<boolean>("sound")) ?? true, changed);
 const view = new WatchView(watch);
+const installation = new Installation();
 const editor = new ZoneEditor(watch, (zone) => {
   if (zone) keepZones([...watch.settings.zones, zone]);
   go("settings");
+  if (zone) settingsView.showSaved(zone.name);
 });
 const changes: SettingsChanges = {
   threshold: (threshold) => {
@@ -76,7 +78,22 @@ function speak(to: string | null): void {
   ({ language, text } = textsFor(to ? [to] : navigator.languages));
   putTexts(text, language);
   settingsView.show(text, chosen, modelThreshold);
+  drawInstallation();
   view.draw(text);
+}
+
+/** Show on the first page how far the download is, and on the check. */
+function drawInstallation(): void {
+  const { state, percent } = installation;
+  const words = state === "running" ? text.installProgress(percent) : state === "done" ? text.modelReady : installWords(state.error, text);
+  put(byId("install-said", HTMLElement), words);
+  byId("install-said", HTMLElement).dataset["outcome"] = state === "running" ? "wait" : state === "done" ? "ok" : "bad";
+  byId("install-again", HTMLButtonElement).hidden = typeof state === "string";
+  check?.progress();
+}
+
+function install(): void {
+  installation.prepare().catch((error: unknown) => console.error("not ready to work without signal:", error));
 }
 
 /** Return the screen that "Watch" leads to. */
@@ -114,7 +131,7 @@ function go(screen: Screen): void {
 
 function startCheck(): void {
   check?.stop();
-  check = new StartCheck(watch, journal, text, changes, () => go("settings"), modelReady);
+  check = new StartCheck(watch, journal, installation, text, changes, () => go("settings"), modelReady);
   go("check");
   check.run();
 }
@@ -151,6 +168,10 @@ function onClick(id: string, act: () => void): void {
   byId(id, HTMLButtonElement).addEventListener("click", act);
 }
 
+onClick("install-again", () => {
+  install();
+  byId("start-title", HTMLElement).focus(); // the button that had it is gone
+});
 onClick("check-start", startCheck);
 onClick("check-back", () => void stop());
 onClick("start-watching", () => {
@@ -163,6 +184,7 @@ onClick("start-watching", () => {
 onClick("silence", () => {
   watch.silence();
   byId("state-word", HTMLElement).focus(); // the button that had it is gone
+  if (watch.silenced) put(byId("say-later", HTMLElement), text.silenced);
 });
 onClick("torch", () => {
   watch.camera
@@ -189,5 +211,7 @@ addEventListener("beforeunload", (event) => {
 
 byId("limit-vibration", HTMLElement).hidden = Siren.canVibrate;
 putTexts(text, language);
+installation.onChange = drawInstallation;
+install();
 watch.power.listen(() => view.draw(text)).catch(fault);
 go("start");

@@ -3,6 +3,8 @@
 const CARD_KEY = "bear_alarm.card";
 const CARD_VERSION = 2;
 const CELL_PX = 32;
+/** The notice of models that were trained on little; the app says it in its language. EVALUATION_ONLY of card.py. */
+export const EVALUATION_ONLY = "Evaluation only: train on your own pictures before relying on it.";
 const MAX_TOLERANCE = 0.5; // a golden tolerance above it would let any network pass
 
 export interface GoldenVector {

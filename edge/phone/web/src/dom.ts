@@ -51,7 +51,29 @@ export function putTexts(text: Texts, language: string): void {
   }
 }
 
-/** Return a time of day as the phone writes it. */
+/** Return the phone's own way to write dates and numbers, if that is in the app's language. */
+export function localeOf(language: string): string {
+  return navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
+}
+
+const locale = (): string => localeOf(document.documentElement.lang);
+
+/** Return a number as the app's language writes it, with so many digits after the point or fewer. */
+export function numberOf(value: number, digits = 1): string {
+  return value.toLocaleString(locale(), { maximumFractionDigits: digits });
+}
+
+/** Return a time of day as the app's language writes it. */
 export function timeOf(wall: number): string {
-  return new Date(wall).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return new Date(wall).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Return a day and its time. */
+export function dateOf(wall: number): string {
+  return new Date(wall).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "medium" });
+}
+
+/** Return a time, with its day if that is not today. */
+export function momentOf(wall: number): string {
+  return new Date(wall).toDateString() === new Date().toDateString() ? timeOf(wall) : dateOf(wall);
 }

@@ -1,6 +1,6 @@
 /** The list of events: what happened, what a person says of it, and its export. */
 
-import { button, element, put } from "./dom";
+import { button, dateOf, element, numberOf, put } from "./dom";
 import { exportReviewed } from "./export";
 import type { Journal, Review, ShownEntry, Verdict } from "./journal";
 import type { BearEvent, TroubleKind } from "./schema";
@@ -33,7 +33,7 @@ export async function showEvents(root: HTMLElement, journal: Journal, text: Text
     say(trouble, journal.trouble ? text.eventsTrouble[journal.trouble] : "");
     none.hidden = entries.length > 0;
     const { used, quota } = await journal.usage();
-    say(storage, quota > 0 ? text.eventsStored(megabytes(used), megabytes(quota)) : "");
+    say(storage, quota > 0 ? text.eventsStored(megabytes(used)) : ""); // 0: the browser does not tell
   };
   const done = async (words: string | null) => {
     if (words === null) return; // the user changed their mind
@@ -110,7 +110,7 @@ function newRow(entry: ShownEntry, journal: Journal, text: Texts): Row {
   const { kind } = entry.events[0];
   const item = element("li", "", { class: `event event-${kind}` });
   const began = new Date(entry.began);
-  const when = timeOf(entry);
+  const when = dateOf(entry.began);
   const title = element("h3", titleOf(entry, text));
   const [what, details, picture, stored] = [element("p"), element("p"), element("p"), element("p")];
   const words = element("div", "", { class: "event-words" });
@@ -138,15 +138,6 @@ function say(paragraph: HTMLElement, words: string): void {
   paragraph.hidden = words === "";
 }
 
-function timeOf({ began }: ShownEntry): string {
-  return new Date(began).toLocaleString(localeOf(document.documentElement.lang), { dateStyle: "medium", timeStyle: "medium" });
-}
-
-/** Return the phone's own way to write dates, if that is in the app's language. */
-function localeOf(language: string): string {
-  return navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
-}
-
 /**
  * Return the picture of an entry if its row shows another; `whole`: decoded, so that the list knows its size at once.
  *
@@ -154,7 +145,7 @@ function localeOf(language: string): string {
  */
 async function newPicture(entry: ShownEntry, row: Row | undefined, whole: boolean, text: Texts): Promise<HTMLImageElement | null> {
   if (!entry.picture || entry.picture.size === row?.bytes) return null;
-  const picture = element("img", "", { alt: text.eventsPicture(timeOf(entry)), decoding: "async" });
+  const picture = element("img", "", { alt: text.eventsPicture(dateOf(entry.began)), decoding: "async" });
   const address = URL.createObjectURL(entry.picture);
   for (const over of ["load", "error"]) picture.addEventListener(over, () => URL.revokeObjectURL(address), { once: true });
   picture.src = address;
@@ -268,5 +259,5 @@ async function deleteExported(journal: Journal, text: Texts): Promise<string | n
 
 function megabytes(bytes: number): string {
   const whole = bytes / 1e6;
-  return whole < 1000 ? `${whole.toFixed(whole < 10 ? 1 : 0)} MB` : `${(whole / 1000).toFixed(1)} GB`;
+  return whole < 1000 ? `${numberOf(whole, whole < 10 ? 1 : 0)} MB` : `${numberOf(whole / 1000)} GB`;
 }

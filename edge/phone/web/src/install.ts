@@ -66,6 +66,38 @@ export async function prepare(progress: (share: number) => void): Promise<Prepar
   return { model: address(model.file), sha256: model.sha256, bytes: model.bytes };
 }
 
+/** The download: it begins when the page opens. The first page shows it, and the check waits for the same. */
+export class Installation {
+  percent = 0; // in tens: a screen reader reads each
+  state: "running" | "done" | { readonly error: unknown } = "running";
+  onChange: () => void = () => {};
+  private running: Promise<Prepared> | null = null;
+
+  /** Begin, or join what runs. What is kept may have gone since the last time: then it comes anew. Throws as `prepare` does. */
+  prepare(): Promise<Prepared> {
+    return (this.running ??= this.run());
+  }
+
+  private async run(): Promise<Prepared> {
+    this.tell("running", 0);
+    try {
+      const found = await prepare((share) => this.tell("running", 10 * Math.floor(10 * share)));
+      this.tell("done", 100);
+      return found;
+    } catch (error) {
+      this.tell({ error }, this.percent);
+      throw error;
+    } finally {
+      this.running = null;
+    }
+  }
+
+  private tell(state: Installation["state"], percent: number): void {
+    [this.state, this.percent] = [state, percent];
+    this.onChange();
+  }
+}
+
 /** Return the sentence for an error of `prepare`. */
 export function installWords(error: unknown, text: Texts): string {
   return text.installFaults[error instanceof InstallError ? error.fault : "damaged"];

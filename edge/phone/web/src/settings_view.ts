@@ -70,7 +70,7 @@ export class SettingsView {
   private showZones(): void {
     const { zones } = this.watch.settings;
     byId("zones-none", HTMLElement).hidden = zones.length > 0;
-    put(byId("zone-problem", HTMLElement), "");
+    for (const id of ["zone-problem", "zones-said"]) put(byId(id, HTMLElement), "");
     const items = zones.map((zone) => {
       const item = element("li", "");
       const remove = button(this.text.zoneDelete(zone.name), () => {
@@ -82,6 +82,14 @@ export class SettingsView {
       return item;
     });
     byId("zones", HTMLElement).replaceChildren(...items);
+  }
+
+  /** Show that a zone was saved, with the list of zones in view. */
+  showSaved(name: string): void {
+    put(byId("zones-said", HTMLElement), this.text.zoneSaved(name));
+    const title = byId("zones-title", HTMLElement);
+    title.scrollIntoView();
+    title.focus();
   }
 
   private async drawZone(): Promise<void> {

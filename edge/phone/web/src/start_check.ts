@@ -1,8 +1,9 @@
 /** The check before the start: each thing that a lonely phone needs, with its outcome in words and a way on. */
 
 import { problemOf } from "./camera";
-import { byId, button, element } from "./dom";
-import { type Prepared, installWords, modelFails, modelWorks, prepare } from "./install";
+import { EVALUATION_ONLY } from "./card";
+import { byId, button, element, numberOf } from "./dom";
+import { type Installation, type Prepared, installWords, modelFails, modelWorks } from "./install";
 import type { Journal } from "./journal";
 import type { Failure } from "./protocol";
 import type { SettingsChanges } from "./settings_view";
@@ -53,6 +54,7 @@ export class StartCheck {
   constructor(
     private readonly watch: Watch,
     private readonly journal: Journal,
+    private readonly installation: Installation,
     private readonly text: Texts,
     private readonly change: Pick<SettingsChanges, "sound" | "threshold" | "zones">,
     private readonly openSettings: () => void,
@@ -124,7 +126,7 @@ export class StartCheck {
       buttons.append(button(label, acts));
     }
     row.replaceChildren(title, ...lines.map((each) => element("p", each)), ...(actions.length > 0 ? [buttons] : []));
-    if (outcome === "ok" || (name === "sound" && outcome === "warn")) this.passed.add(name);
+    if (outcome === "ok" || outcome === "warn") this.passed.add(name);
     else this.passed.delete(name);
     const complete = (["model", "camera", "sound"] as const).every((each) => this.passed.has(each));
     byId("start-watching", HTMLButtonElement).disabled = !complete;
@@ -170,16 +172,28 @@ export class StartCheck {
   private answer(heard: boolean): void {
     this.change.sound(heard);
     if (heard) this.tell("sound", "ok", this.text.heardOk);
-    else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playAgain, () => void this.sound()]]);
+    else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playSwitchedOn, () => this.soundOn()]]);
+  }
+
+  private soundOn(): void {
+    this.change.sound(true);
+    void this.sound();
+  }
+
+  /** Show how far the download is. */
+  progress(): void {
+    const { state, percent } = this.installation;
+    if (state === "running") this.tell("model", "wait", this.text.installProgress(percent));
   }
 
   private async model(): Promise<void> {
     const { text } = this;
     const again: Action = [text.tryAgain, () => void this.model()];
-    this.tell("model", "wait", text.installProgress(0));
     let model: Prepared;
     try {
-      model = await prepare((share) => this.tell("model", "wait", text.installProgress(10 * Math.floor(10 * share))));
+      const coming = this.installation.prepare();
+      this.progress();
+      model = await coming;
       if (this.stopped) return;
       this.tell("model", "wait", text.modelStarting);
       await this.watch.load(model);
@@ -196,8 +210,9 @@ export class StartCheck {
       clearInterval(this.timer);
       if (ready) {
         const { looks, slow } = speedOf(ready.cropMs);
-        const speed = slow ? text.modelSlow(looks) : text.modelFast(looks);
-        this.tell("model", "ok", [text.modelReady, speed, ready.notice ?? ""]);
+        const speed = slow ? text.modelSlow(numberOf(looks)) : text.modelFast(numberOf(looks));
+        const notice = ready.notice === EVALUATION_ONLY ? text.modelEvaluation : (ready.notice ?? "");
+        this.tell("model", slow || notice ? "warn" : "ok", [text.modelReady, speed, notice]);
         void modelWorks(model.sha256);
         this.modelReady();
       } else if (failure) void this.modelFailed(failure, model.sha256);

@@ -14,6 +14,8 @@ import type { DrawnZone } from "./zone_editor";
 
 const TICK_MS = 1000;
 const RATE_S = 10; // over which looks are counted
+const SLOW_HZ = 0.9; // looks a second; with fewer an alarm comes late
+const FRESH_S = 1; // an older box lies beside the animal
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
 const RETRY_S = 30; // while the journal cannot store
 const WRITE_MS = 5000; // at the end, for what the journal still has to store
@@ -60,7 +62,7 @@ export class Watch {
   private seen: "watching" | "maybe" | "bear" | null = null;
   private lookedAt = 0; // when the last frame was taken; before the first one: when the watch began
   private lastSeq = -1; // of this worker: an event comes again with its pictures
-  private since = 0; // the watch began
+  private since = 0; // looks are counted
   private hiddenAt: number | null = null;
   private down: string | null = null; // why there is no detector, from when it stopped until one is ready
   private testing = 0; // tests of the siren that sound
@@ -118,8 +120,8 @@ export class Watch {
   begin(): void {
     this.running = true;
     this.seen = null;
-    this.lookedAt = this.since = this.now();
-    this.looks = [];
+    this.lookedAt = this.now();
+    this.countLooks();
     this.problems.clear();
     this.hushed = false;
     if (this.journal.trouble) this.report(this.journal.trouble);
@@ -181,6 +183,11 @@ export class Watch {
     return this.alarm.over;
   }
 
+  /** Return whether a bear is in the picture that somebody silenced. */
+  get silenced(): boolean {
+    return this.running && !this.sounding && this.alarm.quiet;
+  }
+
   /** Return whether there is a tone that somebody may want to silence. */
   get noisy(): boolean {
     return this.sounding || (!this.hushed && this.troubles.some(blind));
@@ -196,6 +203,16 @@ export class Watch {
 
   get rate(): number {
     return this.looks.length / Math.min(RATE_S, Math.max(1, this.now() - this.since));
+  }
+
+  /** Return whether the phone looks so seldom that an alarm comes late. */
+  get slow(): boolean {
+    return this.running && this.now() - this.since >= RATE_S && this.rate < SLOW_HZ && !this.troubles.some(blind);
+  }
+
+  /** Return the boxes of the last look, while they lie where the animals are. */
+  get freshMarks(): readonly Mark[] {
+    return this.ageS <= FRESH_S ? this.marks : [];
   }
 
   get troubles(): readonly Problem[] {
@@ -233,6 +250,12 @@ export class Watch {
 
   private now(): number {
     return performance.now() / 1000;
+  }
+
+  /** Count the looks from now on. */
+  private countLooks(): void {
+    this.since = this.now();
+    this.looks = [];
   }
 
   private startMessage(): Parameters<Supervisor["send"]>[0] {
@@ -280,6 +303,7 @@ export class Watch {
     this.ready = ready;
     this.failure = null;
     this.camera.fps = FIRST_FPS;
+    this.countLooks();
     this.supervisor.send({ type: "settings", settings: this.settings });
     this.sendShare();
     if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
@@ -389,6 +413,7 @@ export class Watch {
   }
 
   private cameraBack(): void {
+    this.countLooks();
     this.clear("gone", ...CAMERA_PROBLEMS);
     this.tellFault(null);
   }
@@ -413,6 +438,7 @@ export class Watch {
     const [from, to] = [this.hiddenAt, Date.now()];
     this.hiddenAt = null;
     this.lookedAt = this.now();
+    this.countLooks();
     this.seen = null;
     this.camera.resume();
     this.note("hidden", "end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);

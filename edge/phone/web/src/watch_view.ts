@@ -1,6 +1,6 @@
 /** What the page shows of the watch: the big state, the boxes, the figures, what is wrong. */
 
-import { byId, button, element, put, setIcon, timeOf } from "./dom";
+import { byId, button, element, momentOf, numberOf, put, setIcon, timeOf } from "./dom";
 import { drawMarks, drawZones, overlay } from "./overlay";
 import { type Problem, type State, problemWords } from "./status";
 import type { Sentence, Texts } from "./text";
@@ -42,7 +42,7 @@ export class WatchView {
     const drawing = overlay(this.watch.camera.video, byId("picture", HTMLElement));
     if (!drawing) return;
     drawZones(drawing, this.watch.settings.zones);
-    drawMarks(drawing, this.watch.marks, text);
+    drawMarks(drawing, this.watch.freshMarks, text);
   }
 
   private drawState(state: State, text: Texts): void {
@@ -55,11 +55,16 @@ export class WatchView {
     put(byId("state-hint", HTMLElement), left ? text.hintBearOver : text[hint]);
     const bar = byId("bar", HTMLButtonElement);
     bar.hidden = !this.watch.running || document.body.dataset["screen"] === "watch"; // there it is shown large
+    bar.dataset["state"] = state;
     setIcon(bar, state);
     put(bar.querySelector("span") ?? bar, text[word]);
     byId("flash", HTMLElement).hidden = !this.watch.sounding;
-    byId("silence", HTMLButtonElement).hidden = !this.watch.noisy;
+    const silence = byId("silence", HTMLButtonElement);
+    silence.hidden = !this.watch.noisy;
+    put(silence.querySelector("span") ?? silence, this.watch.sounding && !this.watch.soundOn ? text.stopFlashing : text.silence);
     byId("silence-hint", HTMLElement).hidden = !this.watch.sounding;
+    byId("silenced", HTMLElement).hidden = !this.watch.silenced;
+    byId("slow", HTMLElement).hidden = !this.watch.slow;
     byId("sound-off", HTMLElement).hidden = this.watch.soundOn;
     const torch = byId("torch", HTMLButtonElement);
     torch.hidden = !this.watch.camera.hasTorch;
@@ -96,11 +101,11 @@ export class WatchView {
     const { battery } = watch.power;
     const age = text.agoSeconds(Math.round(watch.ageS));
     put(byId("figure-look", HTMLElement), watch.looked ? age : text.noneYet);
-    put(byId("figure-rate", HTMLElement), watch.rate.toLocaleString(undefined, { maximumFractionDigits: 1 }));
+    put(byId("figure-rate", HTMLElement), numberOf(watch.rate));
     const level = battery ? `${Math.round(100 * battery.level)} %` : text.unknown;
     put(byId("figure-battery", HTMLElement), battery?.charging ? `${level}, ${text.charging}` : level);
     put(byId("figure-model", HTMLElement), watch.ready?.model ?? text.unknown);
     const bear = watch.lastBear;
-    put(byId("figure-bear", HTMLElement), bear ? timeOf(Date.parse(bear.captured_at)) : text.noneYet);
+    put(byId("figure-bear", HTMLElement), bear ? momentOf(Date.parse(bear.captured_at)) : text.noneYet);
   }
 }

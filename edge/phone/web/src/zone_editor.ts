@@ -104,6 +104,7 @@ export class ZoneEditor {
   /** Close without a zone, as when an alarm comes. */
   leave(): void {
     this.text = null;
+    overlay(this.watch.camera.video, this.figure); // nothing of it stays on the picture
   }
 
   private close(zone: DrawnZone | null): void {

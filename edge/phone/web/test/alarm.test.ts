@@ -23,6 +23,15 @@ describe("the siren", () => {
     expect(alarm.sounds(10 * LEAST_S)).toBe(false);
   });
 
+  test("is known to be silenced while that bear is in the picture", () => {
+    alarm.event(event("new"), 0);
+    expect(alarm.quiet).toBe(false);
+    alarm.silence();
+    expect(alarm.quiet).toBe(true);
+    alarm.event(event("end"), 3);
+    expect(alarm.quiet).toBe(false);
+  });
+
   test("goes on for a minute after a bear that only passes", () => {
     alarm.event(event("new"), 0);
     alarm.event(event("end"), 3);

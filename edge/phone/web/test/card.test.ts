@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { CardError, DamagedFile, dropDefault, metadata, readCard } from "../src/card";
+import { CardError, DamagedFile, EVALUATION_ONLY, dropDefault, metadata, readCard } from "../src/card";
 
 const file = new Uint8Array(readFileSync(new URL("../../../models/bear.onnx", import.meta.url)));
 const text = metadata(file, "bear_alarm.card") ?? "";
@@ -101,4 +101,10 @@ test("of a default only the name is changed", () => {
   dropDefault(before, "another");
   expect(Buffer.compare(before, file)).toBe(0);
   expect(differences(changedFile, before)).toEqual(places);
+});
+
+test("the notice that the app translates is the one of the Python side and of the bundled model", () => {
+  const python = readFileSync(new URL("../../../detect/card.py", import.meta.url), "utf8");
+  expect(python).toContain(`EVALUATION_ONLY = "${EVALUATION_ONLY}"`);
+  expect(readCard(file).notice).toBe(EVALUATION_ONLY);
 });

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { download, sha256 } from "../src/download";
-import { InstallError, installWords, parseModelJson } from "../src/install";
+import { InstallError, Installation, installWords, parseModelJson } from "../src/install";
 import { textsFor } from "../src/text";
 
 const { text } = textsFor(["en"]);
@@ -63,6 +63,22 @@ test("a connection that gives nothing more is given up", async () => {
   await vi.advanceTimersByTimeAsync(31_000);
   await ended;
   vi.useRealTimers();
+});
+
+test("the page and the check wait for one download, and a new try begins another", async () => {
+  vi.stubGlobal("navigator", {}); // without a service worker
+  vi.stubGlobal("location", { origin: "here" });
+  const installation = new Installation();
+  const told: Installation["state"][] = [];
+  installation.onChange = () => told.push(installation.state);
+  const first = installation.prepare();
+  expect(installation.prepare()).toBe(first);
+  await expect(first).rejects.toMatchObject({ fault: "unsupported" });
+  expect(told).toEqual(["running", { error: expect.any(InstallError) }]);
+  const second = installation.prepare();
+  expect(second).not.toBe(first);
+  expect(told.at(-1)).toBe("running");
+  await expect(second).rejects.toMatchObject({ fault: "unsupported" });
 });
 
 test("each fault has a sentence of its own", () => {

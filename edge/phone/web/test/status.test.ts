@@ -1,8 +1,14 @@
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Problem, STALE_S, problemWords, stateOf } from "../src/status";
 import { textsFor } from "../src/text";
 
 const { text } = textsFor(["en"]);
+beforeAll(() => {
+  vi.stubGlobal("document", { documentElement: { lang: "en" } });
+  vi.stubGlobal("navigator", { languages: ["en-GB"] });
+});
+afterAll(() => void vi.unstubAllGlobals());
+
 const well = { seen: "watching", ageS: 0.2, sounding: false, problems: [] } as const;
 const problem = (kind: Problem["kind"], past = false): Problem => ({ kind, values: {}, past });
 

@@ -115,6 +115,47 @@ describe("the journal", () => {
   });
 });
 
+describe("a phone that looks", () => {
+  const look = (time = performance.now() / 1000): void =>
+    workers[0].say({ type: "looked", state: "maybe", time, marks: [{}], fps: 5, events: [], faults: [] } as unknown as FromWorker);
+  const looks = async (seconds: number, everyMs: number): Promise<void> => {
+    for (let ms = 0; ms < 1000 * seconds; ms += everyMs) {
+      look();
+      await vi.advanceTimersByTimeAsync(everyMs);
+    }
+  };
+
+  test("less than about once a second is slow, and not before that is known", async () => {
+    await begin();
+    await looks(8, 2000);
+    expect(watch.slow).toBe(false);
+    await looks(4, 2000);
+    expect(watch.slow).toBe(true);
+    await looks(12, 500);
+    expect(watch.slow).toBe(false);
+  });
+
+  test("is not called slow for the time in which it was hidden", async () => {
+    await begin();
+    await looks(12, 500);
+    for (const hidden of [true, false]) {
+      page.hidden = hidden;
+      visibilityChanged();
+      await vi.advanceTimersByTimeAsync(8000);
+    }
+    expect(watch.slow).toBe(false);
+  });
+
+  test("shows no box that is older than a second", async () => {
+    await begin();
+    look();
+    await vi.advanceTimersByTimeAsync(900);
+    expect(watch.freshMarks).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(watch.freshMarks).toHaveLength(0);
+  });
+});
+
 describe("the detector", () => {
   test("comes back after its model could not be read for a while", async () => {
     await begin();
