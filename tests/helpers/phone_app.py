@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -159,16 +157,8 @@ def phone(
 ) -> Iterator[Phone]:
     """Open the app from a plain static host on a phone whose camera shows a file; None: it has no camera.
 
-    ``script`` runs in the page before its own. One phone is open at a time, whatever the workers of a test run:
-    on two cores several detectors would each be late by the others' work.
+    ``script`` runs in the page before its own. The camera plays in real time: such tests are marked ``alone``.
     """
-    from filelock import FileLock
-
-    with FileLock(Path(tempfile.gettempdir()) / f"bear-alarm-phone-app-{os.getuid()}.lock"):
-        yield from _phone(app, shows, allowed=allowed, script=script, **context)
-
-
-def _phone(app: Path, shows: Path | None, *, allowed: bool, script: Path | None, **context: Any) -> Iterator[Phone]:
     site = Site(app)
     flags = [] if shows is None else [flag for flag in camera_flags(shows) if "fake-ui" not in flag]
     try:

@@ -11,7 +11,7 @@ pytest.importorskip("playwright")
 from tests.helpers.phone_app import Phone, app_folder, camera, phone, until
 from tests.helpers.phone_web import MODULES
 
-pytestmark = [pytest.mark.needs_tool("chromium"), pytest.mark.xdist_group("phone-app")]
+pytestmark = [pytest.mark.needs_tool("chromium"), pytest.mark.alone]
 
 AXE = MODULES / "axe-core" / "axe.min.js"
 FAULTS = """async () => {

@@ -12,7 +12,7 @@ pytest.importorskip("playwright")
 
 from tests.helpers.phone_app import GRANTED, Phone, app_folder, camera, phone, until
 
-pytestmark = [pytest.mark.needs_tool("chromium"), pytest.mark.xdist_group("phone-app")]
+pytestmark = [pytest.mark.needs_tool("chromium"), pytest.mark.alone]
 
 TICK_S = 4  # the page looks once a second, and this machine may have other work
 SILENT_S = 3  # without a frame the camera is gone
