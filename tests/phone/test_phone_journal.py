@@ -474,6 +474,7 @@ def test_reviewed_events_are_exported_and_deleted(window: Any, tmp_path: Path) -
 def test_the_list_has_no_serious_fault_of_access_and_large_buttons(context: Any, window: Any, scheme: str) -> None:
     window.emulate_media(color_scheme=scheme)
     window.add_style_tag(content=":root { color-scheme: light dark; background: Canvas; color: CanvasText }")
+    window.add_style_tag(path=str(WEB / "static" / "app.css"))  # buttons look alike in the whole app
     window.evaluate("async () => { await incident(1); await incident(2); await show(); }")
     window.locator(".event button").first.click()
     window.add_script_tag(path=str(WEB / "node_modules" / "axe-core" / "axe.min.js"))
