@@ -44,7 +44,7 @@ class Classifier:
         self.path = Path(path)
         self.digest = file_digest(self.path)
         self._session = _session(self.path, threads, in_float=in_float)
-        self.card = _card(self._session, self.path)
+        self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
         self.size = self.card.input_sizes[0]
         self.fallback = False
         if self.card.frame is None and need_frame_scan:
@@ -150,10 +150,6 @@ def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> 
     )
 
 
-def _card(session: ort.InferenceSession, path: Path) -> Card:
-    return read_card(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), path)
-
-
 def file_digest(path: Path) -> str:
     """SHA-256 of a model file, in hexadecimal. Raises ModelError when it cannot be read or is empty."""
     try:
@@ -182,9 +178,9 @@ def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSessio
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported classes
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).splitlines()[0])[:120]
-        told = "" if type(error).__name__ == "InvalidProtobuf" else f" ({reason})"  # it would repeat the sentence
+        why = "" if type(error).__name__ == "InvalidProtobuf" else f" ({reason})"  # it would repeat the sentence
         raise ModelError(
-            f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model{told}; "
+            f"{path}: onnxruntime cannot load it, the file is truncated or not an ONNX model{why}; "
             "copy or export it again"
         ) from None
 

@@ -53,7 +53,7 @@ FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # before it no clock can be right:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server needs: the authority's certificate, and the server's certificate with its key."""
+    """Certificates of a server: the authority's certificate, and the server's certificate with its key."""
 
     authority: bytes  # DER
     server: Path  # PEM, key and certificate

@@ -61,7 +61,7 @@ Ints = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Theme:
-    """What a scene is like; shares of frames or of turns, 0 to 1."""
+    """Kind of a scene; shares of frames or of turns, 0 to 1."""
 
     name: str
     bears: int = 1

@@ -159,7 +159,7 @@ ASIDE = {"pushed": (4, 2), "nudged": (3, 2)}
 
 @cache
 def scene(name: str, size_wh: tuple[int, int]) -> NDArray[np.int64]:
-    """What the camera is before, without noise: levels (h, w)."""
+    """Background of the camera, without noise: levels (h, w)."""
     y, x = np.mgrid[0 : size_wh[1], 0 : size_wh[0]].astype(np.int64)
     if name in ASIDE:
         x, y = x + ASIDE[name][0], y + ASIDE[name][1]

@@ -51,7 +51,7 @@ STORED = """(table) => new Promise((done, failed) => {
     };
   };
 })"""
-GRANTED = ["camera", "screen-wake-lock"]  # whoever grants one thing refuses all others
+GRANTED = ["camera", "screen-wake-lock"]  # granting one permission refuses all others
 EMPTY_S = 1.8  # of the demo, before the fox comes
 LEAD_S = 14.0  # of the empty meadow, before the demo begins: for the start check
 
@@ -125,7 +125,7 @@ class Phone:
 
     @property
     def clip_s(self) -> float:
-        """Where in its file the camera is: chromium begins with it when the stream opens."""
+        """Return the camera's place in its file, in seconds: chromium begins with it when the stream opens."""
         return float(time.time() - self.asked("opened.at(-1)") / 1000)
 
     def stored(self, table: str) -> dict[str, Any]:

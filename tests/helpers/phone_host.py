@@ -138,7 +138,7 @@ def start_worker(page: Any, host: Host, folder: Path, *, live: bool, threads: in
 
 @dataclass(frozen=True)
 class Held:
-    """What a page and its worker hold once garbage is collected."""
+    """Memory of a page and its worker once garbage is collected."""
 
     script_mb: float  # objects, buffers and the runtime's memory, as the browser adds them up
     process_mb: float  # of the page's process, but for files: the same, pictures, the browser itself

@@ -79,7 +79,7 @@ def chromium(*args: str) -> Iterator[Any]:
 
 
 class Site:
-    """A static host on the loopback that serves a folder below /bears/app/, and fails as it is told."""
+    """A static host on the loopback that serves a folder below /bears/app/, and fails as a test sets it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -13,7 +13,7 @@ STORED = json.loads(FILE.read_text(encoding="utf-8"))
 
 @pytest.fixture(scope="module")
 def today():
-    """What Python says today."""
+    """The answers of Python today."""
     return json.loads(json.dumps(vectors()))
 
 
@@ -42,7 +42,7 @@ def test_evidence_and_thumbnails_are_what_the_script_writes_but_for_rounding(tod
 
 
 def close(one, other, tolerance):
-    """Whether two trees of JSON are the same, but for so much in their numbers."""
+    """Return whether two trees of JSON are the same, but for so much in their numbers."""
     if isinstance(one, list):
         return len(one) == len(other) and all(close(a, b, tolerance) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict):

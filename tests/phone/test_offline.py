@@ -83,7 +83,7 @@ def failure(window: Any) -> str:
 
 
 def installed(window: Any) -> Any:
-    """What ``prepare`` returns."""
+    """The result of ``prepare``."""
     found = window.evaluate(PREPARE)
     assert "fault" not in found, found
     return found

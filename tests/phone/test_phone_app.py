@@ -33,7 +33,7 @@ SKY = ((0.2, 0.05), (0.8, 0.05), (0.8, 0.35), (0.2, 0.35))  # where no animal of
 
 @dataclass(frozen=True)
 class Watch:
-    """What happened on the phone."""
+    """Record of a watch on the phone."""
 
     began_s: float  # in the clip
     asked: list[str]  # files of the host, after it went down
@@ -48,7 +48,7 @@ class Watch:
     exported: bool
 
     def clip_s(self, event: dict[str, Any]) -> float:
-        """Where in the clip an event was."""
+        """Return an event's time in the clip, in seconds."""
         return datetime.fromisoformat(event["captured_at"]).timestamp() - self.opened[0] / 1000 - LEAD_S
 
 
@@ -90,7 +90,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watch:
 
 
 def bears(app: Phone) -> tuple[str, int]:
-    """What the list says of the only bear, and how wide its picture is."""
+    """Return the list's words for the only bear, and the width of its picture."""
     app.go("events")
     item = app.page.locator(".event-bear")
     picture = item.locator("img")

@@ -86,7 +86,7 @@ def difference(found: list[dict[str, Any]], told: Sequence[Score]) -> list[float
 
 @pytest.fixture(scope="module")
 def crops(page: Any, python: Classifier) -> list[tuple[list[dict[str, Any]], list[dict[str, Any]], list[Score]]]:
-    """What the browser says of crops that Python cut and of those it cut, and what Python says, frame by frame."""
+    """Scores of the browser for crops by Python and by itself, and those of Python, frame by frame."""
     said = []
     for number, frame in enumerate(demo_frames(SECONDS)):
         given = [

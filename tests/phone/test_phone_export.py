@@ -39,7 +39,7 @@ def picture(height: int, width: int) -> str:
 
 
 def record(number: int, *reviews: tuple[str, str | None], camera: str = "yard", **more: Any) -> dict[str, Any]:
-    """What the journal of the phone has of one incident."""
+    """Record of one incident in the phone's journal."""
     id_ = f"{number:032x}"[::-1]
     began = START_MS + 3_600_000 * number
 
@@ -82,7 +82,7 @@ def zipped(exporter: Path, out: Path, *records: dict[str, Any]) -> Path:
 
 
 def imported(zip_file: Path, data: Path) -> dict[str, Any]:
-    """What `bear-alarm feedback import` says of it."""
+    """The result of `bear-alarm feedback import` for it."""
     words = ("--site", "apiary", "--label", "fox=no_bear", "--time-zone", "UTC", "--json")
     done = bear_alarm("feedback", "import", zip_file, "--into", data, *words)
     assert done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ FOUND = (
     "async () => (await journal.incidents(1000)).map(({ picture, ...rest }) => ({ ...rest, size: picture?.size ?? 0 }))"
 )
 
-# Databases open, and nobody is told before `release`.
+# Databases open, and nothing is reported before `release`.
 HELD = """
 Object.assign(globalThis, { held: [], holding: true, closes: 0, release: () => held.splice(0).forEach((go) => go()) });
 const { open } = IDBFactory.prototype;

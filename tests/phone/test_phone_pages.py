@@ -22,7 +22,7 @@ FAULTS = """async () => {
 
 
 def faults(app: Phone, screen: str) -> dict[str, Any]:
-    """What axe-core finds on the screen that is shown, light and dark."""
+    """Return the faults axe-core finds on the screen that is shown, light and dark."""
     found = {}
     for scheme in ("light", "dark"):
         app.page.emulate_media(color_scheme=scheme)

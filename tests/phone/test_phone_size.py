@@ -1,4 +1,4 @@
-"""How much a phone fetches and keeps: all that the first visit needs, as `bear-alarm phone --serve` sends it."""
+"""Bytes that a phone fetches and keeps: all that the first visit needs, as `bear-alarm phone --serve` sends it."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_too_many_clients_are_turned_away_until_one_leaves(site):
 
 
 def reply_to(at: SplitResult, request_line: bytes) -> bytes:
-    """What comes for a request on plain HTTP; empty where the line is cut."""
+    """Return the answer to a request on plain HTTP; empty where the line is cut."""
     with socket.create_connection((at.hostname, at.port), timeout=20) as line:
         try:
             line.sendall(request_line + b"\r\nConnection: close\r\n\r\n")

@@ -15,7 +15,7 @@ STORED = {name: json.loads((FOLDER / name).read_text(encoding="utf-8")) for name
 
 @pytest.fixture(scope="module")
 def fresh():
-    """What Python says today."""
+    """The answers of Python today."""
     return json.loads(json.dumps(vectors()))
 
 

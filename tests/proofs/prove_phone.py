@@ -83,7 +83,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def load() -> str:
-    """How busy the machine is with everything."""
+    """Return the load of the whole machine."""
     return " ".join(f"{each:.1f}" for each in os.getloadavg())
 
 
@@ -102,7 +102,7 @@ def figure(times: list[float]) -> str:
 
 
 def python_work(classifier: Classifier, image: Picture, side: int | None) -> Work:
-    """What takes a crop, or a look at another size."""
+    """Works to time: a crop, and a look at each size."""
     if side is None:
         return lambda: timed(lambda: classifier.score(image, [Region(BOX, "motion")]))
     other = copy.copy(classifier)

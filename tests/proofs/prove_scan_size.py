@@ -1,4 +1,4 @@
-"""What a smaller frame scan and smaller crops cost on unseen trail cameras, in float as on a phone.
+"""Recall with a smaller frame scan and smaller crops on unseen trail cameras, in float as on a phone.
 
     BEAR_ALARM_PICTURES=PICTURES python tests/proofs/prove_scan_size.py --runs RUNS
 

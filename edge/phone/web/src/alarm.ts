@@ -1,4 +1,4 @@
-/** When the siren sounds: from a bear's alarm until somebody silences it, or until the bear has been gone long enough. */
+/** Decide when the siren sounds: from a bear's alarm until somebody silences it, or until the bear has been gone long enough. */
 
 import { type BearEvent, alarms } from "./schema";
 
@@ -34,7 +34,7 @@ export class Alarm {
     this.inView.add(event.id);
     if (before) Object.assign(before, { left: false, until: null }); // it is back
     if (before || !alarms(event)) return false;
-    // Whoever silenced a bear knows it: only what it does is news, not how sure the app is.
+    // A person who silenced a bear knows of it: only what it does is news, not how sure the app is.
     if (event.escalated === SURER && this.silenced.has(event.id)) return false;
     this.silenced.delete(event.id);
     this.sounding.set(event.id, { since: now, until: null, left: false });

@@ -39,7 +39,7 @@ export interface Decision {
 
 type More = Partial<Pick<Decision, "onsetS" | "unknown" | "zones" | "escalated">>;
 
-/** What `Decider.decide` was last told. */
+/** The last arguments of `Decider.decide`. */
 interface Now {
   readonly tracks: ReadonlyMap<number, Track>;
   readonly time: number;

@@ -45,7 +45,7 @@ export interface Size {
 }
 
 export interface CameraListener {
-  /** Whether a frame would be taken now: one is in flight at a time. */
+  /** Return whether a frame would be taken now: one is in flight at a time. */
   wants(): boolean;
   frame(frame: Frame): void;
   /** The camera gives nothing any more. */

@@ -18,7 +18,7 @@ export interface GoldenFrame {
   readonly bear: number; // of the window with the highest bear probability
 }
 
-/** What the phone needs of the card. */
+/** The part of the card that the phone needs. */
 export interface Card {
   readonly name: string;
   readonly labels: readonly string[];

@@ -55,7 +55,7 @@ async function fetched(url: string, digest: string | null, tell: (bytes: number)
       const found = await sha256(await whole.arrayBuffer());
       if (found !== digest) throw new DownloadError("damaged", `${url}: its SHA-256 is ${found}, not ${digest}`);
     }
-    // Made anew: a response that was redirected cannot answer a navigation, and the body is unpacked already.
+    // A new response: one that was redirected cannot answer a navigation, and the body is unpacked already.
     const headers = new Headers(response.headers);
     for (const name of ["content-encoding", "content-length", "transfer-encoding"]) headers.delete(name);
     return new Response(whole, { headers });
@@ -90,11 +90,11 @@ export const appPrefix = (folder: string) => `bear-alarm app ${folder} `;
 /** Return how the names of a folder's model caches begin. */
 export const modelPrefix = (folder: string) => `bear-alarm model ${folder} `;
 
-/** What the service worker tells its pages while it fetches the app. */
+/** Messages of the service worker to its pages while it fetches the app. */
 export type FromServiceWorker =
   | { readonly type: "app-progress"; readonly share: number } // 0 to 1
   | { readonly type: "others-open" } // no restart: another page of the app may be in its watch
   | { readonly type: "app-failed"; readonly fault: DownloadFault; readonly detail: string };
 
-/** What a page asks of the service worker: to take over now, or to serve pages that it does not serve yet. */
+/** Requests of a page to the service worker: to take over now, or to serve pages that it does not serve yet. */
 export type ToServiceWorker = "restart" | "claim";

@@ -50,7 +50,7 @@ export class ScanTimer {
   }
 }
 
-/** How many crops a frame may have so that scoring takes so many seconds or less; null: always `MAX_CROPS`. */
+/** Limit the crops of a frame so that scoring takes so many seconds or less; null: always `MAX_CROPS`. */
 export class CropBudget {
   cropS: number | null = null; // what scoring one crop has taken lately
 

@@ -15,7 +15,7 @@ const MARGIN = 2; // cells around the window that may be of the bear in it
 const FAINT = 0.1; // of the peak of the map above the least of the window: what is less is no bear
 const SPREAD = 1.8; // standard deviations of what is more, from its middle to the box's sides
 
-/** What the network says of one whole picture. */
+/** The network's answer for one whole picture. */
 export interface Look {
   readonly rows: readonly Float32Array[]; // the probabilities of each window
   readonly heat: Heat;
@@ -29,7 +29,7 @@ export interface Heat {
   readonly height: number;
 }
 
-/** What the scan needs of the classifier. */
+/** Interface of the classifier for the scan. */
 export interface Windows {
   readonly card: Card;
   windows(bgr: Uint8Array, width: number, height: number): Promise<Look>;

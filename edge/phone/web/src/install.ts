@@ -73,7 +73,7 @@ export class Installation {
   onChange: () => void = () => {};
   private running: Promise<Prepared> | null = null;
 
-  /** Begin, or join what runs. What is kept may have gone since the last time: then it comes anew. Throws as `prepare` does. */
+  /** Begin, or join what runs. What is kept may have gone since the last time: then it is fetched again. Throws as `prepare` does. */
   prepare(): Promise<Prepared> {
     return (this.running ??= this.run());
   }

@@ -19,10 +19,10 @@ export interface Review {
 export type Verdict = "confirmed" | "wrong" | "unsure" | { readonly label: string };
 export type Trouble = "full" | "broken";
 
-/** What a health event of the app is about: the app was not in front, or there was no detector. */
+/** Subject of a health event of the app: the app was not in front, or there was no detector. */
 export type NoteKind = "hidden" | "detector";
 
-/** What is kept of one incident, without its pictures. */
+/** Record of one incident, without its pictures. */
 export interface Entry {
   readonly id: string;
   readonly began: number; // milliseconds since 1970, of its first event
@@ -113,7 +113,7 @@ export class Journal {
     await this.#flush();
   }
 
-  /** What is wrong with the storage now. */
+  /** Return the trouble of the storage now; null: it works. */
   get trouble(): Trouble | null {
     return this.#trouble;
   }
@@ -365,7 +365,7 @@ export class Journal {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(work);
-    this.#last = turn.catch(() => {}); // whoever asked for it gets its error
+    this.#last = turn.catch(() => {}); // the caller gets its error
     return turn;
   }
 
@@ -376,7 +376,7 @@ export class Journal {
     } catch (error) {
       console.error("journal:", error);
       const full = isQuotaError(error);
-      if (!full) this.close(); // the next call opens it anew
+      if (!full) this.close(); // the next call opens it again
       this.#report(full ? "full" : "broken");
       return undefined;
     }

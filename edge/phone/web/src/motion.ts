@@ -137,7 +137,7 @@ interface Change {
   shift: readonly [number, number]; // how far right and down the picture has swayed, pixels
 }
 
-/** What is needed for one picture and used again for the next. */
+/** Buffers for one picture, used again for the next. */
 class Desk {
   readonly plain: Change;
   readonly swayed: Change;

@@ -1,4 +1,4 @@
-/** How much work the phone may have: less with a low battery. Heat shows as slowness, to which the worker adapts itself. */
+/** Limit the work of the phone: less with a low battery. Heat shows as slowness, to which the worker adapts itself. */
 
 export interface Battery {
   readonly level: number; // 0 to 1

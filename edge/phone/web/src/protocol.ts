@@ -1,4 +1,4 @@
-/** What the page (`app.ts`) and the worker (`worker.ts`) send each other. */
+/** Messages between the page (`app.ts`) and the worker (`worker.ts`). */
 
 import type { BearEvent, BoxXYWH, CameraFault, RegionKind, Zone } from "./schema";
 

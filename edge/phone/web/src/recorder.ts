@@ -1,4 +1,4 @@
-/** Which pictures of an event are kept: the rules of `edge/record/recorder.py`. */
+/** Choose the pictures of an event to keep, by the rules of `edge/record/recorder.py`. */
 
 import type { Incident } from "./alarms";
 import { cropped, square } from "./crops";

@@ -127,7 +127,7 @@ function cover(from: number, to: number): Cover {
   return { start, at: Int32Array.from(at), share: Float32Array.from(share) };
 }
 
-/** How to average areas. By whole factors all shares are 1 and the sum is divided once, as OpenCV does. */
+/** Weights to average areas. By whole factors all shares are 1 and the sum is divided once, as OpenCV does. */
 interface Areas {
   readonly across: Cover;
   readonly down: Cover;

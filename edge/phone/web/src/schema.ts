@@ -37,7 +37,7 @@ export interface Region {
   readonly kind: RegionKind;
 }
 
-/** What the classifier found in one region. */
+/** The classifier's result for one region. */
 export interface Score {
   readonly region: Region;
   readonly probabilities: readonly number[]; // one a label, in the card's order

@@ -1,4 +1,4 @@
-/** What the watching page tells: the big state, and what is wrong in words. */
+/** State and problems on the watching page: the big state, and what is wrong in words. */
 
 import type { CameraProblem } from "./camera";
 import { timeOf } from "./dom";
@@ -23,7 +23,7 @@ export type ProblemKind =
   | "broken"
   | "internal";
 
-/** What a problem's words need; times in milliseconds since 1970. */
+/** Values for a problem's words; times in milliseconds since 1970. */
 export interface Values {
   readonly detail?: string;
   readonly at?: number;

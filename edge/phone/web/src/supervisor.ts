@@ -14,7 +14,7 @@ export const AGAIN_S = 60; // and is tried again only this often
 const CLOSE_MS = 3000;
 
 export interface Listener {
-  /** What the worker says. */
+  /** Take a message of the worker. */
   hear(message: FromWorker): void;
   /** The worker is dead and will be replaced; `givingUp`: so were the ones before, and it is tried less often. */
   died(why: string, givingUp: boolean): void;

@@ -1,4 +1,4 @@
-/** What the page shows of the watch: the big state, the boxes, the figures, what is wrong. */
+/** Draw the watch on the page: the big state, the boxes, the figures, what is wrong. */
 
 import { byId, button, element, momentOf, numberOf, put, setIcon, timeOf } from "./dom";
 import { drawMarks, drawZones, overlay } from "./overlay";

@@ -20,7 +20,7 @@ const MAYBE = 1 / 3; // of the evidence that alarms: worth a word on the screen
 const FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear";
 const SETTINGS_WORDS = "the settings were changed while the bear was still in view";
 
-/** What the loop needs of a classifier. */
+/** Interface of a classifier for the loop. */
 export interface Scorer {
   readonly card: Card;
   readonly name: string;
@@ -38,7 +38,7 @@ export interface WatchOptions {
   readonly reviews: readonly Reviewed[];
 }
 
-/** What came of one frame: as the page gets it, but the pictures not yet compressed. */
+/** Result of one frame: as the page gets it, but the pictures not yet compressed. */
 export type Looked = Omit<Extract<FromWorker, { type: "looked" }>, "type" | "events"> & { readonly kept: Pictured[] };
 
 /** The state of one camera's alarm. */

@@ -44,7 +44,7 @@ class Stage {
   }
 }
 
-test("a bear that stays is told again every ten minutes", () => {
+test("a bear that stays is published again every ten minutes", () => {
   const stage = new Stage().go(1300, 0.9);
   expect(stage.steps).toEqual(["new", "update", "update"]);
   expect(stage.told[1].time - stage.told[0].time).toBe(600);

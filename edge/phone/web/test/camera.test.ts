@@ -85,7 +85,7 @@ describe("frames", () => {
     expect(takes.map((each) => each.discontinuity)).toEqual([true, false, false]);
   });
 
-  test("go on after an error of whoever takes one", async () => {
+  test("go on after an error of the one who takes a frame", async () => {
     const registered = next;
     wants = true;
     const failing = vi.spyOn(camera as unknown as { saw(): void }, "saw").mockImplementation(() => {
@@ -100,7 +100,7 @@ describe("frames", () => {
 });
 
 describe("a camera that is gone", () => {
-  test("is told after three seconds without a frame, and opened again", async () => {
+  test("is reported after three seconds without a frame, and opened again", async () => {
     await show();
     for (let count = 0; count < SILENT_S; count++) await second();
     expect(told).toEqual([]);
@@ -113,7 +113,7 @@ describe("a camera that is gone", () => {
     expect(takes.at(-1)?.discontinuity).toBe(true);
   });
 
-  test("is told sooner when its track has ended", async () => {
+  test("is reported sooner when its track has ended", async () => {
     await show();
     tracks[0].readyState = "ended";
     await second();

@@ -56,7 +56,7 @@ test("the last review holds, those before it stay", async () => {
   expect(found).toMatchObject({ schema_version: 1, verdict: "relabelled", label: "fox", earlier: [{ verdict: "unsure" }] });
 });
 
-test("pictures that are gone are left out, and a clock of 1970 makes a zip all the same", async () => {
+test("pictures that are gone are omitted, and a clock of 1970 makes a zip all the same", async () => {
   const files = await unzipped(record({ full: null, crop: null, cropNote: null, began: 5000 }));
   expect(Object.keys(files).filter((name) => name.endsWith(".jpg"))).toEqual([]);
   expect(Object.keys(files).some((name) => name.startsWith("evidence/1970-01-01-000005-"))).toBe(true);

@@ -29,7 +29,7 @@ export interface Scene {
   readonly frames: FrameRow[];
 }
 
-/** What the web app says of a frame, in the file's terms; `sums` in logit-seconds. */
+/** The web app's result for a frame, in the file's terms; `sums` in logit-seconds. */
 export interface Said {
   readonly before: unknown[];
   readonly tracks: number[];

@@ -323,7 +323,7 @@ test.each<[CameraFault, string, string]>([
   expect(kept[1].event.detail).toBe(why);
 });
 
-test("a blurred picture ends no bear, and its end is told with how long it lasted", async () => {
+test("a blurred picture ends no bear, and its end states how long it lasted", async () => {
   const watcher = new Watcher(new StandIn(), START);
   const fault: CameraFault = { kind: "blurred", value: 31.2 };
   said.ends = [DECISION];
@@ -377,7 +377,7 @@ test("reviews are known before the next frame, by its clock", async () => {
   expect(said.reviewed).toEqual([["1", BOX, -80, 20, true], ["2", BOX, 20, 20, false]]);
 });
 
-test("the page is told the state, the boxes and the frame rate", async () => {
+test("the page gets the state, the boxes and the frame rate", async () => {
   const watcher = new Watcher(new StandIn(), START);
   said.motion.regions = moving(1);
   said.tracks = [{ number: 1, box: BOX, now: { bear: 0.4 } }];
