@@ -82,6 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long value by its first 40 characters: names go into the environment, which holds no 160 MB."""
+    return f"{val[:40]!a} and {len(val) - 40} more" if isinstance(val, str | bytes) and len(val) > 200 else None
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Path:
     """A folder of pictures and clips with its MANIFEST.csv; never part of this project."""
