@@ -91,7 +91,8 @@ class Alarm:
         self.trace = Trace(settings.trace) if settings.trace else None
         # A clip that is tried out is nothing that happened here, unless it is sent somewhere.
         live = settings.waits or any(opened.live for opened in self._opened)
-        self.state = made_state_folder(settings.state) if settings.state or settings.alerts.remote or live else None
+        kept = settings.state or settings.alerts.remote or settings.page.listen or live
+        self.state = made_state_folder(settings.state) if kept else None
         self.alerting = Alerting(
             settings.alerts,
             self.run,

@@ -115,6 +115,22 @@ class HealthSettings:
 
 
 @dataclass(frozen=True)
+class PageSettings:
+    """Settings of the page that shows the alarm in a browser."""
+
+    listen: str | None = None  # ADDRESS:PORT; None: there is no page
+    allow_http: bool = False  # without TLS also where others reach it, as behind a proxy
+    names: tuple[str, ...] = ()  # hosts by which it is asked for beside its addresses, as behind a proxy
+
+    @property
+    def tls(self) -> bool:
+        """Return True where the page is encrypted: always, but on this machine alone or where HTTP is allowed."""
+        if self.listen is None or self.allow_http:
+            return False
+        return not ipaddress.ip_address(parse_listen(self.listen)[0]).is_loopback
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything ``watch`` runs on."""
 
@@ -122,6 +138,7 @@ class Settings:
     alerts: AlertSettings = AlertSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     health: HealthSettings = HealthSettings()
+    page: PageSettings = PageSettings()
     model: str | None = None  # None: the chosen or the bundled one
     state: Path | None = None  # folder of the journal; None: this system's place for it
     trace: Path | None = None

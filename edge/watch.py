@@ -75,6 +75,7 @@ class Watcher:
         self.single_images = single_images
         self.pace = pace
         self.stats = LoopStats()
+        self.seen: tuple[Frame, Sequence[Score]] | None = None  # the last frame and what was scored in it; for viewers
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
@@ -102,6 +103,7 @@ class Watcher:
                 events = self.publish(frame, decisions, scores)
                 events += self.look_after(frame, motion)
                 self.keep(frame, motion, scores)
+                self.seen = frame, scores
                 self._count(frame, regions, started)
                 self._record(frame, motion, scores, events)
         except SourceError:

@@ -48,7 +48,6 @@ TRAIN_EXTRA = {
     "cleanlab",
     "sklearn",
     "scipy",
-    "jinja2",
 }
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -124,3 +125,19 @@ def _start(words: str, total: int | None) -> Progress:
 def counted(number: int, what: str) -> str:
     """Return a number with its noun: ``1 alarm``, ``2,000 alarms``."""
     return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def qr_code(url: str) -> str:
+    """Return an address as a QR code; empty where the terminal has no letters for it."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(url, micro=False).terminal(drawn, compact=True)
+    text = drawn.getvalue()
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return ""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(f"\033[97;40m{line}\033[0m\n" for line in text.splitlines())  # white on black on any terminal

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.options import ModelOpt
+from edge.cli.output import qr_code
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def _shown(servers: Servers, fingerprint: Sequence[str], others: Sequence[Addres
    (works on most phones; if not, use the address above)
 """
     return f"""\
-{_code(servers.page_url)}
+{qr_code(servers.page_url)}
 1. With the phone in the same network, open   {servers.page_url}
    It gives the phone a certificate to install, with the steps.
 {unreached}\
@@ -211,19 +210,3 @@ def _to_compare(fingerprint: Sequence[str]) -> str:
 
 def _either(addresses: Sequence[Address]) -> str:
     return " or ".join(map(str, addresses))
-
-
-def _code(url: str) -> str:
-    """Return an address as a QR code; empty where the terminal has no letters for it."""
-    import segno
-
-    drawn = io.StringIO()
-    segno.make(url, micro=False).terminal(drawn, compact=True)
-    text = drawn.getvalue()
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return ""
-    if not sys.stdout.isatty():
-        return text
-    return "".join(f"\033[97;40m{line}\033[0m\n" for line in text.splitlines())  # white on black on any terminal

@@ -20,7 +20,15 @@ from edge.config.secrets import SecretResolver, fill
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.detect.zones import Zone
 from edge.errors import ConfigError, ConfigProblem
-from edge.settings import AlertSettings, Camera, CameraSettings, EvidenceSettings, HealthSettings, Settings
+from edge.settings import (
+    AlertSettings,
+    Camera,
+    CameraSettings,
+    EvidenceSettings,
+    HealthSettings,
+    PageSettings,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -235,6 +243,7 @@ def settings_of(config: Config) -> Settings:
         cameras=tuple(_camera(name, camera, config.detect) for name, camera in watched),
         alerts=_alerts(config),
         evidence=_made(EvidenceSettings, record, keep=record.enabled, folder=record.path, full=record.full_frame),
+        page=_made(PageSettings, config.page),
         health=_made(HealthSettings, config.health, heartbeat_url=heartbeat.url, heartbeat_s=heartbeat.every_s),
         waits=True,
     )

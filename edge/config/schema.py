@@ -587,6 +587,16 @@ def _listen(value: Any, folder: Path) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _host_name(value: Any, folder: Path) -> str:
+    name = text_of(value).strip().rstrip(".").lower()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
+        raise ValueError(f"{value!r} is no name of a host, such as bees.example.org")
+    return name
+
+
+HostName = Annotated[str, Words(_host_name, WORD)]
+
+
 class Record(Section):
     """Pictures and clips kept of an alarm; on or off may stand for it."""
 
@@ -682,6 +692,26 @@ class Health(Section):
     ] = False
 
 
+class PageSection(Section):
+    """The page of this alarm in a browser; its address alone may stand for it."""
+
+    listen: Annotated[
+        str | None,
+        Words(_listen, {"type": ["string", "integer"]}),
+        described(
+            "Address and port of the page, or the port alone: 127.0.0.1 is for this machine only, "
+            "0.0.0.0 for the network (default: off).",
+            "0.0.0.0:8470",
+        ),
+    ] = None
+    allow_http: Annotated[
+        bool, described("Serve it without TLS also where other machines reach it, as behind a proxy.", True)
+    ] = False
+    names: Annotated[
+        tuple[HostName, ...], Listed(), described("Names it is asked for by, as behind a proxy.", ["bees.example.org"])
+    ] = ()
+
+
 class Config(Section):
     """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
@@ -738,6 +768,10 @@ class Config(Section):
         Record()
     )
     health: Annotated[Health, described("How the alarm watches itself, and who may ask it.", {"hot_c": 75})] = Health()
+    page: Annotated[
+        Annotated[PageSection, Short("listen", WORD_OR_NUMBER)],
+        described("The alarm's page in a browser, off unless it is named.", "127.0.0.1:8470"),
+    ] = PageSection()
 
 
 @cache

@@ -118,6 +118,14 @@ cameras:
   #restart_after_s: 600
   #reboot: no
 
+# The alarm's page in a browser: live pictures, events, reviews, settings. 127.0.0.1: this machine only;
+# 0.0.0.0: the whole local network, encrypted. `bear-alarm page claim` makes you its owner.
+page:
+  listen: 127.0.0.1:8470
+  # Names it is asked for by, and no TLS of its own: only behind a proxy.
+  #names: [bees.example.org]
+  #allow_http: yes
+
 # The model file (default: the chosen or the bundled one).
 #model: bear.onnx
 # The folder of the journal (default: this system's place for it).

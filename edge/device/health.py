@@ -22,7 +22,7 @@ import numpy as np
 
 from edge.background import start_thread
 from edge.device.sensors import Board, Reading
-from edge.device.telemetry import PART, Heartbeat, Server
+from edge.device.telemetry import PART, Heartbeat
 from edge.schema import Picture, Region, Score
 from edge.settings import HealthSettings
 from edge.status import Ask, Status
@@ -63,13 +63,8 @@ class SelfMonitor:
         self._looked: float | None = None
         self._self_test = ModelSelfTest(classifier)
         self._heartbeat: Heartbeat | None = None
-        self._server = Server(settings.listen, status) if settings.listen else None
-        try:
-            if settings.heartbeat_url:
-                self._heartbeat = Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status)
-        except BaseException:
-            self.close()
-            raise
+        if settings.heartbeat_url:
+            self._heartbeat = Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status)
 
     def start(self) -> None:
         """Begin to test the model."""
@@ -102,8 +97,6 @@ class SelfMonitor:
     def parts(self) -> dict[str, Ask]:
         """Return whom health asks, by the event's label."""
         found = self._machine.parts() | {"model": self._self_test.problem}
-        if self._server:
-            found["page"] = self._server.problem
         if self._heartbeat:
             found[PART] = self._heartbeat.problem
         return found
@@ -111,8 +104,6 @@ class SelfMonitor:
     def close(self) -> None:
         """Stop all of it."""
         self._self_test.close()
-        if self._server:
-            self._server.close()
         if self._heartbeat:
             self._heartbeat.close()
 

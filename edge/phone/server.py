@@ -230,6 +230,25 @@ class _AppServer(_Server):
             super().handle_error(request, client_address)
 
 
+class HelpServer(_Server):
+    """The page over HTTP that makes phones and computers trust the certificate. Raises OptionError."""
+
+    def __init__(self, option: str, address: Address, port: int) -> None:
+        super().__init__(option, address, port, PAGE_HEADERS)
+        self.url = f"http://{self.host}:{self.server_port}/"
+
+    def show(self, who: Identity, app_url: str, name_url: str | None, *, device: bool = False) -> None:
+        """Serve the steps to trust who serves ``app_url``, in a thread; ``device``: it is the page of a device."""
+        pages = {
+            f"/{language}": content(
+                ENTRY, steps_page(language, who.fingerprint_lines, app_url, name_url, device=device)
+            )
+            for language in ("en", "de")
+        }
+        self.by_language = True
+        self.start(pages | {f"/{CA_NAME}": content(CA_NAME, who.authority)})
+
+
 class Servers:
     """The app over HTTPS, and the page over HTTP that makes phones trust it. Both ports are taken at once."""
 
@@ -237,13 +256,13 @@ class Servers:
         """Port 0 is any that is free; ``name`` is this machine's, without .local. Raises OptionError."""
         if port and port == http_port:
             raise OptionError(f"--port and --http-port are both {port}; name two ports")
-        self._page = _Server("--http-port", address, http_port, PAGE_HEADERS)
+        self._page = HelpServer("--http-port", address, http_port)
         try:
             self._app = _AppServer("--port", address, port, APP_HEADERS)
         except OptionError:
             self._page.close()
             raise
-        self.page_url = f"http://{self._page.host}:{self._page.server_port}/"
+        self.page_url = self._page.url
         self.app_url = f"https://{self._app.host}:{self._app.server_port}/"
         self.name_url = f"https://{name}.local:{self._app.server_port}/" if name else None
 
@@ -252,12 +271,7 @@ class Servers:
         self._app.context, self._app.help_url = who.context(), self.page_url
         app = {f"/{name}": content(name, data) for name, data in files.items()}
         self._app.start(app | {"/": app[f"/{ENTRY}"]})
-        pages = {
-            f"/{language}": content(ENTRY, steps_page(language, who.fingerprint_lines, self.app_url, self.name_url))
-            for language in ("en", "de")
-        }
-        self._page.by_language = True
-        self._page.start(pages | {f"/{CA_NAME}": content(CA_NAME, who.authority)})
+        self._page.show(who, self.app_url, self.name_url)
 
     def close(self) -> None:
         """Stop both."""

@@ -37,7 +37,7 @@ BODIES = {
     "en": """\
 <p><a class="step" href="/de" lang="de" hreflang="de">Deutsch</a></p>
 <h1>Bear Alarm</h1>
-<p>The phone opens its camera only for a page that it trusts. Install one certificate, once for each phone.
+<p>{why} Install one certificate, once for each phone or computer.
 Browsers that check its limits accept it for private networks and .local names only.</p>
 <ol>
 <li><a class="step" href="/{ca}">Download the certificate</a></li>
@@ -47,7 +47,7 @@ terminal of your computer. <strong>Compare the phone with the terminal, not with
 If one character differs, remove the certificate: it came from somebody else.
 This page was made for the certificate with<pre>{fingerprint}</pre></li>
 <li><a class="step" href="{app}">Open the alarm</a>: {app}{by_name}</li>
-<li>Add it to the home screen, open it from there and wait for “Ready, also without signal”.</li>
+{install}
 </ol>
 <h2>Android</h2>
 <p>The names differ a little from phone to phone. Use Chrome.</p>
@@ -69,8 +69,8 @@ This page was made for the certificate with<pre>{fingerprint}</pre></li>
     "de": """\
 <p><a class="step" href="/en" lang="en" hreflang="en">English</a></p>
 <h1>Bärenalarm</h1>
-<p>Das Telefon öffnet seine Kamera nur für eine Seite, der es vertraut. Installieren Sie ein Zertifikat, einmal auf
-jedem Telefon. Browser, die seine Grenzen prüfen, nehmen es nur für private Netze und .local-Namen an.</p>
+<p>{why} Installieren Sie ein Zertifikat, einmal auf jedem Telefon oder Computer.
+Browser, die seine Grenzen prüfen, nehmen es nur für private Netze und .local-Namen an.</p>
 <ol>
 <li><a class="step" href="/{ca}">Zertifikat herunterladen</a></li>
 <li>Installieren Sie es: siehe unten bei Ihrem Telefon.</li>
@@ -79,8 +79,7 @@ mit dem im Terminal Ihres Computers. <strong>Vergleichen Sie das Telefon mit dem
 Seite.</strong> Wenn ein Zeichen abweicht, entfernen Sie das Zertifikat: Es kam von jemand anderem.
 Diese Seite gehört zum Zertifikat mit<pre>{fingerprint}</pre></li>
 <li><a class="step" href="{app}">Alarm öffnen</a>: {app}{by_name}</li>
-<li>Legen Sie ihn auf den Startbildschirm (iPhone: Home-Bildschirm), öffnen Sie ihn dort und warten Sie auf
-„Bereit, auch ohne Netz“.</li>
+{install}
 </ol>
 <h2>Android</h2>
 <p>Die Namen sind von Telefon zu Telefon etwas anders. Verwenden Sie Chrome.</p>
@@ -106,6 +105,25 @@ ein.</li>
 <p>Entfernen Sie das Zertifikat an derselben Stelle, wenn Sie den Alarm nicht mehr verwenden.</p>""",
 }
 
+# Why to install it, and what comes after: for the web app for phones, and for the page of a device.
+APP = {
+    "en": (
+        "The phone opens its camera only for a page that it trusts.",
+        "<li>Add it to the home screen, open it from there and wait for “Ready, also without signal”.</li>",
+    ),
+    "de": (
+        "Das Telefon öffnet seine Kamera nur für eine Seite, der es vertraut.",
+        "<li>Legen Sie ihn auf den Startbildschirm, öffnen Sie ihn dort. Warten Sie auf „Bereit, auch ohne Netz“.</li>",
+    ),
+}
+DEVICE = {
+    "en": ("The alarm's page is encrypted, so that nobody in this network reads it or its passphrase.", ""),
+    "de": (
+        "Die Seite des Alarms ist verschlüsselt, damit niemand im Netz sie oder die Passphrase mitliest.",
+        "",
+    ),
+}
+
 BY_NAME = {
     "en": "or {link}, which stays when the address changes (works on most phones; if not, use the address above).",
     "de": "oder {link}: Diese Adresse bleibt, wenn sich die andere ändert (geht auf den meisten Telefonen; "
@@ -113,13 +131,21 @@ BY_NAME = {
 }
 
 
-def steps_page(language: str, fingerprint: Sequence[str], app_url: str, name_url: str | None) -> bytes:
-    """Return the page in a language, "en" or "de"; ``fingerprint``: its lines."""
+def steps_page(
+    language: str, fingerprint: Sequence[str], app_url: str, name_url: str | None, *, device: bool = False
+) -> bytes:
+    """Return the page in a language, "en" or "de"; ``fingerprint``: its lines; ``device``: for the page of a device."""
+    why, install = (DEVICE if device else APP)[language]
     by_name = ""
     if name_url:
         url = html.escape(name_url)
         by_name = "<br>" + BY_NAME[language].format(link=f'<a class="step" href="{url}">{url}</a>')
     body = BODIES[language].format(
-        ca=CA_NAME, fingerprint=html.escape("\n".join(fingerprint)), app=html.escape(app_url), by_name=by_name
+        ca=CA_NAME,
+        fingerprint=html.escape("\n".join(fingerprint)),
+        app=html.escape(app_url),
+        by_name=by_name,
+        why=why,
+        install=install,
     )
     return PAGE.format(language=language, title=TITLES[language], body=body).encode()

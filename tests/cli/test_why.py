@@ -12,8 +12,9 @@ import pytest
 
 from edge.alert.events import EventPublisher
 from edge.cli.app import as_command
-from edge.cli.why import place, why
+from edge.cli.why import why
 from edge.errors import BearAlarmError
+from edge.record.explanation import place
 from edge.record.trace import Moment, Trace
 from edge.schema import Event, EvidenceState
 from edge.watch import Watcher

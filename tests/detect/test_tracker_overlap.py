@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from edge.alert.events import EventPublisher
 from edge.camera import open_source
-from edge.cli.why import explain
 from edge.decide.alarms import Decider
 from edge.decide.evidence import Rule
 from edge.detect.tracker import SAME_INSIDE, SAME_IOU, Tracker, inside, iou
 from edge.detect.zones import Zone
+from edge.record.explanation import explain
 from edge.record.trace import Moment
 from edge.record.trace_query import Match, TraceRun
 from edge.schema import WHOLE, Event, Region, Score

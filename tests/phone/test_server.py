@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from edge.cli.phone import _address as address_of
-from edge.cli.phone import _code as code_of
+from edge.cli.output import qr_code as code_of
 from edge.cli.phone import _files as files_of
 from edge.cli.phone import _shown as shown_by
 from edge.errors import OptionError

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from edge.alert.events import EventPublisher
-from edge.cli.events.evidence import evidence_of
 from edge.errors import BearAlarmError
 from edge.record import database
+from edge.record.event_folders import evidence_of
 from edge.record.history import JournalReader, JournalReadError, NoJournalError
 from edge.record.journal import Journal
 from edge.record.recorder import MediaWriter

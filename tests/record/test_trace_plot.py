@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.cli.why import explain
+from edge.record.explanation import explain
 from edge.record.plot import SvgCanvas, draw, plot
 from edge.record.trace import Trace
 from edge.record.trace_query import find, read_trace

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.events.evidence import EvidenceFolder, evidence_of, set_lock, write_zip
+from edge.cli.events.evidence import write_zip
 from edge.cli.events.review import make_review, review_all, split_units
-from edge.cli.events.show import details, facts, listed, named, readme, waits
+from edge.cli.events.show import details, facts, listed, named, readme
 from edge.cli.help_page import command_group
 from edge.cli.options import no_such_camera, settings_at_hand
 from edge.cli.output import counted, print_json
 from edge.errors import OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
+from edge.record.event_folders import EvidenceFolder, evidence_of, set_lock, waits
 
 if TYPE_CHECKING:
     from edge.record.history import JournalReader, PastEvent

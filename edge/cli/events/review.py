@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.events.evidence import folders_there
-from edge.cli.events.show import named, review_text
+from edge.cli.events.show import named
 from edge.errors import OptionError
+from edge.record.event_folders import folders_there
+from edge.record.event_words import review_text
 from edge.record.media_store import SAMPLE
 from edge.record.review import Review, Verdict, write_review
 from edge.schema import utc_text

@@ -9,22 +9,31 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.cli.events.evidence import EvidenceFolder
 from edge.cli.output import counted, line_width, wrapped
-from edge.errors import OptionError
 from edge.local_time import lasting
-from edge.record.review import Review, read_review
+from edge.record.event_folders import EvidenceFolder, review_of
+from edge.record.event_words import (
+    MARKS,
+    REVIEWED,
+    clock,
+    deliveries,
+    label_of,
+    local,
+    moment,
+    review_text,
+    size,
+    unfinished,
+)
+from edge.record.review import Review
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
-    from edge.record.history import Clock, Delivery, EventRow, PastEvent
+    from edge.record.history import Delivery, EventRow, PastEvent
 
 log = logging.getLogger(__name__)
 
-REVIEWED = "reviewed: "
 MAX_COLUMNS = 120
 WIDEST_CAMERA = 16  # characters
 MAX_TROUBLE = 48  # characters of what was wrong
@@ -34,7 +43,6 @@ MAX_PLACES = 6  # of the path, in words
 
 ID = 8  # characters of an id that are shown
 MIN_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
-MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
 LEGEND = {
     "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
     "?": "? the clock was not synchronised, so the time may be wrong.",
@@ -86,12 +94,6 @@ def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     return ", ".join(notes)
 
 
-def waits(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> bool:
-    """Return True for a bear event that has evidence and no review yet."""
-    there = incident.first.event.kind == "bear" and any(each.there or each.closed for each in folders)
-    return there and review_of(incident, folders) is None
-
-
 def _trouble(incident: PastEvent) -> str:
     """Return what was wrong with a part of the alarm, in a few words; empty for all else."""
     event = incident.first.event
@@ -136,7 +138,7 @@ def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
 
 def path_text(path: Sequence[Sequence[float]]) -> str:
     """Return the path of the animal through the picture: the first place, some in between, and the last."""
-    from edge.cli.why import place
+    from edge.record.explanation import place
 
     steps = sorted({round(at * (len(path) - 1) / MAX_PLACES) for at in range(MAX_PLACES + 1)})
     places = [place((x, y, w, h)) for x, y, w, h in (path[at][1:5] for at in steps)]
@@ -210,15 +212,6 @@ def _row(name: str, words: str) -> list[str]:
     return wrapped(words, line_width(), f"{name:<{LABEL}}", " " * LABEL)
 
 
-def size(path: Path) -> str:
-    """Return how large a file is; "gone" where it went meanwhile."""
-    try:
-        count = path.stat().st_size
-    except OSError:
-        return "gone"
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"
-
-
 def facts(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> dict[str, Any]:
     """Return one event ready for JSON; times are UTC."""
     first, last = incident.first, incident.last
@@ -251,59 +244,12 @@ def facts(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> dict[str, A
     }
 
 
-def label_of(incident: PastEvent) -> str:
-    """Return what an event was: "brown bear 0.98", "camera gone", "health mqtt"."""
-    label = (incident.label or "").replace("_", " ")
-    if incident.first.event.kind != "bear":
-        return f"{incident.first.event.kind} {label}".rstrip()
-    score = incident.top_score
-    return (label or "bear") + ("" if score is None else f" {score:.2f}")
-
-
 def named(incident: PastEvent) -> str:
     """Name an event: "3f9c41aa (brown bear 0.98 at yard, 2026-11-24 03:12:07)"."""
     first = incident.first
     mark = MARKS.get(first.clock, "")
     when = f"{first.at.astimezone():%Y-%m-%d %H:%M:%S}{mark}"
     return f"{incident.id[:ID]} ({label_of(incident)} at {first.event.camera}, {when})"
-
-
-def unfinished(incident: PastEvent) -> str:
-    """Return the state of an event without an end: a trouble may last after the alarm ended, a bear does not."""
-    trouble = incident.first.event.kind in {"camera", "health"}
-    if incident.state == "over":
-        return ""
-    return "still open at the end" if trouble and incident.state == "cut off" else incident.state
-
-
-def deliveries(incident: PastEvent) -> dict[str, tuple[str, list[Delivery]]]:
-    """Return by channel the worst state of its messages (parked, waiting, done), and its deliveries.
-
-    A picture that is late does not count.
-    """
-    by_channel: dict[str, list[Delivery]] = {}
-    for each in incident.deliveries:
-        by_channel.setdefault(each.channel, []).append(each)
-    found = {}
-    for channel, rows in by_channel.items():
-        states = {each.state for each in rows if each.part == "word"}
-        found[channel] = next((state for state in ("parked", "waiting") if state in states), "done"), rows
-    return found
-
-
-def clock(row: EventRow) -> str:
-    """Return the time of day, local, with its mark where the clock was not right."""
-    return f"{row.at.astimezone():%H:%M:%S}{MARKS.get(row.clock, '')}"
-
-
-def moment(row: EventRow) -> str:
-    """Return day and time, local, with the distance from UTC, and its mark where the clock was not right."""
-    return local(row.at) + MARKS.get(row.clock, "")
-
-
-def local(at: datetime) -> str:
-    """Return a time (with its zone) as ``2026-11-24 04:12:07+01:00``, in this place's zone."""
-    return at.astimezone().isoformat(" ", "seconds")
 
 
 def legend(rows: Iterable[EventRow], wide: int) -> list[str]:
@@ -323,26 +269,6 @@ def beside(line: str, notes: str, wide: int) -> list[str]:
         first, *rest = textwrap.wrap(notes, room)
         return [f"{line}  {first}", *(" " * (len(line) + 2) + more for more in rest)]
     return [line.rstrip(), *textwrap.wrap(notes, wide, initial_indent=" " * 12, subsequent_indent=" " * 12)]
-
-
-def review_of(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> Review | None:
-    """Return the last review: the file beside the evidence, else the journal's row."""
-    found = [incident.review] if incident.review else []
-    for each in folders:
-        try:
-            review = read_review(each.folder) if each.there else None
-        except OptionError as error:
-            log.warning("%s", error)
-            continue
-        found += [review] if review else []
-    return max(reversed(found), key=lambda review: review.at, default=None)
-
-
-def review_text(review: Review) -> str:
-    """Return a review in short: ``reviewed: no bear``."""
-    what = {"confirmed": "a bear", "wrong": "no bear", "unsure": "not clear"}
-    label = (review.label or "").replace("_", " ")
-    return f"{REVIEWED}{what.get(review.verdict, label)}"
 
 
 def readme(found: Sequence[PastEvent], now: datetime) -> str:

@@ -42,10 +42,11 @@ from edge.detect.zones import parse_masks, parse_zones
 from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Order, Watchdog
 from edge.errors import OptionError
 from edge.files import need_folder
-from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
+from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings, parse_listen
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm
+    from edge.page.serving import Serving
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,14 @@ def watch_settings(
         Path | None,
         how_option(help="Keep what was seen and thought in this file, for `bear-alarm why`."),
     ] = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--page",
+            metavar="[ADDRESS:]PORT",
+            help="Show the alarm in a browser; a port alone is for this machine only (docs/page.md).",
+        ),
+    ] = None,
 ) -> Settings:
     """Return ``base`` with these options. Raises OptionError for options that contradict each other."""
     cameras = _cameras(base, source, follow=follow, motion_from=motion_from)
@@ -174,6 +183,9 @@ def watch_settings(
                 f"--idle-fps {idle_fps:g} is more than --fps {camera.settings.fps:g}, though it is for when nothing "
                 "moves; give it less, or raise --fps"
             )
+    if page:
+        parse_listen(page)
+        base = replace(base, page=replace(base.page, listen=page))
     return replace(
         base, cameras=watched, model=model or base.model, state=state or base.state, trace=trace or base.trace
     )
@@ -327,10 +339,11 @@ def run_alarm(
             notifier.stopping()
             raise
         reload = Reload(settings, config, notifier) if config else None
-        with dump_on_request(lambda: alarm.trace):
+        with dump_on_request(lambda: alarm.trace), serving(lambda: alarm, config, stop) as follow:
             while True:
                 introduce(alarm, write, verbose=verbose)
                 demo = _narrate_demo(alarm, write)
+                follow()
                 end, taken_s = _run(alarm, reload, stop, notifier, show=not quiet)
                 if reload is None or not isinstance(end, Checked):
                     break
@@ -347,6 +360,28 @@ def run_alarm(
         for line in complaints(alarm.threads)[1:]:
             log.error("%s", line)
         raise alarm.failed[0]
+
+
+@contextmanager
+def serving(alarm: Callable[[], Alarm], config: Path | None, stop: Stop) -> Iterator[Callable[[], None]]:
+    """Serve the page and the telemetry of the running alarm; yield what is to be called for each alarm."""
+    servers: Serving | None = None
+
+    def follow() -> None:
+        nonlocal servers
+        settings = alarm().settings
+        if servers is None and (settings.page.listen or settings.health.listen):
+            from edge.page.serving import Serving  # imports a web server, which most runs do without
+
+            servers = Serving(alarm, config, stop.ask_reload)
+        if servers:
+            servers.follow()
+
+    try:
+        yield follow
+    finally:
+        if servers:
+            servers.close()
 
 
 def _run(

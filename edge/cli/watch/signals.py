@@ -46,6 +46,10 @@ class Stop(threading.Event):
         if self.is_set():
             self.silence()
 
+    def ask_reload(self) -> None:
+        """Have the config read again, as SIGHUP does; from any thread."""
+        self.hung_up = True
+
     def silence(self) -> None:
         """End every noise; whatever goes wrong with that, the program still ends."""
         try:

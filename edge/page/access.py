@@ -1,0 +1,109 @@
+"""Who gets in: the claim, the log-in, the log-out, and the owner's page about all of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edge.errors import OptionError
+from edge.page.accounts import SESSION_S, TooManyTriesError
+from edge.page.app import back_to, page_of, render
+from edge.page.guard import COOKIE, Refused
+
+if TYPE_CHECKING:
+    from edge.page.accounts import Scope
+
+SCOPES: dict[str, Scope] = {"view": "view", "review": "review"}
+
+
+def log_in(request: Request) -> Response:
+    """Show the log-in, or log in."""
+    accounts, problem, status = page_of(request).accounts, None, HTTPStatus.OK
+    if not accounts.claimed:
+        return back_to("/")
+    if request.method == "POST":
+        client = request.client.host if request.client else ""
+        try:
+            return _begun(request, accounts.log_in(request.state.form.get("passphrase", ""), client))
+        except TooManyTriesError as error:
+            problem, status = str(error), HTTPStatus.TOO_MANY_REQUESTS
+        except OptionError as error:
+            problem, status = str(error), HTTPStatus.FORBIDDEN
+    return render(request, "login.html", status, problem=problem)
+
+
+def claim(request: Request) -> Response:
+    """Show the form for the owner's passphrase to who brings a claim code, or make the owner."""
+    accounts, problem, status = page_of(request).accounts, None, HTTPStatus.OK
+    form = request.state.form
+    code = form.get("code") or request.query_params.get("code", "")
+    fits = accounts.claim_fits(code)
+    if request.method == "POST":
+        try:
+            if form.get("passphrase") != form.get("again"):
+                raise OptionError("the two passphrases differ; type it twice")
+            return _begun(request, accounts.claim(code, form.get("passphrase", "")))
+        except OptionError as error:
+            problem, status = str(error), HTTPStatus.BAD_REQUEST
+    if not fits:
+        status = HTTPStatus.FORBIDDEN
+    return render(request, "claim.html", status, problem=problem, code=code if fits else None)
+
+
+def log_out(request: Request) -> Response:
+    """End this session."""
+    if cookie := request.cookies.get(COOKIE):
+        page_of(request).accounts.log_out(cookie)
+    response = back_to("/login")
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+def people(request: Request) -> Response:
+    """Show who may get in, and change it (the owner)."""
+    accounts, form, problem, token = page_of(request).accounts, request.state.form, None, None
+    if not request.state.access.owner:
+        raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees this")
+    if request.method == "POST":
+        what = form.get("what", "")
+        try:
+            if what == "viewer":
+                accounts.set_viewer(form.get("passphrase", ""))
+            elif what == "no-viewer":
+                accounts.set_viewer(None)
+            elif what == "token":
+                token = accounts.new_token(form.get("name", "").strip(), SCOPES.get(form.get("scope", ""), "view"))
+            elif what == "end-token":
+                accounts.end_token(form.get("name", ""))
+            elif what == "log-out-all":
+                accounts.log_out_all()
+            else:
+                raise OptionError("this button is not known; load the page again")
+        except OptionError as error:
+            problem = str(error)
+        if problem is None and token is None:
+            return back_to("/access")
+    status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
+    return render(request, "access.html", status, accounts=accounts, problem=problem, token=token)
+
+
+def _begun(request: Request, cookie: str) -> Response:
+    """Return the start page, with the cookie of a new session."""
+    response = back_to("/")
+    secure = request.url.scheme == "https"
+    response.set_cookie(
+        COOKIE, cookie, max_age=round(SESSION_S), path="/", secure=secure, httponly=True, samesite="strict"
+    )
+    return response
+
+
+ROUTES = [
+    Route("/login", log_in, methods=["GET", "POST"]),
+    Route("/claim", claim, methods=["GET", "POST"]),
+    Route("/logout", log_out, methods=["POST"]),
+    Route("/access", people, methods=["GET", "POST"]),
+]

@@ -1,0 +1,124 @@
+"""The page put together: its parts, its templates, and what they share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from edge.page.guard import Guard, Refused, plain_refusal, wants_json
+from edge.version import __version__
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from edge.alarm import Alarm
+    from edge.page.accounts import Accounts
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent
+MENU = (("/", "Live"), ("/events", "Events"), ("/review", "Review"), ("/health", "Health"), ("/settings", "Settings"))
+
+
+@dataclass
+class Page:
+    """What the page's parts share.
+
+    ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
+    None where the alarm was started without. ``reload``: has the alarm read it again.
+    """
+
+    alarm: Callable[[], Alarm]
+    accounts: Accounts
+    config: Path | None = None
+    reload: Callable[[], None] = lambda: None
+    shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
+
+    @property
+    def state(self) -> Path:
+        """Return the state folder: of the journal, the accounts, the certificates."""
+        folder = self.alarm().state
+        assert folder  # a page is only served where there is one
+        return folder
+
+
+def page_of(request: Request) -> Page:
+    """Return what the parts share."""
+    page: Page = request.app.state.page
+    return page
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page of HTML. Every template has ``access``, ``csrf``, ``menu``, ``path``, ``version``."""
+    access = getattr(request.state, "access", None)
+    values = {
+        "access": access,
+        "csrf": access.csrf if access else "",
+        "menu": MENU,
+        "path": request.url.path,
+        "version": __version__,
+    } | values
+    return HTMLResponse(_templates().get_template(template).render(values), status)
+
+
+def back_to(place: str) -> Response:
+    """Return a redirect after a change, so that loading the page again does not repeat it."""
+    return RedirectResponse(place, HTTPStatus.SEE_OTHER)
+
+
+def refused(request: Request, refusal: Refused) -> Response:
+    """Return a refusal, for people or for programs."""
+    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+        return plain_refusal(request, refusal)
+    return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status))
+
+
+def unclaimed(request: Request) -> Response:
+    """Return what is shown until the page has an owner: nothing but how to become it."""
+    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+        return plain_refusal(request, Refused(HTTPStatus.FORBIDDEN, "this page has no owner yet"))
+    return render(request, "unclaimed.html", HTTPStatus.FORBIDDEN)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Return the page for what was refused, or is not there."""
+    if isinstance(error, Refused):
+        return refused(request, error)
+    assert isinstance(error, HTTPException)
+    words = {404: "there is no such page", 405: "this cannot be asked for in this way"}.get(error.status_code)
+    return refused(request, Refused(HTTPStatus(error.status_code), words or error.detail))
+
+
+def page_app(page: Page, names: list[str]) -> ASGIApp:
+    """Return the application; ``names``: hosts beside addresses and localhost."""
+    from edge.page import access, events, health, live, review, settings
+
+    parts = (access, live, events, review, health, settings)
+    routes = [route for part in parts for route in part.ROUTES]
+    static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
+    manifest = Route("/manifest.webmanifest", _manifest)
+    app = Starlette(routes=[*routes, manifest, static], exception_handlers={HTTPException: _failed, Refused: _failed})
+    app.state.page = page
+    return Guard(app, page.accounts, names, unclaimed=unclaimed, refused=refused)
+
+
+async def _manifest(request: Request) -> Response:
+    return Response((FOLDER / "static" / "manifest.webmanifest").read_bytes(), media_type="application/manifest+json")
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(loader=PackageLoader("edge.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -1,0 +1,5 @@
+"""Stub."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []
