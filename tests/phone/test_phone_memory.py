@@ -19,7 +19,7 @@ WARM, END = 500, 3000  # frames
 STEP_S = 0.4  # from bear to bear two minutes pass: long enough for a new alarm
 BEAR = range(100, 160)  # in these frames of the demo something red walks, which is the tiny model's bear
 SCRIPT_MB = 3  # compiled code grows on for a while; a frame that is kept would be 0.9 MB
-PROCESS_MB = 40
+PROCESS_MB = 150  # it sways by 50 as the browser likes; a frame's bitmap that is not closed would make it 2,000
 
 
 def paint_bear(folder: Path) -> None:

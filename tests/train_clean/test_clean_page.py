@@ -161,6 +161,8 @@ def test_nothing_is_lost_when_the_category_is_switched_or_the_page_is_loaded_aga
 def test_two_windows_on_one_page_keep_each_others_decisions(
     window: Any, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
+    from playwright.sync_api import expect
+
     address = written(rows, tmp_path)
     window.goto(address)
     other = window.context.new_page()
@@ -168,8 +170,10 @@ def test_two_windows_on_one_page_keep_each_others_decisions(
     press(window, "d")
     press(other, "ArrowRight k")
     press(window, "ArrowRight k")
+    both = ["deleted", "kept", "kept", "", "", ""]
+    expect(other.locator(".card .was")).to_have_text(both)  # by then the browser has what the other window wrote
     window.reload()
-    assert verdicts(window) == ["deleted", "kept", "kept", "", "", ""]
+    assert verdicts(window) == both
 
 
 @BROWSER
