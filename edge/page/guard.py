@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES = 256_000  # a form; a config that is edited as text is no longer
 COOKIE = "bear_alarm_session"
-PUBLIC = ("/static/", "/login", "/claim", "/manifest.webmanifest")  # seen without a session
+PUBLIC = ("/static/", "/icons/", "/login", "/claim", "/manifest.webmanifest")  # seen without a session
 OPEN_CHANGES = ("/login", "/claim")  # asked for by those who have no session
 ANYBODY = ("/logout",)  # changes a viewer may ask for
 REVIEW = "/review"  # what a token with the scope "review" may change
