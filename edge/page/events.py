@@ -144,7 +144,7 @@ def event_page(request: Request) -> Response:
         except OptionError as error:
             why_not = str(error)
     rows = {row.event.seq: row for row in incident.events}
-    path = next((path for each in folders if (path := each.path())), [])
+    way = next((way for each in folders if (way := each.path())), [])
     review = review_of(incident, folders)
     return render(
         request,
@@ -154,8 +154,8 @@ def event_page(request: Request) -> Response:
         pictures=[(name, _picture_words(name, rows)) for name in sorted(files, key=_first) if name.endswith(".jpg")],
         clips=[name for name in files if name.endswith(".mp4")],
         files=[(name, size(path)) for name, path in files.items()],
-        path=" ".join(f"{1000 * (x + w / 2):.0f},{1000 * (y + h / 2):.0f}" for _, x, y, w, h, *_ in path),
-        path_words=path_text(path) if path else "",
+        way=" ".join(f"{1000 * (x + w / 2):.0f},{1000 * (y + h / 2):.0f}" for _, x, y, w, h, *_ in way),
+        way_words=path_text(way) if way else "",
         rows=[(clock(row), row.event) for row in incident.events],
         sent=[
             (channel, SENT[state], [f"{row.part}: {delivery_text(row)}" for row in each])

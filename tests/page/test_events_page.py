@@ -219,7 +219,8 @@ def test_an_event_shows_its_pictures_its_course_and_who_was_notified(owner: Clie
     for name in ("alarm.jpg", "crop.jpg", "clip.mp4", "event.json"):
         assert f"/evidence/{bear}/{name}" in text
     assert "<polyline" in text
-    for word in ("Began", "Over", "Its way: ", f"/review?event={bear}", "No message over a network was sent"):
+    assert 'href="/events" aria-current="page"' in text
+    for word in ("Began", "Over", "Its way", f"/review?event={bear}", "No message over a network was sent"):
         assert word in text
 
 
