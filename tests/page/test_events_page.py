@@ -179,13 +179,10 @@ def test_the_newest_page_costs_the_same_with_fifty_thousand_events(tmp_path: Pat
     assert cost[50_000] < 1.1 * cost[1_000]
 
 
-@pytest.mark.parametrize("query", ["day=2026-13-45", "day=0001-01-01", "kind=wolf", "reviewed=perhaps"])
+@pytest.mark.parametrize("query", ["day=2026-13-45", "day=9999-12-31", "kind=wolf", "reviewed=perhaps"])
 def test_what_cannot_be_meant_is_said_in_a_sentence(owner: Client, query: str, state: StateFolder) -> None:
     state.bear(A)
     answer = owner.get(f"/events?{query}")
-    if query == "day=0001-01-01" and answer.status_code == 200:
-        assert "No event fits" in answer.text  # where this place's time zone allows that day
-        return
     assert answer.status_code == 400
     assert repr(query.partition("=")[2])[1:-1] in answer.text
     assert CARD.findall(answer.text) == []
