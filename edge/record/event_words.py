@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 REVIEWED = "reviewed: "
 MARKS: dict[Clock, str] = {"corrected": "~", "doubtful": "?"}
+LEGEND = {
+    "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
+    "?": "? the clock was not synchronised, so the time may be wrong.",
+}
+MAX_PLACES = 6  # of a path, in words
 
 
 def label_of(incident: PastEvent) -> str:
@@ -75,3 +81,45 @@ def size(path: Path) -> str:
     except OSError:
         return "gone"
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"
+
+
+def silent(incident: PastEvent) -> bool:
+    """Return True if a bear made no noise, as outside the schedule."""
+    return incident.first.event.kind == "bear" and not any(row.event.alarms for row in incident.events)
+
+
+def path_text(path: Sequence[Sequence[float]]) -> str:
+    """Return the path of the animal through the picture: the first place, some in between, and the last."""
+    from edge.record.explanation import place
+
+    steps = sorted({round(at * (len(path) - 1) / MAX_PLACES) for at in range(MAX_PLACES + 1)})
+    places = [place((x, y, w, h)) for x, y, w, h in (path[at][1:5] for at in steps)]
+    places = [each for at, each in enumerate(places) if at == 0 or each != places[at - 1]]
+    lasted = f"{path[-1][0] - path[0][0]:.0f} s"
+    return f"{', then '.join(places)}; {lasted}" if len(places) > 1 else f"{places[0]} all the while; {lasted}"
+
+
+def reviewed_text(review: Review) -> str:
+    """Return a review: ``no bear, by anna, 2026-11-24 08:12:07+01:00: a stump``."""
+    who = f", by {review.by}" if review.by else ""
+    note = f": {review.note}" if review.note else ""
+    return f"{review_text(review).removeprefix(REVIEWED)}{who}, {local_text(review.at)}{note}"
+
+
+def delivery_text(row: Delivery) -> str:
+    """Return how a delivery went: ``delivered 2026-11-24 03:12:08+01:00, 1 attempt``."""
+    tried = f"{row.attempts:,} attempt{'s' * (row.attempts != 1)}"
+    # The other side's words, without signs that would move the cursor.
+    why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
+    if row.state == "done":
+        return f"delivered {local_text(row.settled_at)}, {tried}"
+    if row.withdrawn:
+        return f"withdrawn {local_text(row.settled_at)}, {tried}{why}"
+    if row.state == "parked":
+        return f"REFUSED {local_text(row.settled_at)}, {tried}, tried no more{why}"
+    return f"waiting since {local_text(row.queued_at)}, {tried}{why}"
+
+
+def local_text(text: str | None) -> str:
+    """Return a time of the journal in local time; empty where there is none."""
+    return local(datetime.fromisoformat(text)) if text else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,7 +22,7 @@ from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, utc
 from edge.record.outbox import WITHDRAWN
 from edge.record.review import Review
 from edge.record.run import LOCK, watching_run
-from edge.schema import Event
+from edge.schema import Event, utc_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -196,6 +198,11 @@ class Times:
             if machine and began_unset:
                 learned[machine] = _Set(float(offset_s))
 
+    @property
+    def corrected(self) -> list[str]:
+        """Return the runs whose clock was set after they began."""
+        return list(self._set)
+
     def __call__(self, event: Event) -> tuple[datetime, Clock]:
         """Return when an event was (UTC), and what is known of its clock. Raises ValueError or OverflowError."""
         at = datetime.fromisoformat(event.captured_at)
@@ -228,6 +235,7 @@ class EventRow:
     at: datetime  # UTC; corrected where the clock was set only afterwards
     clock: Clock
     line: str  # the event as the journal holds it, JSON
+    row: int  # of the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +313,7 @@ class JournalReader(ReadOnly):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.skipped = 0  # events that could not be read
         try:
             self._when = Times(self)
             self._alive = self._living()
@@ -313,21 +322,56 @@ class JournalReader(ReadOnly):
             raise
 
     def incidents(
-        self, *, kind: str | None = None, camera: str | None = None, since: datetime | None = None, limit: int = 0
+        self,
+        *,
+        kind: str | None = None,
+        camera: str | None = None,
+        label: str | None = None,
+        reviewed: bool | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 0,
     ) -> list[PastEvent]:
-        """Return the newest ``limit`` of them (0: all) that began at or after ``since``, oldest first."""
-        chosen = {column: value for column, value in (("kind", kind), ("camera", camera)) if value is not None}
-        where = f"WHERE {' AND '.join(f'{column} = ?' for column in chosen)}" if chosen else ""
-        query = f"SELECT MIN(id) FROM events {where} GROUP BY event_id ORDER BY 1 DESC"
-        firsts = [row[0] for row in self.rows(query, list(chosen.values()))]
-        wanted: list[str] = []
-        for begin in range(0, len(firsts), AT_ONCE):
-            for _, found in reversed(self._events("id", firsts[begin : begin + AT_ONCE])):
-                if since is None or found.at >= since:
-                    wanted.append(found.event.id)
-            if limit and len(wanted) >= limit:
-                break
-        return self._gather(wanted[:limit] if limit else wanted)
+        """Return the newest ``limit`` of them (0: all) that began in [since, until), oldest first.
+
+        ``reviewed``: by the journal; False: only bears. ``before``: only what began at a lower row. ``after``: the
+        first ``limit`` of those that began at a higher row.
+        """
+        mine = "FROM events WHERE event_id = e.event_id"
+        where, values = [f"NOT EXISTS (SELECT 1 {mine} AND id < e.id)"], list[object]()
+        for column, value in (("kind", kind), ("camera", camera)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        if label is not None:
+            where.append(f"instr((SELECT json {mine} AND instr(json, ?) ORDER BY id DESC LIMIT 1), ?)")
+            values += ['"label":"', f'"label":{json.dumps(label, ensure_ascii=False)}']
+        if reviewed is not None:
+            there = "EXISTS (SELECT 1 FROM reviews WHERE event_id = e.event_id)"
+            where.append(there if reviewed else f"kind = 'bear' AND NOT {there}")
+        for sign, at in ((">=", since), ("<", until)):
+            if at is not None:  # what has a corrected time is looked at below
+                where.append(f"(captured_at {sign} ? OR boot_id IN ({_marks(self._when.corrected)}))")
+                values += [utc_text(at), *self._when.corrected]
+        sign, order = ("<", "DESC") if after is None else (">", "ASC")
+        query = f"SELECT id, event_id FROM events AS e WHERE {' AND '.join(where)} AND id {sign} ? ORDER BY id {order}"
+        found: list[PastEvent] = []
+        row = after if after is not None else before if before is not None else sys.maxsize
+        while True:
+            most = min(limit - len(found), AT_ONCE) if limit else AT_ONCE
+            rows = self.rows(f"{query} LIMIT {most}", [*values, row])
+            for one in self._gather([id_ for _, id_ in rows]):
+                if (since is None or one.first.at >= since) and (until is None or one.first.at < until):
+                    found.append(one)
+            if len(rows) < most or (limit and len(found) == limit):
+                return sorted(found, key=lambda one: one.first.row)
+            row = rows[-1][0]
+
+    def incident(self, id_: str) -> PastEvent | None:
+        """Return the one with this whole id; None where there is none that can be read."""
+        return next(iter(self._gather([id_])), None)
 
     def find(self, word: str) -> PastEvent:
         """Find the one whose id begins with ``word``; ``last``: the newest. Raises OptionError for none or many."""
@@ -355,34 +399,35 @@ class JournalReader(ReadOnly):
 
     def _gather(self, ids: Iterable[str]) -> list[PastEvent]:
         """Return the incidents of these ids with all that belongs to them, oldest first."""
-        rows: dict[str, list[tuple[int, EventRow]]] = defaultdict(list)
-        for row, found in self._events("event_id", list(ids)):
-            rows[found.event.id].append((row, found))
-        deliveries = self._deliveries([row for each in rows.values() for row, _ in each])
-        reviews = self._reviews(list(rows))
+        events: dict[str, list[EventRow]] = defaultdict(list)
+        for found in self._events(list(ids)):
+            events[found.event.id].append(found)
+        deliveries = self._deliveries([one.row for each in events.values() for one in each])
+        reviews = self._reviews(list(events))
         return [
             PastEvent(
-                tuple(found for _, found in each),
-                tuple(delivery for row, _ in each for delivery in deliveries[row]),
-                self._state(each[-1][1].event),
-                reviews.get(each[0][1].event.id),
+                tuple(each),
+                tuple(delivery for one in each for delivery in deliveries[one.row]),
+                self._state(each[-1].event),
+                reviews.get(id_),
             )
-            for each in sorted(rows.values(), key=lambda each: each[0][0])
+            for id_, each in sorted(events.items(), key=lambda one: one[1][0].row)
         ]
 
-    def _events(self, column: str, values: Sequence[object]) -> list[tuple[int, EventRow]]:
-        """Return the events where ``column`` is one of ``values``, by row; warn of what cannot be read, and skip it."""
+    def _events(self, ids: Sequence[str]) -> list[EventRow]:
+        """Return the events of these ids, by row; warn of what cannot be read, and skip it."""
         found = []
-        for begin in range(0, len(values), AT_ONCE):
-            some = values[begin : begin + AT_ONCE]
-            query = f"SELECT id, json FROM events WHERE {column} IN ({_marks(some)}) ORDER BY id"
+        for begin in range(0, len(ids), AT_ONCE):
+            some = ids[begin : begin + AT_ONCE]
+            query = f"SELECT id, json FROM events WHERE event_id IN ({_marks(some)}) ORDER BY id"
             for row, line in self.rows(query, some):
                 try:
                     event = Event.from_json(line)
-                    found.append((int(row), EventRow(event, *self._when(event), str(line))))
+                    found.append(EventRow(event, *self._when(event), str(line), int(row)))
                 except (ValueError, TypeError, OverflowError) as error:
+                    self.skipped += 1
                     log.warning("one event in the journal cannot be understood and is skipped (%s)", error)
-        return sorted(found, key=lambda one: one[0])
+        return sorted(found, key=lambda one: one.row)
 
     def _deliveries(self, rows: Sequence[int]) -> dict[int, list[Delivery]]:
         found: dict[int, list[Delivery]] = defaultdict(list)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from edge.cli.events.show import path_text
+from edge.record.event_words import path_text
 from edge.record.outbox import WITHDRAWN
 from tests.helpers.state_folder import StateFolder, events_of
 

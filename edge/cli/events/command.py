@@ -15,7 +15,7 @@ import typer
 
 from edge.cli.events.evidence import write_zip
 from edge.cli.events.review import make_review, review_all, split_units
-from edge.cli.events.show import details, facts, listed, named, readme
+from edge.cli.events.show import details, facts, listed, named
 from edge.cli.help_page import command_group
 from edge.cli.options import no_such_camera, settings_at_hand
 from edge.cli.output import counted, print_json
@@ -188,8 +188,7 @@ def export(
             found = journal.incidents(kind=kind, camera=camera, since=after)
             if not found:
                 raise OptionError(no_event(journal, kind, camera, after))
-    words = readme(found, datetime.now(UTC))
-    count, gone = write_zip(found, state_folder(state or ctx.obj), out, words, force=force)
+    count, gone = write_zip(found, state_folder(state or ctx.obj), out, force=force)
     log.info("%s: %s with %s of evidence.", out, counted(len(found), "event"), counted(count, "file"))
     if gone:
         log.warning("not in it, because they were deleted meanwhile: %s of evidence", counted(gone, "file"))

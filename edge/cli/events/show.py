@@ -8,25 +8,27 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edge.cli.output import counted, line_width, wrapped
 from edge.local_time import lasting
 from edge.record.event_folders import EvidenceFolder, review_of
 from edge.record.event_words import (
+    LEGEND,
     MARKS,
-    REVIEWED,
     clock,
     deliveries,
+    delivery_text,
     label_of,
-    local,
+    local_text,
     moment,
+    path_text,
     review_text,
+    reviewed_text,
+    silent,
     size,
     unfinished,
 )
-from edge.record.review import Review
 from edge.schema import utc_text
 
 if TYPE_CHECKING:
@@ -39,14 +41,9 @@ WIDEST_CAMERA = 16  # characters
 MAX_TROUBLE = 48  # characters of what was wrong
 
 LABEL = 12  # characters of the name before a row
-MAX_PLACES = 6  # of the path, in words
 
 ID = 8  # characters of an id that are shown
 MIN_NOTES = 40  # characters a line must leave for notes that take several lines; else they come below it
-LEGEND = {
-    "~": "~ the clock was set only later: the time is corrected by what it had been wrong.",
-    "?": "? the clock was not synchronised, so the time may be wrong.",
-}
 
 
 def listed(found: Sequence[tuple[PastEvent, list[EvidenceFolder]]]) -> str:
@@ -80,7 +77,7 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
     notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
-    notes += ["no noise"] if _silent(incident) else []
+    notes += ["no noise"] if silent(incident) else []
     if folders:
         closed = any(each.closed for each in folders)
         how = "" if any(each.there for each in folders) else " closed to this user" if closed else " gone"
@@ -103,11 +100,6 @@ def _trouble(incident: PastEvent) -> str:
     return textwrap.shorten(re.split(r" \(|; ", words)[0].rstrip("."), MAX_TROUBLE, placeholder=" …")
 
 
-def _silent(incident: PastEvent) -> bool:
-    """Return True if a bear made no noise, as outside the schedule."""
-    return incident.first.event.kind == "bear" and not any(row.event.alarms for row in incident.events)
-
-
 def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     """Return all that is known of one event."""
     first = incident.first.event
@@ -117,7 +109,7 @@ def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     lines += _row("when", moment(incident.first) + lasted + ended)
     lines += _row("what", label_of(incident) + (f", by {first.model}" if first.model else ""))
     lines += _row("zones", ", ".join(incident.zones)) if incident.zones else []
-    lines += _row("review", _review(review)) if (review := review_of(incident, folders)) else []
+    lines += _row("review", reviewed_text(review)) if (review := review_of(incident, folders)) else []
     for each in folders:
         lines += ["", *_row("evidence", _state(each))]
         lines += [f"{'':{LABEL}}{path.name}, {size(path)}" for path in each.files()]
@@ -132,25 +124,8 @@ def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
         at_once = [row for row in rows if row.state == "done" and row.attempts <= 1]
         lines += beside(f"  {channel}", _at_once(at_once), line_width())
         rest = [row for row in rows if row not in at_once]
-        lines += [line for row in rest for line in beside(f"    {_of(row, events)}", _delivery(row), line_width())]
+        lines += [line for row in rest for line in beside(f"    {_of(row, events)}", delivery_text(row), line_width())]
     return "\n".join([*lines, *legend(incident.events, line_width())])
-
-
-def path_text(path: Sequence[Sequence[float]]) -> str:
-    """Return the path of the animal through the picture: the first place, some in between, and the last."""
-    from edge.record.explanation import place
-
-    steps = sorted({round(at * (len(path) - 1) / MAX_PLACES) for at in range(MAX_PLACES + 1)})
-    places = [place((x, y, w, h)) for x, y, w, h in (path[at][1:5] for at in steps)]
-    places = [each for at, each in enumerate(places) if at == 0 or each != places[at - 1]]
-    lasted = f"{path[-1][0] - path[0][0]:.0f} s"
-    return f"{', then '.join(places)}; {lasted}" if len(places) > 1 else f"{places[0]} all the while; {lasted}"
-
-
-def _review(review: Review) -> str:
-    who = f", by {review.by}" if review.by else ""
-    note = f": {review.note}" if review.note else ""
-    return f"{review_text(review).removeprefix(REVIEWED)}{who}, {_local(review.at)}{note}"
 
 
 def _state(found: EvidenceFolder) -> str:
@@ -183,29 +158,12 @@ def _at_once(rows: Sequence[Delivery]) -> str:
     counts = {part: sum(row.part == part for row in rows) for part in dict.fromkeys(row.part for row in rows)}
     parts = [counted(count, part) for part, count in counts.items()]
     last = max((row.settled_at for row in rows if row.settled_at), default="")
-    return f"{' and '.join(parts)} delivered at the first attempt, the last {_local(last)}" if rows else ""
+    return f"{' and '.join(parts)} delivered at the first attempt, the last {local_text(last)}" if rows else ""
 
 
 def _of(row: Delivery, events: dict[int, EventRow]) -> str:
     of = events.get(row.seq)
     return f"{moment(of) if of else ''} {of.event.type if of else '':<6} {row.part:<7}"
-
-
-def _delivery(row: Delivery) -> str:
-    tried = counted(row.attempts, "attempt")
-    # The other side's words, without signs that would move the cursor.
-    why = f": {''.join(sign for sign in row.error if sign.isprintable())}" if row.error else ""
-    if row.state == "done":
-        return f"delivered {_local(row.settled_at)}, {tried}"
-    if row.withdrawn:
-        return f"withdrawn {_local(row.settled_at)}, {tried}{why}"
-    if row.state == "parked":
-        return f"REFUSED {_local(row.settled_at)}, {tried}, tried no more{why}"
-    return f"waiting since {_local(row.queued_at)}, {tried}{why}"
-
-
-def _local(text: str | None) -> str:
-    return local(datetime.fromisoformat(text)) if text else ""
 
 
 def _row(name: str, words: str) -> list[str]:
@@ -269,20 +227,3 @@ def beside(line: str, notes: str, wide: int) -> list[str]:
         first, *rest = textwrap.wrap(notes, room)
         return [f"{line}  {first}", *(" " * (len(line) + 2) + more for more in rest)]
     return [line.rstrip(), *textwrap.wrap(notes, wide, initial_indent=" " * 12, subsequent_indent=" " * 12)]
-
-
-def readme(found: Sequence[PastEvent], now: datetime) -> str:
-    """Return the README.txt of an exported zip."""
-    lines = [f"{moment(each.first)}  {each.id[:ID]}  {each.first.event.camera}  {label_of(each)}" for each in found]
-    return "\n".join([
-        f"Events of a bear alarm, exported on {now.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}.",
-        "",
-        *lines,
-        "",
-        "events.jsonl  each event as it was recorded, one line of JSON each (`bear-alarm schema event` explains it);",
-        "              captured_at is UTC by the device's clock of that moment",
-        "evidence/     pictures and clips of each event, as far as they were kept",
-        "",
-        "It is an aid, not a life-safety device.",
-        ""
-    ])  # fmt: skip
