@@ -17,6 +17,7 @@ from starlette.routing import Route
 from edge.alert.redact import address_of
 from edge.alert.sound import NAMES
 from edge.config.edit import SHORT, read_only, save, text_of, version_of
+from edge.config.load import load
 from edge.config.schema import OFF, ON, about, pattern
 from edge.config.yaml_tree import key_text, parse
 from edge.errors import ConfigError, OptionError
@@ -24,6 +25,8 @@ from edge.page.app import Page, back_to, page_of, render
 from edge.page.guard import Refused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.errors import ConfigProblem
     from edge.settings import Settings
 
@@ -179,7 +182,7 @@ def state_of(page: Page) -> dict[str, str]:
 def entries(config: Written, cameras: Sequence[str]) -> dict[str, list[Entry]]:
     """Return what can be changed, by heading: each camera first."""
     found = {
-        camera: [_entry(config, ("cameras", camera, name)) for name in ("enabled", *LOOKING)]
+        f"Camera {camera}": [_entry(config, ("cameras", camera, name)) for name in ("enabled", *LOOKING)]
         for camera in cameras
         if camera in config.cameras
     }
@@ -313,7 +316,8 @@ def whole_text(request: Request) -> Response:
     if page.config is None:
         raise Refused(HTTPStatus.NOT_FOUND, NO_CONFIG)
     config = written(page)
-    text, problems, difference, status = config.text, list[str](), "", HTTPStatus.OK
+    text, difference, status = config.text, "", HTTPStatus.OK
+    problems = problems_of(page.config)
     if request.method == "POST":
         text = form.get("text", "")
         if "\r\n" not in config.text:  # a browser sends every line's end so
@@ -340,8 +344,18 @@ def whole_text(request: Request) -> Response:
         path_of_config=page.config,
         locked=read_only(page.config),
         problems=problems,
+        refused=status != HTTPStatus.OK,
         difference=difference,
     )
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what is wrong with the config on the disk."""
+    try:
+        load(path)
+    except ConfigError as error:
+        return [lined(each) for each in error.problems]
+    return []
 
 
 def state(request: Request) -> Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge.config.edit import SHORT, save, text_of, text_with, version_of
+from edge.config.edit import SHORT, read_only, save, text_of, text_with, version_of
 from edge.config.load import load_text
 from edge.config.schema import NAME, pattern, settings
 from edge.config.template import template
@@ -217,3 +217,16 @@ def test_what_cannot_be_used_is_not_saved(config):
         save(config, "cameras: [", version_of(before))
     assert config.read_text() == before
     assert list(config.parent.iterdir()) == [config]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_a_config_that_this_user_may_only_read_is_named(config):
+    assert read_only(config) is None
+    config.chmod(0o400)
+    user = os.getuid()
+    if user == 0:  # may write everything: another user's rights are looked at
+        os.setreuid(65534, -1)
+    try:
+        assert "this user may only read it" in read_only(config)
+    finally:
+        os.setreuid(user, -1)

@@ -285,8 +285,11 @@ if (!locked) {
   form.addEventListener("submit", () => { changed = false; });
   addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
 }
-if (picture) {
-  setInterval(() => {
-    if (!document.hidden) picture.src = `${picture.src.split("?")[0]}?${Date.now()}`;
-  }, STILL_MS);
-}
+picture.addEventListener("load", () => {
+  // The first picture since the alarm began again: with it comes how long 45 pixels are.
+  if (picture.hidden && !changed) location.reload();
+  picture.hidden = false;
+});
+setInterval(() => {
+  if (!document.hidden) picture.src = `${picture.src.split("?")[0]}?${Date.now()}`;
+}, STILL_MS);
