@@ -287,7 +287,7 @@ def _empty(node: yaml.Node) -> bool:
 def _colon(text: str, owner: yaml.Node | None) -> int:
     """Return the place behind the colon of a key."""
     assert owner is not None
-    return text.index(":", owner.end_mark.index) + 1
+    return text.find(":", owner.end_mark.index) + 1 or len(text)
 
 
 def _end(text: str, node: yaml.Node) -> int:

@@ -279,6 +279,7 @@ def settings(request: Request) -> Response:
         status,
         groups=shown,
         config=config,
+        locked=marked(config.locked) if config.locked else None,
         path_of_config=page.config,
         problems=problems,
         may_change=request.state.access.owner and not config.locked,

@@ -19,7 +19,18 @@ from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import ConfigError, OptionError
 from edge.page.app import Page, back_to, page_of, render
 from edge.page.guard import Refused
-from edge.page.settings import NO_CONFIG, Key, Written, adopt, camera_names, lined, owner_only, state_of, written
+from edge.page.settings import (
+    NO_CONFIG,
+    Key,
+    Written,
+    adopt,
+    camera_names,
+    lined,
+    marked,
+    owner_only,
+    state_of,
+    written,
+)
 from edge.record.clip import at_most, jpeg
 
 if TYPE_CHECKING:
@@ -166,7 +177,7 @@ def zones(request: Request) -> Response:
         camera=camera,
         areas=areas,
         config=config,
-        locked=locked,
+        locked=marked(locked) if locked else None,
         problems=problems,
         now=now,
         size_wh=seen[0].size_wh if seen else None,
