@@ -23,14 +23,19 @@ def need_folder(file: Path) -> None:
             raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
-def replace_whole(path: Path, data: bytes) -> None:
+def replace_whole(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
 
-    Raises OptionError when the place cannot be written.
+    ``like``: a file whose mode and owner it gets. Raises OptionError when the place cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
+            if like:
+                found = like.stat()
+                beside.chmod(stat.S_IMODE(found.st_mode))
+                if sys.platform != "win32":
+                    os.chown(beside, found.st_uid, found.st_gid)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

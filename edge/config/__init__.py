@@ -6,6 +6,7 @@
     schema     what may be set (pydantic), and the JSON Schema of it
     check      settings that contradict each other, and what this machine lacks
     template   the file that ``config init`` writes
+    edit       one setting of a file changed, as the page does
 
 It is found as --config, else $BEAR_ALARM_CONFIG, else ./bear-alarm.yml, else /etc/bear-alarm/config.yml.
 """

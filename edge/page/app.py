@@ -104,9 +104,9 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 def page_app(page: Page, names: list[str]) -> ASGIApp:
     """Return the application; ``names``: hosts beside addresses and localhost."""
-    from edge.page import access, events, health, live, review, settings
+    from edge.page import access, events, health, live, review, settings, zones
 
-    parts = (access, live, events, review, health, settings)
+    parts = (access, live, events, review, health, settings, zones)
     routes = [route for part in parts for route in part.ROUTES]
     static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
     icons = Mount("/icons", StaticFiles(directory=FOLDER.parent / "phone" / "app" / "icons"))

@@ -1,5 +1,371 @@
-"""Stub."""
+"""Settings: what people change in fields, the whole config as text, and whether the alarm uses it yet."""
 
-from starlette.routing import BaseRoute
+from __future__ import annotations
 
-ROUTES: list[BaseRoute] = []
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edge.alert.redact import address_of
+from edge.alert.sound import NAMES
+from edge.config.edit import SHORT, read_only, save, text_of, version_of
+from edge.config.load import load
+from edge.config.schema import OFF, ON, about, pattern
+from edge.config.yaml_tree import key_text, parse
+from edge.errors import ConfigError, OptionError
+from edge.page.app import Page, back_to, page_of, render
+from edge.page.guard import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.errors import ConfigProblem
+    from edge.settings import Settings
+
+Kind = Literal["switch", "words", "sounds"]
+Key = tuple[str, ...]
+
+NO_CONFIG = (
+    "the alarm runs without a config, so nothing can be changed here; `bear-alarm config init` writes one, and "
+    "`bear-alarm watch` in the same folder uses it"
+)
+SAVED = "settings"  # in what the page keeps: the settings that were in use at the last change
+
+LOOKING = ("fps", "threshold", "night_threshold", "alarm_at", "schedule")
+LABELS: dict[Key, str] = {
+    ("enabled",): "Watched",
+    ("fps",): "Frames a second",
+    ("threshold",): "Bear probability that counts",
+    ("night_threshold",): "The same in the dark",
+    ("alarm_at",): "Evidence for an alarm",
+    ("schedule",): "When it may alarm",
+    ("sound", "play"): "Sounds",
+    ("sound", "seconds"): "Seconds of sound",
+    ("deterrent", "hours"): "When the deterrent may be loud",
+    ("record", "quota_mb"): "Room for pictures and clips (MB)",
+    ("record", "negatives_per_day"): "Pictures without a bear a day",
+    ("record", "full_frame"): "Keep whole pictures too",
+    ("health", "low_disk_mb"): "Report less free room than (MB)",
+    ("health", "hot_c"): "Report more heat than (°C)",
+}
+SECTIONS: dict[str, list[Key]] = {
+    "All cameras": [("detect", name) for name in LOOKING],
+    "Noise": [("sound", "play"), ("sound", "seconds"), ("deterrent", "hours")],
+    "Pictures that are kept": [("record", name) for name in ("quota_mb", "negatives_per_day", "full_frame")],
+    "The device": [("health", name) for name in ("low_disk_mb", "hot_c")],
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """The config as it is on the disk. ``locked``: why it cannot be changed in fields, None where it can."""
+
+    data: dict[str, Any]
+    text: str = ""
+    locked: str | None = None
+
+    @property
+    def version(self) -> str:
+        """Return what must still be there when a change is saved."""
+        return version_of(self.text)
+
+    @property
+    def cameras(self) -> dict[str, Any]:
+        """Return the cameras as they are written."""
+        found = self.data.get("cameras")
+        return found if isinstance(found, dict) else {}
+
+    def value(self, key: Key) -> Any:
+        """Return a setting as it is written, also where its section is one value; None where it is not there."""
+        found: Any = self.data
+        for depth, name in enumerate(key):
+            if found is not None and not isinstance(found, dict):
+                found = {SHORT.get(pattern(key[:depth]), ""): found}
+            found = (found or {}).get(name)
+        return found
+
+
+@dataclass
+class Entry:
+    """One setting as a form shows it; ``value`` is text, of sounds the list of those that are on."""
+
+    key: Key
+    label: str
+    kind: Kind
+    hint: Markup
+    usual: str  # its value where none is given
+    value: Any
+    low: float | None = None
+    high: float | None = None
+    choices: Sequence[str] = ()
+    now: str | None = None  # in the file, where that was changed meanwhile
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return its name in the form."""
+        return "/".join(self.key)
+
+
+def written(page: Page) -> Written:
+    """Return the config as it is on the disk now; where there is none, what the alarm runs on."""
+    if page.config is None:
+        return Written(running(page.alarm().settings), locked=NO_CONFIG)
+    try:
+        text = text_of(page.config)
+    except ConfigError as error:
+        return Written({}, locked=str(error))
+    document = parse(text)
+    locked = read_only(page.config)
+    if document.problems or not isinstance(document.data, dict | None):
+        return Written({}, text, locked or "the config is no YAML that can be read; correct it in its text")
+    return Written(document.data or {}, text, locked)
+
+
+def running(settings: Settings) -> dict[str, Any]:
+    """Return what an alarm runs on as a config would say it, without addresses and zones."""
+    alerts, kept, health = settings.alerts, settings.evidence, settings.health
+    found: dict[str, Any] = {
+        "cameras": {
+            camera.name: {name: getattr(camera.settings, name) for name in LOOKING if name != "schedule"}
+            | {"schedule": camera.settings.schedule and camera.settings.schedule.words}
+            for camera in settings.cameras
+        },
+        "sound": {"play": list(alerts.sounds), "seconds": alerts.sound_s},
+        "deterrent": {"hours": alerts.deterrent_hours and alerts.deterrent_hours.words},
+        "record": {
+            "quota_mb": kept.quota_mb,
+            "negatives_per_day": kept.negatives_per_day,
+            "full_frame": "yes" if kept.full else None,
+        },
+        "health": {"low_disk_mb": health.low_disk_mb, "hot_c": health.hot_c},
+    }
+    return found
+
+
+def camera_names(page: Page, config: Written) -> list[str]:
+    """Return the cameras of the config and those that are watched."""
+    watched = [thread.camera.name for thread in page.alarm().threads]
+    return list(dict.fromkeys([*config.cameras, *watched]))
+
+
+def owner_only(request: Request) -> None:
+    """Raise Refused for everybody but the owner."""
+    if not request.state.access.owner:
+        raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees this")
+
+
+def adopt(page: Page) -> None:
+    """Have the running alarm read the config again; ``state_of`` says when it did."""
+    page.shared[SAVED] = page.alarm().settings
+    page.reload()
+
+
+def state_of(page: Page) -> dict[str, str]:
+    """Return whether the alarm uses the config that was saved last: state (waiting, used, problem) and words."""
+    alarm = page.alarm()
+    if problem := alarm.status().problems.get("config"):
+        return {"state": "problem", "words": f"Saved, but the alarm goes on as before: {problem}."}
+    if page.shared.get(SAVED) is alarm.settings:
+        return {"state": "waiting", "words": "Saved. The alarm is about to use it …"}
+    return {"state": "used", "words": "Saved, and in use now."}
+
+
+def entries(config: Written, cameras: Sequence[str]) -> dict[str, list[Entry]]:
+    """Return what can be changed, by heading: each camera first."""
+    found = {
+        f"Camera {camera}": [_entry(config, ("cameras", camera, name)) for name in ("enabled", *LOOKING)]
+        for camera in cameras
+        if camera in config.cameras
+    }
+    return found | {heading: [_entry(config, key) for key in keys] for heading, keys in SECTIONS.items()}
+
+
+def _entry(config: Written, key: Key) -> Entry:
+    name = key[-1]
+    general = ("detect", name) if key[0] == "cameras" and name in LOOKING else key
+    facts = about(general)
+    words = str(facts.get("description", ""))
+    stated = re.search(r" ?\(default: ([^)]*)\)", words)
+    usual = stated[1].replace("`threshold`", "as by day") if stated else facts.get("default", "")
+    if general != key and (set_for_all := config.value(general)):
+        usual = str(set_for_all)
+    raw = config.value(key)
+    if key == ("sound", "play"):
+        playing = raw if isinstance(raw, list) else [raw] if raw else []
+        hint = "Tick what sounds at an alarm. Your own WAV files are added in the text of the config."
+        return Entry(
+            key, LABELS[key], "sounds", Markup(hint), "", playing, choices=[*dict.fromkeys([*NAMES, *playing])]
+        )
+    value = "" if raw is None else f"{raw:g}" if isinstance(raw, float) else str(raw)
+    kind: Kind = "words"
+    if isinstance(usual, bool):
+        kind, usual = "switch", "yes" if usual else "no"
+        value = "yes" if value.lower() in ON else "no" if value.lower() in OFF else value
+    label = LABELS.get(key) or LABELS[name,]
+    usual = f"{usual:g}" if isinstance(usual, int | float) else str(usual)
+    hint = words.replace(stated[0], "") if stated else words
+    return Entry(key, label, kind, marked(hint), usual, value, facts.get("minimum"), facts.get("maximum"))
+
+
+def marked(words: str) -> Markup:
+    """Return words with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(words))))
+
+
+def typed(entry: Entry, form: Mapping[str, str]) -> Any:
+    """Return what was typed for a setting, as ``Entry.value`` has it."""
+    if entry.kind == "sounds":
+        there = entry.name in form  # a form without sounds leaves them as they are
+        return [each for each in entry.choices if f"{entry.name}/{each}" in form] if there else entry.value
+    return form.get(entry.name, entry.value).strip()
+
+
+def place_problems(fields: Sequence[Entry], problems: Sequence[ConfigProblem]) -> list[str]:
+    """Give each problem to its setting; return those of others, with their line."""
+    rest = []
+    for each in problems:
+        for entry in fields:
+            own = key_text(entry.key)
+            if each.key == own or each.key.startswith((f"{own}[", f"{own}.")):
+                entry.problems.append(each.sentence)
+                break
+        else:
+            rest.append(lined(each))
+    return rest
+
+
+def lined(problem: ConfigProblem) -> str:
+    """Return a problem with its line and setting before it."""
+    line = f"line {problem.line}" if problem.line else ""
+    return ": ".join(part for part in (line, problem.key, problem.sentence) if part)
+
+
+def settings(request: Request) -> Response:
+    """Show the settings; save those that were changed, and have the alarm use them."""
+    page, form = page_of(request), request.state.form
+    config = written(page)
+    cameras = camera_names(page, config)
+    shown = entries(config, cameras)
+    problems: list[str] = []
+    status = HTTPStatus.OK
+    if request.method == "POST":
+        fields = [entry for group in shown.values() for entry in group]
+        changes = {entry.key: now for entry in fields if (now := typed(entry, form)) != entry.value}
+        try:
+            if config.locked or page.config is None:
+                raise OptionError(config.locked or NO_CONFIG)
+            save(page.config, {key: value or None for key, value in changes.items()}, form.get("version", ""))
+        except ConfigError as error:
+            problems, status = place_problems(fields, error.problems), HTTPStatus.BAD_REQUEST
+        except OptionError as error:
+            problems, status = [str(error)], HTTPStatus.CONFLICT
+        else:
+            if changes:
+                adopt(page)
+            return back_to("/settings?saved" if changes else "/settings")
+        _keep_typed(fields, changes, form.get("version") != config.version)
+    return render(
+        request,
+        "settings.html",
+        status,
+        groups=shown,
+        config=config,
+        locked=marked(config.locked) if config.locked else None,
+        path_of_config=page.config,
+        problems=problems,
+        may_change=request.state.access.owner and not config.locked,
+        cameras=cameras,
+        watched=[thread.camera.name for thread in page.alarm().threads],
+        also=dict(also_in_use(page.alarm().settings)),
+        notice=state_of(page) if "saved" in request.query_params else None,
+        misfit=page.alarm().status().problems.get("config"),
+    )
+
+
+def _keep_typed(fields: Sequence[Entry], changes: Mapping[Key, Any], stale: bool) -> None:
+    """Show what was typed; where the file was changed meanwhile, beside what it says now."""
+    for entry in fields:
+        if entry.key in changes:
+            if stale:
+                entry.now = ", ".join(entry.value) if isinstance(entry.value, list) else entry.value
+            entry.value = changes[entry.key]
+
+
+def also_in_use(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is in use and is only changed in the text of the config, without secrets."""
+    alerts = settings.alerts
+    yield "Relays", ", ".join(alerts.relays) or "none"
+    yield "Messages", ", ".join(map(address_of, alerts.notify)) or "none"
+    yield "MQTT", alerts.mqtt.where if alerts.mqtt else "off"
+    yield "Heartbeat", address_of(settings.health.heartbeat_url) if settings.health.heartbeat_url else "off"
+    yield "This page", settings.page.listen or "off"
+
+
+def whole_text(request: Request) -> Response:
+    """Show the whole config as text (the owner); save it where nothing in it is wrong."""
+    owner_only(request)
+    page, form = page_of(request), request.state.form
+    if page.config is None:
+        raise Refused(HTTPStatus.NOT_FOUND, NO_CONFIG)
+    config = written(page)
+    text, difference, status = config.text, "", HTTPStatus.OK
+    problems = problems_of(page.config)
+    if request.method == "POST":
+        text = form.get("text", "")
+        if "\r\n" not in config.text:  # a browser sends every line's end so
+            text = text.replace("\r\n", "\n")
+        try:
+            save(page.config, text, form.get("version", ""))
+        except ConfigError as error:
+            problems, status = [lined(each) for each in error.problems], HTTPStatus.BAD_REQUEST
+        except OptionError as error:
+            problems, status = [str(error)], HTTPStatus.CONFLICT
+            lines = difflib.unified_diff(
+                config.text.splitlines(), text.splitlines(), "the file now", "your text", lineterm=""
+            )
+            difference = "\n".join(lines)
+        else:
+            adopt(page)
+            return back_to("/settings?saved")
+    return render(
+        request,
+        "settings_yaml.html",
+        status,
+        text=text,
+        config=config,
+        path_of_config=page.config,
+        locked=read_only(page.config),
+        problems=problems,
+        refused=status != HTTPStatus.OK,
+        difference=difference,
+    )
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what is wrong with the config on the disk."""
+    try:
+        load(path)
+    except ConfigError as error:
+        return [lined(each) for each in error.problems]
+    return []
+
+
+def state(request: Request) -> Response:
+    """Return whether the alarm uses what was saved."""
+    return JSONResponse(state_of(page_of(request)))
+
+
+ROUTES = [
+    Route("/settings", settings, methods=["GET", "POST"]),
+    Route("/settings/yaml", whole_text, methods=["GET", "POST"]),
+    Route("/settings/state", state),
+]
