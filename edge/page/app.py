@@ -111,7 +111,9 @@ def page_app(page: Page, names: list[str]) -> ASGIApp:
     static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
     icons = Mount("/icons", StaticFiles(directory=FOLDER.parent / "phone" / "app" / "icons"))
     manifest = Route("/manifest.webmanifest", _manifest)
-    app = Starlette(routes=[*routes, manifest, static, icons], exception_handlers={HTTPException: _failed, Refused: _failed})
+    app = Starlette(
+        routes=[*routes, manifest, static, icons], exception_handlers={HTTPException: _failed, Refused: _failed}
+    )
     app.state.page = page
     return Guard(app, page.accounts, names, unclaimed=unclaimed, refused=refused)
 

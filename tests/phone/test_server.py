@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cli.phone import _address as address_of
 from edge.cli.output import qr_code as code_of
+from edge.cli.phone import _address as address_of
 from edge.cli.phone import _files as files_of
 from edge.cli.phone import _shown as shown_by
 from edge.errors import OptionError
