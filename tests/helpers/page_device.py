@@ -42,6 +42,7 @@ class Device:
     """``watch`` with its page; ``config`` is the file that it reads."""
 
     config: Path
+    text: str  # of the config at the beginning
     address: str
     accounts: Accounts
     yard: LiveYard
@@ -75,4 +76,4 @@ def page_device(folder: Path) -> Iterator[Device]:
             watch.until("the page is on")
             accounts = Accounts(folder / "state")
             accounts.claim(accounts.new_claim(), OWNER)
-            yield Device(config, f"http://127.0.0.1:{port}", accounts, yard, watch)
+            yield Device(config, config.read_text(), f"http://127.0.0.1:{port}", accounts, yard, watch)

@@ -58,7 +58,7 @@ class DemoCamera(LiveYard):
 @contextmanager
 def watched() -> Iterator[tuple[str, str, Any]]:
     """Watch the demo as a camera; gives the page's address, the owner's cookie, and the browser."""
-    with tempfile.TemporaryDirectory() as folder, DemoCamera() as camera, chromium(()) as browser:
+    with tempfile.TemporaryDirectory() as folder, DemoCamera() as camera, chromium() as browser:
         home = Path(folder)
         (home / "bear-alarm.yml").write_text(CONFIG.format(url=camera.url))
         with watching(cwd=home) as watch:
