@@ -61,9 +61,10 @@ Object.assign(globalThis, { journal, picture, event, add, incident, show, troubl
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Events</title><link rel="stylesheet" href="events.css"><link rel="icon" href="data:,">
 <main></main><script type="module" src="app.js"></script></html>"""
-FOUND = (
-    "async () => (await journal.incidents(1000)).map(({ picture, ...rest }) => ({ ...rest, size: picture?.size ?? 0 }))"
-)
+FOUND = """async () => Promise.all((await journal.incidents(1000)).map(async (each) => {
+  const { full, crop } = await journal.pictures(each.id);
+  return { ...each, size: (crop ?? full)?.byteLength ?? 0 };
+}))"""
 
 # Databases open, and nothing is reported before `release`.
 HELD = """
@@ -457,17 +458,27 @@ def test_reviewed_events_are_exported_and_deleted(window: Any, tmp_path: Path) -
     done = bear_alarm("feedback", "import", download.value.path(), "--into", tmp_path / "data", "--json")
     assert done.returncode == 0, done.stderr
     assert {row["label"] for row in table(tmp_path / "data")} == {"no_bear"}
-    asked: list[str] = []
-
-    def accept(dialog: Any) -> None:
-        asked.append(dialog.message)
-        dialog.accept()
-
-    window.once("dialog", accept)
-    window.get_by_role("button", name="Delete exported events").click()
+    window.locator(".event").nth(1).get_by_role("button", name="No bear").click()  # says nothing new
+    delete = window.get_by_role("button", name="Delete exported events")
+    delete.click()
+    asked = window.get_by_role("dialog")
+    asked.get_by_text("Check first that you still have the zip file.").wait_for()
+    asked.get_by_role("button", name="Cancel").click()
+    window.get_by_text("Reviewed: No bear, exported").wait_for()
+    delete.click()
+    asked.get_by_role("button", name="Delete exported events").click()
     window.get_by_text("1 event was deleted.").wait_for()
-    assert asked == ["Delete all exported events from this phone? Check first that you still have the zip file."]
     assert [int(each["id"], 16) for each in found(window)] == [2]
+
+
+def test_a_bear_that_is_still_there_is_not_deleted(window: Any) -> None:
+    window.evaluate(
+        "async () => { await add(event(1, 'new', 0)); await journal.review(event(1, 'new', 0).id, 'confirmed'); }"
+    )
+    window.evaluate("journal.markExported([event(1, 'new', 0).id])")
+    assert window.evaluate("journal.deleteExported()") == 0
+    window.evaluate("add(event(1, 'end', 9))")
+    assert window.evaluate("journal.deleteExported()") == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,6 @@
 /** The page: opens the journal, goes from screen to screen, and binds what the user presses. */
 
-import { byId, put, putTexts } from "./dom";
+import { ask, byId, put, putTexts } from "./dom";
 import { showEvents } from "./event_list";
 import { Installation, installWords, restart, watchForUpdates } from "./install";
 import { Journal } from "./journal";
@@ -55,7 +55,7 @@ const settingsView = new SettingsView(watch, changes, text);
 
 function changed(alarmed: boolean): void {
   if (alarmed) {
-    byId("stop-dialog", HTMLDialogElement).close();
+    for (const each of document.querySelectorAll("dialog")) each.close();
     go("watch");
     byId("silence", HTMLButtonElement).focus();
   }
@@ -148,7 +148,6 @@ function modelReady(): void {
 }
 
 async function stop(): Promise<void> {
-  byId("stop-dialog", HTMLDialogElement).close();
   check?.stop();
   check = null;
   await watch.end(); // the first page then says that all is stored
@@ -192,9 +191,9 @@ onClick("torch", () => {
     .then(() => view.draw(text))
     .catch(fault);
 });
-onClick("stop", () => byId("stop-dialog", HTMLDialogElement).showModal());
-onClick("stop-keep", () => byId("stop-dialog", HTMLDialogElement).close());
-onClick("stop-sure", () => void stop());
+onClick("stop", async () => {
+  if (await ask(text.stopQuestion, text.stop, text.stopKeep)) await stop();
+});
 onClick("bar", () => go("watch"));
 onClick("update-restart", () => void watch.end().then(restart).catch(fault));
 for (const each of document.querySelectorAll<HTMLElement>("nav button")) {

@@ -47,7 +47,6 @@ export interface ShownEntry extends Entry {
   readonly lastedS: number | null; // null: it has but one event
   readonly zones: readonly string[];
   readonly review: Review | null;
-  readonly picture: Blob | null; // the crop; without one the whole frame
 }
 
 interface Tables extends DBSchema {
@@ -158,13 +157,7 @@ export class Journal {
   /** Return the newest incidents, the newest first. */
   async incidents(limit: number): Promise<ShownEntry[]> {
     const alive = await this.#alive();
-    const found: ShownEntry[] = [];
-    for (const entry of (await this.#all()).slice(-limit).reverse()) {
-      const { full, crop } = await this.pictures(entry.id);
-      const jpeg = crop ?? full;
-      found.push(described(entry, alive, jpeg && new Blob([jpeg], { type: "image/jpeg" })));
-    }
-    return found;
+    return (await this.#all()).slice(-limit).reverse().map((entry) => described(entry, alive));
   }
 
   /** Return the pictures of an incident. */
@@ -211,9 +204,10 @@ export class Journal {
     await this.#change(ids, (entry) => ({ ...entry, exported: true }));
   }
 
-  /** Delete the incidents that were exported since their last review; return how many. */
+  /** Delete the incidents that are over and were exported since their last review; return how many. */
   async deleteExported(): Promise<number> {
-    const ids = (await this.reviewed(true)).map((entry) => entry.id);
+    const alive = await this.#alive();
+    const ids = (await this.reviewed(true)).filter((entry) => !isOpen(entry, alive)).map((entry) => entry.id);
     for (const id of ids) this.#waiting.delete(id);
     const done = await this.#inTurn(() => this.#tried((db) => remove(db, ids).then(() => true)));
     return done ? ids.length : 0;
@@ -250,7 +244,10 @@ export class Journal {
   async #all(): Promise<Entry[]> {
     const found = new Map<string, Entry>();
     for (const entry of (await this.#tried(storedEntries)) ?? []) found.set(entry.id, entry);
-    for (const [id, { entry }] of this.#waiting) found.set(id, merged(found.get(id), entry));
+    for (const [id, { entry, pictures }] of this.#waiting) {
+      const whole = merged(found.get(id), entry);
+      found.set(id, { ...whole, bytes: bytesOf(pictures) || whole.bytes });
+    }
     return [...found.values()].sort((one, other) => one.began - other.began);
   }
 
@@ -294,7 +291,7 @@ export class Journal {
 
   async #storePictures(db: IDBPDatabase<Tables>, id: string, pictures: Pictures): Promise<void> {
     const whole = newest(await db.get("pictures", id), pictures);
-    const bytes = (whole.full?.byteLength ?? 0) + (whole.crop?.byteLength ?? 0);
+    const bytes = bytesOf(whole);
     await this.#withRoom(db, bytes, id, async () => {
       const writing = db.transaction(["incidents", "pictures"], "readwrite");
       const entry = await writing.objectStore("incidents").get(id);
@@ -450,6 +447,7 @@ export class Journal {
 }
 
 const lockOf = (bootId: string) => `bear-alarm run ${bootId}`;
+const bytesOf = ({ full, crop }: Pictures) => (full?.byteLength ?? 0) + (crop?.byteLength ?? 0);
 const isBear = (entry: Entry) => entry.events[0]?.kind === "bear";
 
 function isWrong({ verdict, label }: Review): boolean {
@@ -477,7 +475,7 @@ function newest(before: Pictures | undefined, more: Pictures): Pictures {
   };
 }
 
-function described(entry: Entry, alive: ReadonlySet<string>, picture: Blob | null): ShownEntry {
+function described(entry: Entry, alive: ReadonlySet<string>): ShownEntry {
   const { events } = entry;
   const first = events[0];
   const last = events[events.length - 1];
@@ -491,7 +489,6 @@ function described(entry: Entry, alive: ReadonlySet<string>, picture: Blob | nul
     lastedS: events.length > 1 ? Math.max(apart, 0) : null,
     zones: [...new Set(events.flatMap((event) => event.zones))],
     review: entry.reviews.at(-1) ?? null,
-    picture,
   };
 }
 
@@ -501,17 +498,11 @@ function isOpen({ events }: Entry, alive: ReadonlySet<string>): boolean {
 }
 
 /**
- * Return what may be deleted, the first to go first: what was exported, then what nobody reviewed, at last what was
- * reviewed and not exported; among equals the oldest. What is open stays, and so does `id`.
+ * Return whose pictures, and which whole incidents, are to be deleted to keep both limits.
+ *
+ * What was exported goes first, then what nobody reviewed; among equals the oldest. What was reviewed and not exported
+ * stays, and so do `id` and what is open.
  */
-export function deletable(all: readonly Entry[], id: string, alive: ReadonlySet<string>): Entry[] {
-  const worth = (entry: Entry) => (entry.exported ? 0 : entry.reviews.length === 0 ? 1 : 2);
-  return all
-    .filter((entry) => entry.id !== id && !isOpen(entry, alive))
-    .sort((one, other) => worth(one) - worth(other) || one.began - other.began);
-}
-
-/** Return whose pictures, and which whole incidents, are to be deleted to keep both limits. */
 export function surplus(
   all: readonly Entry[], id: string, alive: ReadonlySet<string>, maxBytes: number, maxEvents: number,
 ): { pictures: string[]; incidents: string[] } {
@@ -520,7 +511,10 @@ export function surplus(
   const pictures: string[] = [];
   const incidents: string[] = [];
   if (bytes <= maxBytes && events <= maxEvents) return { pictures, incidents };
-  for (const entry of deletable(all, id, alive)) {
+  const deletable = all
+    .filter((entry) => entry.id !== id && !isOpen(entry, alive) && (entry.exported || entry.reviews.length === 0))
+    .sort((one, other) => Number(other.exported) - Number(one.exported) || one.began - other.began);
+  for (const entry of deletable) {
     if (events > maxEvents) {
       incidents.push(entry.id);
       events -= entry.events.length;
