@@ -376,6 +376,13 @@ def test_an_app_that_the_browser_deleted_says_so_and_comes_back_with_signal(wind
     installed(window)
 
 
+def test_other_pages_in_its_folder_stay_what_they_are(window: Any, site: Site) -> None:
+    (site.folder / "photos.html").write_text("<!doctype html><title>Photos</title>")
+    installed(window)
+    window.goto(site.address + "photos.html")
+    assert window.title() == "Photos"
+
+
 def test_a_browser_without_service_workers_is_told_so(browser: Any, site: Site) -> None:
     context = browser.new_context()
     context.add_init_script("delete Navigator.prototype.serviceWorker")

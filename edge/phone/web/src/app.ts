@@ -69,6 +69,7 @@ function keepZones(zones: readonly DrawnZone[]): void {
 
 function keepSound(on: boolean): void {
   watch.soundOn = on;
+  if (on) void watch.siren.unlock();
   void journal.setting("sound", on);
 }
 
@@ -76,6 +77,9 @@ function speak(to: string | null): void {
   chosen = to;
   void journal.setting("language", to);
   ({ language, text } = textsFor(to ? [to] : navigator.languages));
+  check?.stop(); // its words are of the language before
+  check = null;
+  leaveCamera();
   putTexts(text, language);
   settingsView.show(text, chosen, modelThreshold);
   drawInstallation();
@@ -212,5 +216,9 @@ byId("limit-vibration", HTMLElement).hidden = Siren.canVibrate;
 putTexts(text, language);
 installation.onChange = drawInstallation;
 install();
-watch.power.listen(() => view.draw(text)).catch(fault);
+const power = (): void => {
+  check?.battery();
+  view.draw(text);
+};
+watch.power.listen(power).catch(fault);
 go("start");

@@ -93,7 +93,7 @@ export class Camera {
   close(): void {
     this.turn += 1;
     this.forgetTake();
-    this.opened = this.isGone = this.opening = false;
+    this.opened = this.isGone = this.opening = this.torch = false;
     this.track?.stop();
     this.track = null;
     this.video.srcObject = null;
@@ -147,8 +147,8 @@ export class Camera {
   }
 
   async light(on: boolean): Promise<void> {
-    this.torch = on;
     await this.track?.applyConstraints({ advanced: [{ torch: on } as MediaTrackConstraintSet] });
+    this.torch = on;
   }
 
   /** Try at once, from a tap. */

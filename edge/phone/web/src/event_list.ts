@@ -30,7 +30,7 @@ export async function showEvents(root: HTMLElement, journal: Journal, text: Text
     for (const entry of entries) if (!rows.has(entry.id)) rows.set(entry.id, newRow(entry, journal, text));
     const pictures = await Promise.all(entries.map((entry) => newPicture(entry, rows.get(entry.id), journal, list.isConnected, text)));
     keepPlace(list, () => update(list, rows, entries, pictures));
-    say(trouble, journal.trouble ? text.eventsTrouble[journal.trouble] : "");
+    say(trouble, journal.trouble ? problemWords(text, journal.trouble).join(" ") : "");
     none.hidden = entries.length > 0;
     const { used, quota } = await journal.usage();
     say(storage, quota > 0 ? text.eventsStored(megabytes(used)) : ""); // 0: the browser does not tell

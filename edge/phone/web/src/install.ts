@@ -100,7 +100,8 @@ export class Installation {
 
 /** Return the sentence for an error of `prepare`. */
 export function installWords(error: unknown, text: Texts): string {
-  return text.installFaults[error instanceof InstallError ? error.fault : "damaged"];
+  if (error instanceof InstallError) return text.installFaults[error.fault];
+  return text.problemInternal(error instanceof Error ? error.message : String(error));
 }
 
 async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {

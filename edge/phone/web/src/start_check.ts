@@ -77,6 +77,7 @@ export class StartCheck {
     void this.sound(); // first: it needs the tap
     void this.camera();
     this.limits();
+    this.battery();
     void this.model();
     void this.rest();
   }
@@ -155,7 +156,12 @@ export class StartCheck {
   private async sound(): Promise<void> {
     const { text } = this;
     const again: Action = [text.playAgain, () => void this.sound()];
-    const without: Action = [text.withoutSound, () => this.answer(false)];
+    const play = (on: boolean): void => {
+      this.change.sound(on);
+      void this.sound();
+    };
+    const without: Action = [text.withoutSound, () => play(false)];
+    if (!this.watch.soundOn) return this.tell("sound", "warn", text.soundOffChosen, [[text.playSwitchedOn, () => play(true)]]);
     this.tell("sound", "wait", "");
     const played = await this.watch.testSiren(SIREN_S);
     if (!played) {
@@ -164,20 +170,9 @@ export class StartCheck {
     }
     const asked = Siren.canVibrate ? [text.heardQuestion, text.heardVibration] : [text.heardQuestion];
     this.tell("sound", "ask", asked, [
-      [text.heardYes, () => this.answer(true)],
+      [text.heardYes, () => this.tell("sound", "ok", text.heardOk)],
       [text.heardNo, () => this.tell("sound", "bad", text.heardSteps, [again, without])],
     ]);
-  }
-
-  private answer(heard: boolean): void {
-    this.change.sound(heard);
-    if (heard) this.tell("sound", "ok", this.text.heardOk);
-    else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playSwitchedOn, () => this.soundOn()]]);
-  }
-
-  private soundOn(): void {
-    this.change.sound(true);
-    void this.sound();
   }
 
   /** Show how far the download is. */
@@ -235,6 +230,11 @@ export class StartCheck {
     else this.tell("screen", "warn", held === "missing" ? text.screenMissing : text.screenRefused);
     const kept = await this.journal.persisted();
     this.tell("storage", kept ? "ok" : "warn", kept ? text.storageKept : text.storageMayGo);
+  }
+
+  /** Show the battery as it is now. */
+  battery(): void {
+    const { text } = this;
     const { battery } = this.watch.power;
     const percent = battery ? Math.round(100 * battery.level) : 0;
     if (!battery) this.tell("battery", "warn", text.batteryUnknown);

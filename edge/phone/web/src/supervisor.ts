@@ -79,9 +79,9 @@ export class Supervisor {
     return true;
   }
 
-  /** Send anything but a frame; a worker that is not there yet learns it at its start. */
+  /** Send anything but a frame; a worker that is loading takes it after its start. */
   send(message: Exclude<ToWorker, Frame>): void {
-    if (this.ready) this.worker?.postMessage(message);
+    this.worker?.postMessage(message);
   }
 
   /** Look whether the worker still answers; call it once a second. */

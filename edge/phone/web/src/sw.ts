@@ -29,7 +29,7 @@ self.addEventListener("message", (event) => {
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== location.origin || !url.pathname.startsWith(folder)) return;
-  const file = event.request.mode === "navigate" ? "index.html" : url.pathname.slice(folder.length);
+  const file = url.pathname.slice(folder.length) || "index.html";
   if (file in APP_FILES) event.respondWith(appFile(file, event));
   else if (/^model-[0-9a-f]+\.onnx$/.test(file)) event.respondWith(modelFile(event.request));
 });

@@ -135,8 +135,8 @@ const en = {
   problemRestarted: (time: string) => `The detector stopped and was started again at ${time}.`,
   problemGivingUp: "The detector stops again and again. Watching does not work on this phone. The app tries again each minute.",
   problemHidden: (from: string, to: string) => `Not watched from ${from} to ${to}: the app was not in front.`,
-  problemFull: "The storage is full. New events and pictures are not kept. Delete exported events.",
-  problemBroken: "Events cannot be kept on this phone. Alarms still work. Close the app and open it again.",
+  problemFull: "The storage is full. Alarms still work, but new events are lost when the app closes. In “Events”, export the reviewed events, then delete them.",
+  problemBroken: "The browser cannot store events. Alarms still work, but events are lost when the app closes.",
   problemInternal: (detail: string) => `Something went wrong in the app. Close it and open it again. (${detail})`,
   failedModelMissing: "The detector's file is not on this phone. Go to a place with signal and open the page again.",
   failedModelCorrupt: "The detector's file is damaged. Go to a place with signal and open the page again.",
@@ -217,16 +217,12 @@ const en = {
   eventsExport: "Export reviewed events",
   eventsNoneReviewed: "Say what some events show first. Then you can export them.",
   eventsExportDone: (count: number) =>
-    count === 1 ? "1 event is in the zip file. Import it on a computer: bear-alarm feedback import (see docs/phone.md)." : `${count} events are in the zip file. Import it on a computer: bear-alarm feedback import (see docs/phone.md).`,
+    `${count === 1 ? "1 event is" : `${count} events are`} in the zip file. Import it on a computer: bear-alarm feedback import.`,
   eventsExportFailed: "The export failed. Close other apps and try again.",
   eventsDelete: "Delete exported events",
   eventsDeleteAsk: "Delete all exported events from this phone? Check first that you still have the zip file.",
   eventsDeleted: (count: number) => (count === 1 ? "1 event was deleted." : `${count} events were deleted.`),
   eventsNoneExported: "No exported events are on this phone.",
-  eventsTrouble: {
-    full: "The storage is full. New events are shown here, but they are lost when the app closes. Export reviewed events and delete them.",
-    broken: "The browser cannot store events. They are shown here, but they are lost when the app closes.",
-  },
   // Installing
   installFaults: {
     unsupported: "This browser cannot keep the app for use without signal. Open it over HTTPS, and not in a private window.",
@@ -384,8 +380,8 @@ const de: Texts = {
   problemGivingUp:
     "Die Erkennung bleibt immer wieder stehen. Auf diesem Telefon kann die App nicht wachen. Sie versucht es jede Minute wieder.",
   problemHidden: (from, to) => `Nicht bewacht von ${from} bis ${to}: Die App war nicht vorn.`,
-  problemFull: "Der Speicher ist voll. Neue Ereignisse und Bilder werden nicht aufbewahrt. Löschen Sie exportierte Ereignisse.",
-  problemBroken: "Ereignisse lassen sich auf diesem Telefon nicht speichern. Alarm gibt es trotzdem. Schließen Sie die App und öffnen Sie sie wieder.",
+  problemFull: "Der Speicher ist voll. Alarm gibt es trotzdem, aber neue Ereignisse gehen verloren, wenn die App endet. Exportieren Sie in „Ereignisse“ die beurteilten, und löschen Sie sie dann.",
+  problemBroken: "Der Browser kann keine Ereignisse speichern. Alarm gibt es trotzdem, aber Ereignisse gehen verloren, wenn die App endet.",
   problemInternal: (detail) => `In der App ist etwas schiefgegangen. Schließen Sie sie und öffnen Sie sie wieder. (${detail})`,
   failedModelMissing: "Die Datei der Erkennung fehlt auf diesem Telefon. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder.",
   failedModelCorrupt: "Die Datei der Erkennung ist beschädigt. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder.",
@@ -467,16 +463,12 @@ const de: Texts = {
   eventsExport: "Beurteilte Ereignisse exportieren",
   eventsNoneReviewed: "Sagen Sie zuerst, was einige Ereignisse zeigen. Dann können Sie sie exportieren.",
   eventsExportDone: (count) =>
-    `${count === 1 ? "1 Ereignis ist" : `${count} Ereignisse sind`} in der Zip-Datei. Importieren Sie sie auf einem Computer: bear-alarm feedback import (siehe docs/phone.md).`,
+    `${count === 1 ? "1 Ereignis ist" : `${count} Ereignisse sind`} in der Zip-Datei. Importieren Sie sie auf einem Computer: bear-alarm feedback import.`,
   eventsExportFailed: "Der Export ist fehlgeschlagen. Schließen Sie andere Apps und versuchen Sie es noch einmal.",
   eventsDelete: "Exportierte Ereignisse löschen",
   eventsDeleteAsk: "Alle exportierten Ereignisse von diesem Telefon löschen? Prüfen Sie zuerst, dass Sie die Zip-Datei noch haben.",
   eventsDeleted: (count) => (count === 1 ? "1 Ereignis wurde gelöscht." : `${count} Ereignisse wurden gelöscht.`),
   eventsNoneExported: "Auf diesem Telefon sind keine exportierten Ereignisse.",
-  eventsTrouble: {
-    full: "Der Speicher ist voll. Neue Ereignisse stehen hier, gehen aber verloren, wenn die App endet. Exportieren Sie beurteilte Ereignisse und löschen Sie sie.",
-    broken: "Der Browser kann keine Ereignisse speichern. Sie stehen hier, gehen aber verloren, wenn die App endet.",
-  },
   // Installing
   installFaults: {
     unsupported: "Dieser Browser kann die App nicht für die Zeit ohne Netz aufbewahren. Öffnen Sie sie über HTTPS und nicht in einem privaten Fenster.",

@@ -65,6 +65,7 @@ export class Watch {
   private since = 0; // looks are counted
   private hiddenAt: number | null = null;
   private down: string | null = null; // why there is no detector, from when it stopped until one is ready
+  private crash: Failure = "runtime"; // the last one
   private testing = 0; // tests of the siren that sound
   private hushed = false; // somebody silenced the notice tone
   private noticedAt = 0;
@@ -315,7 +316,7 @@ export class Watch {
   private fail(failure: Failure, detail: string): void {
     console.error(failure, detail);
     if (failure === "runtime" || failure === "memory") {
-      if (!this.running) this.failure = failure;
+      this.crash = failure;
       return; // the supervisor starts another one
     }
     this.failure = failure;
@@ -328,7 +329,7 @@ export class Watch {
     this.fell(`the detector stopped: ${why}`);
     this.report("restarted", { at: Date.now() }, true);
     if (givingUp) {
-      if (!this.running) this.failure = "runtime"; // the start check has a word for it
+      if (!this.running) this.failure = this.crash; // the start check has a word for it
       this.clear("restarted");
       this.report("giving-up");
     }
@@ -343,6 +344,7 @@ export class Watch {
     this.seen = null; // what it saw is of before
     if (this.down === why) return; // as the one before: it is tried again and again
     this.rise(why);
+    if (!this.running) return; // nothing was watched
     this.note("detector", "new", why);
     this.down = why;
   }

@@ -76,14 +76,12 @@ export class WatchView {
     const now = JSON.stringify([text.appName, problems]);
     if (now === this.shown) return;
     this.shown = now;
-    const words = problems.map((each) => problemWords(text, each.kind, each.values));
-    byId("problems", HTMLElement).replaceChildren(...problems.map((each, index) => this.item(each, words[index], text)));
-    put(byId("say-later", HTMLElement), words.flat().join(" "));
+    byId("problems", HTMLElement).replaceChildren(...problems.map((each) => this.item(each, text)));
   }
 
-  private item(problem: Problem, words: readonly string[], text: Texts): HTMLElement {
+  private item(problem: Problem, text: Texts): HTMLElement {
     const item = document.createElement("li");
-    item.append(...words.map((each) => element("p", each)));
+    item.append(...problemWords(text, problem.kind, problem.values).map((each) => element("p", each)));
     if (WITH_AGAIN.has(problem.kind)) item.append(button(text.tryAgain, () => void this.watch.again()));
     else if (problem.past || problem.kind === "internal") {
       item.append(

@@ -84,6 +84,13 @@ describe("frames", () => {
   });
 });
 
+test("what is sent while it loads comes after its start", () => {
+  supervisor.begin();
+  const review = { event: "a", box: [0, 0, 1, 1], agoS: 0, wrong: true } as const;
+  supervisor.send({ type: "review", review });
+  expect(workers[0].got.at(-1)).toEqual({ type: "review", review });
+});
+
 describe("a worker that does not answer", () => {
   test("is replaced", () => {
     const worker = begin();

@@ -156,7 +156,32 @@ describe("a phone that looks", () => {
   });
 });
 
+test("a screen that the browser let go while the page was hidden is held again without a word", async () => {
+  let release = (): void => undefined;
+  const sentinel = { addEventListener: (_: string, act: () => void) => (release = act) };
+  vi.stubGlobal("navigator", { wakeLock: { request: async () => sentinel } });
+  await begin();
+  await vi.advanceTimersByTimeAsync(1000);
+  page.hidden = true;
+  visibilityChanged();
+  release();
+  page.hidden = false;
+  visibilityChanged();
+  expect(watch.troubles.map((each) => each.kind)).not.toContain("screen-refused");
+});
+
 describe("the detector", () => {
+  test("that fails while nothing is watched makes no event, and is called unfit only when it is given up", async () => {
+    await watch.load({ model: "m.onnx", sha256: "0" });
+    for (let count = 0; count < 3; count++) {
+      expect(watch.failure).toBeNull();
+      workers[count].say({ type: "failed", failure: "memory", detail: "x" });
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    expect(watch.failure).toBe("memory");
+    expect(journal.note).not.toHaveBeenCalled();
+  });
+
   test("comes back after its model could not be read for a while", async () => {
     await begin();
     workers[0].say({ type: "failed", failure: "runtime", detail: "x" });
