@@ -151,7 +151,7 @@ def test_a_model_that_the_host_lacks(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (DELETE_MODELS, "The model is no longer on this phone: the browser deleted it."),
+        (DELETE_MODELS, "The detector's file is not on this phone."),
         (SPOIL_MODELS, "The detector's file is damaged."),
     ],
 )

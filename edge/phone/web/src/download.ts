@@ -1,6 +1,7 @@
 /** Fetch files whole and checked: a file is kept only if it is what was announced. */
 
-export type DownloadFault = "offline" | "missing" | "damaged" | "full";
+/** unsupported: the browser, or an address without HTTPS; model-missing: the app is there, its model is not. */
+export type DownloadFault = "offline" | "missing" | "damaged" | "full" | "unsupported" | "model-missing";
 
 export class DownloadError extends Error {
   constructor(

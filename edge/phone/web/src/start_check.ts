@@ -3,14 +3,14 @@
 import { problemOf } from "./camera";
 import { EVALUATION_ONLY } from "./card";
 import { byId, button, element, numberOf } from "./dom";
-import { type Installation, type Prepared, installWords, modelFails, modelWorks } from "./install";
+import { type Installation, installWords, modelFails, modelWorks } from "./install";
 import type { Journal } from "./journal";
 import type { Failure } from "./protocol";
 import type { SettingsChanges } from "./settings_view";
 import { Siren } from "./siren";
 import { problemWords } from "./status";
 import type { Sentence, Texts } from "./text";
-import type { Watch } from "./watch";
+import type { Model, Watch } from "./watch";
 import { misplaced } from "./zone_editor";
 
 type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
@@ -184,7 +184,7 @@ export class StartCheck {
   private async model(): Promise<void> {
     const { text } = this;
     const again: Action = [text.tryAgain, () => void this.model()];
-    let model: Prepared;
+    let model: Model;
     try {
       const coming = this.installation.prepare();
       this.progress();
