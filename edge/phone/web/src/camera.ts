@@ -2,7 +2,8 @@
 
 import type { Frame } from "./supervisor";
 
-export type CameraProblem = "denied" | "missing" | "busy" | "insecure" | "other";
+export const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const; // why it does not open
+export type CameraProblem = (typeof CAMERA_PROBLEMS)[number];
 
 export const SILENT_S = 3; // without a frame: the camera is gone
 const ENDED_S = 1; // when the browser says so too

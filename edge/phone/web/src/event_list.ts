@@ -3,12 +3,11 @@
 import { ask, button, dateOf, element, numberOf, put } from "./dom";
 import { exportReviewed } from "./export";
 import type { Journal, Review, ShownEntry } from "./journal";
-import type { BearEvent, TroubleKind } from "./schema";
+import { type BearEvent, TROUBLES } from "./schema";
 import { problemWords } from "./status";
 import type { Texts } from "./text";
 
 const SHOWN = 100; // incidents
-const TROUBLES: readonly TroubleKind[] = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"];
 
 /** One incident in the list. */
 interface Row {
@@ -163,7 +162,7 @@ async function newPicture(
 function titleOf({ events, label }: ShownEntry, text: Texts): string {
   const [{ kind }] = events;
   if (kind === "bear") return text.eventsSpecies[label ?? ""] ?? text.eventsBear;
-  return { camera: text.eventsCamera, health: text.eventsHealth, test: text.eventsTest }[kind];
+  return kind === "camera" ? text.eventsCamera : text.eventsHealth;
 }
 
 /** Return what is wrong with the camera or the app, in the user's words; `detail` is for the export. */
@@ -261,6 +260,5 @@ async function deleteExported(journal: Journal, text: Texts): Promise<string | n
 }
 
 function megabytes(bytes: number): string {
-  const whole = bytes / 1e6;
-  return whole < 1000 ? `${numberOf(whole, whole < 10 ? 1 : 0)} MB` : `${numberOf(whole / 1000)} GB`;
+  return `${numberOf(bytes / 1e6, bytes < 10e6 ? 1 : 0)} MB`;
 }

@@ -64,13 +64,9 @@ function folderOf({ id, began, events }: ExportRecord): string {
 
 /** Return the last event with the path of its boxes: seconds from the alarm, x, y, width, height, bear probability. */
 function eventJson({ events, began }: ExportRecord): string {
-  const first = events[0];
   const path = events.flatMap((event) => {
     if (!event.box_xywh || event.type === "end") return [];
-    const apart =
-      event.media_time_s !== null && first.media_time_s !== null
-        ? event.media_time_s - first.media_time_s
-        : (Date.parse(event.captured_at) - began) / 1000;
+    const apart = (Date.parse(event.captured_at) - began) / 1000;
     return [[Math.max(apart, 0), ...event.box_xywh, event.score].map((each) => (each === null ? null : Number(each.toFixed(4))))];
   });
   return `${JSON.stringify({ ...events[events.length - 1], clips: [], path })}\n`;

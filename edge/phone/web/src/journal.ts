@@ -65,7 +65,6 @@ const OPEN_MS = 5000; // a database that does not open must not hold up the alar
 const MAX_WAITING = 200; // incidents in memory
 const WAITING_PICTURES = 20; // of the newest of them
 const REVIEWED_S = 24 * 3600;
-const ALARM_LABELS = ["brown_bear", "black_bear", "polar_bear"]; // as in train/data/pictures.py
 const NO_PICTURES: Pictures = { full: null, crop: null, cropNote: null };
 
 export class Journal {
@@ -450,9 +449,7 @@ const lockOf = (bootId: string) => `bear-alarm run ${bootId}`;
 const bytesOf = ({ full, crop }: Pictures) => (full?.byteLength ?? 0) + (crop?.byteLength ?? 0);
 const isBear = (entry: Entry) => entry.events[0]?.kind === "bear";
 
-function isWrong({ verdict, label }: Review): boolean {
-  return verdict === "wrong" || (verdict === "relabelled" && !ALARM_LABELS.includes(label ?? ""));
-}
+const isWrong = ({ verdict }: Review) => verdict === "wrong" || verdict === "relabelled"; // as no bear: there is no other choice
 
 /** Return an incident with what is new of it; an event that is there already stays as it is. */
 function merged(before: Entry | undefined, more: Entry): Entry {
@@ -477,16 +474,14 @@ function newest(before: Pictures | undefined, more: Pictures): Pictures {
 
 function described(entry: Entry, alive: ReadonlySet<string>): ShownEntry {
   const { events } = entry;
-  const first = events[0];
   const last = events[events.length - 1];
   const scores = events.flatMap((event) => [event.top_score, event.score]).filter((score) => score !== null);
-  const apart = (last.media_time_s ?? Date.parse(last.captured_at) / 1000) - (first.media_time_s ?? entry.began / 1000);
   return {
     ...entry,
     state: isOpen(entry, alive) ? "going on" : last.type === "end" ? "over" : "cut off",
     label: [...events].reverse().find((event) => event.label !== null)?.label ?? null,
     topScore: scores.length > 0 ? Math.max(...scores) : null,
-    lastedS: events.length > 1 ? Math.max(apart, 0) : null,
+    lastedS: events.length > 1 ? Math.max((Date.parse(last.captured_at) - entry.began) / 1000, 0) : null,
     zones: [...new Set(events.flatMap((event) => event.zones))],
     review: entry.reviews.at(-1) ?? null,
   };

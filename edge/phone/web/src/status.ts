@@ -1,8 +1,9 @@
 /** State and problems on the watching page: the big state, and what is wrong in words. */
 
-import type { CameraProblem } from "./camera";
+import { CAMERA_PROBLEMS, type CameraProblem } from "./camera";
 import { timeOf } from "./dom";
-import type { Failure } from "./protocol";
+import { UNSEEN_WORDS } from "./events";
+import { type Failure, MODEL_FAILURES } from "./protocol";
 import type { TroubleKind } from "./schema";
 import type { Texts } from "./text";
 
@@ -40,13 +41,8 @@ export interface Problem {
 /** A look that is older tells nothing of now. */
 export const STALE_S = 10;
 
-/** While one of these lasts, no bear can be seen. The camera's kinds are UNSEEING of camera_check.ts. */
-const BLIND: ReadonlySet<ProblemKind> = new Set<ProblemKind>([
-  "gone", "frozen", "black", "white", "covered",
-  "denied", "missing", "busy", "insecure", "other",
-  "model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory",
-  "stale", "giving-up",
-]); // prettier-ignore
+/** While one of these lasts, no bear can be seen. */
+const BLIND: ReadonlySet<string> = new Set([...Object.keys(UNSEEN_WORDS), ...CAMERA_PROBLEMS, ...MODEL_FAILURES, "stale", "giving-up"]);
 
 type Words = (text: Texts, values: Values) => readonly string[];
 
@@ -94,11 +90,10 @@ export function blind(problem: Problem): boolean {
 /** Return the big state. An alarm that sounds goes before all else. */
 export function stateOf(watched: {
   readonly seen: "watching" | "maybe" | "bear" | null; // in the last look; null: there was none
-  readonly ageS: number; // of the last look, or since the start
   readonly sounding: boolean;
   readonly problems: readonly Problem[];
 }): State {
   if (watched.sounding) return "bear";
-  if (watched.ageS > STALE_S || watched.problems.some(blind)) return "blind";
+  if (watched.problems.some(blind)) return "blind";
   return watched.seen ?? "starting";
 }

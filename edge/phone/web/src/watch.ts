@@ -1,11 +1,11 @@
 /** The watch: camera, detector, siren and journal at work together. What the page shows of it is in watch_view.ts. */
 
 import { Alarm } from "./alarm";
-import { Camera, type CameraProblem } from "./camera";
+import { Camera, CAMERA_PROBLEMS, type CameraProblem } from "./camera";
 import type { Journal, NoteKind } from "./journal";
 import { Power } from "./power";
-import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
-import type { BearEvent, CameraFault } from "./schema";
+import { type Failure, type FromWorker, type Mark, MODEL_FAILURES, type Published, type Reviewed, type WatchSettings } from "./protocol";
+import { type BearEvent, type CameraFault, TROUBLES } from "./schema";
 import { Siren } from "./siren";
 import { type Problem, type ProblemKind, type State, STALE_S, type Values, blind, stateOf } from "./status";
 import { Supervisor } from "./supervisor";
@@ -21,9 +21,6 @@ const RETRY_S = 30; // while the journal cannot store
 const WRITE_MS = 5000; // at the end, for what the journal still has to store
 const FIRST_FPS = 5;
 const LOST_WORDS = "the detector stopped, so nothing more is known";
-const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
-const MODEL_PROBLEMS = ["model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory", "giving-up"] as const;
-const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
 
 export interface Model {
   readonly model: string; // address
@@ -37,8 +34,8 @@ export interface Settings extends WatchSettings {
 export type Ready = Extract<FromWorker, { type: "ready" }>;
 
 /** Return how many threads the detector gets: half the cores, for the others are slow ones or busy with the page. */
-export function threadsFor(cores: number, isolated: boolean): number {
-  return isolated ? Math.max(1, Math.min(4, Math.ceil(cores / 2))) : 1;
+export function threadsFor(cores: number): number {
+  return Math.max(1, Math.min(4, Math.ceil(cores / 2)));
 }
 
 export class Watch {
@@ -221,7 +218,7 @@ export class Watch {
   }
 
   get state(): State {
-    return stateOf({ seen: this.seen, ageS: this.ageS, sounding: this.sounding, problems: this.troubles });
+    return stateOf({ seen: this.seen, sounding: this.sounding, problems: this.troubles });
   }
 
   /** Note a problem; a new one makes a notice tone. */
@@ -265,7 +262,7 @@ export class Watch {
     return {
       type: "start",
       ...this.model,
-      threads: threadsFor(navigator.hardwareConcurrency, crossOriginIsolated),
+      threads: threadsFor(navigator.hardwareConcurrency),
       live: true,
       camera: "phone",
       bootId: this.journal.bootId,
@@ -307,8 +304,7 @@ export class Watch {
     this.countLooks();
     this.supervisor.send({ type: "settings", settings: this.settings });
     this.sendShare();
-    if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
-    this.clear(...MODEL_PROBLEMS);
+    this.clear(...MODEL_FAILURES, "giving-up");
     this.rise("the detector works again");
     this.changed(false);
   }
@@ -370,7 +366,7 @@ export class Watch {
     this.seen = looked.state;
     this.lookedAt = looked.time;
     this.marks = looked.marks;
-    this.camera.fps = Math.max(0.1, looked.fps);
+    this.camera.fps = looked.fps;
     this.looks.push(this.now());
     this.publish(looked.events);
     this.follow(looked.faults);
@@ -396,7 +392,7 @@ export class Watch {
   /** Show the camera's faults of this look, in place of those of the look before. */
   private follow(faults: readonly CameraFault[]): void {
     const now = new Set<ProblemKind>(faults.map((each) => each.kind));
-    for (const kind of FAULTS) {
+    for (const kind of TROUBLES) {
       if (kind === "gone" && this.camera.isGone) continue; // this look is of before
       if (!now.has(kind)) this.clear(kind);
       else this.report(kind);
@@ -460,6 +456,7 @@ export class Watch {
     }
     if (!this.running) return;
     this.camera.check();
+    if (this.camera.isGone) this.tellFault({ kind: "gone", value: this.ageS });
     this.looks = this.looks.filter((each) => now - each <= RATE_S);
     this.checkStale();
     this.checkScreen();

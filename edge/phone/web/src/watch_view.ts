@@ -1,7 +1,9 @@
 /** Draw the watch on the page: the big state, the boxes, the figures, what is wrong. */
 
+import { CAMERA_PROBLEMS } from "./camera";
 import { byId, button, element, momentOf, numberOf, put, setIcon, timeOf } from "./dom";
 import { drawMarks, drawZones, overlay } from "./overlay";
+import { MODEL_FAILURES } from "./protocol";
 import { type Problem, type State, problemWords } from "./status";
 import type { Sentence, Texts } from "./text";
 import type { Watch } from "./watch";
@@ -13,9 +15,7 @@ const STATE_WORDS: Readonly<Record<State, readonly [Sentence, Sentence]>> = {
   bear: ["stateBear", "hintBear"],
   blind: ["stateBlind", "hintBlind"],
 };
-const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([
-  "denied", "missing", "busy", "other", "model-missing", "model-corrupt", "model-card", "model-wrong",
-]); // prettier-ignore
+const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([...CAMERA_PROBLEMS, ...MODEL_FAILURES]);
 
 export class WatchView {
   private shown = ""; // the problems on the page

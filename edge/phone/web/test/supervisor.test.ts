@@ -19,9 +19,9 @@ class StandIn implements WorkerLike {
   }
 }
 
-const ready = { type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448 } as const;
+const ready = { type: "ready", model: "m@1", threshold: 0.6, notice: null, cropMs: 50 } as const;
 const looked = {
-  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
+  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1,
 } as const; // prettier-ignore
 
 let now = 0;

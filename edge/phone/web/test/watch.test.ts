@@ -4,8 +4,8 @@ import type { FromWorker, ToWorker } from "../src/protocol";
 import { Watch, threadsFor } from "../src/watch";
 
 const ready = {
-  type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448,
-} as unknown as FromWorker; // prettier-ignore
+  type: "ready", model: "m@1", threshold: 0.6, notice: null, cropMs: 50,
+} as const; // prettier-ignore
 
 class StandIn {
   onmessage: ((message: { data: FromWorker }) => void) | null = null;
@@ -44,7 +44,6 @@ beforeEach(() => {
   page = { hidden: false, addEventListener: (_, act) => (visibilityChanged = act) };
   vi.stubGlobal("document", page);
   vi.stubGlobal("navigator", {});
-  vi.stubGlobal("crossOriginIsolated", false);
   vi.stubGlobal("Worker", StandIn);
   journal.trouble = null;
   for (const each of [journal.add, journal.note, journal.retry]) each.mockReset().mockResolvedValue(undefined);
@@ -230,8 +229,7 @@ describe("the detector", () => {
     expect(workers).toHaveLength(2);
   });
 
-  test("gets half the cores, four at most, and one where the page may not share memory", () => {
-    expect([1, 2, 3, 4, 6, 8, 16].map((cores) => threadsFor(cores, true))).toEqual([1, 1, 2, 2, 3, 4, 4]);
-    expect(threadsFor(8, false)).toBe(1);
+  test("gets half the cores, four at most", () => {
+    expect([1, 2, 3, 4, 6, 8, 16].map(threadsFor)).toEqual([1, 1, 2, 2, 3, 4, 4]);
   });
 });
