@@ -7,6 +7,7 @@ import { Journal } from "./journal";
 import { type SettingsChanges, SettingsView } from "./settings_view";
 import { Siren } from "./siren";
 import { StartCheck } from "./start_check";
+import { problemWords } from "./status";
 import { textsFor } from "./text";
 import { Watch } from "./watch";
 import { WatchView } from "./watch_view";
@@ -163,7 +164,7 @@ function fault(error: unknown): void {
   const detail = error instanceof Error ? error.message : String(error);
   watch.report("internal", { detail });
   if (watch.running) return;
-  put(byId("fault", HTMLElement), text.problemInternal(detail));
+  put(byId("fault", HTMLElement), problemWords(text, "internal", { detail }).join(" "));
   byId("fault", HTMLElement).hidden = false;
 }
 

@@ -2,6 +2,7 @@
 
 import { download, DownloadError, keep, modelPrefix, sha256, type FromServiceWorker, type ToServiceWorker } from "./download";
 import type { Failure } from "./protocol";
+import { problemWords } from "./status";
 import { type Texts, textsFor } from "./text";
 import type { Model } from "./watch";
 
@@ -72,8 +73,8 @@ export class Installation {
 
 /** Return the sentence for an error of `prepare`. */
 export function installWords(error: unknown, text: Texts): string {
-  if (error instanceof DownloadError) return text.installFaults[error.fault];
-  return text.problemInternal(error instanceof Error ? error.message : String(error));
+  if (!(error instanceof DownloadError)) return problemWords(text, "internal", { detail: String(error) }).join(" ");
+  return error.fault === "model-missing" ? problemWords(text, error.fault).join(" ") : text.installFaults[error.fault];
 }
 
 async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {
@@ -83,10 +84,10 @@ async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {
 
 /** Wait until the service worker has every file and serves this page. */
 async function installApp(progress: (share: number) => void): Promise<void> {
-  let failed: DownloadError | null = null;
+  let failed: Error | null = null;
   const listen = ({ data }: MessageEvent<FromServiceWorker>) => {
     if (data.type === "app-progress") progress(data.share);
-    if (data.type === "app-failed") failed = new DownloadError(data.fault, data.detail);
+    if (data.type === "app-failed") failed = data.fault ? new DownloadError(data.fault, data.detail) : new Error(data.detail);
   };
   navigator.serviceWorker.addEventListener("message", listen);
   navigator.serviceWorker.startMessages();

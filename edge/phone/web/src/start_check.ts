@@ -9,29 +9,12 @@ import type { Failure } from "./protocol";
 import type { SettingsChanges } from "./settings_view";
 import { Siren } from "./siren";
 import { problemWords } from "./status";
-import type { Sentence, Texts } from "./text";
+import type { Texts } from "./text";
 import type { Model, Watch } from "./watch";
 import { misplaced } from "./zone_editor";
 
-type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
-type RowName = "model" | "camera" | "limits" | "sound" | "screen" | "storage" | "battery";
-
-const TITLES: Readonly<Record<RowName, Sentence>> = {
-  sound: "checkSound",
-  camera: "checkCamera",
-  limits: "checkLimits",
-  model: "checkModel",
-  screen: "checkScreen",
-  storage: "checkStorage",
-  battery: "checkBattery",
-};
-const OUTCOMES: Readonly<Record<Outcome, Sentence>> = {
-  wait: "rowWait",
-  ok: "rowOk",
-  warn: "rowWarn",
-  bad: "rowBad",
-  ask: "rowAsk",
-};
+type Outcome = keyof Texts["outcomes"];
+type RowName = keyof Texts["rows"];
 type Action = readonly [label: string, act: () => void];
 const SIREN_S = 2;
 const LOOK_MS = 200; // how often it is asked whether the detector is ready
@@ -62,7 +45,7 @@ export class StartCheck {
   ) {
     const list = byId("rows", HTMLElement);
     list.replaceChildren();
-    for (const name of Object.keys(TITLES) as RowName[]) {
+    for (const name of Object.keys(text.rows) as RowName[]) {
       const row = document.createElement("li");
       row.tabIndex = -1;
       row.dataset.row = name;
@@ -116,7 +99,7 @@ export class StartCheck {
     if (!row || this.stopped || row.dataset["said"] === said) return; // a screen reader reads each change
     row.dataset["said"] = said;
     row.dataset["outcome"] = outcome;
-    const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
+    const title = element("b", `${this.text.rows[name]}: ${this.text.outcomes[outcome]}`);
     const lines = [words].flat().filter((each) => each !== "");
     const buttons = element("p", "", { class: "act" });
     for (const [label, act] of actions) {
@@ -227,7 +210,7 @@ export class StartCheck {
     const { text } = this;
     const held = await this.watch.wake.hold();
     if (held === "held") this.tell("screen", "ok", text.screenHeld);
-    else this.tell("screen", "warn", held === "missing" ? text.screenMissing : text.screenRefused);
+    else this.tell("screen", "warn", problemWords(text, held === "missing" ? "screen-missing" : "screen-refused"));
     const kept = await this.journal.persisted();
     this.tell("storage", kept ? "ok" : "warn", kept ? text.storageKept : text.storageMayGo);
   }

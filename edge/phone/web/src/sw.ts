@@ -63,7 +63,7 @@ async function install(): Promise<void> {
       await tell({ type: "app-progress", share: done / total });
     }
   } catch (error) {
-    const fault = error instanceof DownloadError ? error.fault : "damaged";
+    const fault = error instanceof DownloadError ? error.fault : null;
     await tell({ type: "app-failed", fault, detail: error instanceof Error ? error.message : String(error) });
     throw error;
   }

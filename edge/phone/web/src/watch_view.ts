@@ -5,16 +5,9 @@ import { byId, button, element, momentOf, numberOf, put, setIcon, timeOf } from 
 import { drawMarks, drawZones, overlay } from "./overlay";
 import { MODEL_FAILURES } from "./protocol";
 import { type Problem, type State, problemWords } from "./status";
-import type { Sentence, Texts } from "./text";
+import type { Texts } from "./text";
 import type { Watch } from "./watch";
 
-const STATE_WORDS: Readonly<Record<State, readonly [Sentence, Sentence]>> = {
-  starting: ["stateStarting", "hintStarting"],
-  watching: ["stateWatching", "hintWatching"],
-  maybe: ["stateMaybe", "hintMaybe"],
-  bear: ["stateBear", "hintBear"],
-  blind: ["stateBlind", "hintBlind"],
-};
 const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([...CAMERA_PROBLEMS, ...MODEL_FAILURES]);
 
 export class WatchView {
@@ -32,9 +25,8 @@ export class WatchView {
     if (document.body.dataset["screen"] === "watch") this.drawPicture(text);
     if (state !== this.said && this.watch.running) {
       this.said = state;
-      const [word, hint] = STATE_WORDS[state];
       if (state === "bear") put(byId("say-now", HTMLElement), text.saidBear(timeOf(Date.now())));
-      else put(byId("say-later", HTMLElement), `${text[word]}. ${text[hint]}`);
+      else put(byId("say-later", HTMLElement), text.states[state].join(". "));
     }
   }
 
@@ -46,18 +38,18 @@ export class WatchView {
   }
 
   private drawState(state: State, text: Texts): void {
-    const [word, hint] = STATE_WORDS[state];
+    const [word, hint] = text.states[state];
     const panel = byId("state", HTMLElement);
     panel.dataset["state"] = state;
     setIcon(panel, state);
-    put(byId("state-word", HTMLElement), text[word]);
+    put(byId("state-word", HTMLElement), word);
     const left = state === "bear" && this.watch.bearLeft;
-    put(byId("state-hint", HTMLElement), left ? text.hintBearOver : text[hint]);
+    put(byId("state-hint", HTMLElement), left ? text.hintBearOver : hint);
     const bar = byId("bar", HTMLButtonElement);
     bar.hidden = !this.watch.running || document.body.dataset["screen"] === "watch"; // there it is shown large
     bar.dataset["state"] = state;
     setIcon(bar, state);
-    put(bar.querySelector("span") ?? bar, text[word]);
+    put(bar.querySelector("span") ?? bar, word);
     byId("flash", HTMLElement).hidden = !this.watch.sounding;
     const silence = byId("silence", HTMLButtonElement);
     silence.hidden = !this.watch.noisy;
