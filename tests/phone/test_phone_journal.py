@@ -50,7 +50,7 @@ const incident = async (id: number, kilobytes = 10) => {
   await add(event(id, "new", 0), await picture(kilobytes), await picture(1));
   await add(event(id, "end", 9));
 };
-const show = (language = "en") => showEvents(document.querySelector("main")!, journal, textsFor([language]).text);
+const show = (language = "en") => showEvents(document.querySelector("section")!, journal, textsFor([language]).text);
 const troubles: (string | null)[] = [];
 const reviews: unknown[] = [];
 const journal = await Journal.open();
@@ -59,8 +59,8 @@ journal.onReview = (reviewed) => reviews.push(reviewed);
 Object.assign(globalThis, { journal, picture, event, add, incident, show, troubles, reviews, ready: true });
 """
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Events</title><link rel="stylesheet" href="events.css"><link rel="icon" href="data:,">
-<main></main><script type="module" src="app.js"></script></html>"""
+<title>Events</title><link rel="stylesheet" href="app.css"><link rel="icon" href="data:,">
+<main><section class="panel cover"></section></main><script type="module" src="app.js"></script></html>"""
 FOUND = """async () => Promise.all((await journal.incidents(1000)).map(async (each) => {
   const { full, crop } = await journal.pictures(each.id);
   return { ...each, size: (crop ?? full)?.byteLength ?? 0 };
@@ -95,7 +95,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("host")
     bundle(APP, folder / "app.js")
     (folder / "index.html").write_text(HTML)
-    (folder / "events.css").write_bytes((WEB / "static" / "events.css").read_bytes())
+    (folder / "app.css").write_bytes((WEB / "static" / "app.css").read_bytes())
     served = Site(folder)
     yield served
     served.close()
@@ -416,7 +416,7 @@ def test_an_open_list_shows_what_is_new_and_leaves_the_rest_alone(window: Any) -
     select = window.locator(".event").nth(3).get_by_role("combobox")
     select.focus()
     select.evaluate("(select) => { globalThis.chosen = select; select.value = 'fox'; }")  # and has not let go of it
-    window.evaluate("document.documentElement.scrollTop = 900")
+    window.evaluate("document.querySelector('section').scrollTop = 900")
     place = select.bounding_box()
     window.evaluate("incident(7)")
     window.wait_for_function("document.querySelectorAll('.event').length === 7")
@@ -484,8 +484,6 @@ def test_a_bear_that_is_still_there_is_not_deleted(window: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_list_has_no_serious_fault_of_access_and_large_buttons(context: Any, window: Any, scheme: str) -> None:
     window.emulate_media(color_scheme=scheme)
-    window.add_style_tag(content=":root { color-scheme: light dark; background: Canvas; color: CanvasText }")
-    window.add_style_tag(path=str(WEB / "static" / "app.css"))  # buttons look alike in the whole app
     window.evaluate("async () => { await incident(1); await incident(2); await show(); }")
     window.locator(".event button").first.click()
     window.add_script_tag(path=str(WEB / "node_modules" / "axe-core" / "axe.min.js"))

@@ -1,6 +1,6 @@
 /** Repeats edge/detect/motion.py, whose arithmetic docs/motion.md writes out: what moved, on a small grey picture. */
 
-import { linear, means } from "./resize";
+import { greyOf, linear, means } from "./resize";
 import type { BoxXYWH, Grey, Picture, Polygon, Region } from "./schema";
 import { drawn } from "./zones";
 
@@ -68,15 +68,10 @@ export function smallGrey(picture: Picture, widthPx = USUAL.widthPx, into?: Grey
   }
   const fits = into && into.width === widthPx && into.height === smallH;
   const grey = fits ? into : { data: new Float32Array(widthPx * smallH), width: widthPx, height: smallH };
-  smooth(greyOf(linear(picture, [0, 0, width, height], widthPx, smallH)), grey);
+  const levels = linear(picture, [0, 0, width, height], widthPx, smallH); // BGR; the grey levels are written over it
+  for (let i = 0, p = 0; p < levels.length; i++, p += 3) levels[i] = greyOf(levels[p], levels[p + 1], levels[p + 2]);
+  smooth(levels, grey);
   return grey;
-}
-
-/** Return the grey levels of a BGR picture, written over it. */
-function greyOf(bgr: Uint8Array): Uint8Array {
-  const n = bgr.length / 3;
-  for (let i = 0, p = 0; i < n; i++, p += 3) bgr[i] = (3735 * bgr[p] + 19235 * bgr[p + 1] + 9798 * bgr[p + 2] + 16384) >> 15;
-  return bgr;
 }
 
 /** Write the means of 3 x 3 pixels; beyond the border the picture is mirrored, the border pixel itself left out. */

@@ -10,6 +10,11 @@ export function roundEven(value: number): number {
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
+/** Return the brightness of a colour as OpenCV rounds it, 0 to 255. */
+export function greyOf(blue: number, green: number, red: number): number {
+  return (3735 * blue + 19235 * green + 9798 * red + 16384) >> 15;
+}
+
 /** Two source pixels for each wanted one, and their shares of 2048. */
 interface Pairs {
   readonly low: Int32Array;

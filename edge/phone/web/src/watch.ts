@@ -19,7 +19,6 @@ const FRESH_S = 1; // an older box lies beside the animal
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
 const RETRY_S = 30; // while the journal cannot store
 const WRITE_MS = 5000; // at the end, for what the journal still has to store
-const FIRST_FPS = 5;
 const LOST_WORDS = "the detector stopped, so nothing more is known";
 
 export interface Model {
@@ -117,9 +116,7 @@ export class Watch {
   /** Watch from now on. The camera is open and the detector ready. */
   begin(): void {
     this.running = true;
-    this.seen = null;
-    this.lookedAt = this.now();
-    this.countLooks();
+    this.startLooks();
     this.problems.clear();
     this.hushed = false;
     if (this.journal.trouble) this.report(this.journal.trouble);
@@ -143,7 +140,6 @@ export class Watch {
     this.rise("watching was stopped");
     this.endOpen(); // it did not answer
     this.ready = null;
-    this.marks = [];
     this.changed(false);
     await Promise.race([Promise.all(this.writes), new Promise((done) => setTimeout(done, WRITE_MS))]);
   }
@@ -250,6 +246,14 @@ export class Watch {
     return performance.now() / 1000;
   }
 
+  /** Forget the looks before: the next one is the first. */
+  private startLooks(): void {
+    this.seen = null;
+    this.marks = [];
+    this.lookedAt = this.now();
+    this.countLooks();
+  }
+
   /** Count the looks from now on. */
   private countLooks(): void {
     this.since = this.now();
@@ -300,7 +304,6 @@ export class Watch {
   private becomeReady(ready: Ready): void {
     this.ready = ready;
     this.failure = null;
-    this.camera.fps = FIRST_FPS;
     this.countLooks();
     this.supervisor.send({ type: "settings", settings: this.settings });
     this.sendShare();
@@ -336,7 +339,6 @@ export class Watch {
     this.alarm.lost(this.now());
     this.endOpen();
     this.ready = null;
-    this.marks = [];
     this.seen = null; // what it saw is of before
     if (this.down === why) return; // as the one before: it is tried again and again
     this.rise(why);
@@ -400,7 +402,6 @@ export class Watch {
   }
 
   private cameraGone(): void {
-    this.marks = [];
     this.report("gone");
     this.tellFault({ kind: "gone", value: 0 });
   }
@@ -435,9 +436,7 @@ export class Watch {
     if (this.hiddenAt === null || !this.running) return;
     const [from, to] = [this.hiddenAt, Date.now()];
     this.hiddenAt = null;
-    this.lookedAt = this.now();
-    this.countLooks();
-    this.seen = null;
+    this.startLooks();
     this.camera.resume();
     this.note("hidden", "end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
     void this.siren.resume();
