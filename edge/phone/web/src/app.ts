@@ -17,8 +17,8 @@ const SCREENS = ["start", "check", "watch", "events", "settings", "zone"] as con
 type Screen = (typeof SCREENS)[number];
 
 const journal = await Journal.open();
-let chosen = (await journal.setting<string | null>("language")) ?? null; // null: as the phone
-let modelThreshold = await journal.setting<number>("modelThreshold");
+let chosen = journal.setting<string | null>("language") ?? null; // null: as the phone
+let modelThreshold = journal.setting<number>("modelThreshold");
 let { language, text } = textsFor(chosen ? [chosen] : navigator.languages);
 let check: StartCheck | null = null;
 let updates = false; // it is looked for newer versions
@@ -27,10 +27,10 @@ let shown: Screen = "start";
 const video = byId("picture", HTMLElement).querySelector("video");
 if (!video) throw new Error("the page has no video");
 const settings = {
-  threshold: (await journal.setting<number | null>("threshold")) ?? null,
-  zones: (await journal.setting<readonly DrawnZone[]>("zones")) ?? [],
+  threshold: journal.setting<number | null>("threshold") ?? null,
+  zones: journal.setting<readonly DrawnZone[]>("zones") ?? [],
 };
-const watch = new Watch(video, journal, settings, (await journal.setting<boolean>("sound")) ?? true, changed);
+const watch = new Watch(video, journal, settings, journal.setting<boolean>("sound") ?? true, changed);
 const view = new WatchView(watch);
 const installation = new Installation();
 const editor = new ZoneEditor(watch, (zone) => {
@@ -41,7 +41,7 @@ const editor = new ZoneEditor(watch, (zone) => {
 const changes: SettingsChanges = {
   threshold: (threshold) => {
     watch.use({ ...watch.settings, threshold });
-    void journal.setting("threshold", threshold);
+    void journal.set("threshold", threshold);
   },
   sound: keepSound,
   zones: keepZones,
@@ -65,18 +65,18 @@ function changed(alarmed: boolean): void {
 
 function keepZones(zones: readonly DrawnZone[]): void {
   watch.use({ ...watch.settings, zones });
-  void journal.setting("zones", zones);
+  void journal.set("zones", zones);
 }
 
 function keepSound(on: boolean): void {
   watch.soundOn = on;
   if (on) void watch.siren.unlock();
-  void journal.setting("sound", on);
+  void journal.set("sound", on);
 }
 
 function speak(to: string | null): void {
   chosen = to;
-  void journal.setting("language", to);
+  void journal.set("language", to);
   ({ language, text } = textsFor(to ? [to] : navigator.languages));
   check?.stop(); // its words are of the language before
   check = null;
@@ -143,7 +143,7 @@ function startCheck(): void {
 
 function modelReady(): void {
   modelThreshold = watch.ready?.threshold;
-  void journal.setting("modelThreshold", modelThreshold);
+  void journal.set("modelThreshold", modelThreshold);
   if (updates) return;
   updates = true;
   watchForUpdates((what) => {

@@ -14,11 +14,10 @@ events.jsonl  every message of these events, one a line
 Import them into a table of training pictures:  bear-alarm feedback import THIS.zip --into FOLDER
 `;
 
-/** Return a zip of reviewed events, by default of all. */
-export async function exportReviewed(journal: Journal, events?: readonly Entry[]): Promise<Blob> {
-  const wanted = events ?? (await journal.reviewed());
+/** Return a zip of reviewed events. */
+export async function exportReviewed(journal: Journal, events: readonly Entry[]): Promise<Blob> {
   async function* records() {
-    for (const entry of wanted) yield { ...entry, ...(await journal.pictures(entry.id)) };
+    for (const entry of events) yield { ...entry, ...(await journal.pictures(entry.id)) };
   }
   return zipOf(records());
 }

@@ -77,8 +77,7 @@ export class Journal {
   onReview: ((reviewed: Reviewed) => void) | null = null;
 
   readonly #name: string;
-  readonly #notesBootId = newId(); // the worker counts the events of `bootId` itself
-  readonly #openNotes = new Map<NoteKind, string>(); // ids
+  readonly #notes = new Map<NoteKind, string>(); // ids
   readonly #waiting = new Map<string, { entry: Entry; pictures: Pictures }>();
   readonly #settings = new Map<string, unknown>(); // as stored, and newer
   readonly #newSettings = new Set<string>(); // keys of those that are not stored
@@ -137,15 +136,12 @@ export class Journal {
     await line;
   }
 
-  /** Keep a health event of the app itself. One of each kind is open at most; an end without a beginning is none. */
+  /** Keep a health event of the app itself; an end is that of the last one of its kind. */
   async note(kind: NoteKind, type: "new" | "end", detail: string): Promise<void> {
-    const open = this.#openNotes.get(kind);
-    if (type === "end" && !open) return;
-    const id = open ?? newId();
-    if (type === "new") this.#openNotes.set(kind, id);
-    else this.#openNotes.delete(kind);
+    if (type === "new") this.#notes.set(kind, newId());
+    const id = this.#notes.get(kind) ?? newId();
     const event: BearEvent = {
-      kind: "health", type: type === "new" && open ? "update" : type, id, seq: this.nextSeq(), boot_id: this.#notesBootId, camera: this.#camera,
+      kind: "health", type, id, seq: this.nextSeq(), boot_id: this.bootId, camera: this.#camera,
       captured_at: new Date().toISOString(), clock_synced: null, track: null, label: kind, score: null, top_score: null,
       box_xywh: null, media_time_s: null, latency_ms: null, onset_s: null, durable: false, model: null, evidence: null,
       detail, zones: [], escalated: null, file: null, quiet: null, schema_version: 1,
@@ -212,14 +208,16 @@ export class Journal {
     return done ? ids.length : 0;
   }
 
-  /** Return a setting; with a value, store it first. */
-  async setting<T>(key: string, value?: T): Promise<T | undefined> {
-    if (value !== undefined) {
-      this.#settings.set(key, value);
-      this.#newSettings.add(key);
-      await this.#flush();
-    }
+  /** Return a setting; undefined: it was never set. */
+  setting<T>(key: string): T | undefined {
     return this.#settings.get(key) as T | undefined;
+  }
+
+  /** Set a setting, and store it. */
+  async set(key: string, value: unknown): Promise<void> {
+    this.#settings.set(key, value);
+    this.#newSettings.add(key);
+    await this.#flush();
   }
 
   /** Ask the browser never to delete the journal by itself; return whether it agreed. */
@@ -356,7 +354,7 @@ export class Journal {
   /** Return the runs that go on: this page's, and those of other open pages. */
   async #alive(): Promise<ReadonlySet<string>> {
     const locks = await navigator.locks?.query();
-    return new Set([this.bootId, this.#notesBootId, ...(locks?.held ?? []).map((lock) => (lock.name ?? "").slice(lockOf("").length))]);
+    return new Set([this.bootId, ...(locks?.held ?? []).map((lock) => (lock.name ?? "").slice(lockOf("").length))]);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
