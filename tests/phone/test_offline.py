@@ -29,11 +29,6 @@ WORKER = "new Promise((got) => new Worker('worker.js').onmessage = ({ data }) =>
 DOWNLOADED = """async () => {
   while ((await navigator.serviceWorker.getRegistration()).installing) await new Promise((on) => setTimeout(on, 20));
 }"""
-KEPT = """async () => {
-  while ((await (await caches.open('bear-alarm app /bears/app/ 1')).keys()).length < 4) {
-    await new Promise((on) => setTimeout(on, 20));
-  }
-}"""
 APP_CACHES = (
     "async () => (await caches.keys()).filter((name) => name.includes(' app ')).map((name) => name.split(' ').at(-1))"
 )
@@ -97,7 +92,6 @@ def test_after_the_first_visit_it_starts_without_signal(browser: Any, site: Site
     window.goto(site.address)
     window.wait_for_function("globalThis.install")
     found = installed(window)
-    assert found["bytes"] == len(FIRST)
     assert found["model"].startswith(site.address + "model-")
     shares = window.evaluate("shares")
     assert shares == sorted(shares)
@@ -151,6 +145,19 @@ def test_a_new_model_comes_alone_and_waits_for_the_next_start(window: Any, site:
     assert window.evaluate(MODEL_CACHES) == [old["sha256"], second], "the old one stays until the new one works"
     window.evaluate("install.modelWorks", second)
     assert window.evaluate(MODEL_CACHES) == [second]
+
+
+def test_a_model_that_the_host_withdrew_does_not_start(window: Any, site: Site) -> None:
+    old = installed(window)
+    second = write_model(site.folder, SECOND)
+    window.evaluate("watch()")
+    window.wait_for_function("offers.length === 1")
+    write_model(site.folder, FIRST)
+    window.evaluate("watch()")
+    window.wait_for_function("offers.length === 2")
+    assert window.evaluate(MODEL_CACHES) == [second, old["sha256"]]
+    reload(window)
+    assert installed(window) == old
 
 
 def test_a_new_model_that_does_not_start_gives_way_to_the_old_one(window: Any, site: Site) -> None:
@@ -326,7 +333,7 @@ def test_a_first_download_that_fails_says_why_and_goes_on_from_there(
     [
         ("missing", lambda site, file: file.unlink()),
         ("damaged", lambda site, file: file.write_bytes(FIRST[:-1])),
-        ("offline", lambda site, file: site.cut.add(file.name)),
+        ("model-missing", lambda site, file: site.cut.add(file.name)),
         ("damaged", lambda site, file: (site.folder / "model.json").write_text("<html>")),
     ],
 )
@@ -360,20 +367,11 @@ def test_a_model_that_the_browser_deleted_is_missed_at_once(window: Any, site: S
     assert installed(window)["sha256"] == digest
 
 
-def test_an_app_that_the_browser_deleted_says_so_and_comes_back_with_signal(window: Any, site: Site) -> None:
+def test_other_pages_in_its_folder_stay_what_they_are(window: Any, site: Site) -> None:
+    (site.folder / "photos.html").write_text("<!doctype html><title>Photos</title>")
     installed(window)
-    window.evaluate(
-        "async () => { for (const n of await caches.keys()) if (n.includes(' app ')) await caches.delete(n); }"
-    )
-    site.down = True
-    window.reload()
-    assert "The app is no longer on this phone" in window.locator("p").inner_text()
-    site.down = False
-    reload(window)
-    window.evaluate(KEPT)
-    site.down = True
-    reload(window)
-    installed(window)
+    window.goto(site.address + "photos.html")
+    assert window.title() == "Photos"
 
 
 def test_a_browser_without_service_workers_is_told_so(browser: Any, site: Site) -> None:

@@ -68,7 +68,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watch:
         app.page.wait_for_timeout(1000)  # for the picture
         app.page.click("#silence")
         app.page.click("#stop")
-        app.page.click("#stop-sure")
+        app.page.get_by_role("dialog").get_by_role("button", name="Stop watching").click()
         app.page.locator("#start").wait_for()
         events = app.events("bear")
         listed = [bears(app)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,19 +66,13 @@ def start(page: Any, folder: Path, name: str = "tiny.onnx", **more: Any) -> Any:
     return page.evaluate("([name, sha, more]) => start(name, sha, more)", [name, digest(folder, name), more])
 
 
-def test_ready_says_what_runs(page: Any, folder: Path, threads: int) -> None:
+def test_ready_says_what_runs(page: Any, folder: Path) -> None:
     ready = start(page, folder, threads=2)
     card = tiny_card()
     assert ready["type"] == "ready", ready
     assert ready["model"] == f"tiny@{digest(folder, 'tiny.onnx')[:12]}"
-    assert ready["labels"] == list(card.labels)
     assert ready["threshold"] == card.thresholds["crop"].value
     assert ready["notice"] == card.notice
-    assert 0 <= ready["goldenError"] <= 1e-4
-    assert ready["threads"] == threads
-    assert ready["cropMs"] > 0
-    assert card.frame is not None
-    assert ready["scanSide"] == max(card.frame.sides), "the tiny model is fast enough for the card's own"
     assert start(page, folder, settings={"threshold": 0.9, "zones": []})["threshold"] == 0.9
 
 
@@ -166,15 +159,17 @@ def test_a_picture_that_cannot_be_made_stops_nothing(page: Any, folder: Path) ->
     assert any("a picture of an event is lost" in each for each in said)
 
 
-def test_a_camera_that_is_gone_is_an_event_though_the_page_says_it_once(page: Any, folder: Path) -> None:
+def test_a_camera_that_is_gone_is_an_event(page: Any, folder: Path) -> None:
     start(page, folder)
     page.evaluate("frame('meadow.png', 0)")
     page.evaluate(
-        "worker.postMessage({ type: 'fault', fault: { kind: 'gone', value: 3 }, time: 3, wall: 1.7e12 + 3000 })"
+        """for (const time of [3, 4, 5, 6]) {
+          worker.postMessage({ type: 'fault', fault: { kind: 'gone', value: time }, time, wall: 1.7e12 + 1000 * time });
+        }"""
     )
     event = page.evaluate("told('published')")["events"][0]["event"]
     assert (event["kind"], event["type"], event["label"]) == ("camera", "new", "gone")
-    assert re.match("no frame for [67] s;", event["detail"])  # 3 s of grace
+    assert event["detail"].startswith("no frame for 6 s;")  # 3 s of grace
     looked = [page.evaluate("time => frame('bear.png', time, time === 7)", time) for time in (7, 8, 9, 10, 11)]
     ends = [each["event"] for answer in looked for each in answer["events"] if each["event"]["kind"] == "camera"]
     assert [(each["type"], each["id"]) for each in ends] == [("end", event["id"])]

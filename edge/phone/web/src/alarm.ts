@@ -1,6 +1,6 @@
 /** Decide when the siren sounds: from a bear's alarm until somebody silences it, or until the bear has been gone long enough. */
 
-import { type BearEvent, alarms } from "./schema";
+import type { BearEvent } from "./schema";
 
 /** A bear that only passes must still wake a sleeper. */
 export const LEAST_S = 60;
@@ -33,7 +33,7 @@ export class Alarm {
     }
     this.inView.add(event.id);
     if (before) Object.assign(before, { left: false, until: null }); // it is back
-    if (before || !alarms(event)) return false;
+    if (before || (event.type !== "new" && event.escalated === null)) return false;
     // A person who silenced a bear knows of it: only what it does is news, not how sure the app is.
     if (event.escalated === SURER && this.silenced.has(event.id)) return false;
     this.silenced.delete(event.id);

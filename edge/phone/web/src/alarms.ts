@@ -121,11 +121,8 @@ export class Decider {
       const gathered = this.gathered.get(track.number) ?? new TrackEvidence(this.rule);
       return {
         track: track.number,
-        box: track.box,
-        bear: track.now?.bear ?? null,
         sum: gathered.evidence.at(time),
         alarmAt: gathered.alarmAt,
-        outside: this.zones.length > 0 && this.standingIn(track).length === 0,
       };
     });
   }

@@ -1,12 +1,13 @@
 /** The page: opens the journal, goes from screen to screen, and binds what the user presses. */
 
-import { byId, put, putTexts } from "./dom";
+import { ask, byId, put, putTexts } from "./dom";
 import { showEvents } from "./event_list";
 import { Installation, installWords, restart, watchForUpdates } from "./install";
 import { Journal } from "./journal";
 import { type SettingsChanges, SettingsView } from "./settings_view";
 import { Siren } from "./siren";
 import { StartCheck } from "./start_check";
+import { problemWords } from "./status";
 import { textsFor } from "./text";
 import { Watch } from "./watch";
 import { WatchView } from "./watch_view";
@@ -16,8 +17,8 @@ const SCREENS = ["start", "check", "watch", "events", "settings", "zone"] as con
 type Screen = (typeof SCREENS)[number];
 
 const journal = await Journal.open();
-let chosen = (await journal.setting<string | null>("language")) ?? null; // null: as the phone
-let modelThreshold = await journal.setting<number>("modelThreshold");
+let chosen = journal.setting<string | null>("language") ?? null; // null: as the phone
+let modelThreshold = journal.setting<number>("modelThreshold");
 let { language, text } = textsFor(chosen ? [chosen] : navigator.languages);
 let check: StartCheck | null = null;
 let updates = false; // it is looked for newer versions
@@ -26,10 +27,10 @@ let shown: Screen = "start";
 const video = byId("picture", HTMLElement).querySelector("video");
 if (!video) throw new Error("the page has no video");
 const settings = {
-  threshold: (await journal.setting<number | null>("threshold")) ?? null,
-  zones: (await journal.setting<readonly DrawnZone[]>("zones")) ?? [],
+  threshold: journal.setting<number | null>("threshold") ?? null,
+  zones: journal.setting<readonly DrawnZone[]>("zones") ?? [],
 };
-const watch = new Watch(video, journal, settings, (await journal.setting<boolean>("sound")) ?? true, changed);
+const watch = new Watch(video, journal, settings, journal.setting<boolean>("sound") ?? true, changed);
 const view = new WatchView(watch);
 const installation = new Installation();
 const editor = new ZoneEditor(watch, (zone) => {
@@ -40,7 +41,7 @@ const editor = new ZoneEditor(watch, (zone) => {
 const changes: SettingsChanges = {
   threshold: (threshold) => {
     watch.use({ ...watch.settings, threshold });
-    void journal.setting("threshold", threshold);
+    void journal.set("threshold", threshold);
   },
   sound: keepSound,
   zones: keepZones,
@@ -55,7 +56,7 @@ const settingsView = new SettingsView(watch, changes, text);
 
 function changed(alarmed: boolean): void {
   if (alarmed) {
-    byId("stop-dialog", HTMLDialogElement).close();
+    for (const each of document.querySelectorAll("dialog")) each.close();
     go("watch");
     byId("silence", HTMLButtonElement).focus();
   }
@@ -64,18 +65,22 @@ function changed(alarmed: boolean): void {
 
 function keepZones(zones: readonly DrawnZone[]): void {
   watch.use({ ...watch.settings, zones });
-  void journal.setting("zones", zones);
+  void journal.set("zones", zones);
 }
 
 function keepSound(on: boolean): void {
   watch.soundOn = on;
-  void journal.setting("sound", on);
+  if (on) void watch.siren.unlock();
+  void journal.set("sound", on);
 }
 
 function speak(to: string | null): void {
   chosen = to;
-  void journal.setting("language", to);
+  void journal.set("language", to);
   ({ language, text } = textsFor(to ? [to] : navigator.languages));
+  check?.stop(); // its words are of the language before
+  check = null;
+  leaveCamera();
   putTexts(text, language);
   settingsView.show(text, chosen, modelThreshold);
   drawInstallation();
@@ -138,7 +143,7 @@ function startCheck(): void {
 
 function modelReady(): void {
   modelThreshold = watch.ready?.threshold;
-  void journal.setting("modelThreshold", modelThreshold);
+  void journal.set("modelThreshold", modelThreshold);
   if (updates) return;
   updates = true;
   watchForUpdates((what) => {
@@ -148,7 +153,6 @@ function modelReady(): void {
 }
 
 async function stop(): Promise<void> {
-  byId("stop-dialog", HTMLDialogElement).close();
   check?.stop();
   check = null;
   await watch.end(); // the first page then says that all is stored
@@ -160,7 +164,7 @@ function fault(error: unknown): void {
   const detail = error instanceof Error ? error.message : String(error);
   watch.report("internal", { detail });
   if (watch.running) return;
-  put(byId("fault", HTMLElement), text.problemInternal(detail));
+  put(byId("fault", HTMLElement), problemWords(text, "internal", { detail }).join(" "));
   byId("fault", HTMLElement).hidden = false;
 }
 
@@ -192,9 +196,9 @@ onClick("torch", () => {
     .then(() => view.draw(text))
     .catch(fault);
 });
-onClick("stop", () => byId("stop-dialog", HTMLDialogElement).showModal());
-onClick("stop-keep", () => byId("stop-dialog", HTMLDialogElement).close());
-onClick("stop-sure", () => void stop());
+onClick("stop", async () => {
+  if (await ask(text.stopQuestion, text.stop, text.stopKeep)) await stop();
+});
 onClick("bar", () => go("watch"));
 onClick("update-restart", () => void watch.end().then(restart).catch(fault));
 for (const each of document.querySelectorAll<HTMLElement>("nav button")) {
@@ -213,5 +217,9 @@ byId("limit-vibration", HTMLElement).hidden = Siren.canVibrate;
 putTexts(text, language);
 installation.onChange = drawInstallation;
 install();
-watch.power.listen(() => view.draw(text)).catch(fault);
+const power = (): void => {
+  check?.battery();
+  view.draw(text);
+};
+watch.power.listen(power).catch(fault);
 go("start");

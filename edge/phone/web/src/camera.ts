@@ -2,7 +2,8 @@
 
 import type { Frame } from "./supervisor";
 
-export type CameraProblem = "denied" | "missing" | "busy" | "insecure" | "other";
+export const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const; // why it does not open
+export type CameraProblem = (typeof CAMERA_PROBLEMS)[number];
 
 export const SILENT_S = 3; // without a frame: the camera is gone
 const ENDED_S = 1; // when the browser says so too
@@ -93,7 +94,7 @@ export class Camera {
   close(): void {
     this.turn += 1;
     this.forgetTake();
-    this.opened = this.isGone = this.opening = false;
+    this.opened = this.isGone = this.opening = this.torch = false;
     this.track?.stop();
     this.track = null;
     this.video.srcObject = null;
@@ -147,8 +148,8 @@ export class Camera {
   }
 
   async light(on: boolean): Promise<void> {
-    this.torch = on;
     await this.track?.applyConstraints({ advanced: [{ torch: on } as MediaTrackConstraintSet] });
+    this.torch = on;
   }
 
   /** Try at once, from a tap. */

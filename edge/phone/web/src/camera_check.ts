@@ -268,7 +268,6 @@ const GRACE_S: Readonly<Record<TroubleKind, number>> = {
   blurred: 60,
   moved: 0,
 };
-export const UNSEEING: ReadonlySet<TroubleKind> = new Set(["gone", "frozen", "black", "white", "covered"]); // no bear is seen then
 
 /** A fault that is new or over (end). */
 export interface FaultReport {

@@ -27,7 +27,6 @@ export interface Card {
   readonly context: number; // the crop's side over the region's longer side
   readonly crop: number; // bear probability from which one crop counts as a bear
   readonly frame: number; // the same for the frame scan
-  readonly prior: number;
   readonly oodThreshold: number;
   readonly sides: readonly number[]; // of the frame scan: the picture's longer side in pixels
   readonly windows: readonly number[]; // sides in cells
@@ -218,7 +217,6 @@ function checked(card: Fields): Card {
     context: crop.number("context", 1, 3),
     crop: limits.in("crop").number("value", above0, 1 - Number.EPSILON),
     frame: limits.in("frame").number("value", above0, 1 - Number.EPSILON),
-    prior: card.number("prior", above0, 1 - Number.EPSILON),
     oodThreshold: card.in("ood").number("threshold"),
     sides,
     windows,

@@ -33,6 +33,24 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Ask a question in a dialog, under which the page goes on; return true for `yes`. An alarm closes it unanswered. */
+export function ask(question: string, yes: string, no: string): Promise<boolean> {
+  const dialog = element("dialog", "", { "aria-label": question });
+  const keep = button(no, () => dialog.close());
+  keep.className = "large";
+  const act = element("p", "", { class: "act" });
+  act.append(keep, button(yes, () => dialog.close("yes")));
+  dialog.append(element("p", question), act);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+  });
+}
+
 /** Let an icon show another symbol of index.html. */
 export function setIcon(holder: Element, name: string): void {
   const use = holder.querySelector("use");

@@ -1,6 +1,7 @@
 /** Fetch files whole and checked: a file is kept only if it is what was announced. */
 
-export type DownloadFault = "offline" | "missing" | "damaged" | "full";
+/** unsupported: the browser, or an address without HTTPS; model-missing: the app is there, its model is not. */
+export type DownloadFault = "offline" | "missing" | "damaged" | "full" | "unsupported" | "model-missing";
 
 export class DownloadError extends Error {
   constructor(
@@ -94,7 +95,7 @@ export const modelPrefix = (folder: string) => `bear-alarm model ${folder} `;
 export type FromServiceWorker =
   | { readonly type: "app-progress"; readonly share: number } // 0 to 1
   | { readonly type: "others-open" } // no restart: another page of the app may be in its watch
-  | { readonly type: "app-failed"; readonly fault: DownloadFault; readonly detail: string };
+  | { readonly type: "app-failed"; readonly fault: DownloadFault | null; readonly detail: string }; // null: the app itself failed
 
 /** Requests of a page to the service worker: to take over now, or to serve pages that it does not serve yet. */
 export type ToServiceWorker = "restart" | "claim";

@@ -1,14 +1,13 @@
 /** The list of events: what happened, what a person says of it, and its export. */
 
-import { button, dateOf, element, numberOf, put } from "./dom";
+import { ask, button, dateOf, element, numberOf, put } from "./dom";
 import { exportReviewed } from "./export";
-import type { Journal, Review, ShownEntry, Verdict } from "./journal";
-import type { BearEvent, TroubleKind } from "./schema";
+import type { Journal, Review, ShownEntry } from "./journal";
+import { type BearEvent, TROUBLES } from "./schema";
 import { problemWords } from "./status";
 import type { Texts } from "./text";
 
 const SHOWN = 100; // incidents
-const TROUBLES: readonly TroubleKind[] = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"];
 
 /** One incident in the list. */
 interface Row {
@@ -28,9 +27,9 @@ export async function showEvents(root: HTMLElement, journal: Journal, text: Text
   const draw = async () => {
     const entries = await journal.incidents(SHOWN);
     for (const entry of entries) if (!rows.has(entry.id)) rows.set(entry.id, newRow(entry, journal, text));
-    const pictures = await Promise.all(entries.map((entry) => newPicture(entry, rows.get(entry.id), list.isConnected, text)));
+    const pictures = await Promise.all(entries.map((entry) => newPicture(entry, rows.get(entry.id), journal, list.isConnected, text)));
     keepPlace(list, () => update(list, rows, entries, pictures));
-    say(trouble, journal.trouble ? text.eventsTrouble[journal.trouble] : "");
+    say(trouble, journal.trouble ? problemWords(text, journal.trouble).join(" ") : "");
     none.hidden = entries.length > 0;
     const { used, quota } = await journal.usage();
     say(storage, quota > 0 ? text.eventsStored(megabytes(used)) : ""); // 0: the browser does not tell
@@ -88,7 +87,7 @@ function update(
     if (picture) {
       row.item.querySelector("img")?.remove();
       row.item.prepend(picture);
-      row.bytes = entry.picture?.size ?? 0;
+      row.bytes = entry.bytes;
     }
     const there = list.children.item(index);
     if (there !== row.item) list.insertBefore(row.item, there);
@@ -124,7 +123,7 @@ function newRow(entry: ShownEntry, journal: Journal, text: Texts): Row {
     say(what, kind === "bear" ? "" : troubleOf(now.events[0], text));
     say(details, detailsOf(now, text));
     say(stored, now.events.every((event) => event.durable) ? "" : text.eventsNotStored);
-    say(picture, now.picture || kind !== "bear" ? "" : text.eventsNoPicture);
+    say(picture, now.bytes > 0 || kind !== "bear" ? "" : text.eventsNoPicture);
     const review = JSON.stringify([now.review, now.exported]);
     if (review !== reviewed) form?.show(now.review, now.exported); // else somebody may be choosing
     reviewed = review;
@@ -139,14 +138,21 @@ function say(paragraph: HTMLElement, words: string): void {
 }
 
 /**
- * Return the picture of an entry if its row shows another; `whole`: decoded, so that the list knows its size at once.
+ * Return the picture of an entry, the crop or else the frame, if its row shows another.
+ *
+ * `whole`: decoded, so that the list knows its size at once.
  *
  * Its address is given back as soon as it is there: the list may be shown often.
  */
-async function newPicture(entry: ShownEntry, row: Row | undefined, whole: boolean, text: Texts): Promise<HTMLImageElement | null> {
-  if (!entry.picture || entry.picture.size === row?.bytes) return null;
+async function newPicture(
+  entry: ShownEntry, row: Row | undefined, journal: Journal, whole: boolean, text: Texts,
+): Promise<HTMLImageElement | null> {
+  if (entry.bytes === 0 || entry.bytes === row?.bytes) return null;
+  const { full, crop } = await journal.pictures(entry.id);
+  const jpeg = crop ?? full;
+  if (!jpeg) return null;
   const picture = element("img", "", { alt: text.eventsPicture(dateOf(entry.began)), decoding: "async" });
-  const address = URL.createObjectURL(entry.picture);
+  const address = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
   for (const over of ["load", "error"]) picture.addEventListener(over, () => URL.revokeObjectURL(address), { once: true });
   picture.src = address;
   if (whole) await picture.decode().catch((error: unknown) => console.error("a picture of the list:", error));
@@ -156,7 +162,7 @@ async function newPicture(entry: ShownEntry, row: Row | undefined, whole: boolea
 function titleOf({ events, label }: ShownEntry, text: Texts): string {
   const [{ kind }] = events;
   if (kind === "bear") return text.eventsSpecies[label ?? ""] ?? text.eventsBear;
-  return { camera: text.eventsCamera, health: text.eventsHealth, test: text.eventsTest }[kind];
+  return kind === "camera" ? text.eventsCamera : text.eventsHealth;
 }
 
 /** Return what is wrong with the camera or the app, in the user's words; `detail` is for the export. */
@@ -191,7 +197,7 @@ function lasting(seconds: number, text: Texts): string {
 /** The buttons with which a person says what an event shows. They stay where they are, as does the focus. */
 interface ReviewForm {
   readonly fieldset: HTMLFieldSetElement;
-  show(last: Pick<Review, "verdict" | "label"> | null, exported: boolean): void;
+  show(last: Review | null, exported: boolean): void;
 }
 
 function reviewForm(id: string, name: string, journal: Journal, text: Texts): ReviewForm {
@@ -202,21 +208,17 @@ function reviewForm(id: string, name: string, journal: Journal, text: Texts): Re
   const verdicts = { confirmed: text.eventsConfirmed, wrong: text.eventsWrong, unsure: text.eventsUnsure } as const;
   const buttons = (Object.keys(verdicts) as (keyof typeof verdicts)[]).map((verdict) => ({
     verdict,
-    choose: button(verdicts[verdict], () => void review(verdict)),
+    choose: button(verdicts[verdict], () => void journal.review(id, verdict)),
   }));
   const others = element("select", "", { "aria-label": `${text.eventsOther}, ${name}` });
   others.append(new Option(`${text.eventsOther} …`, ""), ...Object.entries(text.eventsOthers).map(([label, words]) => new Option(words, label)));
-  others.addEventListener("change", () => others.value && void review({ label: others.value }));
+  others.addEventListener("change", () => others.value && void journal.review(id, { label: others.value }));
   const show: ReviewForm["show"] = (last, exported) => {
     for (const { verdict, choose } of buttons) choose.setAttribute("aria-pressed", String(last?.verdict === verdict));
     const label = last?.label ?? "";
     if (others.value !== label) others.value = label;
     const what = last && (last.verdict === "relabelled" ? (text.eventsOthers[label] ?? label) : verdicts[last.verdict]);
     put(said, what ? text.eventsReviewed(what) + (exported ? `, ${text.eventsExported}` : "") : "");
-  };
-  const review = async (verdict: Verdict) => {
-    await journal.review(id, verdict);
-    show(typeof verdict === "string" ? { verdict, label: null } : { verdict: "relabelled", label: verdict.label }, false);
   };
   fieldset.append(legend, ...buttons.map(({ choose }) => choose), others, said);
   return { fieldset, show };
@@ -253,11 +255,10 @@ async function handOver(file: File): Promise<boolean> {
 
 async function deleteExported(journal: Journal, text: Texts): Promise<string | null> {
   if ((await journal.reviewed(true)).length === 0) return text.eventsNoneExported;
-  if (!confirm(text.eventsDeleteAsk)) return null;
+  if (!(await ask(text.eventsDeleteAsk, text.eventsDelete, text.cancel))) return null;
   return text.eventsDeleted(await journal.deleteExported());
 }
 
 function megabytes(bytes: number): string {
-  const whole = bytes / 1e6;
-  return whole < 1000 ? `${numberOf(whole, whole < 10 ? 1 : 0)} MB` : `${numberOf(whole / 1000)} GB`;
+  return `${numberOf(bytes / 1e6, bytes < 10e6 ? 1 : 0)} MB`;
 }

@@ -14,7 +14,7 @@ const TROUBLE_WORDS: Record<TroubleKind, string> = {
   moved: "another view",
 };
 
-/** Why a bear's event ends though nobody saw it leave. */
+/** With these faults of the camera no bear is seen: why its event ends though nobody saw it leave. */
 export const UNSEEN_WORDS: Partial<Record<TroubleKind, string>> = {
   gone: "the camera gives no picture any more, so nothing is known of the bear",
   frozen: "the camera gives the same picture again and again, so nothing is known of the bear",

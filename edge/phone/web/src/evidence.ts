@@ -1,7 +1,6 @@
 /** When is it a bear: evidence gathered over time, a leaky one-sided CUSUM for each track; as in `edge/decide/evidence.py`. */
 
 import type { Incident } from "./alarms";
-import type { BoxXYWH } from "./schema";
 import { firstMax, type Track } from "./tracker";
 
 const EPSILON = 1e-6; // probabilities are kept this far from 0 and 1, where the logit ends
@@ -25,18 +24,9 @@ export class Rule {
     readonly oodThreshold: number, // stranger crops than this count half
   ) {}
 
-  /**
-   * Return the rule a model's card asks for; `threshold` (0 to 1) overrides both of the rule's.
-   *
-   * The card's `prior` cancels out. Throw RangeError for values with which the rule could not work.
-   */
-  static fromCard(card: { crop: number; prior: number; oodThreshold: number }, threshold: number | null = null): Rule {
-    const crop = threshold ?? card.crop;
-    const still = threshold ?? sigmoid(logit(crop) + STILL_MORE);
-    for (const [name, value] of Object.entries({ threshold: crop, prior: card.prior })) {
-      if (!(value > 0 && value < 1)) throw new RangeError(`${name} is ${value}; it must lie between 0 and 1`);
-    }
-    return new Rule(crop, still, card.oodThreshold);
+  /** Return the rule a model's card asks for; `threshold` (0 to 1) overrides both of the rule's. */
+  static fromCard(card: { crop: number; oodThreshold: number }, threshold: number | null = null): Rule {
+    return new Rule(threshold ?? card.crop, threshold ?? sigmoid(logit(card.crop) + STILL_MORE), card.oodThreshold);
   }
 
   /** Return the bear probability that is no evidence either way. */
@@ -60,11 +50,8 @@ export class Rule {
 /** The evidence of one track after one frame. */
 export interface EvidenceState {
   readonly track: number;
-  readonly box: BoxXYWH;
-  readonly bear: number | null; // this frame's bear probability; null: nothing was said of the track
   readonly sum: number; // the evidence gathered, S, logit-seconds
   readonly alarmAt: number; // h, as it holds for this track now
-  readonly outside: boolean; // it stands in none of the zones there are
 }
 
 /** The evidence gathered for one track: S. Times in seconds. */

@@ -14,11 +14,10 @@ events.jsonl  every message of these events, one a line
 Import them into a table of training pictures:  bear-alarm feedback import THIS.zip --into FOLDER
 `;
 
-/** Return a zip of reviewed events, by default of all. */
-export async function exportReviewed(journal: Journal, events?: readonly Entry[]): Promise<Blob> {
-  const wanted = events ?? (await journal.reviewed());
+/** Return a zip of reviewed events. */
+export async function exportReviewed(journal: Journal, events: readonly Entry[]): Promise<Blob> {
   async function* records() {
-    for (const entry of wanted) yield { ...entry, ...(await journal.pictures(entry.id)) };
+    for (const entry of events) yield { ...entry, ...(await journal.pictures(entry.id)) };
   }
   return zipOf(records());
 }
@@ -64,13 +63,9 @@ function folderOf({ id, began, events }: ExportRecord): string {
 
 /** Return the last event with the path of its boxes: seconds from the alarm, x, y, width, height, bear probability. */
 function eventJson({ events, began }: ExportRecord): string {
-  const first = events[0];
   const path = events.flatMap((event) => {
     if (!event.box_xywh || event.type === "end") return [];
-    const apart =
-      event.media_time_s !== null && first.media_time_s !== null
-        ? event.media_time_s - first.media_time_s
-        : (Date.parse(event.captured_at) - began) / 1000;
+    const apart = (Date.parse(event.captured_at) - began) / 1000;
     return [[Math.max(apart, 0), ...event.box_xywh, event.score].map((each) => (each === null ? null : Number(each.toFixed(4))))];
   });
   return `${JSON.stringify({ ...events[events.length - 1], clips: [], path })}\n`;

@@ -9,7 +9,6 @@ const MIN_CROPS = 3; // with fewer, what moves would leave nothing for what is f
 /** Of a live camera, as in `edge/settings.py` and `edge/camera_thread.py`. */
 export const ACTIVE_FPS = 10;
 export const IDLE_FPS = 5;
-export const LEAST_FPS = 0.25; // the slowest at which a sure bear alarms within 4 s
 export const FRAME_S = 0.25; // that the crops of one frame may take
 export const MAX_CROPS = 12; // a frame
 
@@ -22,8 +21,7 @@ export class FrameRateControl {
   /** Follow what happens at a time (seconds); `sign`: something moves or is followed. */
   follow(sign: boolean, time: number): void {
     if (sign || this.until === null) this.until = time + HOLD_S;
-    const wanted = time < this.until ? ACTIVE_FPS : IDLE_FPS;
-    this.fps = Math.min(wanted, Math.max(wanted * this.share, LEAST_FPS));
+    this.fps = this.share * (time < this.until ? ACTIVE_FPS : IDLE_FPS);
   }
 }
 

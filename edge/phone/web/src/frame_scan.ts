@@ -5,7 +5,7 @@ import { fitTo } from "./crops";
 import { logit, sigmoid } from "./evidence";
 import { roundEven } from "./resize";
 import type { BoxXYWH, Picture, Score } from "./schema";
-import { inside } from "./tracker";
+import { area, common, inside } from "./tracker";
 
 const CELL_PX = 32;
 const MOST = 5; // bears of one picture
@@ -153,9 +153,5 @@ function extent(weights: Float64Array, start: number, cells: number): [number, n
 
 /** Return the share of a box that lies in a window. */
 export function shareIn(box: BoxXYWH, window: BoxXYWH): number {
-  const common = (axis: 0 | 1): number => {
-    const end = Math.min(box[axis] + box[axis + 2], window[axis] + window[axis + 2]);
-    return Math.max(end - Math.max(box[axis], window[axis]), 0);
-  };
-  return (common(0) * common(1)) / Math.max(box[2] * box[3], 1e-12);
+  return common(box, window) / Math.max(area(box), 1e-12);
 }

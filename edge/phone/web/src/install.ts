@@ -1,36 +1,10 @@
 /** Bring the app and the model onto the phone, so that both start without signal; offer newer ones. */
 
-import {
-  download,
-  DownloadError,
-  keep,
-  modelPrefix,
-  sha256,
-  type DownloadFault,
-  type FromServiceWorker,
-  type ToServiceWorker,
-} from "./download";
+import { download, DownloadError, keep, modelPrefix, sha256, type FromServiceWorker, type ToServiceWorker } from "./download";
 import type { Failure } from "./protocol";
+import { problemWords } from "./status";
 import { type Texts, textsFor } from "./text";
-
-/** The model that the phone has. */
-export interface Prepared {
-  readonly model: string; // address of the ONNX file
-  readonly sha256: string;
-  readonly bytes: number;
-}
-
-/** unsupported: the browser, or an address without HTTPS; model-missing: the app is there, its model is not. */
-export type InstallFault = DownloadFault | "unsupported" | "model-missing";
-
-export class InstallError extends Error {
-  constructor(
-    readonly fault: InstallFault,
-    message: string,
-  ) {
-    super(message);
-  }
-}
+import type { Model } from "./watch";
 
 interface ModelJson {
   readonly name: string;
@@ -53,17 +27,16 @@ const prefix = () => modelPrefix(new URL(".", document.baseURI).pathname);
 /**
  * Fetch what is missing, and return the model; without signal, what is there. May be called again after an error.
  *
- * `progress` is called with the share that is done, 0 to 1. Throws InstallError; `installWords` has its sentence.
+ * `progress` is called with the share that is done, 0 to 1. Throws DownloadError; `installWords` has its sentence.
  */
-export async function prepare(progress: (share: number) => void): Promise<Prepared> {
+export async function prepare(progress: (share: number) => void): Promise<Model> {
   if (!("serviceWorker" in navigator) || !("caches" in globalThis)) {
-    throw new InstallError("unsupported", `no service worker at ${location.origin}`);
+    throw new DownloadError("unsupported", `no service worker at ${location.origin}`);
   }
-  const wasThere = (await ownRegistration())?.active != null;
   await installApp((share) => progress(APP_SHARE * share));
-  const model = (await newestModel()) ?? (await firstModel((share) => progress(APP_SHARE + (1 - APP_SHARE) * share), wasThere));
+  const model = (await newestModel()) ?? (await firstModel((share) => progress(APP_SHARE + (1 - APP_SHARE) * share)));
   progress(1);
-  return { model: address(model.file), sha256: model.sha256, bytes: model.bytes };
+  return { model: address(model.file), sha256: model.sha256 };
 }
 
 /** The download: it begins when the page opens. The first page shows it, and the check waits for the same. */
@@ -71,14 +44,14 @@ export class Installation {
   percent = 0; // in tens: a screen reader reads each
   state: "running" | "done" | { readonly error: unknown } = "running";
   onChange: () => void = () => {};
-  private running: Promise<Prepared> | null = null;
+  private running: Promise<Model> | null = null;
 
   /** Begin, or join what runs. What is kept may have gone since the last time: then it is fetched again. Throws as `prepare` does. */
-  prepare(): Promise<Prepared> {
+  prepare(): Promise<Model> {
     return (this.running ??= this.run());
   }
 
-  private async run(): Promise<Prepared> {
+  private async run(): Promise<Model> {
     this.tell("running", 0);
     try {
       const found = await prepare((share) => this.tell("running", 10 * Math.floor(10 * share)));
@@ -100,7 +73,8 @@ export class Installation {
 
 /** Return the sentence for an error of `prepare`. */
 export function installWords(error: unknown, text: Texts): string {
-  return text.installFaults[error instanceof InstallError ? error.fault : "damaged"];
+  if (!(error instanceof DownloadError)) return problemWords(text, "internal", { detail: String(error) }).join(" ");
+  return error.fault === "model-missing" ? problemWords(text, error.fault).join(" ") : text.installFaults[error.fault];
 }
 
 async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {
@@ -110,20 +84,20 @@ async function ownRegistration(): Promise<ServiceWorkerRegistration | null> {
 
 /** Wait until the service worker has every file and serves this page. */
 async function installApp(progress: (share: number) => void): Promise<void> {
-  let failed: InstallError | null = null;
+  let failed: Error | null = null;
   const listen = ({ data }: MessageEvent<FromServiceWorker>) => {
     if (data.type === "app-progress") progress(data.share);
-    if (data.type === "app-failed") failed = new InstallError(data.fault, data.detail);
+    if (data.type === "app-failed") failed = data.fault ? new DownloadError(data.fault, data.detail) : new Error(data.detail);
   };
   navigator.serviceWorker.addEventListener("message", listen);
   navigator.serviceWorker.startMessages();
   try {
     const registration = (await ownRegistration()) ?? (await register());
     const coming = registration.active ?? registration.waiting ?? registration.installing;
-    if (!coming) throw new InstallError("damaged", "the service worker has gone");
+    if (!coming) throw new DownloadError("damaged", "the service worker has gone");
     if (coming.state !== "activated" && !(await activated(coming))) {
       await new Promise((resolve) => setTimeout(resolve)); // its last message may come after its state
-      throw failed ?? new InstallError("offline", "the download ended early");
+      throw failed ?? new DownloadError("offline", "the download ended early");
     }
     await controlled(coming);
   } finally {
@@ -136,7 +110,7 @@ async function register(): Promise<ServiceWorkerRegistration> {
     return await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
   } catch (error) {
     const refused = error instanceof DOMException && error.name === "SecurityError";
-    throw new InstallError(refused ? "unsupported" : "offline", error instanceof Error ? error.message : String(error));
+    throw new DownloadError(refused ? "unsupported" : "offline", error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -191,15 +165,14 @@ async function modelCaches(): Promise<string[]> {
   return (await caches.keys()).filter((name) => name.startsWith(prefix())); // in the order in which they were made
 }
 
-async function firstModel(progress: (share: number) => void, wasThere: boolean): Promise<ModelJson> {
+async function firstModel(progress: (share: number) => void): Promise<ModelJson> {
   try {
     const model = await hostsModel();
     await fetchModel(model, progress);
     return model;
   } catch (error) {
-    if (!(error instanceof DownloadError)) throw error;
-    const deleted = error.fault === "offline" && wasThere;
-    throw new InstallError(deleted ? "model-missing" : error.fault, error.message);
+    if (error instanceof DownloadError && error.fault === "offline") throw new DownloadError("model-missing", error.message);
+    throw error;
   }
 }
 
@@ -210,7 +183,9 @@ async function hostsModel(): Promise<ModelJson> {
 
 async function fetchModel(model: ModelJson, progress: (share: number) => void = () => {}): Promise<void> {
   const file = await download(address(model.file), model.sha256, (bytes) => progress(Math.min(bytes / model.bytes, 1)));
-  const cache = await caches.open(prefix() + model.sha256);
+  const name = prefix() + model.sha256;
+  await caches.delete(name); // an older copy would count as older than the models since
+  const cache = await caches.open(name);
   await keep(cache, address(model.file), file);
   await keep(cache, address(MODEL_JSON), new Response(JSON.stringify(model)));
 }

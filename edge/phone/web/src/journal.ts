@@ -47,7 +47,6 @@ export interface ShownEntry extends Entry {
   readonly lastedS: number | null; // null: it has but one event
   readonly zones: readonly string[];
   readonly review: Review | null;
-  readonly picture: Blob | null; // the crop; without one the whole frame
 }
 
 interface Tables extends DBSchema {
@@ -66,7 +65,6 @@ const OPEN_MS = 5000; // a database that does not open must not hold up the alar
 const MAX_WAITING = 200; // incidents in memory
 const WAITING_PICTURES = 20; // of the newest of them
 const REVIEWED_S = 24 * 3600;
-const ALARM_LABELS = ["brown_bear", "black_bear", "polar_bear"]; // as in train/data/pictures.py
 const NO_PICTURES: Pictures = { full: null, crop: null, cropNote: null };
 
 export class Journal {
@@ -79,8 +77,7 @@ export class Journal {
   onReview: ((reviewed: Reviewed) => void) | null = null;
 
   readonly #name: string;
-  readonly #notesBootId = newId(); // the worker counts the events of `bootId` itself
-  readonly #openNotes = new Map<NoteKind, string>(); // ids
+  readonly #notes = new Map<NoteKind, string>(); // ids
   readonly #waiting = new Map<string, { entry: Entry; pictures: Pictures }>();
   readonly #settings = new Map<string, unknown>(); // as stored, and newer
   readonly #newSettings = new Set<string>(); // keys of those that are not stored
@@ -139,15 +136,12 @@ export class Journal {
     await line;
   }
 
-  /** Keep a health event of the app itself. One of each kind is open at most; an end without a beginning is none. */
+  /** Keep a health event of the app itself; an end is that of the last one of its kind. */
   async note(kind: NoteKind, type: "new" | "end", detail: string): Promise<void> {
-    const open = this.#openNotes.get(kind);
-    if (type === "end" && !open) return;
-    const id = open ?? newId();
-    if (type === "new") this.#openNotes.set(kind, id);
-    else this.#openNotes.delete(kind);
+    if (type === "new") this.#notes.set(kind, newId());
+    const id = this.#notes.get(kind) ?? newId();
     const event: BearEvent = {
-      kind: "health", type: type === "new" && open ? "update" : type, id, seq: this.nextSeq(), boot_id: this.#notesBootId, camera: this.#camera,
+      kind: "health", type, id, seq: this.nextSeq(), boot_id: this.bootId, camera: this.#camera,
       captured_at: new Date().toISOString(), clock_synced: null, track: null, label: kind, score: null, top_score: null,
       box_xywh: null, media_time_s: null, latency_ms: null, onset_s: null, durable: false, model: null, evidence: null,
       detail, zones: [], escalated: null, file: null, quiet: null, schema_version: 1,
@@ -158,13 +152,7 @@ export class Journal {
   /** Return the newest incidents, the newest first. */
   async incidents(limit: number): Promise<ShownEntry[]> {
     const alive = await this.#alive();
-    const found: ShownEntry[] = [];
-    for (const entry of (await this.#all()).slice(-limit).reverse()) {
-      const { full, crop } = await this.pictures(entry.id);
-      const jpeg = crop ?? full;
-      found.push(described(entry, alive, jpeg && new Blob([jpeg], { type: "image/jpeg" })));
-    }
-    return found;
+    return (await this.#all()).slice(-limit).reverse().map((entry) => described(entry, alive));
   }
 
   /** Return the pictures of an incident. */
@@ -211,22 +199,25 @@ export class Journal {
     await this.#change(ids, (entry) => ({ ...entry, exported: true }));
   }
 
-  /** Delete the incidents that were exported since their last review; return how many. */
+  /** Delete the incidents that are over and were exported since their last review; return how many. */
   async deleteExported(): Promise<number> {
-    const ids = (await this.reviewed(true)).map((entry) => entry.id);
+    const alive = await this.#alive();
+    const ids = (await this.reviewed(true)).filter((entry) => !isOpen(entry, alive)).map((entry) => entry.id);
     for (const id of ids) this.#waiting.delete(id);
     const done = await this.#inTurn(() => this.#tried((db) => remove(db, ids).then(() => true)));
     return done ? ids.length : 0;
   }
 
-  /** Return a setting; with a value, store it first. */
-  async setting<T>(key: string, value?: T): Promise<T | undefined> {
-    if (value !== undefined) {
-      this.#settings.set(key, value);
-      this.#newSettings.add(key);
-      await this.#flush();
-    }
+  /** Return a setting; undefined: it was never set. */
+  setting<T>(key: string): T | undefined {
     return this.#settings.get(key) as T | undefined;
+  }
+
+  /** Set a setting, and store it. */
+  async set(key: string, value: unknown): Promise<void> {
+    this.#settings.set(key, value);
+    this.#newSettings.add(key);
+    await this.#flush();
   }
 
   /** Ask the browser never to delete the journal by itself; return whether it agreed. */
@@ -250,7 +241,10 @@ export class Journal {
   async #all(): Promise<Entry[]> {
     const found = new Map<string, Entry>();
     for (const entry of (await this.#tried(storedEntries)) ?? []) found.set(entry.id, entry);
-    for (const [id, { entry }] of this.#waiting) found.set(id, merged(found.get(id), entry));
+    for (const [id, { entry, pictures }] of this.#waiting) {
+      const whole = merged(found.get(id), entry);
+      found.set(id, { ...whole, bytes: bytesOf(pictures) || whole.bytes });
+    }
     return [...found.values()].sort((one, other) => one.began - other.began);
   }
 
@@ -294,7 +288,7 @@ export class Journal {
 
   async #storePictures(db: IDBPDatabase<Tables>, id: string, pictures: Pictures): Promise<void> {
     const whole = newest(await db.get("pictures", id), pictures);
-    const bytes = (whole.full?.byteLength ?? 0) + (whole.crop?.byteLength ?? 0);
+    const bytes = bytesOf(whole);
     await this.#withRoom(db, bytes, id, async () => {
       const writing = db.transaction(["incidents", "pictures"], "readwrite");
       const entry = await writing.objectStore("incidents").get(id);
@@ -360,7 +354,7 @@ export class Journal {
   /** Return the runs that go on: this page's, and those of other open pages. */
   async #alive(): Promise<ReadonlySet<string>> {
     const locks = await navigator.locks?.query();
-    return new Set([this.bootId, this.#notesBootId, ...(locks?.held ?? []).map((lock) => (lock.name ?? "").slice(lockOf("").length))]);
+    return new Set([this.bootId, ...(locks?.held ?? []).map((lock) => (lock.name ?? "").slice(lockOf("").length))]);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -450,11 +444,10 @@ export class Journal {
 }
 
 const lockOf = (bootId: string) => `bear-alarm run ${bootId}`;
+const bytesOf = ({ full, crop }: Pictures) => (full?.byteLength ?? 0) + (crop?.byteLength ?? 0);
 const isBear = (entry: Entry) => entry.events[0]?.kind === "bear";
 
-function isWrong({ verdict, label }: Review): boolean {
-  return verdict === "wrong" || (verdict === "relabelled" && !ALARM_LABELS.includes(label ?? ""));
-}
+const isWrong = ({ verdict }: Review) => verdict === "wrong" || verdict === "relabelled"; // as no bear: there is no other choice
 
 /** Return an incident with what is new of it; an event that is there already stays as it is. */
 function merged(before: Entry | undefined, more: Entry): Entry {
@@ -477,21 +470,18 @@ function newest(before: Pictures | undefined, more: Pictures): Pictures {
   };
 }
 
-function described(entry: Entry, alive: ReadonlySet<string>, picture: Blob | null): ShownEntry {
+function described(entry: Entry, alive: ReadonlySet<string>): ShownEntry {
   const { events } = entry;
-  const first = events[0];
   const last = events[events.length - 1];
   const scores = events.flatMap((event) => [event.top_score, event.score]).filter((score) => score !== null);
-  const apart = (last.media_time_s ?? Date.parse(last.captured_at) / 1000) - (first.media_time_s ?? entry.began / 1000);
   return {
     ...entry,
     state: isOpen(entry, alive) ? "going on" : last.type === "end" ? "over" : "cut off",
     label: [...events].reverse().find((event) => event.label !== null)?.label ?? null,
     topScore: scores.length > 0 ? Math.max(...scores) : null,
-    lastedS: events.length > 1 ? Math.max(apart, 0) : null,
+    lastedS: events.length > 1 ? Math.max((Date.parse(last.captured_at) - entry.began) / 1000, 0) : null,
     zones: [...new Set(events.flatMap((event) => event.zones))],
     review: entry.reviews.at(-1) ?? null,
-    picture,
   };
 }
 
@@ -501,17 +491,11 @@ function isOpen({ events }: Entry, alive: ReadonlySet<string>): boolean {
 }
 
 /**
- * Return what may be deleted, the first to go first: what was exported, then what nobody reviewed, at last what was
- * reviewed and not exported; among equals the oldest. What is open stays, and so does `id`.
+ * Return whose pictures, and which whole incidents, are to be deleted to keep both limits.
+ *
+ * What was exported goes first, then what nobody reviewed; among equals the oldest. What was reviewed and not exported
+ * stays, and so do `id` and what is open.
  */
-export function deletable(all: readonly Entry[], id: string, alive: ReadonlySet<string>): Entry[] {
-  const worth = (entry: Entry) => (entry.exported ? 0 : entry.reviews.length === 0 ? 1 : 2);
-  return all
-    .filter((entry) => entry.id !== id && !isOpen(entry, alive))
-    .sort((one, other) => worth(one) - worth(other) || one.began - other.began);
-}
-
-/** Return whose pictures, and which whole incidents, are to be deleted to keep both limits. */
 export function surplus(
   all: readonly Entry[], id: string, alive: ReadonlySet<string>, maxBytes: number, maxEvents: number,
 ): { pictures: string[]; incidents: string[] } {
@@ -520,7 +504,10 @@ export function surplus(
   const pictures: string[] = [];
   const incidents: string[] = [];
   if (bytes <= maxBytes && events <= maxEvents) return { pictures, incidents };
-  for (const entry of deletable(all, id, alive)) {
+  const deletable = all
+    .filter((entry) => entry.id !== id && !isOpen(entry, alive) && (entry.exported || entry.reviews.length === 0))
+    .sort((one, other) => Number(other.exported) - Number(one.exported) || one.began - other.began);
+  for (const entry of deletable) {
     if (events > maxEvents) {
       incidents.push(entry.id);
       events -= entry.events.length;

@@ -1,10 +1,8 @@
 /** Repeats edge/detect/motion.py, whose arithmetic docs/motion.md writes out: what moved, on a small grey picture. */
 
-import { linear, type Luma, means } from "./resize";
+import { greyOf, linear, means } from "./resize";
 import type { BoxXYWH, Grey, Picture, Polygon, Region } from "./schema";
 import { drawn } from "./zones";
-
-export type { Luma };
 
 const STEP = 4; // light and sway are judged on every 4th row and column
 const REACH_PX = 4; // how far the picture may sway, on the small picture
@@ -25,55 +23,31 @@ const MIN_SEEN = 0.25; // a cell of which less is unmasked tells nothing
 const [MIN_HEIGHT_PX, MAX_HEIGHT_PX] = [6, 1280]; // of the small picture: what is thinner is no photograph
 
 /** Limits of motion, in grey levels (0 to 255), seconds and pixels of the small picture. */
-export interface MotionSettings {
-  readonly widthPx: number; // of the small picture; every figure below is made for 320
-  readonly threshold: number; // least difference that counts
-  readonly deviations: number; // and at least so many mean deviations of that pixel
-  readonly backgroundS: number; // how fast the background follows
-  readonly foregroundS: number; // and where something stands in front of it
-  readonly deviationS: number; // how fast a swaying pixel grows quiet
-  readonly firstDeviation: number; // of a background that has seen one frame
-  readonly minAreaPx: number; // foreground pixels: a 27 px wide bear in 1280 covers about 7 x 4
-  readonly minSidePx: number; // longer side of the box
-  readonly nearPx: number; // boxes closer than this, or than nearShare of the larger, are one
-  readonly nearShare: number;
-  readonly maxRegions: number; // a frame
-  readonly large: number; // share of the frame from which on a region's crop shows little
-  readonly everywhere: number; // share of cells that must change for a jump or a moving picture
-  readonly cellShare: number; // of a cell's pixels, for it to have changed
-  readonly touchedShare: number; // of a cell's pixels, for the light to be a reason
-  readonly widespread: number; // share of cells so touched from which on the pole may be
-  readonly edges: number; // while swaying, so much of the range around a pixel is no change
-  readonly swayedPx: number; // the camera has a new place when it has been so far from the old one
-  readonly swayedS: number; // for so long
-  readonly flashS: number; // how long the background before a jump is kept, to be taken back when it fits again
-  readonly movingS: number; // two changes everywhere within this are movement, not a jump
-}
-
-const USUAL: MotionSettings = {
-  widthPx: 320,
-  threshold: 9,
-  deviations: 3,
-  backgroundS: 10,
-  foregroundS: 60,
-  deviationS: 10,
-  firstDeviation: 1.5,
-  minAreaPx: 8,
-  minSidePx: 4,
-  nearPx: 3,
+const USUAL = {
+  widthPx: 320, // of the small picture; every figure below is made for 320
+  threshold: 9, // least difference that counts
+  deviations: 3, // and at least so many mean deviations of that pixel
+  backgroundS: 10, // how fast the background follows
+  foregroundS: 60, // and where something stands in front of it
+  deviationS: 10, // how fast a swaying pixel grows quiet
+  firstDeviation: 1.5, // of a background that has seen one frame
+  minAreaPx: 8, // foreground pixels: a 27 px wide bear in 1280 covers about 7 x 4
+  minSidePx: 4, // longer side of the box
+  nearPx: 3, // boxes closer than this, or than nearShare of the larger, are one
   nearShare: 0.15,
-  maxRegions: 16,
-  large: 0.6,
-  everywhere: 0.6,
-  cellShare: 0.05,
-  touchedShare: 0.01,
-  widespread: 0.25,
-  edges: 0.5,
-  swayedPx: 0.5,
-  swayedS: 10,
-  flashS: 2,
-  movingS: 1,
+  maxRegions: 16, // a frame
+  large: 0.6, // share of the frame from which on a region's crop shows little
+  everywhere: 0.6, // share of cells that must change for a jump or a moving picture
+  cellShare: 0.05, // of a cell's pixels, for it to have changed
+  touchedShare: 0.01, // of a cell's pixels, for the light to be a reason
+  widespread: 0.25, // share of cells so touched from which on the pole may be
+  edges: 0.5, // while swaying, so much of the range around a pixel is no change
+  swayedPx: 0.5, // the camera has a new place when it has been so far from the old one
+  swayedS: 10, // for so long
+  flashS: 2, // how long the background before a jump is kept, to be taken back when it fits again
+  movingS: 1, // two changes everywhere within this are movement, not a jump
 };
+export type MotionSettings = Readonly<typeof USUAL>;
 
 /** Motion of one frame. */
 export interface Motion {
@@ -85,31 +59,23 @@ export interface Motion {
 }
 
 /** Return the grey picture motion is looked for on, the height by the picture's shape; `into` is used again if it fits. */
-export function smallGrey(picture: Picture | Luma, widthPx = USUAL.widthPx, into?: Grey): Grey {
+export function smallGrey(picture: Picture, widthPx = USUAL.widthPx, into?: Grey): Grey {
   const { width, height } = picture;
   const rows = Math.floor((2 * widthPx * height + width) / (2 * width)); // rounded, half up
   const smallH = Math.min(Math.max(rows, MIN_HEIGHT_PX), MAX_HEIGHT_PX);
-  const pixels = width * height;
-  if (!pixels || (picture.data.length !== pixels && picture.data.length !== 4 * pixels)) {
+  if (!width || !height || picture.data.length !== 4 * width * height) {
     throw new Error(`a picture of ${width} x ${height} with ${picture.data.length} bytes is no picture`);
   }
-  const asItIs = width === widthPx && height === smallH && picture.data.length === pixels;
-  const small = asItIs ? picture.data : linear(picture, [0, 0, width, height], widthPx, smallH);
   const fits = into && into.width === widthPx && into.height === smallH;
   const grey = fits ? into : { data: new Float32Array(widthPx * smallH), width: widthPx, height: smallH };
-  smooth(picture.data.length === pixels ? small : greyOf(small), grey);
+  const levels = linear(picture, [0, 0, width, height], widthPx, smallH); // BGR; the grey levels are written over it
+  for (let i = 0, p = 0; p < levels.length; i++, p += 3) levels[i] = greyOf(levels[p], levels[p + 1], levels[p + 2]);
+  smooth(levels, grey);
   return grey;
 }
 
-/** Return the grey levels of a BGR picture, written over it. */
-function greyOf(bgr: Uint8Array | Uint8ClampedArray): Uint8Array | Uint8ClampedArray {
-  const n = bgr.length / 3;
-  for (let i = 0, p = 0; i < n; i++, p += 3) bgr[i] = (3735 * bgr[p] + 19235 * bgr[p + 1] + 9798 * bgr[p + 2] + 16384) >> 15;
-  return bgr;
-}
-
 /** Write the means of 3 x 3 pixels; beyond the border the picture is mirrored, the border pixel itself left out. */
-function smooth(levels: Uint8Array | Uint8ClampedArray, { data, width, height }: Grey): void {
+function smooth(levels: Uint8Array, { data, width, height }: Grey): void {
   const sums = new Uint16Array(width); // of three rows
   const ninth = Math.fround(1 / 9);
   for (let y = 0; y < height; y++) {
@@ -591,7 +557,7 @@ export class MotionFinder {
   }
 
   /** Return what moved since the frames before; `time` in seconds. Throws for what is no picture. */
-  find(picture: Picture | Luma, time: number, discontinuity = false): Motion {
+  find(picture: Picture, time: number, discontinuity = false): Motion {
     const grey = smallGrey(picture, this.settings.widthPx, this.#grey);
     const sameSize = grey === this.#grey;
     this.#grey = grey;

@@ -1,5 +1,6 @@
 /** Draw over the live picture: boxes and zones. */
 
+import type { Size } from "./camera";
 import type { Mark } from "./protocol";
 import type { BoxXYWH, Point, Polygon, Zone } from "./schema";
 import type { Texts } from "./text";
@@ -7,11 +8,6 @@ import type { Texts } from "./text";
 const SURE = 0.5; // a box from here on is drawn thick, with its number
 const BEAR = "#ffd400";
 const FONT = "bold 18px system-ui, sans-serif";
-
-interface Size {
-  readonly width: number;
-  readonly height: number;
-}
 
 /** A canvas over the video, in CSS pixels, and where the picture lies on it. */
 export interface Drawing {

@@ -31,10 +31,7 @@ export type ToWorker =
   | { readonly type: "frame"; readonly picture: ImageBitmap; readonly time: number; readonly wall: number; readonly discontinuity: boolean }
   | { readonly type: "settings"; readonly settings: WatchSettings }
   | { readonly type: "review"; readonly review: Reviewed }
-  /**
-   * What the camera itself reports while it gives no frame; null: it is well again. Time in seconds, as of frames.
-   * Until then, or until the next frame, the worker takes it as lasting.
-   */
+  /** What the camera itself reports, once a second while it gives no frame; null: it is well again. Time in seconds, as of frames. */
   | { readonly type: "fault"; readonly fault: CameraFault | null; readonly time: number; readonly wall: number }
   /** 0 to 1: how much of the usual frame rate the phone may have (battery, heat). */
   | { readonly type: "share"; readonly share: number }
@@ -65,19 +62,18 @@ export interface CropNote {
   readonly box_xywh: BoxXYWH;
 }
 
-export type Failure = "model-missing" | "model-corrupt" | "model-card" | "model-wrong" | "runtime" | "memory";
+/** What is wrong with the model's file; another worker would find the same. */
+export const MODEL_FAILURES = ["model-missing", "model-corrupt", "model-card", "model-wrong"] as const;
+export type ModelFailure = (typeof MODEL_FAILURES)[number];
+export type Failure = ModelFailure | "runtime" | "memory";
 
 export type FromWorker =
   | {
       readonly type: "ready";
       readonly model: string; // name@digest, as events carry it
-      readonly labels: readonly string[];
       readonly threshold: number;
       readonly notice: string | null;
-      readonly goldenError: number;
-      readonly threads: number;
       readonly cropMs: number; // measured at the start
-      readonly scanSide: number; // pixels, of the frame scan
     }
   | { readonly type: "failed"; readonly failure: Failure; readonly detail: string }
   | {
@@ -89,9 +85,6 @@ export type FromWorker =
       readonly events: readonly Published[];
       readonly fps: number; // that the page should offer from now on
       readonly tookMs: number;
-      readonly cropMs: number;
-      readonly scanMs: number;
-      readonly scanSide: number;
     }
   /**
    * Between frames: events that are new, without pictures; or pictures of events that were sent before.

@@ -1,7 +1,7 @@
 /** Spots of repeated false alarms need twice the evidence; as in `edge/decide/repeat_alarms.py`, which tells when. */
 
 import { cropped, fitTo } from "./crops";
-import { roundEven } from "./resize";
+import { greyOf, roundEven } from "./resize";
 import type { BoxXYWH, Picture } from "./schema";
 import { firstMax, iou } from "./tracker";
 
@@ -127,11 +127,6 @@ export function alike(one: Thumbnail, other: Thumbnail): boolean {
   // Two blank crops correlate with nothing.
   const products = one.map((cell, i) => cell * other[i]);
   return meanOf(products) >= LIKE && one.every((cell, i) => Math.abs(cell - other[i]) <= MAX_CHANGE);
-}
-
-/** Return the brightness of a colour as OpenCV rounds it, 0 to 255. */
-function greyOf(blue: number, green: number, red: number): number {
-  return (blue * 3735 + green * 19235 + red * 9798 + (1 << 14)) >> 15;
 }
 
 function meanOf(values: Float32Array): number {

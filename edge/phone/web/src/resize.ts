@@ -2,19 +2,17 @@
 
 import type { Picture } from "./schema";
 
-/** Grey levels as a camera gives them, one byte a pixel, row by row. */
-export interface Luma {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
-
 export type Rectangle = readonly [number, number, number, number]; // left, top, width, height; whole pixels
 
 /** Return a number rounded, halves to the even neighbour, as Python and OpenCV round. */
 export function roundEven(value: number): number {
   const rounded = Math.round(value);
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/** Return the brightness of a colour as OpenCV rounds it, 0 to 255. */
+export function greyOf(blue: number, green: number, red: number): number {
+  return (3735 * blue + 19235 * green + 9798 * red + 16384) >> 15;
 }
 
 /** Two source pixels for each wanted one, and their shares of 2048. */
@@ -48,18 +46,12 @@ function pairs(from: number, to: number, areal: boolean, axis: "across" | "down"
   return { low, high, lowShare, highShare };
 }
 
-/**
- * Return a rectangle of a picture resized by INTER_LINEAR: BGR of a picture, grey of luma.
- *
- * `areal`: by INTER_AREA, where one axis shrinks and the other grows.
- */
-export function linear(picture: Picture | Luma, rectangle: Rectangle, width: number, height: number, areal = false): Uint8Array {
+/** Return a rectangle of a picture resized by INTER_LINEAR, as BGR; `areal`: by INTER_AREA, where one axis shrinks and the other grows. */
+export function linear(picture: Picture, rectangle: Rectangle, width: number, height: number, areal = false): Uint8Array {
   const [left, top, w, h] = rectangle;
   const across = pairs(w, width, areal, "across");
   const down = pairs(h, height, areal, "down");
-  const coloured = picture.data.length > picture.width * picture.height;
-  const length = width * (coloured ? 3 : 1);
-  const mix = coloured ? mixColours : mixGreys;
+  const length = 3 * width;
   const out = new Uint8Array(length * height);
   let [upper, lower] = [new Int32Array(length), new Int32Array(length)];
   let [upperAt, lowerAt] = [-1, -1]; // the source rows that these hold
@@ -79,7 +71,7 @@ export function linear(picture: Picture | Luma, rectangle: Rectangle, width: num
   return out;
 }
 
-function mixColours(data: Picture["data"] | Luma["data"], start: number, across: Pairs, out: Int32Array): void {
+function mix(data: Picture["data"], start: number, across: Pairs, out: Int32Array): void {
   const { low, high, lowShare, highShare } = across;
   for (let x = 0, o = 0; x < low.length; x++, o += 3) {
     const p = 4 * (start + low[x]);
@@ -89,13 +81,6 @@ function mixColours(data: Picture["data"] | Luma["data"], start: number, across:
     out[o] = (data[p + 2] * a + data[q + 2] * b) >> 4;
     out[o + 1] = (data[p + 1] * a + data[q + 1] * b) >> 4;
     out[o + 2] = (data[p] * a + data[q] * b) >> 4;
-  }
-}
-
-function mixGreys(data: Picture["data"] | Luma["data"], start: number, across: Pairs, out: Int32Array): void {
-  const { low, high, lowShare, highShare } = across;
-  for (let x = 0; x < low.length; x++) {
-    out[x] = (data[start + low[x]] * lowShare[x] + data[start + high[x]] * highShare[x]) >> 4;
   }
 }
 

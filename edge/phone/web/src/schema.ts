@@ -4,7 +4,8 @@ export type BoxXYWH = readonly [number, number, number, number];
 export type Point = readonly [number, number];
 export type Polygon = readonly Point[]; // corners x, y; fractions of the frame
 export type RegionKind = "motion" | "scan" | "track";
-export type TroubleKind = "gone" | "frozen" | "black" | "white" | "covered" | "blurred" | "moved";
+export const TROUBLES = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const; // with the camera
+export type TroubleKind = (typeof TROUBLES)[number];
 export type EventType = "new" | "update" | "end";
 
 export const WHOLE: BoxXYWH = [0, 0, 1, 1];
@@ -59,7 +60,7 @@ export interface Zone {
 
 /** One event, with the field names of `bear-alarm schema event`. */
 export interface BearEvent {
-  readonly kind: "bear" | "camera" | "health" | "test";
+  readonly kind: "bear" | "camera" | "health";
   readonly type: EventType;
   readonly id: string; // hexadecimal, 32 digits
   readonly seq: number;
@@ -89,10 +90,4 @@ export interface BearEvent {
 /** Return an id of 32 hexadecimal digits. */
 export function newId(): string {
   return crypto.randomUUID().replaceAll("-", "");
-}
-
-/** Return whether an event is worth a noise: a new bear, one that became more serious, or a test. */
-export function alarms(event: BearEvent): boolean {
-  if (event.kind === "test") return true;
-  return event.kind === "bear" && event.quiet === null && (event.type === "new" || event.escalated !== null);
 }

@@ -3,35 +3,18 @@
 import { problemOf } from "./camera";
 import { EVALUATION_ONLY } from "./card";
 import { byId, button, element, numberOf } from "./dom";
-import { type Installation, type Prepared, installWords, modelFails, modelWorks } from "./install";
+import { type Installation, installWords, modelFails, modelWorks } from "./install";
 import type { Journal } from "./journal";
 import type { Failure } from "./protocol";
 import type { SettingsChanges } from "./settings_view";
 import { Siren } from "./siren";
 import { problemWords } from "./status";
-import type { Sentence, Texts } from "./text";
-import type { Watch } from "./watch";
+import type { Texts } from "./text";
+import type { Model, Watch } from "./watch";
 import { misplaced } from "./zone_editor";
 
-type Outcome = "wait" | "ok" | "warn" | "bad" | "ask";
-type RowName = "model" | "camera" | "limits" | "sound" | "screen" | "storage" | "battery";
-
-const TITLES: Readonly<Record<RowName, Sentence>> = {
-  sound: "checkSound",
-  camera: "checkCamera",
-  limits: "checkLimits",
-  model: "checkModel",
-  screen: "checkScreen",
-  storage: "checkStorage",
-  battery: "checkBattery",
-};
-const OUTCOMES: Readonly<Record<Outcome, Sentence>> = {
-  wait: "rowWait",
-  ok: "rowOk",
-  warn: "rowWarn",
-  bad: "rowBad",
-  ask: "rowAsk",
-};
+type Outcome = keyof Texts["outcomes"];
+type RowName = keyof Texts["rows"];
 type Action = readonly [label: string, act: () => void];
 const SIREN_S = 2;
 const LOOK_MS = 200; // how often it is asked whether the detector is ready
@@ -62,7 +45,7 @@ export class StartCheck {
   ) {
     const list = byId("rows", HTMLElement);
     list.replaceChildren();
-    for (const name of Object.keys(TITLES) as RowName[]) {
+    for (const name of Object.keys(text.rows) as RowName[]) {
       const row = document.createElement("li");
       row.tabIndex = -1;
       row.dataset.row = name;
@@ -77,6 +60,7 @@ export class StartCheck {
     void this.sound(); // first: it needs the tap
     void this.camera();
     this.limits();
+    this.battery();
     void this.model();
     void this.rest();
   }
@@ -115,7 +99,7 @@ export class StartCheck {
     if (!row || this.stopped || row.dataset["said"] === said) return; // a screen reader reads each change
     row.dataset["said"] = said;
     row.dataset["outcome"] = outcome;
-    const title = element("b", `${this.text[TITLES[name]]}: ${this.text[OUTCOMES[outcome]]}`);
+    const title = element("b", `${this.text.rows[name]}: ${this.text.outcomes[outcome]}`);
     const lines = [words].flat().filter((each) => each !== "");
     const buttons = element("p", "", { class: "act" });
     for (const [label, act] of actions) {
@@ -155,7 +139,12 @@ export class StartCheck {
   private async sound(): Promise<void> {
     const { text } = this;
     const again: Action = [text.playAgain, () => void this.sound()];
-    const without: Action = [text.withoutSound, () => this.answer(false)];
+    const play = (on: boolean): void => {
+      this.change.sound(on);
+      void this.sound();
+    };
+    const without: Action = [text.withoutSound, () => play(false)];
+    if (!this.watch.soundOn) return this.tell("sound", "warn", text.soundOffChosen, [[text.playSwitchedOn, () => play(true)]]);
     this.tell("sound", "wait", "");
     const played = await this.watch.testSiren(SIREN_S);
     if (!played) {
@@ -164,20 +153,9 @@ export class StartCheck {
     }
     const asked = Siren.canVibrate ? [text.heardQuestion, text.heardVibration] : [text.heardQuestion];
     this.tell("sound", "ask", asked, [
-      [text.heardYes, () => this.answer(true)],
+      [text.heardYes, () => this.tell("sound", "ok", text.heardOk)],
       [text.heardNo, () => this.tell("sound", "bad", text.heardSteps, [again, without])],
     ]);
-  }
-
-  private answer(heard: boolean): void {
-    this.change.sound(heard);
-    if (heard) this.tell("sound", "ok", this.text.heardOk);
-    else this.tell("sound", "warn", this.text.soundOffChosen, [[this.text.playSwitchedOn, () => this.soundOn()]]);
-  }
-
-  private soundOn(): void {
-    this.change.sound(true);
-    void this.sound();
   }
 
   /** Show how far the download is. */
@@ -189,7 +167,7 @@ export class StartCheck {
   private async model(): Promise<void> {
     const { text } = this;
     const again: Action = [text.tryAgain, () => void this.model()];
-    let model: Prepared;
+    let model: Model;
     try {
       const coming = this.installation.prepare();
       this.progress();
@@ -232,9 +210,14 @@ export class StartCheck {
     const { text } = this;
     const held = await this.watch.wake.hold();
     if (held === "held") this.tell("screen", "ok", text.screenHeld);
-    else this.tell("screen", "warn", held === "missing" ? text.screenMissing : text.screenRefused);
+    else this.tell("screen", "warn", problemWords(text, held === "missing" ? "screen-missing" : "screen-refused"));
     const kept = await this.journal.persisted();
     this.tell("storage", kept ? "ok" : "warn", kept ? text.storageKept : text.storageMayGo);
+  }
+
+  /** Show the battery as it is now. */
+  battery(): void {
+    const { text } = this;
     const { battery } = this.watch.power;
     const percent = battery ? Math.round(100 * battery.level) : 0;
     if (!battery) this.tell("battery", "warn", text.batteryUnknown);

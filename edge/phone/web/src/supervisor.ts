@@ -65,23 +65,19 @@ export class Supervisor {
     return this.phase === "idle";
   }
 
-  /** Give the worker a frame; return false, with the picture closed, if it takes none now. */
-  offer(frame: Frame): boolean {
-    if (!this.worker || this.phase !== "idle") {
-      frame.picture.close();
-      return false;
-    }
+  /** Give the worker a frame; close its picture if it takes none now. */
+  offer(frame: Frame): void {
+    if (!this.worker || this.phase !== "idle") return frame.picture.close();
     const first = this.fresh;
     this.fresh = false;
     this.phase = "busy";
     this.since = this.clock();
     this.worker.postMessage({ ...frame, discontinuity: frame.discontinuity || first }, [frame.picture]);
-    return true;
   }
 
-  /** Send anything but a frame; a worker that is not there yet learns it at its start. */
+  /** Send anything but a frame; a worker that is loading takes it after its start. */
   send(message: Exclude<ToWorker, Frame>): void {
-    if (this.ready) this.worker?.postMessage(message);
+    this.worker?.postMessage(message);
   }
 
   /** Look whether the worker still answers; call it once a second. */

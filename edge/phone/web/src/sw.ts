@@ -6,7 +6,6 @@
  */
 
 import { appPrefix, download, DownloadError, keep, modelPrefix, type FromServiceWorker, type ToServiceWorker } from "./download";
-import { textsFor } from "./text";
 
 declare const self: ServiceWorkerGlobalScope;
 declare const APP_VERSION: string;
@@ -29,8 +28,8 @@ self.addEventListener("message", (event) => {
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== location.origin || !url.pathname.startsWith(folder)) return;
-  const file = event.request.mode === "navigate" ? "index.html" : url.pathname.slice(folder.length);
-  if (file in APP_FILES) event.respondWith(appFile(file, event));
+  const file = url.pathname.slice(folder.length) || "index.html";
+  if (file in APP_FILES) event.respondWith(appFile(file, event.request));
   else if (/^model-[0-9a-f]+\.onnx$/.test(file)) event.respondWith(modelFile(event.request));
 });
 
@@ -64,7 +63,7 @@ async function install(): Promise<void> {
       await tell({ type: "app-progress", share: done / total });
     }
   } catch (error) {
-    const fault = error instanceof DownloadError ? error.fault : "damaged";
+    const fault = error instanceof DownloadError ? error.fault : null;
     await tell({ type: "app-failed", fault, detail: error instanceof Error ? error.message : String(error) });
     throw error;
   }
@@ -88,21 +87,8 @@ async function activate(): Promise<void> {
   await Promise.all(old.map((name) => caches.delete(name)));
 }
 
-async function appFile(file: string, event: FetchEvent): Promise<Response> {
-  const kept = await caches.match(at(file), { cacheName });
-  if (kept) return kept;
-  // The browser has deleted the app's cache.
-  if (event.request.mode !== "navigate") return fetch(event.request);
-  try {
-    const found = await fetch(event.request);
-    event.waitUntil(install().catch((error: unknown) => console.error("the app's cache is not refilled:", error)));
-    return found;
-  } catch {
-    const { language, text } = textsFor(navigator.languages);
-    const page = `<!doctype html><html lang="${language}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${text.appName}</title><h1>${text.appName}</h1><p>${text.installAppMissing}</p></html>`;
-    return new Response(page, { status: 503, headers: { "content-type": "text/html; charset=utf-8" } });
-  }
+async function appFile(file: string, request: Request): Promise<Response> {
+  return (await caches.match(at(file), { cacheName })) ?? fetch(request);
 }
 
 async function modelFile(request: Request): Promise<Response> {

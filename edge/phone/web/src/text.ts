@@ -1,5 +1,63 @@
 /** Every sentence that a user reads, in each language. Missing ones are a type error. */
 
+import { type ProblemKind, STALE_S, type State } from "./status";
+
+/** What is known of a problem, as its sentences have it. */
+export interface Said {
+  readonly detail: string;
+  readonly at: string;
+  readonly from: string;
+  readonly to: string;
+}
+/** Sentences of a problem: what is wrong, and the steps. */
+type Words = readonly string[] | ((said: Said) => readonly string[]);
+
+const enProblems: Readonly<Record<ProblemKind, Words>> = {
+  gone: ["The camera gives no picture. The app tries again."],
+  frozen: ["The camera gives the same picture again and again. Restart the phone if this stays."],
+  black: ["The picture is black. Is the lens covered, or is it too dark?"],
+  white: ["The picture is white. Turn the camera away from the sun."],
+  covered: ["Something is in front of the lens."],
+  blurred: ["The picture is blurred. Wipe the lens."],
+  moved: ["The camera shows another place than before. Check its position and your zones."],
+  denied: [
+    "The camera is not allowed for this page.",
+    "Android: tap the symbol left of the address, then Permissions, and allow the camera. iPhone: Settings, Apps, Safari, Camera, “Allow”. Then try again.",
+  ],
+  missing: [
+    "This phone shows no camera to the page.",
+    "Android: switch “Camera access” on in the quick settings. iPhone: Settings, Screen Time, allow the camera. Then try again.",
+  ],
+  busy: [
+    "Another app uses the camera.",
+    "Close video calls and other camera apps. Android: close them in the list of recent apps. iPhone: swipe them up and away. Then try again.",
+  ],
+  insecure: [
+    "The browser gives a camera only to pages with a secure address.",
+    "Open the page by its https address, on Android and on iPhone. Then try again.",
+  ],
+  other: ({ detail }) => [
+    `The camera does not start. (${detail})`,
+    "Android and iPhone: close this app and open it again. If that does not help, restart the phone.",
+  ],
+  "model-missing": ["The detector's file is not on this phone. Go to a place with signal and open the page again."],
+  "model-corrupt": ["The detector's file is damaged. Go to a place with signal and open the page again."],
+  "model-card": ["The detector's file has no description that this app can read: none, or one of another version. Ask the person who made this page for a new file."],
+  "model-wrong": ["The detector gives wrong answers on this phone. Do not use this phone. Update the browser and try again."],
+  runtime: ["The detector does not run in this browser. Update the browser and try again."],
+  memory: ["The phone has too little memory. Close other apps and try again."],
+  stale: [`The detector has not answered for more than ${STALE_S} s.`],
+  restarted: ({ at }) => [`The detector stopped and was started again at ${at}.`],
+  "giving-up": ["The detector stops again and again. Watching does not work on this phone. The app tries again each minute."],
+  hidden: ({ from, to }) => [`Not watched from ${from} to ${to}: the app was not in front.`],
+  sound: ["The browser stopped the sound. Tap anywhere on the screen."],
+  "screen-missing": ["This browser cannot keep the screen on. In the phone's settings, set “Screen timeout” (Android) or “Auto-Lock” (iPhone) to “never”. Or update the browser."],
+  "screen-refused": ["The phone refused to keep the screen on. Switch battery saver off, or set “Screen timeout” (Android) or “Auto-Lock” (iPhone) to “never”."],
+  full: ["The storage is full. Alarms still work, but new events are lost when the app closes. In “Events”, export the reviewed events, then delete them."],
+  broken: ["The browser cannot store events. Alarms still work, but events are lost when the app closes."],
+  internal: ({ detail }) => [`Something went wrong in the app. Close it and open it again. (${detail})`],
+};
+
 const en = {
   // Watching
   appName: "Bear Alarm",
@@ -22,18 +80,22 @@ const en = {
   startPlays: "The check plays the siren. Hold the phone away from your ear.",
 
   checkTitle: "Check before the start",
-  checkModel: "Bear detector",
-  checkCamera: "Camera",
-  checkLimits: "Zones and alarm",
-  checkSound: "Siren",
-  checkScreen: "Screen stays on",
-  checkStorage: "Storage",
-  checkBattery: "Battery",
-  rowWait: "Please wait",
-  rowOk: "OK",
-  rowWarn: "Note",
-  rowBad: "Problem",
-  rowAsk: "Your answer",
+  rows: {
+    sound: "Siren",
+    camera: "Camera",
+    limits: "Zones and alarm",
+    model: "Bear detector",
+    screen: "Screen stays on",
+    storage: "Storage",
+    battery: "Battery",
+  },
+  outcomes: {
+    wait: "Please wait",
+    ok: "OK",
+    warn: "Note",
+    bad: "Problem",
+    ask: "Your answer",
+  },
   modelStarting: "The detector starts. This can take a minute.",
   modelReady: "Ready, also without signal.",
   modelFast: (looks: string) => `This phone is fast enough: about ${looks} looks a second.`,
@@ -60,10 +122,6 @@ const en = {
   soundOffChosen: "The siren and all tones are off. An alarm only shows on the screen and, where it can, vibrates.",
   soundBlocked: "The browser did not let the page play sound. Tap “Play again”.",
   screenHeld: "The screen stays on while the app watches.",
-  screenMissing:
-    "This browser cannot keep the screen on. In the phone's settings, set “Screen timeout” (Android) or “Auto-Lock” (iPhone) to “never”. Or update the browser.",
-  screenRefused:
-    "The phone refused to keep the screen on. Switch battery saver off, or set “Screen timeout” (Android) or “Auto-Lock” (iPhone) to “never”.",
   storageKept: "The phone keeps events and pictures.",
   storageMayGo: "The phone may delete old events if its storage is full. Add the app to the home screen to avoid this.",
   batteryCharging: (percent: number) => `${percent} %, charging.`,
@@ -74,32 +132,15 @@ const en = {
   back: "Back",
   tryAgain: "Try again",
 
-  cameraDenied: "The camera is not allowed for this page.",
-  cameraDeniedSteps:
-    "Android: tap the symbol left of the address, then Permissions, and allow the camera. iPhone: Settings, Apps, Safari, Camera, “Allow”. Then try again.",
-  cameraMissing: "This phone shows no camera to the page.",
-  cameraMissingSteps:
-    "Android: switch “Camera access” on in the quick settings. iPhone: Settings, Screen Time, allow the camera. Then try again.",
-  cameraBusy: "Another app uses the camera.",
-  cameraBusySteps:
-    "Close video calls and other camera apps. Android: close them in the list of recent apps. iPhone: swipe them up and away. Then try again.",
-  cameraInsecure: "The browser gives a camera only to pages with a secure address.",
-  cameraInsecureSteps: "Open the page by its https address, on Android and on iPhone. Then try again.",
-  cameraOther: (detail: string) => `The camera does not start. (${detail})`,
-  cameraOtherSteps: "Android and iPhone: close this app and open it again. If that does not help, restart the phone.",
-
   pictureLabel: "Live picture of the camera",
-  stateStarting: "STARTING",
-  stateWatching: "WATCHING",
-  stateMaybe: "MAYBE A BEAR",
-  stateBear: "BEAR",
-  stateBlind: "NOT WATCHING",
-  hintStarting: "The first look comes in a moment.",
-  hintWatching: "No bear seen.",
-  hintMaybe: "Something looks like a bear. The app looks again.",
-  hintBear: "Keep your distance. Go inside or to your car.",
+  states: {
+    starting: ["STARTING", "The first look comes in a moment."],
+    watching: ["WATCHING", "No bear seen."],
+    maybe: ["MAYBE A BEAR", "Something looks like a bear. The app looks again."],
+    bear: ["BEAR", "Keep your distance. Go inside or to your car."],
+    blind: ["NOT WATCHING", "The app cannot see whether a bear is there."],
+  } as Record<State, readonly [word: string, hint: string]>,
   hintBearOver: "The bear is out of the picture. It may be near.",
-  hintBlind: "The app cannot see whether a bear is there.",
   silence: "SILENCE",
   stopFlashing: "STOP FLASHING",
   silenceHint: "Silences this bear until it comes back or enters another zone.",
@@ -123,27 +164,7 @@ const en = {
   markBear: (percent: number) => `bear ${percent} %`,
   saidBear: (time: string) => `Bear! Alarm at ${time}.`,
 
-  problemSound: "The browser stopped the sound. Tap anywhere on the screen.",
-  problemStale: (seconds: number) => `The detector has not answered for more than ${seconds} s.`,
-  problemGone: "The camera gives no picture. The app tries again.",
-  problemFrozen: "The camera gives the same picture again and again. Restart the phone if this stays.",
-  problemBlack: "The picture is black. Is the lens covered, or is it too dark?",
-  problemWhite: "The picture is white. Turn the camera away from the sun.",
-  problemCovered: "Something is in front of the lens.",
-  problemBlurred: "The picture is blurred. Wipe the lens.",
-  problemMoved: "The camera shows another place than before. Check its position and your zones.",
-  problemRestarted: (time: string) => `The detector stopped and was started again at ${time}.`,
-  problemGivingUp: "The detector stops again and again. Watching does not work on this phone. The app tries again each minute.",
-  problemHidden: (from: string, to: string) => `Not watched from ${from} to ${to}: the app was not in front.`,
-  problemFull: "The storage is full. New events and pictures are not kept. Delete exported events.",
-  problemBroken: "Events cannot be kept on this phone. Alarms still work. Close the app and open it again.",
-  problemInternal: (detail: string) => `Something went wrong in the app. Close it and open it again. (${detail})`,
-  failedModelMissing: "The detector's file is not on this phone. Go to a place with signal and open the page again.",
-  failedModelCorrupt: "The detector's file is damaged. Go to a place with signal and open the page again.",
-  failedModelCard: "The detector's file has no description that this app can read: none, or one of another version. Ask the person who made this page for a new file.",
-  failedModelWrong: "The detector gives wrong answers on this phone. Do not use this phone. Update the browser and try again.",
-  failedRuntime: "The detector does not run in this browser. Update the browser and try again.",
-  failedMemory: "The phone has too little memory. Close other apps and try again.",
+  problems: enProblems,
   dismiss: "OK",
   updateStops: "After a restart you must start the watch again.",
 
@@ -186,7 +207,6 @@ const en = {
   eventsBear: "Bear",
   eventsCamera: "Camera",
   eventsHealth: "App",
-  eventsTest: "Test alarm",
   eventsHidden: "Not watched: the app was not in front.",
   eventsDetector: "Not watched: the detector stopped.",
   eventsSure: "very likely a bear",
@@ -217,16 +237,12 @@ const en = {
   eventsExport: "Export reviewed events",
   eventsNoneReviewed: "Say what some events show first. Then you can export them.",
   eventsExportDone: (count: number) =>
-    count === 1 ? "1 event is in the zip file. Import it on a computer: bear-alarm feedback import (see docs/phone.md)." : `${count} events are in the zip file. Import it on a computer: bear-alarm feedback import (see docs/phone.md).`,
+    `${count === 1 ? "1 event is" : `${count} events are`} in the zip file. Import it on a computer: bear-alarm feedback import.`,
   eventsExportFailed: "The export failed. Close other apps and try again.",
   eventsDelete: "Delete exported events",
   eventsDeleteAsk: "Delete all exported events from this phone? Check first that you still have the zip file.",
   eventsDeleted: (count: number) => (count === 1 ? "1 event was deleted." : `${count} events were deleted.`),
   eventsNoneExported: "No exported events are on this phone.",
-  eventsTrouble: {
-    full: "The storage is full. New events are shown here, but they are lost when the app closes. Export reviewed events and delete them.",
-    broken: "The browser cannot store events. They are shown here, but they are lost when the app closes.",
-  },
   // Installing
   installFaults: {
     unsupported: "This browser cannot keep the app for use without signal. Open it over HTTPS, and not in a private window.",
@@ -234,9 +250,7 @@ const en = {
     missing: "A file is missing on the server. Copy the whole folder of the app to it again, then try again.",
     damaged: "A file on the server is not what it should be. Copy the whole folder of the app to it again, then try again.",
     full: "The phone has no room for the app. Free 50 MB, then try again.",
-    "model-missing": "The model is no longer on this phone: the browser deleted it. Go where there is signal and open the app once.",
   },
-  installAppMissing: "The app is no longer on this phone: the browser deleted it. Go where there is signal and open it once.",
   installProgress: (percent: number) => `Getting ready to work without signal: ${percent} %`,
   installOffer: { app: "A new version of the app is ready.", model: "A new model is ready." },
   installOthersOpen: "The app is open in another tab or window. Close that one first, then restart this one.",
@@ -269,18 +283,22 @@ const de: Texts = {
   startPlays: "Bei der Prüfung ertönt die Sirene. Halten Sie das Telefon vom Ohr weg.",
 
   checkTitle: "Prüfung vor dem Start",
-  checkModel: "Bärenerkennung",
-  checkCamera: "Kamera",
-  checkLimits: "Zonen und Alarm",
-  checkSound: "Sirene",
-  checkScreen: "Bildschirm bleibt an",
-  checkStorage: "Speicher",
-  checkBattery: "Akku",
-  rowWait: "Bitte warten",
-  rowOk: "OK",
-  rowWarn: "Hinweis",
-  rowBad: "Problem",
-  rowAsk: "Ihre Antwort",
+  rows: {
+    sound: "Sirene",
+    camera: "Kamera",
+    limits: "Zonen und Alarm",
+    model: "Bärenerkennung",
+    screen: "Bildschirm bleibt an",
+    storage: "Speicher",
+    battery: "Akku",
+  },
+  outcomes: {
+    wait: "Bitte warten",
+    ok: "OK",
+    warn: "Hinweis",
+    bad: "Problem",
+    ask: "Ihre Antwort",
+  },
   modelStarting: "Die Erkennung startet. Das kann eine Minute dauern.",
   modelReady: "Bereit, auch ohne Netz.",
   modelFast: (looks) => `Dieses Telefon ist schnell genug: etwa ${looks} Blicke je Sekunde.`,
@@ -307,10 +325,6 @@ const de: Texts = {
   soundOffChosen: "Sirene und Töne sind aus. Ein Alarm ist nur auf dem Bildschirm zu sehen. Wo das geht, vibriert das Telefon.",
   soundBlocked: "Der Browser hat der Seite keinen Ton erlaubt. Tippen Sie auf „Noch einmal spielen“.",
   screenHeld: "Der Bildschirm bleibt an, solange die App wacht.",
-  screenMissing:
-    "Dieser Browser kann den Bildschirm nicht anlassen. Stellen Sie in den Einstellungen des Telefons „Bildschirm-Timeout“ (Android) oder „Automatische Sperre“ (iPhone) auf „nie“. Oder aktualisieren Sie den Browser.",
-  screenRefused:
-    "Das Telefon erlaubt nicht, den Bildschirm anzulassen. Schalten Sie den Energiesparmodus aus, oder stellen Sie „Bildschirm-Timeout“ (Android) oder „Automatische Sperre“ (iPhone) auf „nie“.",
   storageKept: "Das Telefon bewahrt Ereignisse und Bilder auf.",
   storageMayGo:
     "Das Telefon löscht vielleicht alte Ereignisse, wenn sein Speicher voll ist. Legen Sie die App auf den Home-Bildschirm, um das zu vermeiden.",
@@ -322,32 +336,15 @@ const de: Texts = {
   back: "Zurück",
   tryAgain: "Noch einmal versuchen",
 
-  cameraDenied: "Diese Seite darf die Kamera nicht benutzen.",
-  cameraDeniedSteps:
-    "Android: Tippen Sie auf das Zeichen links der Adresse, dann Berechtigungen, und erlauben Sie die Kamera. iPhone: Einstellungen, Apps, Safari, Kamera, „Erlauben“. Versuchen Sie es dann noch einmal.",
-  cameraMissing: "Die Seite findet an diesem Telefon keine Kamera.",
-  cameraMissingSteps:
-    "Android: Schalten Sie in den Schnelleinstellungen „Kamerazugriff“ ein. iPhone: Einstellungen, Bildschirmzeit, Kamera erlauben. Versuchen Sie es dann noch einmal.",
-  cameraBusy: "Eine andere App benutzt die Kamera.",
-  cameraBusySteps:
-    "Schließen Sie Videoanrufe und andere Kamera-Apps. Android: Schließen Sie sie in der Liste der letzten Apps. iPhone: Wischen Sie sie nach oben weg. Versuchen Sie es dann noch einmal.",
-  cameraInsecure: "Der Browser gibt die Kamera nur für Seiten mit sicherer Adresse frei.",
-  cameraInsecureSteps: "Öffnen Sie die Seite mit ihrer https-Adresse, auf Android und auf dem iPhone. Versuchen Sie es dann noch einmal.",
-  cameraOther: (detail) => `Die Kamera startet nicht. (${detail})`,
-  cameraOtherSteps: "Android und iPhone: Schließen Sie diese App und öffnen Sie sie wieder. Hilft das nicht, starten Sie das Telefon neu.",
-
   pictureLabel: "Livebild der Kamera",
-  stateStarting: "STARTET",
-  stateWatching: "WACHT",
-  stateMaybe: "VIELLEICHT EIN BÄR",
-  stateBear: "BÄR",
-  stateBlind: "WACHT NICHT",
-  hintStarting: "Der erste Blick kommt gleich.",
-  hintWatching: "Kein Bär zu sehen.",
-  hintMaybe: "Etwas sieht wie ein Bär aus. Die App schaut noch einmal hin.",
-  hintBear: "Halten Sie Abstand. Gehen Sie ins Haus oder ins Auto.",
+  states: {
+    starting: ["STARTET", "Der erste Blick kommt gleich."],
+    watching: ["WACHT", "Kein Bär zu sehen."],
+    maybe: ["VIELLEICHT EIN BÄR", "Etwas sieht wie ein Bär aus. Die App schaut noch einmal hin."],
+    bear: ["BÄR", "Halten Sie Abstand. Gehen Sie ins Haus oder ins Auto."],
+    blind: ["WACHT NICHT", "Die App kann nicht sehen, ob ein Bär da ist."],
+  },
   hintBearOver: "Der Bär ist nicht mehr im Bild. Er kann in der Nähe sein.",
-  hintBlind: "Die App kann nicht sehen, ob ein Bär da ist.",
   silence: "STUMMSCHALTEN",
   stopFlashing: "BLINKEN AUS",
   silenceHint: "Schaltet den Alarm für diesen Bären stumm, bis er wiederkommt oder eine andere Zone betritt.",
@@ -371,29 +368,51 @@ const de: Texts = {
   markBear: (percent) => `Bär ${percent} %`,
   saidBear: (time) => `Bär! Alarm um ${time}.`,
 
-  problemSound: "Der Browser hat den Ton angehalten. Tippen Sie irgendwo auf den Bildschirm.",
-  problemStale: (seconds) => `Die Erkennung hat seit mehr als ${seconds} s nicht geantwortet.`,
-  problemGone: "Die Kamera liefert kein Bild. Die App versucht es weiter.",
-  problemFrozen: "Die Kamera liefert immer wieder dasselbe Bild. Starten Sie das Telefon neu, wenn das so bleibt.",
-  problemBlack: "Das Bild ist schwarz. Ist die Linse verdeckt, oder ist es zu dunkel?",
-  problemWhite: "Das Bild ist weiß. Drehen Sie die Kamera von der Sonne weg.",
-  problemCovered: "Etwas ist vor der Linse.",
-  problemBlurred: "Das Bild ist unscharf. Wischen Sie die Linse ab.",
-  problemMoved: "Die Kamera zeigt eine andere Stelle als zuvor. Prüfen Sie ihre Lage und Ihre Zonen.",
-  problemRestarted: (time) => `Die Erkennung blieb stehen und wurde um ${time} neu gestartet.`,
-  problemGivingUp:
-    "Die Erkennung bleibt immer wieder stehen. Auf diesem Telefon kann die App nicht wachen. Sie versucht es jede Minute wieder.",
-  problemHidden: (from, to) => `Nicht bewacht von ${from} bis ${to}: Die App war nicht vorn.`,
-  problemFull: "Der Speicher ist voll. Neue Ereignisse und Bilder werden nicht aufbewahrt. Löschen Sie exportierte Ereignisse.",
-  problemBroken: "Ereignisse lassen sich auf diesem Telefon nicht speichern. Alarm gibt es trotzdem. Schließen Sie die App und öffnen Sie sie wieder.",
-  problemInternal: (detail) => `In der App ist etwas schiefgegangen. Schließen Sie sie und öffnen Sie sie wieder. (${detail})`,
-  failedModelMissing: "Die Datei der Erkennung fehlt auf diesem Telefon. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder.",
-  failedModelCorrupt: "Die Datei der Erkennung ist beschädigt. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder.",
-  failedModelCard: "Die Datei der Erkennung hat keine Beschreibung, die diese App lesen kann: gar keine oder die einer anderen Version. Bitten Sie den Ersteller dieser Seite um eine neue Datei.",
-  failedModelWrong:
-    "Die Erkennung gibt auf diesem Telefon falsche Antworten. Benutzen Sie dieses Telefon nicht. Aktualisieren Sie den Browser und versuchen Sie es noch einmal.",
-  failedRuntime: "Die Erkennung läuft nicht in diesem Browser. Aktualisieren Sie den Browser und versuchen Sie es noch einmal.",
-  failedMemory: "Das Telefon hat zu wenig Arbeitsspeicher. Schließen Sie andere Apps und versuchen Sie es noch einmal.",
+  problems: {
+    gone: ["Die Kamera liefert kein Bild. Die App versucht es weiter."],
+    frozen: ["Die Kamera liefert immer wieder dasselbe Bild. Starten Sie das Telefon neu, wenn das so bleibt."],
+    black: ["Das Bild ist schwarz. Ist die Linse verdeckt, oder ist es zu dunkel?"],
+    white: ["Das Bild ist weiß. Drehen Sie die Kamera von der Sonne weg."],
+    covered: ["Etwas ist vor der Linse."],
+    blurred: ["Das Bild ist unscharf. Wischen Sie die Linse ab."],
+    moved: ["Die Kamera zeigt eine andere Stelle als zuvor. Prüfen Sie ihre Lage und Ihre Zonen."],
+    denied: [
+      "Diese Seite darf die Kamera nicht benutzen.",
+      "Android: Tippen Sie auf das Zeichen links der Adresse, dann Berechtigungen, und erlauben Sie die Kamera. iPhone: Einstellungen, Apps, Safari, Kamera, „Erlauben“. Versuchen Sie es dann noch einmal.",
+    ],
+    missing: [
+      "Die Seite findet an diesem Telefon keine Kamera.",
+      "Android: Schalten Sie in den Schnelleinstellungen „Kamerazugriff“ ein. iPhone: Einstellungen, Bildschirmzeit, Kamera erlauben. Versuchen Sie es dann noch einmal.",
+    ],
+    busy: [
+      "Eine andere App benutzt die Kamera.",
+      "Schließen Sie Videoanrufe und andere Kamera-Apps. Android: Schließen Sie sie in der Liste der letzten Apps. iPhone: Wischen Sie sie nach oben weg. Versuchen Sie es dann noch einmal.",
+    ],
+    insecure: [
+      "Der Browser gibt die Kamera nur für Seiten mit sicherer Adresse frei.",
+      "Öffnen Sie die Seite mit ihrer https-Adresse, auf Android und auf dem iPhone. Versuchen Sie es dann noch einmal.",
+    ],
+    other: ({ detail }) => [
+      `Die Kamera startet nicht. (${detail})`,
+      "Android und iPhone: Schließen Sie diese App und öffnen Sie sie wieder. Hilft das nicht, starten Sie das Telefon neu.",
+    ],
+    "model-missing": ["Die Datei der Erkennung fehlt auf diesem Telefon. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder."],
+    "model-corrupt": ["Die Datei der Erkennung ist beschädigt. Gehen Sie an einen Ort mit Netz und öffnen Sie die Seite wieder."],
+    "model-card": ["Die Datei der Erkennung hat keine Beschreibung, die diese App lesen kann: gar keine oder die einer anderen Version. Bitten Sie den Ersteller dieser Seite um eine neue Datei."],
+    "model-wrong": ["Die Erkennung gibt auf diesem Telefon falsche Antworten. Benutzen Sie dieses Telefon nicht. Aktualisieren Sie den Browser und versuchen Sie es noch einmal."],
+    runtime: ["Die Erkennung läuft nicht in diesem Browser. Aktualisieren Sie den Browser und versuchen Sie es noch einmal."],
+    memory: ["Das Telefon hat zu wenig Arbeitsspeicher. Schließen Sie andere Apps und versuchen Sie es noch einmal."],
+    stale: [`Die Erkennung hat seit mehr als ${STALE_S} s nicht geantwortet.`],
+    restarted: ({ at }) => [`Die Erkennung blieb stehen und wurde um ${at} neu gestartet.`],
+    "giving-up": ["Die Erkennung bleibt immer wieder stehen. Auf diesem Telefon kann die App nicht wachen. Sie versucht es jede Minute wieder."],
+    hidden: ({ from, to }) => [`Nicht bewacht von ${from} bis ${to}: Die App war nicht vorn.`],
+    sound: ["Der Browser hat den Ton angehalten. Tippen Sie irgendwo auf den Bildschirm."],
+    "screen-missing": ["Dieser Browser kann den Bildschirm nicht anlassen. Stellen Sie in den Einstellungen des Telefons „Bildschirm-Timeout“ (Android) oder „Automatische Sperre“ (iPhone) auf „nie“. Oder aktualisieren Sie den Browser."],
+    "screen-refused": ["Das Telefon erlaubt nicht, den Bildschirm anzulassen. Schalten Sie den Energiesparmodus aus, oder stellen Sie „Bildschirm-Timeout“ (Android) oder „Automatische Sperre“ (iPhone) auf „nie“."],
+    full: ["Der Speicher ist voll. Alarm gibt es trotzdem, aber neue Ereignisse gehen verloren, wenn die App endet. Exportieren Sie in „Ereignisse“ die beurteilten, und löschen Sie sie dann."],
+    broken: ["Der Browser kann keine Ereignisse speichern. Alarm gibt es trotzdem, aber Ereignisse gehen verloren, wenn die App endet."],
+    internal: ({ detail }) => [`In der App ist etwas schiefgegangen. Schließen Sie sie und öffnen Sie sie wieder. (${detail})`],
+  },
   dismiss: "Verstanden",
   updateStops: "Nach dem Neustart müssen Sie die Wache wieder starten.",
 
@@ -436,7 +455,6 @@ const de: Texts = {
   eventsBear: "Bär",
   eventsCamera: "Kamera",
   eventsHealth: "App",
-  eventsTest: "Probealarm",
   eventsHidden: "Nicht bewacht: Die App war nicht vorn.",
   eventsDetector: "Nicht bewacht: Die Erkennung war stehen geblieben.",
   eventsSure: "sehr wahrscheinlich ein Bär",
@@ -467,16 +485,12 @@ const de: Texts = {
   eventsExport: "Beurteilte Ereignisse exportieren",
   eventsNoneReviewed: "Sagen Sie zuerst, was einige Ereignisse zeigen. Dann können Sie sie exportieren.",
   eventsExportDone: (count) =>
-    `${count === 1 ? "1 Ereignis ist" : `${count} Ereignisse sind`} in der Zip-Datei. Importieren Sie sie auf einem Computer: bear-alarm feedback import (siehe docs/phone.md).`,
+    `${count === 1 ? "1 Ereignis ist" : `${count} Ereignisse sind`} in der Zip-Datei. Importieren Sie sie auf einem Computer: bear-alarm feedback import.`,
   eventsExportFailed: "Der Export ist fehlgeschlagen. Schließen Sie andere Apps und versuchen Sie es noch einmal.",
   eventsDelete: "Exportierte Ereignisse löschen",
   eventsDeleteAsk: "Alle exportierten Ereignisse von diesem Telefon löschen? Prüfen Sie zuerst, dass Sie die Zip-Datei noch haben.",
   eventsDeleted: (count) => (count === 1 ? "1 Ereignis wurde gelöscht." : `${count} Ereignisse wurden gelöscht.`),
   eventsNoneExported: "Auf diesem Telefon sind keine exportierten Ereignisse.",
-  eventsTrouble: {
-    full: "Der Speicher ist voll. Neue Ereignisse stehen hier, gehen aber verloren, wenn die App endet. Exportieren Sie beurteilte Ereignisse und löschen Sie sie.",
-    broken: "Der Browser kann keine Ereignisse speichern. Sie stehen hier, gehen aber verloren, wenn die App endet.",
-  },
   // Installing
   installFaults: {
     unsupported: "Dieser Browser kann die App nicht für die Zeit ohne Netz aufbewahren. Öffnen Sie sie über HTTPS und nicht in einem privaten Fenster.",
@@ -484,9 +498,7 @@ const de: Texts = {
     missing: "Auf dem Server fehlt eine Datei. Kopieren Sie den ganzen Ordner der App noch einmal dorthin und versuchen Sie es dann wieder.",
     damaged: "Eine Datei auf dem Server ist nicht so, wie sie sein soll. Kopieren Sie den ganzen Ordner der App noch einmal dorthin und versuchen Sie es dann wieder.",
     full: "Das Telefon hat keinen Platz für die App. Machen Sie 50 MB frei und versuchen Sie es dann wieder.",
-    "model-missing": "Das Modell ist nicht mehr auf diesem Telefon: Der Browser hat es gelöscht. Öffnen Sie die App einmal dort, wo es Netz gibt.",
   },
-  installAppMissing: "Die App ist nicht mehr auf diesem Telefon: Der Browser hat sie gelöscht. Öffnen Sie sie einmal dort, wo es Netz gibt.",
   installProgress: (percent) => `Die App bereitet sich auf die Zeit ohne Netz vor: ${percent} %`,
   installOffer: { app: "Eine neue Version der App ist bereit.", model: "Ein neues Modell ist bereit." },
   installOthersOpen: "Die App ist noch in einem anderen Tab oder Fenster offen. Schließen Sie zuerst das andere und starten Sie dann hier neu.",

@@ -290,11 +290,11 @@ function walked(was: BoxXYWH, box: BoxXYWH, seconds: number): boolean {
   return longer <= 2.5 * shorter && Math.sqrt(dx * dx + dy * dy) <= (0.5 + Math.min(seconds, 1)) * longer;
 }
 
-function area(box: BoxXYWH): number {
+export function area(box: BoxXYWH): number {
   return box[2] * box[3];
 }
 
-function common(one: BoxXYWH, other: BoxXYWH): number {
+export function common(one: BoxXYWH, other: BoxXYWH): number {
   const width = Math.min(one[0] + one[2], other[0] + other[2]) - Math.max(one[0], other[0]);
   const height = Math.min(one[1] + one[3], other[1] + other[3]) - Math.max(one[1], other[1]);
   return Math.max(width, 0) * Math.max(height, 0);

@@ -21,7 +21,7 @@ export class WakeLock {
       this.sentinel = sentinel;
       sentinel.addEventListener("release", () => {
         this.sentinel = null;
-        if (this.wanted) this.state = "refused"; // until it is asked for again, once a second
+        this.state = "off"; // until it is asked for again, once a second
       });
       this.state = "held";
     } catch {

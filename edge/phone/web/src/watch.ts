@@ -1,11 +1,11 @@
 /** The watch: camera, detector, siren and journal at work together. What the page shows of it is in watch_view.ts. */
 
 import { Alarm } from "./alarm";
-import { Camera, type CameraProblem } from "./camera";
+import { Camera, CAMERA_PROBLEMS, type CameraProblem } from "./camera";
 import type { Journal, NoteKind } from "./journal";
 import { Power } from "./power";
-import type { Failure, FromWorker, Mark, Published, Reviewed, WatchSettings } from "./protocol";
-import type { BearEvent, CameraFault } from "./schema";
+import { type Failure, type FromWorker, type Mark, MODEL_FAILURES, type Published, type Reviewed, type WatchSettings } from "./protocol";
+import { type BearEvent, type CameraFault, TROUBLES } from "./schema";
 import { Siren } from "./siren";
 import { type Problem, type ProblemKind, type State, STALE_S, type Values, blind, stateOf } from "./status";
 import { Supervisor } from "./supervisor";
@@ -19,11 +19,7 @@ const FRESH_S = 1; // an older box lies beside the animal
 const NOTICE_EVERY_S = 60; // while nothing is watched, until somebody silences it
 const RETRY_S = 30; // while the journal cannot store
 const WRITE_MS = 5000; // at the end, for what the journal still has to store
-const FIRST_FPS = 5;
 const LOST_WORDS = "the detector stopped, so nothing more is known";
-const CAMERA_PROBLEMS = ["denied", "missing", "busy", "insecure", "other"] as const;
-const MODEL_PROBLEMS = ["model-missing", "model-corrupt", "model-card", "model-wrong", "runtime", "memory", "giving-up"] as const;
-const FAULTS = ["gone", "frozen", "black", "white", "covered", "blurred", "moved"] as const;
 
 export interface Model {
   readonly model: string; // address
@@ -37,8 +33,8 @@ export interface Settings extends WatchSettings {
 export type Ready = Extract<FromWorker, { type: "ready" }>;
 
 /** Return how many threads the detector gets: half the cores, for the others are slow ones or busy with the page. */
-export function threadsFor(cores: number, isolated: boolean): number {
-  return isolated ? Math.max(1, Math.min(4, Math.ceil(cores / 2))) : 1;
+export function threadsFor(cores: number): number {
+  return Math.max(1, Math.min(4, Math.ceil(cores / 2)));
 }
 
 export class Watch {
@@ -65,6 +61,7 @@ export class Watch {
   private since = 0; // looks are counted
   private hiddenAt: number | null = null;
   private down: string | null = null; // why there is no detector, from when it stopped until one is ready
+  private crash: Failure = "runtime"; // the last one
   private testing = 0; // tests of the siren that sound
   private hushed = false; // somebody silenced the notice tone
   private noticedAt = 0;
@@ -119,9 +116,7 @@ export class Watch {
   /** Watch from now on. The camera is open and the detector ready. */
   begin(): void {
     this.running = true;
-    this.seen = null;
-    this.lookedAt = this.now();
-    this.countLooks();
+    this.startLooks();
     this.problems.clear();
     this.hushed = false;
     if (this.journal.trouble) this.report(this.journal.trouble);
@@ -145,7 +140,6 @@ export class Watch {
     this.rise("watching was stopped");
     this.endOpen(); // it did not answer
     this.ready = null;
-    this.marks = [];
     this.changed(false);
     await Promise.race([Promise.all(this.writes), new Promise((done) => setTimeout(done, WRITE_MS))]);
   }
@@ -220,7 +214,7 @@ export class Watch {
   }
 
   get state(): State {
-    return stateOf({ seen: this.seen, ageS: this.ageS, sounding: this.sounding, problems: this.troubles });
+    return stateOf({ seen: this.seen, sounding: this.sounding, problems: this.troubles });
   }
 
   /** Note a problem; a new one makes a notice tone. */
@@ -252,6 +246,14 @@ export class Watch {
     return performance.now() / 1000;
   }
 
+  /** Forget the looks before: the next one is the first. */
+  private startLooks(): void {
+    this.seen = null;
+    this.marks = [];
+    this.lookedAt = this.now();
+    this.countLooks();
+  }
+
   /** Count the looks from now on. */
   private countLooks(): void {
     this.since = this.now();
@@ -264,7 +266,7 @@ export class Watch {
     return {
       type: "start",
       ...this.model,
-      threads: threadsFor(navigator.hardwareConcurrency, crossOriginIsolated),
+      threads: threadsFor(navigator.hardwareConcurrency),
       live: true,
       camera: "phone",
       bootId: this.journal.bootId,
@@ -302,12 +304,10 @@ export class Watch {
   private becomeReady(ready: Ready): void {
     this.ready = ready;
     this.failure = null;
-    this.camera.fps = FIRST_FPS;
     this.countLooks();
     this.supervisor.send({ type: "settings", settings: this.settings });
     this.sendShare();
-    if (this.camera.isGone) this.tellFault({ kind: "gone", value: 0 });
-    this.clear(...MODEL_PROBLEMS);
+    this.clear(...MODEL_FAILURES, "giving-up");
     this.rise("the detector works again");
     this.changed(false);
   }
@@ -315,7 +315,7 @@ export class Watch {
   private fail(failure: Failure, detail: string): void {
     console.error(failure, detail);
     if (failure === "runtime" || failure === "memory") {
-      if (!this.running) this.failure = failure;
+      this.crash = failure;
       return; // the supervisor starts another one
     }
     this.failure = failure;
@@ -328,7 +328,7 @@ export class Watch {
     this.fell(`the detector stopped: ${why}`);
     this.report("restarted", { at: Date.now() }, true);
     if (givingUp) {
-      if (!this.running) this.failure = "runtime"; // the start check has a word for it
+      if (!this.running) this.failure = this.crash; // the start check has a word for it
       this.clear("restarted");
       this.report("giving-up");
     }
@@ -339,10 +339,10 @@ export class Watch {
     this.alarm.lost(this.now());
     this.endOpen();
     this.ready = null;
-    this.marks = [];
     this.seen = null; // what it saw is of before
     if (this.down === why) return; // as the one before: it is tried again and again
     this.rise(why);
+    if (!this.running) return; // nothing was watched
     this.note("detector", "new", why);
     this.down = why;
   }
@@ -368,7 +368,7 @@ export class Watch {
     this.seen = looked.state;
     this.lookedAt = looked.time;
     this.marks = looked.marks;
-    this.camera.fps = Math.max(0.1, looked.fps);
+    this.camera.fps = looked.fps;
     this.looks.push(this.now());
     this.publish(looked.events);
     this.follow(looked.faults);
@@ -394,7 +394,7 @@ export class Watch {
   /** Show the camera's faults of this look, in place of those of the look before. */
   private follow(faults: readonly CameraFault[]): void {
     const now = new Set<ProblemKind>(faults.map((each) => each.kind));
-    for (const kind of FAULTS) {
+    for (const kind of TROUBLES) {
       if (kind === "gone" && this.camera.isGone) continue; // this look is of before
       if (!now.has(kind)) this.clear(kind);
       else this.report(kind);
@@ -402,7 +402,6 @@ export class Watch {
   }
 
   private cameraGone(): void {
-    this.marks = [];
     this.report("gone");
     this.tellFault({ kind: "gone", value: 0 });
   }
@@ -437,9 +436,7 @@ export class Watch {
     if (this.hiddenAt === null || !this.running) return;
     const [from, to] = [this.hiddenAt, Date.now()];
     this.hiddenAt = null;
-    this.lookedAt = this.now();
-    this.countLooks();
-    this.seen = null;
+    this.startLooks();
     this.camera.resume();
     this.note("hidden", "end", `not watched from ${new Date(from).toISOString()} to ${new Date(to).toISOString()}`);
     void this.siren.resume();
@@ -458,6 +455,7 @@ export class Watch {
     }
     if (!this.running) return;
     this.camera.check();
+    if (this.camera.isGone) this.tellFault({ kind: "gone", value: this.ageS });
     this.looks = this.looks.filter((each) => now - each <= RATE_S);
     this.checkStale();
     this.checkScreen();

@@ -1,21 +1,14 @@
 /** Draw the watch on the page: the big state, the boxes, the figures, what is wrong. */
 
+import { CAMERA_PROBLEMS } from "./camera";
 import { byId, button, element, momentOf, numberOf, put, setIcon, timeOf } from "./dom";
 import { drawMarks, drawZones, overlay } from "./overlay";
+import { MODEL_FAILURES } from "./protocol";
 import { type Problem, type State, problemWords } from "./status";
-import type { Sentence, Texts } from "./text";
+import type { Texts } from "./text";
 import type { Watch } from "./watch";
 
-const STATE_WORDS: Readonly<Record<State, readonly [Sentence, Sentence]>> = {
-  starting: ["stateStarting", "hintStarting"],
-  watching: ["stateWatching", "hintWatching"],
-  maybe: ["stateMaybe", "hintMaybe"],
-  bear: ["stateBear", "hintBear"],
-  blind: ["stateBlind", "hintBlind"],
-};
-const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([
-  "denied", "missing", "busy", "other", "model-missing", "model-corrupt", "model-card", "model-wrong",
-]); // prettier-ignore
+const WITH_AGAIN: ReadonlySet<Problem["kind"]> = new Set<Problem["kind"]>([...CAMERA_PROBLEMS, ...MODEL_FAILURES]);
 
 export class WatchView {
   private shown = ""; // the problems on the page
@@ -32,9 +25,8 @@ export class WatchView {
     if (document.body.dataset["screen"] === "watch") this.drawPicture(text);
     if (state !== this.said && this.watch.running) {
       this.said = state;
-      const [word, hint] = STATE_WORDS[state];
       if (state === "bear") put(byId("say-now", HTMLElement), text.saidBear(timeOf(Date.now())));
-      else put(byId("say-later", HTMLElement), `${text[word]}. ${text[hint]}`);
+      else put(byId("say-later", HTMLElement), text.states[state].join(". "));
     }
   }
 
@@ -46,18 +38,18 @@ export class WatchView {
   }
 
   private drawState(state: State, text: Texts): void {
-    const [word, hint] = STATE_WORDS[state];
+    const [word, hint] = text.states[state];
     const panel = byId("state", HTMLElement);
     panel.dataset["state"] = state;
     setIcon(panel, state);
-    put(byId("state-word", HTMLElement), text[word]);
+    put(byId("state-word", HTMLElement), word);
     const left = state === "bear" && this.watch.bearLeft;
-    put(byId("state-hint", HTMLElement), left ? text.hintBearOver : text[hint]);
+    put(byId("state-hint", HTMLElement), left ? text.hintBearOver : hint);
     const bar = byId("bar", HTMLButtonElement);
     bar.hidden = !this.watch.running || document.body.dataset["screen"] === "watch"; // there it is shown large
     bar.dataset["state"] = state;
     setIcon(bar, state);
-    put(bar.querySelector("span") ?? bar, text[word]);
+    put(bar.querySelector("span") ?? bar, word);
     byId("flash", HTMLElement).hidden = !this.watch.sounding;
     const silence = byId("silence", HTMLButtonElement);
     silence.hidden = !this.watch.noisy;
@@ -76,14 +68,12 @@ export class WatchView {
     const now = JSON.stringify([text.appName, problems]);
     if (now === this.shown) return;
     this.shown = now;
-    const words = problems.map((each) => problemWords(text, each.kind, each.values));
-    byId("problems", HTMLElement).replaceChildren(...problems.map((each, index) => this.item(each, words[index], text)));
-    put(byId("say-later", HTMLElement), words.flat().join(" "));
+    byId("problems", HTMLElement).replaceChildren(...problems.map((each) => this.item(each, text)));
   }
 
-  private item(problem: Problem, words: readonly string[], text: Texts): HTMLElement {
+  private item(problem: Problem, text: Texts): HTMLElement {
     const item = document.createElement("li");
-    item.append(...words.map((each) => element("p", each)));
+    item.append(...problemWords(text, problem.kind, problem.values).map((each) => element("p", each)));
     if (WITH_AGAIN.has(problem.kind)) item.append(button(text.tryAgain, () => void this.watch.again()));
     else if (problem.past || problem.kind === "internal") {
       item.append(

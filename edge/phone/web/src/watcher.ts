@@ -1,7 +1,7 @@
 /** The loop: find what moved, score it, decide, make events, look after the camera; `edge/watch.py` of one camera. */
 
 import { Decider, type Decision } from "./alarms";
-import { CameraCheck, FaultDebouncer, UNSEEING } from "./camera_check";
+import { CameraCheck, FaultDebouncer } from "./camera_check";
 import type { Card } from "./card";
 import { EventFactory, type Taken, UNSEEN_WORDS } from "./events";
 import { Rule } from "./evidence";
@@ -59,7 +59,6 @@ export class Watcher {
   private readonly recorder: Recorder;
   private reviews: readonly Reviewed[];
   private frames = 0;
-  private scanMs = 0;
   private last: Taken | null = null;
   private checkedAt: number | null = null;
   private cameraFault: CameraFault | null = null; // as the page reports it
@@ -109,11 +108,10 @@ export class Watcher {
   /** Watch with other settings from now on; return the ends of the bears that were in view. */
   settings(settings: WatchSettings): Pictured[] {
     if (JSON.stringify(settings) === JSON.stringify(this.options.settings)) return [];
-    const rule = Rule.fromCard(this.scorer.card, settings.threshold); // may throw: then the old ones hold
     const ends = this.ends(this.decider.close(), SETTINGS_WORDS, performance.now());
     this.options = { ...this.options, settings };
-    this.rule = rule;
-    this.tracker.threshold = rule.threshold;
+    this.rule = Rule.fromCard(this.scorer.card, settings.threshold);
+    this.tracker.threshold = this.rule.threshold;
     this.decider = this.newDecider();
     return ends;
   }
@@ -181,17 +179,17 @@ export class Watcher {
     this.budget.note(crops.length, (cropped - started) / 1000);
     if (crops.length === regions.length) return scores;
     scores.push(...(await this.scorer.scan(frame.picture, this.live ? this.scanSize.side : null)));
-    this.scanMs = performance.now() - cropped;
     if (this.live) {
-      this.scanTimer.note(this.scanMs / 1000);
-      this.scanSize.note(this.scanMs / 1000, frame.time, this.pace.share);
+      const tookS = (performance.now() - cropped) / 1000;
+      this.scanTimer.note(tookS);
+      this.scanSize.note(tookS, frame.time, this.pace.share);
     }
     return scores;
   }
 
   /** Add up this frame's scores and return the decisions to publish. */
   private decide(frame: Frame, scores: readonly Score[]): Decision[] {
-    const clear = !this.lensFaults.some((fault) => UNSEEING.has(fault.kind));
+    const clear = !this.lensFaults.some((fault) => fault.kind in UNSEEN_WORDS);
     return this.decider.decide(this.tracker.update(scores, frame.time), frame.time, {
       thumbnailOf: (box) => thumbnail(frame.picture, box),
       // Without it, a bear that is not found in this frame may still be there.
@@ -219,7 +217,7 @@ export class Watcher {
       const { kind } = report.fault;
       const published = this.between(this.events.trouble(report, taken, since));
       const why = UNSEEN_WORDS[kind];
-      if (report.type !== "new" || !why || !UNSEEING.has(kind)) return [published];
+      if (report.type !== "new" || !why) return [published];
       const ends = kind === "gone" ? this.decider.close() : this.decider.interrupt();
       return [published, ...this.ends(ends, why, since)];
     });
@@ -261,9 +259,6 @@ export class Watcher {
       state: bear ? "bear" : evidence >= MAYBE ? "maybe" : "watching",
       faults: this.troubles.now,
       fps: this.pace.fps,
-      cropMs: (this.budget.cropS ?? 0) * 1000,
-      scanMs: this.scanMs,
-      scanSide: this.scanSize.side,
     };
   }
 }

@@ -14,7 +14,6 @@ type Message<Type extends ToWorker["type"]> = Extract<ToWorker, { type: Type }>;
 
 const JPEG = { type: "image/jpeg", quality: 0.9 };
 const MIN_STEP_S = 1e-3; // between the times of two frames
-const REPORT_MS = 500; // a fault of the camera that lasts is passed on so often
 
 /** An error whose kind the page has words for. */
 class Failed extends Error {
@@ -30,7 +29,6 @@ let watcher: Watcher | null = null;
 let live = true;
 let turn: Promise<void> = Promise.resolve(); // messages are dealt with one after the other
 let pictures: Promise<void> = Promise.resolve(); // and pictures compressed, beside them
-let fault: { message: Message<"fault">; at: number } | null = null; // of the camera, while it lasts
 const stillness = new Stillness();
 const canvas = new OffscreenCanvas(1, 1);
 let last = { time: -Infinity, width: 0, height: 0 };
@@ -82,7 +80,6 @@ async function take(message: ToWorker, since: number): Promise<void> {
     case "review":
       return watcher.review(message.review);
     case "fault":
-      fault = message.fault && { message, at: performance.now() };
       return publish(watcher.fault(message.fault, message.time, message.wall));
     case "share":
       watcher.pace.share = message.share;
@@ -93,10 +90,8 @@ async function take(message: ToWorker, since: number): Promise<void> {
 }
 
 async function start(message: Message<"start">): Promise<void> {
-  const threads = self.crossOriginIsolated ? message.threads : 1; // threads share their memory
-  useRuntime(new URL("./", self.location.href).href, threads);
-  const digest = message.sha256.toLowerCase();
-  const classifier = await Classifier.load(await modelAt(message.model, digest), digest);
+  useRuntime(new URL("./", self.location.href).href, self.crossOriginIsolated ? message.threads : 1); // threads share their memory
+  const classifier = await Classifier.load(await modelAt(message.model, message.sha256), message.sha256);
   const scorer = {
     card: classifier.card,
     name: classifier.name,
@@ -112,18 +107,13 @@ async function start(message: Message<"start">): Promise<void> {
     const started = performance.now();
     await scorer.scan(blank, watcher.scanSize.side);
     watcher.scanSize.begin((performance.now() - started) / 1000);
-    setInterval(remind, REPORT_MS);
   }
   post({
     type: "ready",
     model: classifier.name,
-    labels: classifier.card.labels,
     threshold: watcher.threshold,
     notice: classifier.card.notice,
-    goldenError: classifier.goldenError,
-    threads,
     cropMs,
-    scanSide: watcher.scanSize.side,
   });
 }
 
@@ -142,7 +132,6 @@ async function modelAt(address: string, digest: string): Promise<Uint8Array> {
 }
 
 async function look(watching: Watcher, message: Message<"frame">, since: number): Promise<void> {
-  fault = null;
   const picture = pixels(message.picture);
   const { width, height } = picture;
   const time = Math.max(message.time, last.time + MIN_STEP_S);
@@ -170,22 +159,9 @@ function pixels(picture: ImageBitmap): Picture {
   }
 }
 
-/** Pass on that the camera still gives no picture: the page may say it only once. */
-function remind(): void {
-  turn = turn
-    .then(() => {
-      if (!fault || !watcher) return;
-      const { message, at } = fault;
-      const passedS = (performance.now() - at) / 1000;
-      const now = message.fault && { ...message.fault, value: message.fault.value + passedS };
-      publish(watcher.fault(now, message.time + passedS, message.wall + passedS * 1000));
-    })
-    .catch(fail);
-}
-
 async function close(watching: Watcher, message: Message<"close">): Promise<void> {
   const kept = watching.close(message.why, message.wall);
-  watcher = fault = null;
+  watcher = null;
   await pictures;
   post({ type: "closed", events: await Promise.all(kept.map(compressed)) });
 }

@@ -93,12 +93,19 @@ export class ZoneEditor {
     this.way = [];
     this.corners = null;
     this.save.disabled = true;
-    const taken = new Set(this.watch.settings.zones.map((each) => each.name));
-    let number = 1;
-    while (taken.has(text.zoneDefaultName(number))) number += 1;
-    this.name.value = text.zoneDefaultName(number);
+    this.name.value = this.newName(text);
     this.say("");
     this.draw();
+  }
+
+  private newName(text: Texts): string {
+    let number = 1;
+    while (this.isTaken(text.zoneDefaultName(number))) number += 1;
+    return text.zoneDefaultName(number);
+  }
+
+  private isTaken(name: string): boolean {
+    return this.watch.settings.zones.some((each) => each.name === name);
   }
 
   /** Close without a zone, as when an alarm comes. */
@@ -113,9 +120,9 @@ export class ZoneEditor {
   }
 
   private keep(): void {
-    const name = this.name.value.trim();
     if (!this.text || !this.corners) return;
-    if (name === "" || this.watch.settings.zones.some((each) => each.name === name)) this.say(this.text.zoneNameTaken);
+    const name = this.name.value.trim() || this.newName(this.text);
+    if (this.isTaken(name)) this.say(this.text.zoneNameTaken);
     else this.close({ name, corners: this.corners, ...this.aspect() });
   }
 

@@ -86,16 +86,10 @@ describe("the siren", () => {
     }
   });
 
-  test("does not sound for a quiet event, a camera fault or an update without news", () => {
-    expect(alarm.event(event("new", "a", { quiet: "reviewed as wrong" }), 0)).toBe(false);
+  test("does not sound for a camera fault or an update without news", () => {
     expect(alarm.event(event("new", "c", { kind: "camera" }), 0)).toBe(false);
     expect(alarm.event(event("update"), 1)).toBe(false);
     expect(alarm.sounds(1)).toBe(false);
-  });
-
-  test("sounds when a quiet bear becomes more serious", () => {
-    alarm.event(event("new", "a", { quiet: "reviewed as wrong" }), 0);
-    expect(alarm.event(event("update", "a", { escalated: "rising score" }), 5)).toBe(true);
   });
 
   test("goes on for ten minutes when the detector that saw the bear is lost", () => {

@@ -8,7 +8,7 @@ import { Tracker } from "../src/tracker";
 // What takes too long for the scenes of decisions.test.ts; expected as in tests/decide.
 
 const LEFT: BoxXYWH = [0.1, 0.2, 0.2, 0.2];
-const RULE = Rule.fromCard({ crop: 0.42, prior: 0.3, oodThreshold: 4 });
+const RULE = Rule.fromCard({ crop: 0.42, oodThreshold: 4 });
 const STUMP = Float32Array.from({ length: 256 }, (_, i) => (i % 2 === 0 ? 1 : -1));
 
 /** Time that goes on before one camera. */

@@ -57,6 +57,18 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+test("the torch is on only once it burns, and not for the next watch", async () => {
+  const applyConstraints = vi.fn(async () => undefined);
+  Object.assign(tracks[0], { applyConstraints });
+  applyConstraints.mockRejectedValueOnce(new Error("too hot"));
+  await expect(camera.light(true)).rejects.toThrow("too hot");
+  expect(camera.torch).toBe(false);
+  await camera.light(true);
+  expect(camera.torch).toBe(true);
+  camera.close();
+  expect(camera.torch).toBe(false);
+});
+
 describe("frames", () => {
   test("come at the rate that is asked for", async () => {
     camera.fps = 2;

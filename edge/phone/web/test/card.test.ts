@@ -40,7 +40,7 @@ test("the bundled model's card is read", () => {
     held.thresholds.crop.value,
     held.thresholds.frame.value,
   ]);
-  expect([card.prior, card.oodThreshold, card.goldenTolerance]).toEqual([held.prior, held.ood.threshold, held.golden_tolerance]);
+  expect([card.oodThreshold, card.goldenTolerance]).toEqual([held.ood.threshold, held.golden_tolerance]);
   expect([card.sides, card.windows]).toEqual([held.frame.sides, held.frame.windows]);
   expect(card.golden.map((each) => each.probabilities)).toEqual(held.golden.map((each: Json) => each.probabilities));
   expect(card.goldenFrames.map((each) => each.size)).toEqual(held.golden_frames.map((each: Json) => each.size_wh));
@@ -59,7 +59,7 @@ test.each<[string, (card: Json) => void]>([
   ["card.thresholds.frame is no object", (card) => (card.thresholds = { crop: { value: 0.5 } })],
   ["card.thresholds.crop.value: not between", (card) => (card.thresholds = { crop: { value: 1 }, frame: { value: 0.5 } })],
   ["card.card_version: 3, not 2", (card) => (card.card_version = 3)],
-  ["card.prior: not a number", (card) => (card.prior = "0.1")],
+  ["card.ood.threshold: not a number", (card) => (card.ood = { threshold: "0.1" })],
   ["card.golden_tolerance: not between", (card) => (card.golden_tolerance = 0.9)],
   ["card.alarm_labels: not among the labels", (card) => (card.alarm_labels = ["wolf"])],
   ["card.alarm_labels: not fewer than the labels", (card) => (card.alarm_labels = card.labels)],

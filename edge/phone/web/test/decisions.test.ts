@@ -54,10 +54,6 @@ test("a score counts as much as in Python", () => {
   }
 });
 
-test.each([0, 1, -0.5, NaN])("a threshold of %s is refused", (threshold) => {
-  expect(() => Rule.fromCard(vectors.card, threshold)).toThrow(RangeError);
-});
-
 test("a thumbnail is Python's", () => {
   const [width, height] = vectors.picture;
   const data = new Uint8ClampedArray(4 * width * height);

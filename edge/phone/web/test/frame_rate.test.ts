@@ -1,7 +1,7 @@
 /** Frame rate, crop budget, the scan's moments and size. */
 
 import { expect, test } from "vitest";
-import { ACTIVE_FPS, CropBudget, FrameRateControl, IDLE_FPS, LEAST_FPS, MAX_CROPS, ScanSize, ScanTimer } from "../src/frame_rate";
+import { ACTIVE_FPS, CropBudget, FrameRateControl, IDLE_FPS, MAX_CROPS, ScanSize, ScanTimer } from "../src/frame_rate";
 import { Stillness } from "../src/stillness";
 
 test("a quiet place has few frames, from ten seconds after the last sign on", () => {
@@ -15,8 +15,6 @@ test("a quiet place has few frames, from ten seconds after the last sign on", ()
   expect([29.9, 30].map((time) => fpsAt(time))).toEqual([ACTIVE_FPS, IDLE_FPS]);
   pace.share = 0.5;
   expect(fpsAt(31)).toBe(IDLE_FPS / 2);
-  pace.share = 0;
-  expect(fpsAt(32)).toBe(LEAST_FPS);
 });
 
 test("a scan is due at once where asked, in every frame while the picture moves, else every two seconds", () => {

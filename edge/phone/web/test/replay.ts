@@ -8,7 +8,6 @@ import { type Track, Tracker } from "../src/tracker";
 
 export interface Card {
   readonly crop: number;
-  readonly prior: number;
   readonly oodThreshold: number;
 }
 export type Step = ["interrupt" | "close", unknown[]] | ["review", number, number[], number, number];

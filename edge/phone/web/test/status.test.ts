@@ -9,7 +9,7 @@ beforeAll(() => {
 });
 afterAll(() => void vi.unstubAllGlobals());
 
-const well = { seen: "watching", ageS: 0.2, sounding: false, problems: [] } as const;
+const well = { seen: "watching", sounding: false, problems: [] } as const;
 const problem = (kind: Problem["kind"], past = false): Problem => ({ kind, values: {}, past });
 
 describe("the big state", () => {
@@ -18,16 +18,9 @@ describe("the big state", () => {
     expect(stateOf({ ...well, seen: null })).toBe("starting");
   });
 
-  test("is not watching once the last look is too old, whatever it saw", () => {
-    expect(stateOf({ ...well, ageS: STALE_S })).toBe("watching");
-    expect(stateOf({ ...well, ageS: STALE_S + 0.1 })).toBe("blind");
-    expect(stateOf({ ...well, seen: null, ageS: STALE_S + 0.1 })).toBe("blind");
-    expect(stateOf({ ...well, seen: "bear", ageS: STALE_S + 0.1 })).toBe("blind");
-  });
-
-  test("is not watching while the camera or the detector sees nothing", () => {
-    for (const kind of ["gone", "frozen", "black", "white", "covered", "denied", "busy", "model-wrong", "giving-up"] as const) {
-      expect(stateOf({ ...well, problems: [problem(kind)] }), kind).toBe("blind");
+  test("is not watching while the camera or the detector sees nothing, whatever the last look saw", () => {
+    for (const kind of ["gone", "frozen", "black", "white", "covered", "denied", "busy", "model-wrong", "stale", "giving-up"] as const) {
+      for (const seen of [null, "watching", "bear"] as const) expect(stateOf({ seen, sounding: false, problems: [problem(kind)] }), kind).toBe("blind");
     }
   });
 
@@ -38,7 +31,7 @@ describe("the big state", () => {
   });
 
   test("is a bear while the siren sounds, also when nothing is seen any more", () => {
-    expect(stateOf({ ...well, seen: null, ageS: 99, sounding: true, problems: [problem("gone")] })).toBe("bear");
+    expect(stateOf({ ...well, seen: null, sounding: true, problems: [problem("gone")] })).toBe("bear");
   });
 });
 

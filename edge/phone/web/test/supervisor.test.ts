@@ -19,9 +19,9 @@ class StandIn implements WorkerLike {
   }
 }
 
-const ready = { type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448 } as const;
+const ready = { type: "ready", model: "m@1", threshold: 0.6, notice: null, cropMs: 50 } as const;
 const looked = {
-  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1, cropMs: 1, scanMs: 1, scanSide: 448,
+  type: "looked", time: 0, marks: [], state: "watching", faults: [], events: [], fps: 5, tookMs: 1,
 } as const; // prettier-ignore
 
 let now = 0;
@@ -62,12 +62,13 @@ beforeEach(() => {
 describe("frames", () => {
   test("go one at a time, and one that is not taken is closed", () => {
     const worker = begin();
-    expect(supervisor.offer(frame())).toBe(true);
+    supervisor.offer(frame());
     expect(supervisor.free).toBe(false);
-    expect(supervisor.offer(frame())).toBe(false);
+    supervisor.offer(frame());
     expect(close).toHaveBeenCalledTimes(1);
     worker.say(looked);
-    expect(supervisor.offer(frame())).toBe(true);
+    supervisor.offer(frame());
+    expect(worker.got.filter((each) => each.type === "frame")).toHaveLength(2);
   });
 
   test("begin with a discontinuity for each worker", () => {
@@ -80,8 +81,16 @@ describe("frames", () => {
 
   test("are not taken before the worker is ready", () => {
     supervisor.begin();
-    expect(supervisor.offer(frame())).toBe(false);
+    supervisor.offer(frame());
+    expect(close).toHaveBeenCalledTimes(1);
   });
+});
+
+test("what is sent while it loads comes after its start", () => {
+  supervisor.begin();
+  const review = { event: "a", box: [0, 0, 1, 1], agoS: 0, wrong: true } as const;
+  supervisor.send({ type: "review", review });
+  expect(workers[0].got.at(-1)).toEqual({ type: "review", review });
 });
 
 describe("a worker that does not answer", () => {

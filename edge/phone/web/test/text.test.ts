@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import type { ProblemKind } from "../src/status";
 import { LANGUAGE_NAMES, textsFor } from "../src/text";
 
 const page = readFileSync(new URL("../static/index.html", import.meta.url), "utf8");
@@ -19,6 +20,11 @@ describe("the texts", () => {
       for (const [name, words] of Object.entries(text)) {
         expect(words, `${language} ${name}`).not.toBe("");
         expect(valuesIn(words), `${language} ${name}`).toEqual(valuesIn(english[name]));
+      }
+      for (const [kind, words] of Object.entries(textsFor([language]).text.problems)) {
+        const said = { detail: "41", at: "42", from: "43", to: "44" };
+        const shown = (each: typeof words) => String(typeof each === "function" ? each(said) : each).match(/4[1-4]/g);
+        expect(shown(words), `${language} ${kind}`).toEqual(shown(textsFor(["en"]).text.problems[kind as ProblemKind]));
       }
     }
   });

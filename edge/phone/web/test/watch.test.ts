@@ -4,8 +4,8 @@ import type { FromWorker, ToWorker } from "../src/protocol";
 import { Watch, threadsFor } from "../src/watch";
 
 const ready = {
-  type: "ready", model: "m@1", labels: [], threshold: 0.6, notice: null, goldenError: 0, threads: 1, cropMs: 50, scanSide: 448,
-} as unknown as FromWorker; // prettier-ignore
+  type: "ready", model: "m@1", threshold: 0.6, notice: null, cropMs: 50,
+} as const; // prettier-ignore
 
 class StandIn {
   onmessage: ((message: { data: FromWorker }) => void) | null = null;
@@ -44,7 +44,6 @@ beforeEach(() => {
   page = { hidden: false, addEventListener: (_, act) => (visibilityChanged = act) };
   vi.stubGlobal("document", page);
   vi.stubGlobal("navigator", {});
-  vi.stubGlobal("crossOriginIsolated", false);
   vi.stubGlobal("Worker", StandIn);
   journal.trouble = null;
   for (const each of [journal.add, journal.note, journal.retry]) each.mockReset().mockResolvedValue(undefined);
@@ -156,7 +155,32 @@ describe("a phone that looks", () => {
   });
 });
 
+test("a screen that the browser let go while the page was hidden is held again without a word", async () => {
+  let release = (): void => undefined;
+  const sentinel = { addEventListener: (_: string, act: () => void) => (release = act) };
+  vi.stubGlobal("navigator", { wakeLock: { request: async () => sentinel } });
+  await begin();
+  await vi.advanceTimersByTimeAsync(1000);
+  page.hidden = true;
+  visibilityChanged();
+  release();
+  page.hidden = false;
+  visibilityChanged();
+  expect(watch.troubles.map((each) => each.kind)).not.toContain("screen-refused");
+});
+
 describe("the detector", () => {
+  test("that fails while nothing is watched makes no event, and is called unfit only when it is given up", async () => {
+    await watch.load({ model: "m.onnx", sha256: "0" });
+    for (let count = 0; count < 3; count++) {
+      expect(watch.failure).toBeNull();
+      workers[count].say({ type: "failed", failure: "memory", detail: "x" });
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    expect(watch.failure).toBe("memory");
+    expect(journal.note).not.toHaveBeenCalled();
+  });
+
   test("comes back after its model could not be read for a while", async () => {
     await begin();
     workers[0].say({ type: "failed", failure: "runtime", detail: "x" });
@@ -205,8 +229,7 @@ describe("the detector", () => {
     expect(workers).toHaveLength(2);
   });
 
-  test("gets half the cores, four at most, and one where the page may not share memory", () => {
-    expect([1, 2, 3, 4, 6, 8, 16].map((cores) => threadsFor(cores, true))).toEqual([1, 1, 2, 2, 3, 4, 4]);
-    expect(threadsFor(8, false)).toBe(1);
+  test("gets half the cores, four at most", () => {
+    expect([1, 2, 3, 4, 6, 8, 16].map(threadsFor)).toEqual([1, 1, 2, 2, 3, 4, 4]);
   });
 });
