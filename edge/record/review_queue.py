@@ -180,8 +180,8 @@ class ReviewQueue:
             left = f"{len(done)} of {len(keys)} are saved" if done and len(done) < len(keys) else ""
             _note(session, [said, left], problem if done else f"Not saved: {problem}" if problem else "")
 
-    def undo(self, who: str) -> Unit | None:
-        """Take back the session's last decision; return what it was about if it waits again."""
+    def undo(self, who: str) -> tuple[Unit, list[Unit]] | None:
+        """Take back the session's last decision; return what it was about, as ``next`` does, if it waits again."""
         with self._lock:
             session, back, problem = self.session(who), list[Unit](), ""
             if not session.done:
@@ -201,7 +201,8 @@ class ReviewQueue:
             self._refreshed = None
             self._refresh()
             _note(session, [f"Taken back: {_verdict(review)}"] if back else ["Nothing was taken back"], problem)
-            return next((self._by_key[each.key] for each in back if each.key in self._by_key), None)
+            found = next((self._by_key[each.key] for each in back if each.key in self._by_key), None)
+            return (found, self._alike(found)) if found else None
 
     def _write(self, unit: Unit, review: Review) -> None:
         if not unit.path.exists():

@@ -108,7 +108,9 @@ def test_what_looks_the_same_at_one_spot_is_decided_together(tmp_path: Path, roo
     desk.decide(WHO, [found[0].key, *(unit.key for unit in found[1])], WRONG)
     assert all(read_review(unit) == WRONG for unit in stump)
     assert "(3 pictures)" in desk.session(WHO).words
-    desk.undo(WHO)
+    back = desk.undo(WHO)
+    assert back
+    assert [unit.path for unit in (back[0], *back[1])] == stump[::-1]
     assert all(read_review(unit) is None for unit in stump)
 
 
@@ -137,7 +139,7 @@ def test_undo_takes_back_one_decision_after_another_and_only_ones_own(tmp_path: 
     assert desk.session(OTHER).words == "There is nothing to take back."
     back = desk.undo(WHO)
     assert back
-    assert back.path == old
+    assert back[0].path == old
     assert not review_path(old).exists()
     assert read_review(new) == WRONG
     desk.undo(WHO)
