@@ -309,6 +309,17 @@ def jpeg(image: Picture | Luma, quality: int, note: Mapping[str, Any] | None = N
     return b"".join((whole[:2], _COMMENT, (len(words) + 2).to_bytes(2, "big"), words, whole[2:]))
 
 
+def note_in(data: bytes) -> dict[str, Any]:
+    """Return the note that ``jpeg`` wrote in a JPEG's comment; empty if there is none. The first 64 kB are enough."""
+    if data[2:4] != b"\xff\xfe":
+        return {}
+    try:
+        found = json.loads(data[6 : 4 + int.from_bytes(data[4:6], "big")])
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 class CompressedFrame(NamedTuple):
     """One compressed frame."""
 

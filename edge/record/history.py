@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from edge.errors import BearAlarmError, OptionError
 from edge.record.database import APPLICATION_ID, REVIEWS, VERSION, utc
 from edge.record.outbox import WITHDRAWN
-from edge.record.review import Review
+from edge.record.review import TAKEN_BACK, Review
 from edge.record.run import LOCK, watching_run
 from edge.schema import Event, utc_text
 
@@ -447,6 +447,8 @@ class JournalReader(ReadOnly):
             some = ids[begin : begin + AT_ONCE]
             query = f"SELECT event_id, verdict, at, label FROM reviews WHERE event_id IN ({_marks(some)}) ORDER BY id"
             for id_, *review in self.rows(query, some):
+                if review[0] == TAKEN_BACK:
+                    found.pop(id_, None)
                 with suppress(ValueError):  # of a later version
                     found[id_] = Review(*review)
         return found

@@ -28,6 +28,7 @@ STALE_S = 3600.0  # a half-written file so old is of a program that has ended
 
 # Names of this program's files: nothing of another name is ever counted or deleted.
 NEGATIVES = "negatives"
+PLAIN = "plain.jpg"  # in an event's folder: the alarm's picture with nothing drawn on it, for a blind review
 KEEP = "keep"  # in an event's folder: never delete it
 GONE = ".gone-"  # before the name of what is being deleted
 
@@ -278,6 +279,15 @@ class MediaStore:
             if path not in self._damaged:
                 self._damaged.add(path)
                 log.warning("%s: is damaged, and left alone (%s); check this disk", path, error.strerror or error)
+
+
+def units(root: Path) -> list[str]:
+    """Return the paths of all events' folders and negatives, the oldest of each kind first. Raises OSError."""
+    found: list[str] = []
+    for folder, ours in ((root, VISIT), (root / NEGATIVES, SAMPLE)):
+        for day in sorted(_days(folder)):
+            found += sorted(entry.path for entry in _entries(day) if ours.fullmatch(entry.name))
+    return found
 
 
 def _days(folder: Path) -> list[str]:

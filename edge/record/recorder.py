@@ -28,7 +28,7 @@ from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
 from edge.record.clip import ClipBuffer, ClipError, ClipMaker, CompressedFrame, Ring, at_most, jpeg
-from edge.record.media_store import MB, MediaStore, NoRoomError, sample_path, still_path, visit_folder
+from edge.record.media_store import MB, PLAIN, MediaStore, NoRoomError, sample_path, still_path, visit_folder
 from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
 
 log = logging.getLogger(__name__)
@@ -147,6 +147,8 @@ class CameraRecorder:
         if pictured:
             image = frame.image  # decoded in this thread: a LazyImage is not for two
             files.append((pictured, partial(still, image, marks, event, self._mask)))
+            if event.type == "new":
+                files.append((recorder.folder / PLAIN, partial(plain, image, self._mask)))
             if self._writer.full and event.type == "new":
                 files.append((recorder.folder / "full.jpg", lambda: jpeg(self._mask(image), FULL_QUALITY)))
         if crop := recorder.take_crop():
@@ -327,6 +329,11 @@ def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask
     return jpeg(annotate(mask(image), marks, words), STILL_QUALITY)
 
 
+def plain(image: Picture, mask: PrivacyMask) -> bytes:
+    """Return the picture of an alarm as a JPEG with nothing drawn on it: it looks like one of a random negative."""
+    return jpeg(at_most(mask(image), NEGATIVE_WIDTH), NEGATIVE_QUALITY)
+
+
 def _note(frame: Frame, score: Score) -> dict[str, Any]:
     return {
         "camera": frame.camera, "captured_at": utc_text(frame.wall), "media_time_s": frame.media_time_s,
@@ -397,7 +404,7 @@ class Negatives:
 
 RETRY_S = 60.0  # between two checks of the disk, also without an alarm
 HANGS_S = 60.0  # a disk that has taken nothing for so long hangs
-RETRY_BYTES = 500_000  # a still and a crop
+RETRY_BYTES = 500_000  # a still, plain and marked, and a crop
 DEPTH = 8  # sets of pictures that wait at most: a 720p frame holds 2.7 MB
 MAX_CLIPS_BYTES = 48_000_000  # of frames that wait in memory to be made into clips
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -28,7 +28,7 @@ from edge.files import hand_over, replace_whole, try_lock
 from edge.record import database
 from edge.record.database import ENDS, NAME, DiskError, faults, utc
 from edge.record.media_store import SAMPLE
-from edge.schema import BoxXYWH, Event
+from edge.schema import BoxXYWH, Event, utc_text
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +108,35 @@ def write_review(unit: Path, review: Review) -> Path:
             raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
         if before and replace(before[-1], at=review.at) == review:
             return path  # the same again
-        whole = {"schema_version": SCHEMA_VERSION} | asdict(review) | {"earlier": [asdict(each) for each in before]}
-        replace_whole(path, json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n")
+        replace_whole(path, _whole([*before, review]))
     return path
+
+
+def take_back(unit: Path, review: Review) -> Review | None:
+    """Remove this review of a unit, if it is the last one; return the one that holds now, None where none is left.
+
+    Raises OptionError where another one is the last, the file is damaged, or nothing can be written.
+    """
+    path = review_path(unit)
+    with _alone(unit):
+        try:
+            *before, last = _parse(path.read_bytes(), path)
+            if last != review:
+                raise OptionError(f"{unit.name}: somebody reviewed it again; that review stays")
+            if not before:
+                path.unlink()
+                return None
+        except OSError as error:
+            raise OptionError(f"{path}: cannot be changed ({error.strerror})") from None
+        replace_whole(path, _whole(before))
+    return before[-1]
+
+
+def _whole(reviews: Sequence[Review]) -> bytes:
+    """Return the file's content; the last review is the one that holds."""
+    *earlier, last = (asdict(each) for each in reviews)
+    whole = {"schema_version": SCHEMA_VERSION} | last | {"earlier": earlier}
+    return json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 @contextmanager
@@ -172,6 +198,8 @@ def _box(found: object) -> BoxXYWH:
 
 # Reviews in the journal: one row for each, of which the last of an event counts. A running alarm reads them there.
 
+TAKEN_BACK = "taken back"  # the verdict of a row after which an event has no review any more
+
 
 @dataclass(frozen=True, slots=True)
 class JournalReview:
@@ -179,7 +207,7 @@ class JournalReview:
 
     row: int  # counts up
     event: Event  # its first one
-    verdict: str
+    verdict: str  # one of VERDICTS, or TAKEN_BACK
     label: str | None  # what is there, where it was relabelled
     at: datetime  # UTC, by the device's clock
 
@@ -196,9 +224,10 @@ def parse_rows(rows: Iterable[tuple[int, str, str | None, str, str]]) -> list[Jo
     return found
 
 
-def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
+def pass_on(folder: Path, ids: Sequence[str], review: Review | None) -> str | None:
     """Write a review of these events into the journal in ``folder``, where there is one that knows them.
 
+    None: their review was taken back, and none is left.
     Return in words why a running alarm does not get it; None: it does, or there is none.
     """
     path = folder / NAME
@@ -211,7 +240,10 @@ def pass_on(folder: Path, ids: Sequence[str], review: Review) -> str | None:
         return str(error)
 
 
-def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
+def _write(path: Path, ids: Sequence[str], review: Review | None) -> str | None:
+    verdict, label, at = (
+        (review.verdict, review.label, review.at) if review else (TAKEN_BACK, None, utc_text(datetime.now(UTC)))
+    )
     with closing(database.connect(path, "rw")) as db:
         if database.version(db) > database.VERSION:
             return f"{path}: a newer version of Bear Alarm made it; use that one"
@@ -222,7 +254,7 @@ def _write(path: Path, ids: Sequence[str], review: Review) -> str | None:
             db.execute(
                 "INSERT INTO reviews(event_id, verdict, label, at) SELECT ?, ?, ?, ?"
                 " WHERE EXISTS (SELECT 1 FROM events WHERE event_id = ?)",
-                (id_, review.verdict, review.label, review.at, id_),
+                (id_, verdict, label, at, id_),
             )
         db.execute("COMMIT")
         for end in ENDS:

@@ -48,14 +48,18 @@ def test_an_alarm_leaves_a_folder_with_all_that_was_seen(tmp_path):
     assert writer.close(CLOSE_S)
     folder = tmp_path / "evidence" / "2026-01-01" / f"000000-yard-{new.id[:8]}"
     assert new.evidence == end.evidence == str(folder / "alarm.jpg")
-    assert {path.name for path in folder.iterdir()} == {"alarm.jpg", "crop.jpg", "clip.mp4", "event.json"}
+    names = {"alarm.jpg", "plain.jpg", "crop.jpg", "clip.mp4", "event.json"}
+    assert {path.name for path in folder.iterdir()} == names
     assert own_still(new) == folder / "alarm.jpg"
     assert [own_still(event) for event in (*updates, end)] == [None] * (len(updates) + 1)
     still = read_picture(folder / "alarm.jpg")
     x, y, _, h = new.box_xywh
-    red = np.array(still[round((y + h / 2) * 360) - 5 : round((y + h / 2) * 360) + 5, round(x * 640)], int)
-    assert still.shape == (360, 640, 3)
+    plain = read_picture(folder / "plain.jpg")
+    beside = slice(round((y + h / 2) * 360) - 5, round((y + h / 2) * 360) + 5), round(x * 640) - 1
+    assert still.shape == plain.shape == (360, 640, 3)
+    red, bare = (np.array(image[beside], int) for image in (still, plain))
     assert (red[:, 2] - red[:, 1]).min() > 60  # the frame around it
+    assert (bare[:, 2] - bare[:, 1]).max() < 60  # for a blind review
 
     text = (folder / "event.json").read_text()
     assert Event.from_json(text) == replace(end, latency_ms=None)
@@ -121,10 +125,10 @@ def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatc
     negatives = list((tmp_path / "negatives").rglob("*.jpg"))
     assert negatives
     annotated = read_picture(folder / "alarm.jpg")[:, 320:]  # where nothing is drawn
-    whole = [read_picture(path) for path in (folder / "full.jpg", *negatives)]
+    whole = [read_picture(path) for path in (folder / "full.jpg", folder / "plain.jpg", *negatives)]
     for picture in (annotated, *whole, *played(folder / "clip.mp4")):
         height = picture.shape[0]
-        assert picture[: round(0.19 * height)].max() < 12
+        assert picture[: round(0.19 * height)].max() < 24  # a JPEG rings at the mask's edge
         assert picture[round(0.25 * height) :].mean() > 40
     crop = read_picture(folder / "crop.jpg")
     assert crop[:3].max() < 12  # it reaches into the mask

@@ -200,6 +200,13 @@ def test_another_verdict_takes_a_wrong_back(yard, verdict, label):
     assert yard(600.0, 605.0, stump=True) == pytest.approx(yard.usual_s, abs=0.11)
 
 
+def test_a_wrong_that_is_taken_back_no_longer_counts(yard):
+    yard.said("wrong", 60.0)
+    assert pass_on(yard.journal.folder, [yard.event], None) is None
+    yard.reviews.look()
+    assert yard(600.0, 605.0, stump=True) == pytest.approx(yard.usual_s, abs=0.11)
+
+
 def test_what_is_called_something_that_is_no_bear_was_wrong(yard):
     yard.said("relabelled", 60.0, "fox")
     assert yard(600.0, 605.0, stump=True) == pytest.approx(yard.twice_s, abs=0.3)

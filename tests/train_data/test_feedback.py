@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge.pictures import read_picture
+from edge.record.misses import Miss, write_miss
 from tests.helpers.feedback_evidence import imported, red, review, samples, standing, table, walking, write_evidence
 from train.data.catalog import read_catalog
 from train.data.feedback_pictures import review_of
@@ -191,3 +192,11 @@ def test_the_box_of_the_whole_frame_is_that_of_the_alarm_and_not_of_the_end(evid
     review(folder, "confirmed")
     imported(evidence, tmp_path / "data")
     assert rows(tmp_path / "data")["full"].boxes[0][0] == pytest.approx(event["path"][0][1], abs=1e-3)
+
+
+def test_reported_misses_are_counted_for_there_is_no_picture_of_them(evidence: Path, tmp_path: Path) -> None:
+    at = "2026-01-01T03:12:00.000Z"
+    for camera in ("yard", "the gate"):
+        write_miss(evidence, Miss(camera, at, at))
+    result = imported(evidence, tmp_path / "data", dry=True)
+    assert (result.misses, result.events, result.negatives) == (2, 2, 2)

@@ -17,7 +17,7 @@ import pytest
 
 from edge.errors import OptionError
 from edge.pictures import decode_picture
-from edge.record.clip import jpeg
+from edge.record.clip import jpeg, note_in
 from edge.record.media_store import visit_folder
 from edge.schema import Event
 from tests.helpers.feedback_evidence import imported, negative, review
@@ -29,7 +29,7 @@ try:
 except ImportError:
     pytest.skip("hypothesis is not installed", allow_module_level=True)
 
-from train.data.feedback_evidence import Case, Step, Unit, note_in, open_evidence
+from train.data.feedback_evidence import Case, Step, Unit, open_evidence
 from train.data.feedback_pictures import EvidencePicture, ReviewedLabel, _spread, key_of, review_of, row_of
 
 NIGHT = datetime(2026, 1, 1, 3, 12, 7, tzinfo=UTC)

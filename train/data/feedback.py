@@ -132,6 +132,7 @@ class ImportResult:
     unsure: int = 0
     alike: int = 0  # near duplicates of other pictures of the event, and those beyond ``most``
     other_cameras: int = 0
+    misses: int = 0  # bears without an alarm that people reported; there is no picture of them
     left_out: list[str] = field(default_factory=list)  # a sentence each
     kept: list[str] = field(
         default_factory=list
@@ -161,6 +162,7 @@ def import_evidence(
     with open_import_table(data, dry=dry) as table:
         work = _Import(data, options, table)
         work.result.left_out += evidence.unreadable
+        work.result.misses = evidence.misses
         for number, unit in enumerate(track(evidence.units), start=1):
             work.take(unit)
             if number % WRITE_EVERY == 0:

@@ -147,6 +147,8 @@ def print_result(result: ImportResult, into: Path, *, dry: bool) -> None:
             "all as empty with --unreviewed-negatives.",
             counted(result.unreviewed_negatives, "random negative"),
         )
+    if result.misses:
+        log.info("Reported without a picture, so only counted: %s.", counted(result.misses, "missed bear"))
     if result.taken_unreviewed:
         log.warning(
             "Imported as empty without a review: %s; a bear that was missed in one of them teaches the model to "

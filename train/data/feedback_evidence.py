@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from edge.errors import OptionError, PictureError
+from edge.record.clip import note_in
 from edge.record.media_store import SAMPLE
+from edge.record.misses import PLACE
 from edge.record.review import REVIEW, Review, parse_review, review_path
 from edge.schema import BoxXYWH, Event
 
@@ -49,6 +51,7 @@ class Evidence:
 
     units: tuple[Unit, ...]
     unreadable: tuple[str, ...] = ()
+    misses: int = 0  # bears without an alarm that people reported; no picture is kept of them
 
 
 @contextmanager
@@ -102,16 +105,18 @@ def _archive(path: Path) -> Iterator[tuple[list[str], Read]]:
 
 def _evidence(path: Path, files: Iterable[str], read: Read, unreadable: Iterable[str] = ()) -> Evidence:
     folders: dict[str, set[str]] = defaultdict(set)
+    misses = 0
     for file in files:
         folder, _, name = file.rpartition("/")
         folders[folder].add(name)
+        misses += PLACE.fullmatch(file) is not None
     units = [unit for folder in sorted(folders) for unit in _units(folder, folders[folder], read)]
     if not units:
         raise OptionError(
             f"{path}: no evidence in it (neither an {EVENT} nor random negatives); give the folder that "
             "`watch --evidence` wrote into, a copied card, or a zip of `events export`"
         )
-    return Evidence(tuple(units), tuple(unreadable))
+    return Evidence(tuple(units), tuple(unreadable), misses)
 
 
 def _units(folder: str, names: set[str], read: Read) -> Iterator[Unit]:
@@ -186,17 +191,6 @@ class Case:
 def read_case(unit: Unit) -> Case | None:
     """Read a case; None if it is no bear event. Raises PictureError or OptionError if it cannot be read."""
     return _event(unit) if unit.kind == "event" else _negative(unit)
-
-
-def note_in(data: bytes) -> dict[str, Any]:
-    """Return the note that ``edge.record.clip.jpeg`` wrote in a JPEG's comment; empty if there is none."""
-    if data[2:4] != b"\xff\xfe":
-        return {}
-    try:
-        found = json.loads(data[6 : 4 + int.from_bytes(data[4:6], "big")])
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _event(unit: Unit) -> Case | None:

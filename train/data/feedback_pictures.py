@@ -21,9 +21,9 @@ from edge.detect.crops import SMALLEST_SIDE_PX, square
 from edge.errors import PictureError
 from edge.installing import pip
 from edge.pictures import decode_picture
-from edge.record.clip import jpeg
+from edge.record.clip import jpeg, note_in
 from edge.schema import BoxXYWH, Picture, utc_text
-from train.data.feedback_evidence import Case, Step, note_in
+from train.data.feedback_evidence import Case, Step
 from train.data.licences import OWN
 from train.data.pictures import BEAR_ANY, CAMERAS, TRAINING_LABELS
 
