@@ -127,7 +127,6 @@ def parts(folder: Path, hosts: dict[str, Host], pages: dict[str, Any]) -> None:
     for number, (name, host) in enumerate(hosts.items()):
         page = pages[name]
         page.goto(host.address + "probe.html")
-        page.wait_for_function("globalThis.probe !== undefined")
         page.evaluate("([model, threads]) => probe.load(model, threads)", [model, number + 1])
         for thing, side in things.items():
             works[thing, name] = partial(page.evaluate, "side => probe.took('picture.png', side)", side)
