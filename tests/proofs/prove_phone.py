@@ -115,8 +115,6 @@ def python_work(classifier: Classifier, image: Picture, side: int | None) -> Wor
 def parts(folder: Path, hosts: dict[str, Host], pages: dict[str, Any]) -> None:
     """Print what a crop and a look cost, with the picture at hand."""
     image = next(iter(clip_frames()))
-    cv2.imwrite(str(folder / "picture.png"), image)
-    phone_web.build(folder, "test/probe.ts")
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))["file"]
     works: dict[tuple[str, str], Work] = {}
     things: dict[str, int | None] = {"a crop": None, **{f"a look, {side} px": side for side in SIDES}}
@@ -127,7 +125,6 @@ def parts(folder: Path, hosts: dict[str, Host], pages: dict[str, Any]) -> None:
     for number, (name, host) in enumerate(hosts.items()):
         page = pages[name]
         page.goto(host.address + "probe.html")
-        page.wait_for_function("globalThis.probe !== undefined")
         page.evaluate("([model, threads]) => probe.load(model, threads)", [model, number + 1])
         for thing, side in things.items():
             works[thing, name] = partial(page.evaluate, "side => probe.took('picture.png', side)", side)
@@ -315,6 +312,9 @@ def main() -> None:
         camera = write_camera(Path(temporary) / "demo.y4m")
         folder = write_app(Path(temporary) / "app")
         first_visit(folder, camera)
+        # Hosts read the folder once: what they serve lies there first.
+        cv2.imwrite(str(folder / "picture.png"), next(iter(clip_frames())))
+        phone_web.build(folder, "test/probe.ts")
         write_frames(folder)
         with ExitStack() as stack:
             hosts = {
