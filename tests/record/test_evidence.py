@@ -125,10 +125,12 @@ def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatc
     negatives = list((tmp_path / "negatives").rglob("*.jpg"))
     assert negatives
     annotated = read_picture(folder / "alarm.jpg")[:, 320:]  # where nothing is drawn
-    whole = [read_picture(path) for path in (folder / "full.jpg", folder / "plain.jpg", *negatives)]
+    whole = [read_picture(path) for path in (folder / "full.jpg", *negatives)]
+    plain = read_picture(folder / "plain.jpg")
+    assert plain[: round(0.19 * plain.shape[0])].max() < 24  # coarser than the others, it rings at the mask's edge
     for picture in (annotated, *whole, *played(folder / "clip.mp4")):
         height = picture.shape[0]
-        assert picture[: round(0.19 * height)].max() < 24  # a JPEG rings at the mask's edge
+        assert picture[: round(0.19 * height)].max() < 12
         assert picture[round(0.25 * height) :].mean() > 40
     crop = read_picture(folder / "crop.jpg")
     assert crop[:3].max() < 12  # it reaches into the mask
