@@ -1,16 +1,16 @@
 """Live pictures: what each camera sees and the alarm makes of it, and a stream of how all of it is.
 
-While nobody looks nothing of it runs. A picture is made once for all who look, in the pool, and never in the thread
-that watches.
+While nobody looks nothing of it runs. A picture is made once for all who look, and never in a thread that
+watches.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
@@ -69,19 +69,22 @@ class Looking:
 
     live: set[object] = field(default_factory=set)
     listeners: set[object] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
     made: dict[str, tuple[object, bytes]] = field(default_factory=dict)  # by camera: what of, and the JPEG
+    # One thread: the other cores are the alarm's, and each thread keeps megabytes of what it once used.
+    hand: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "live pictures"))
 
-    def picture(self, thread: CameraThread) -> bytes | None:
-        """Return a camera's newest picture as a JPEG; None before there is one. Call it from the pool."""
-        with self.lock:  # one at a time: the other cores are the alarm's
-            seen, old = thread.watcher.seen, not thread.fresh(time.monotonic())
-            if seen is None:
-                return None
-            name, of = thread.camera.name, (seen[0].time, seen[0].index, old)
-            if name not in self.made or self.made[name][0] != of:
-                self.made[name] = of, jpeg(drawn(thread, *seen, old=old), QUALITY)
-            return self.made[name][1]
+    def picture(self, thread: CameraThread) -> Future[bytes | None]:
+        """Return what will be a camera's newest picture as a JPEG; None before there is one."""
+        return self.hand.submit(self._picture, thread)
+
+    def _picture(self, thread: CameraThread) -> bytes | None:
+        seen, old = thread.watcher.seen, not thread.fresh(time.monotonic())
+        if seen is None:
+            return None
+        name, of = thread.camera.name, (seen[0].time, seen[0].index, old)
+        if name not in self.made or self.made[name][0] != of:
+            self.made[name] = of, jpeg(drawn(thread, *seen, old=old), QUALITY)
+        return self.made[name][1]
 
 
 class Endless(StreamingResponse):
@@ -212,7 +215,7 @@ def still(request: Request) -> Response:
     """Send a camera's newest picture."""
     page = page_of(request)
     thread = camera_of(page, request.path_params["camera"])
-    picture = looking(page).picture(thread) if thread else None
+    picture = looking(page).picture(thread).result() if thread else None
     if picture is None:
         raise Refused(HTTPStatus.NOT_FOUND, "there is no picture of such a camera yet")
     return Response(picture, media_type="image/jpeg")
@@ -252,7 +255,7 @@ async def _pictures(request: Request, page: Page, name: str) -> AsyncIterator[by
                 return
         seen = thread.watcher.seen
         if seen is not sent or now - sent_at >= STILL_S:
-            picture = await run_in_threadpool(looking(page).picture, thread)
+            picture = await asyncio.wrap_future(looking(page).picture(thread))
             if picture is not None:
                 # A browser shows a picture once it has seen the next one begin.
                 yield (
