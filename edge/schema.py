@@ -27,12 +27,14 @@ EventType = Literal["new", "update", "end"]
 TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved", "unsteady", "main_gone"]
 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
+TEST_S = 3.0  # how long a test is heard and seen
 
 
 class LazyImage:
     """A picture that is made when somebody first asks for it: most frames of a quiet place never are.
 
-    ``make`` is called at most once and gives a ``Picture`` of ``size_wh`` pixels. Not for use from two threads.
+    ``make`` gives a ``Picture`` of ``size_wh`` pixels, each time the same; of two threads both may call it, neither
+    waits.
     """
 
     __slots__ = ("_make", "_picture", "size_wh")
@@ -44,9 +46,10 @@ class LazyImage:
 
     def __call__(self) -> Picture:
         """Return the picture."""
-        if self._picture is None:
-            assert self._make is not None
-            self._picture, self._make = self._make(), None
+        make = self._make  # read first: it is taken away only after the picture is there
+        if make is not None:
+            self._picture, self._make = make(), None
+        assert self._picture is not None
         return self._picture
 
 

@@ -15,8 +15,10 @@ import contextlib
 import errno
 import logging
 import os
+import queue
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,18 +26,19 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.alert.local_sinks import LocalSinks
+from edge.alert.local_sinks import DETERRENT, LocalSinks
 from edge.alert.remote_channels import RemoteChannels
-from edge.background import Sink, Worker, in_background, start_thread
+from edge.background import DeadlineError, Sink, Worker, call_with_deadline, in_background, start_thread
 from edge.errors import OptionError
 from edge.files import mistaken
+from edge.schema import TEST_S
 from edge.status import Health
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.local_sinks import Answered
     from edge.record.journal import Journal
-    from edge.record.outbox import Route
+    from edge.record.outbox import Channel, Route
     from edge.record.recorder import MediaWriter
     from edge.record.run import Clock, EventFactory, RunLock
     from edge.schema import Event
@@ -50,6 +53,8 @@ BEAT_S = 600.0  # how often the journal notes that the run lives: the only write
 EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is checked
 JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
 LINES_S = 30.0  # what a file of lines may take
+ANSWER_S = 20.0  # what is tried out has so long
+TEST_WORDS = "a test of the alarm: there is no bear"
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
 
@@ -84,7 +89,8 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._local: LocalSinks = LocalSinks(before=before._local if before else None)
+        self._tried: dict[str, queue.SimpleQueue[str | None]] = {}  # by the id of a test: what went wrong
+        self._local: LocalSinks = LocalSinks(self._hear, before=before._local if before else None)
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
         self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
@@ -142,6 +148,48 @@ class Alerting:
         for sink in tuple(self.sinks):
             sink(event)
 
+    @property
+    def can_be_tried(self) -> set[str]:
+        """Return the names that ``try_out`` takes."""
+        local = {each.name for each in self._local.workers}
+        return local | {each.key for each in self.deliverers} | self.missing.keys()
+
+    def try_out(self, name: str) -> str | None:
+        """Send a test alarm to one local sink or channel of those in use; return what went wrong, without secrets.
+
+        It is in no journal, and not sent later. It ends no noise that a bear began. It takes ``ANSWER_S`` and
+        ``TEST_S`` at most. Raises OptionError for a name that is not in use.
+        """
+        from edge.record.run import EventFactory
+
+        if why := self.missing.get(name):
+            return why
+        test = EventFactory().event("test", "new", uuid.uuid4().hex, "test", label="test", detail=TEST_WORDS)
+        if worker := next((each for each in self._local.workers if each.name == name), None):
+            return self._try_sink(worker, test)
+        for each in self.deliverers:
+            if each.key == name:
+                return _try_channel(each.channel, test)
+        raise OptionError(f"{name}: there is no such sink or channel in use; load the page again")
+
+    def _try_sink(self, worker: Worker[Event], test: Event) -> str | None:
+        answer = self._tried[test.id] = queue.SimpleQueue()
+        try:
+            worker(test)
+            problem = answer.get(timeout=ANSWER_S)
+        except queue.Empty:
+            return f"no answer within {ANSWER_S:g} s"
+        finally:
+            del self._tried[test.id]
+        if worker.name == DETERRENT:  # it goes on until what began it ends
+            time.sleep(TEST_S)
+            worker(replace(test, type="end"))
+        return problem or self._local.problems.get(worker.name)
+
+    def _hear(self, who: str, event: Event, problem: str | None, took_ms: float) -> None:
+        if waiting := self._tried.get(event.id):
+            waiting.put(problem)
+
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
         now = time.monotonic() if now is None else now
@@ -195,6 +243,20 @@ class Alerting:
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())
+
+
+def _try_channel(channel: Channel, test: Event) -> str | None:
+    """Send a test over the network; return what went wrong."""
+    from edge.alert.redact import error_words, scrub
+    from edge.record.outbox import Message
+
+    try:
+        call_with_deadline(partial(channel.send, Message((test,), "word")), ANSWER_S, f"try {channel.key}")
+    except DeadlineError:
+        return f"no answer within {ANSWER_S:g} s"
+    except Exception as error:
+        return scrub(channel.problem or error_words(error))
+    return None
 
 
 class JournalSink:

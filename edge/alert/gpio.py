@@ -17,7 +17,7 @@ from pathlib import Path
 from edge.background import StoppableThread
 from edge.errors import MissingExtraError, OptionError, UnavailableError
 from edge.installing import extra
-from edge.schema import Event
+from edge.schema import TEST_S, Event
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def parse_pin(words: str, option: str) -> Pin:
 
 
 class Gpio:
-    """A relay or lamp on a pin: on for ``seconds`` from each alarm on; else off.
+    """A relay or lamp on a pin: on for ``seconds`` from each alarm on, for ``TEST_S`` at a test; else off.
 
     Off from the start, when it is closed and when the program ends. An alarm while it is on makes it stay on for
     longer. ``active_high`` False is for boards that switch on when the pin is low. ``pulse`` are seconds on and off in
@@ -102,7 +102,7 @@ class Gpio:
     def __call__(self, event: Event) -> None:
         """Switch on, if this event is wanted."""
         if self.wanted(event):
-            self.start(self.seconds, self.pulse)
+            self.start(min(self.seconds, TEST_S) if event.kind == "test" else self.seconds, self.pulse)
 
     @property
     def on(self) -> bool:

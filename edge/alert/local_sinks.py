@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SILENT_S = 0.5
 AGAIN_S = 60.0  # how often what cannot work is tried again
 COMMAND_S = 30.0  # what a command may take
+DETERRENT = "deterrent"
 
 Made = TypeVar("Made")
 
@@ -234,7 +235,7 @@ def _deterrent(settings: AlertSettings, spent: deque[Span] | None) -> SinkSpec:
         return Local(deterrent, 15.0, deterrent.wanted, close, problem, light)
 
     key = "deterrent", programme, settings.deterrent_lamps, hours.words if hours else None, device
-    return SinkSpec(key, "deterrent", make)
+    return SinkSpec(key, DETERRENT, make)
 
 
 def _command(option: str, command: Command) -> SinkSpec:

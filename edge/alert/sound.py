@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from edge.background import StoppableThread
 from edge.errors import OptionError, UnavailableError
-from edge.schema import Event
+from edge.schema import TEST_S, Event
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class SoundError(RuntimeError):
 
 
 class Sound:
-    """Plays ``what``, for ``seconds`` from each alarm on.
+    """Plays ``what``, for ``seconds`` from each alarm on; for ``TEST_S`` at a test.
 
     ``what`` is siren, chirp, horn, barks, shouts, bangs, or a WAV file's path; it is repeated or cut to its time. An
     alarm while it sounds makes it go on for longer. A call returns once it sounds. ``device`` is an output of ALSA
@@ -98,7 +98,7 @@ class Sound:
     def __call__(self, event: Event) -> None:
         """Sound, if this event is wanted."""
         if self.wanted(event):
-            self.start(self.seconds)
+            self.start(min(self.seconds, TEST_S) if event.kind == "test" else self.seconds)
 
     def start(self, seconds: float) -> None:
         """Sound until so many seconds from now (at most ``self.seconds``); returns once it does. Raises SoundError."""

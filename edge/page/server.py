@@ -156,8 +156,8 @@ class WebServer:
         async with server:
             while not self._closed.is_set():
                 await asyncio.sleep(POLL_S)
-        for client in list(state.connections):
-            client.transport.abort()
+            for client in list(state.connections):  # from Python 3.12 on, leaving would wait for them
+                client.transport.abort()
 
 
 class _Door(socket.socket):

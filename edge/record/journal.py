@@ -52,6 +52,7 @@ class Journal:
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
+        self.changes = 0  # another number: there may be something new; for those who would ask often
         self._run = run
         self._clock = clock or Clock()
         self._began = self._clock.monotonic()
@@ -173,6 +174,7 @@ class Journal:
         return OutboxRow(row, event, part, None if picture is None else Path(picture), max(age_s, 0.0), attempts)
 
     def _notify(self) -> None:
+        self.changes += 1
         for call in self._listeners:
             call()
 

@@ -145,7 +145,7 @@ class CameraRecorder:
         pictured = recorder.still if recorder.still_waits else None
         recorder.keep_crop(frame, scores, self.context, self._mask)
         if pictured:
-            image = frame.image  # decoded in this thread: a LazyImage is not for two
+            image = frame.image  # decoded in this thread, once
             files.append((pictured, partial(still, image, marks, event, self._mask)))
             if event.type == "new":
                 files.append((recorder.folder / PLAIN, partial(plain, image, self._mask)))

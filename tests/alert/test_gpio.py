@@ -48,6 +48,19 @@ def test_it_is_off_from_the_start_on_for_its_time_and_off_again(pins, active_hig
     assert pin.function == "input"
 
 
+def test_a_test_is_short_and_does_not_end_what_a_bear_began(pins, monkeypatch):
+    monkeypatch.setattr("edge.alert.gpio.TEST_S", 0.1)
+    relay = Gpio(17, seconds=20.0)
+    relay(event(kind="test"))
+    assert relay.on
+    assert soon(lambda: not relay.on)
+    relay(event())
+    relay(event(kind="test"))
+    time.sleep(0.3)
+    assert relay.on
+    relay.close()
+
+
 def test_a_second_alarm_makes_it_stay_on_for_longer(pins):
     relay = Gpio(17, seconds=0.4)
     started = time.monotonic()

@@ -1,0 +1,64 @@
+// Pictures that move, while the page is looked at and a place is free; else one every five seconds.
+"use strict";
+{
+  const STILL_MS = 5000;
+  const cards = [...document.querySelectorAll("[data-camera]")];
+  let free = true;
+  let lost = false;
+
+  const show = (card, live) => {
+    const img = card.querySelector("img");
+    card.dataset.live = live ? "yes" : "";
+    card.querySelector(".mode").textContent = live ? "Live" : `A new picture every ${STILL_MS / 1000} seconds`;
+    img.src = live ? img.dataset.live : `${img.dataset.still}?${Date.now()}`;
+  };
+  const renew = () => {
+    if (document.hidden) return;
+    for (const card of cards) {
+      if (card.querySelector("img").hidden || card.dataset.live) continue;
+      show(card, free && !lost);
+    }
+  };
+
+  for (const card of cards) {
+    card.querySelector("img").addEventListener("error", () => {
+      if (card.dataset.live) show(card, false); // no place was free
+    });
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) for (const card of cards) card.dataset.live && show(card, false);
+    else renew();
+  });
+  document.addEventListener("alarm-lost", () => {
+    lost = true;
+    document.body.classList.add("lost");
+    document.getElementById("lost").hidden = false;
+    for (const card of cards) card.dataset.live = "";
+  });
+  document.addEventListener("alarm-status", ({ detail }) => {
+    const back = lost;
+    [lost, free] = [false, detail.place];
+    document.body.classList.remove("lost");
+    document.getElementById("lost").hidden = true;
+    document.getElementById("ill").hidden = detail.well;
+    const bears = detail.cameras.filter(({ state }) => state === "bear").map(({ name }) => name);
+    const banner = document.querySelector("#bear > p");
+    document.getElementById("where").textContent = bears.join(", ");
+    banner.hidden = !detail.alarm;
+    document.title = `${detail.alarm ? "BEAR - " : ""}Live - Bear Alarm`;
+    const names = detail.cameras.map(({ name }) => name).join("\n");
+    if (names !== cards.map(({ dataset }) => dataset.camera).join("\n")) return location.reload();
+    detail.cameras.forEach(({ state, words, age, picture }, i) => {
+      const card = cards[i];
+      card.classList.remove("bear", "watching", "off");
+      card.classList.add(state);
+      const said = card.querySelector(".state");
+      if (said.textContent !== words) said.textContent = words;
+      card.querySelector(".age").textContent = age;
+      card.querySelector("img").hidden = !picture;
+    });
+    if (back) renew();
+  });
+  renew();
+  setInterval(renew, STILL_MS);
+}
