@@ -93,3 +93,19 @@ def beside(pictures: list[Picture]) -> Picture:
         padded[: each.shape[0], GAP_PX:] = each
         parts.append(padded)
     return np.hstack([*parts, np.full((height, GAP_PX, 3), PAPER, np.uint8)])
+
+
+def take(docs: Path) -> None:
+    """Write docs/page.jpg (live pictures, light and dark) and docs/page-review.jpg (review, zones)."""
+    with watched() as (address, cookie, browser):
+        live = shot(browser, f"{address}/", cookie, DESK_WH, "light", "#alarm-banner:not([hidden])")
+        phone = shot(browser, f"{address}/", cookie, PHONE_WH, "dark", "img")
+        events = shot(browser, f"{address}/events", cookie, DESK_WH, "light", "main a[href^='/events/']")
+        review = shot(browser, f"{address}/review", cookie, PHONE_WH, "light", "img")
+        zones = shot(browser, f"{address}/zones/meadow", cookie, DESK_WH, "dark", "svg")
+    for name, pictures in (("page.jpg", [live, phone]), ("page-review.jpg", [review, events, zones])):
+        whole = beside(pictures)
+        wide = 1200
+        size = (wide, round(whole.shape[0] * wide / whole.shape[1]))
+        small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(docs / name), small, [cv2.IMWRITE_JPEG_QUALITY, 82])
