@@ -23,17 +23,19 @@ def need_folder(file: Path) -> None:
             raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
-def replace_whole(path: Path, data: bytes) -> None:
+def replace_whole(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
 
-    Raises OptionError when the place cannot be written.
+    ``private``: for nobody but the owner of the folder. Raises OptionError when the place cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if private:
+            hand_over(beside)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
