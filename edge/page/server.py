@@ -163,7 +163,7 @@ class WebServer:
         limiter.total_tokens = THREADS
         more: dict[str, Any] = {"ssl": self._tls, "ssl_handshake_timeout": REQUEST_S} if self._tls else {}
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Client(config, state, {}), sock=door, backlog=16, **more)
+        server = await loop.create_server(lambda: _Client(config, state, {}), sock=door, backlog=MAX_CLIENTS, **more)
         renewed_at = loop.time()
         async with server:
             while not self._closed.is_set():
@@ -203,7 +203,7 @@ class _Door(socket.socket):
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Numbers alone: no name server is asked.
             self.bind(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4])
-            self.listen(16)
+            self.listen(MAX_CLIENTS)
             self.setblocking(False)
         except OSError:
             self.close()
@@ -234,8 +234,8 @@ class _Client(H11Protocol):
         """Begin to watch the time."""
         super().connection_made(transport)
         self.socket: int = transport.get_extra_info("socket").fileno()
-        self._since = self.loop.time()  # it is waited for
-        self._stalled_since: float | None = None
+        self._since = self._taken_at = self.loop.time()  # it is waited for; it last took something
+        self._left = 0  # bytes it has not taken
         self.loop.call_later(1.0, self._check)
 
     @property
@@ -255,17 +255,15 @@ class _Client(H11Protocol):
         self._since = self.loop.time()
 
     def _check(self) -> None:
-        if self.transport.is_closing():
+        """Cut the line where it is time; else look again in a second."""
+        if self not in self.connections:  # it has gone
             return
-        now = self.loop.time()
-        if not self.flow.write_paused:
-            self._stalled_since = None
-        elif self._stalled_since is None:
-            self._stalled_since = now
-        stalled = self._stalled_since is not None and now - self._stalled_since >= STALLED_S
+        now, left = self.loop.time(), self.transport.get_write_buffer_size()
+        if left == 0 or left < self._left:
+            self._taken_at = now
+        self._left = left
         # KEEP_ALIVE_S without a byte is uvicorn's own matter.
-        slow = self._unfinished() and now - self._since >= REQUEST_S
-        if slow or stalled:
+        if now - self._taken_at >= STALLED_S or (self._unfinished() and now - self._since >= REQUEST_S):
             self.transport.abort()
         else:
             self.loop.call_later(1.0, self._check)

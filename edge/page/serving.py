@@ -98,7 +98,7 @@ class Serving:
         def opened(address: str) -> None:
             log.info("the page is on %s", address)
             if not (settings.loopback or settings.tls):
-                log.warning("anyone in the network can read the page's passphrase: allow_http has it not encrypted")
+                log.warning("anyone in the network can read the page's passphrase: with allow_http it is not encrypted")
             if not _is_claimed(accounts):
                 log.info("Nobody owns the page yet: `bear-alarm page claim` prints a link to become its owner.")
 

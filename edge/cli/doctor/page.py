@@ -16,21 +16,19 @@ def check_page(target: Target) -> Iterator[CheckResult]:
         return
     from edge.page.accounts import Accounts
 
+    if target.state.is_dir() and not os.access(target.state, os.R_OK | os.X_OK):
+        yield unknown("page", f"{target.state} is closed to this user", "sudo bear-alarm doctor")
+        return
     try:
         claimed = Accounts(target.state).claimed
     except OptionError as error:
-        words, todo = split_todo(str(error), "make that disk work again")
-        yield (
-            unknown("page", words, todo)
-            if isinstance(error.__context__, PermissionError)
-            else broken("page", words, todo)
-        )
+        yield broken("page", *split_todo(str(error), "make that disk work again"))
         return
-    if not claimed:
-        yield doubt("page", f"{where.listen}: nobody owns it, so it shows nothing", "bear-alarm page claim")
+    if claimed:
+        reach = "this machine only" if where.loopback else "the network"
+        yield fine("page", f"{where.listen}: for {reach}, and it has an owner")
     else:
-        reach = "for this machine only" if where.loopback else "for the network"
-        yield fine("page", f"{where.listen}: {reach}, and it has an owner")
+        yield doubt("page", f"{where.listen}: nobody owns it, so it shows nothing", "bear-alarm page claim")
     if not (where.loopback or where.tls):
-        words = "anyone in the network can read its passphrase: `allow_http` has it not encrypted"
-        yield doubt("page", words, "remove `allow_http`, unless it is behind a proxy that encrypts")
+        words = "anyone in the network can read its passphrase: with `allow_http` it is not encrypted"
+        yield doubt("page", words, "remove `allow_http`, unless a proxy before it encrypts")
