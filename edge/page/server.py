@@ -140,6 +140,8 @@ class WebServer:
                     pause_s = PORT_RETRY_MIN_S
                     asyncio.run(self._serve(self._door))
             except Exception as error:  # an interface that went away, or a fault of ours: the alarm goes on
+                if self._closed.is_set():  # the door was closed for it
+                    return
                 self._problem = f"{self.address} was lost ({type(error).__name__}: {error}) and is opened again"
                 log.error("%s: %s", self.name, self._problem, exc_info=error)
             finally:
@@ -165,7 +167,7 @@ class WebServer:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _Client(config, state, {}), sock=door, backlog=MAX_CLIENTS, **more)
         renewed_at = loop.time()
-        async with server:
+        try:
             while not self._closed.is_set():
                 await asyncio.sleep(POLL_S)
                 if limiter.statistics().tasks_waiting == 0:
@@ -173,8 +175,10 @@ class WebServer:
                 if self._tls and loop.time() - renewed_at >= RENEW_S:
                     renewed_at = loop.time()
                     await anyio.to_thread.run_sync(self._renew, self._tls)
-        for client in list(state.connections):
-            client.transport.abort()
+        finally:
+            server.close()  # its wait_closed would wait for clients
+            for client in list(state.connections):
+                client.transport.abort()
 
     def _renew(self, tls: ssl.SSLContext) -> None:
         """Let new clients have the certificate for this machine's addresses of now; note why there is none."""

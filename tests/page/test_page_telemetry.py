@@ -266,6 +266,7 @@ def test_a_port_that_is_given_up_for_another_address_is_had_within_seconds():
 def test_nothing_is_written_of_what_is_asked(capfd, caplog):
     caplog.set_level(logging.DEBUG)
     with served() as server:
+        ask(server, get("/healthz"))
         caplog.clear()
         for path in ("/healthz", "/x?token=hush"):
             ask(server, get(path))
