@@ -54,7 +54,8 @@ def claim(request: Request) -> Response:
             problem, status = str(error), HTTPStatus.BAD_REQUEST
     if not fits:
         status = HTTPStatus.FORBIDDEN
-    return render(request, "claim.html", status, problem=problem, code=code if fits else None)
+    code = code if fits else ""
+    return render(request, "claim.html", status, problem=problem, code=code, claimed=accounts.claimed)
 
 
 def log_out(request: Request) -> Response:

@@ -354,3 +354,59 @@ def test_a_disk_that_takes_nothing_is_one_sentence(accounts, tmp_path, monkeypat
     with pytest.raises(OptionError, match="No space left"):
         accounts.log_in(OWNER, "here")
     assert json.loads((tmp_path / FILE).read_text())["sessions"] != {}, "what was there is there"
+
+
+# In a browser.
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_about_access_are_accessible_and_fit_a_small_phone(tmp_path, scheme):
+    pytest.importorskip("playwright")
+    from tests.helpers.phone_web import MODULES, chromium
+
+    axe = MODULES / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        pytest.skip("no node_modules; run `npm ci` in edge/phone/web")
+    with page_world(tmp_path, claimed=False) as world, chromium() as browser:
+        page = browser.new_page(viewport={"width": 320, "height": 640}, color_scheme=scheme, base_url=world.address)
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+
+        def look(heading: str) -> None:
+            page.wait_for_load_state()  # its colours too
+            assert page.get_by_role("heading", level=1).inner_text() == heading
+            found = page.evaluate(f"{axe.read_text()}; axe.run()")
+            assert [(each["id"], node["html"]) for each in found["violations"] for node in each["nodes"]] == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            low = "[...document.querySelectorAll('main button, main .button')].filter(b => b.offsetHeight < 44).length"
+            assert page.evaluate(low) == 0
+
+        page.goto("/")
+        look("This page has no owner yet")
+        page.goto(f"/claim?code={world.accounts.new_claim()}")
+        look("Become the owner")
+        for words in (OWNER, "Tab", OWNER, "Tab", "Enter"):  # the keyboard alone; the first field has it
+            if len(words) > 5:
+                page.keyboard.type(words)
+            else:
+                page.keyboard.press(words)
+        page.wait_for_url(f"{world.address}/")
+        page.goto("/claim")
+        look("Become the owner")
+        page.goto("/access")
+        page.get_by_label("Name of a new token").fill("a program with a name that is as long as")
+        page.get_by_role("button", name="Make a token").click()
+        page.get_by_text("It is shown once").wait_for()
+        look("Who may get in")
+        page.get_by_role("button", name="Log out", exact=True).click()
+        page.get_by_label("Passphrase").fill("not this one")
+        page.keyboard.press("Enter")
+        page.get_by_text("This passphrase is wrong.").wait_for()
+        look("Log in")
+        page.get_by_label("Passphrase").fill(OWNER)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{world.address}/")
+        page.goto("/nothing")
+        look("This does not work")
+        assert [each for each in complaints if "the server responded with a status" not in each] == []
