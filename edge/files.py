@@ -23,14 +23,16 @@ def need_folder(file: Path) -> None:
             raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
-def replace_whole(path: Path, data: bytes, *, like: Path | None = None) -> None:
+def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path | None = None) -> None:
     """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
 
-    ``like``: a file whose mode and owner it gets. Raises OptionError when the place cannot be written.
+    ``private``: for nobody but the owner of the folder; ``like``: a file whose mode and owner it gets. Raises
+    OptionError when the place cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    mode = 0o600 if private or like else 0o666
     try:
-        with beside.open("wb") as file:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if like:
                 found = like.stat()
                 beside.chmod(stat.S_IMODE(found.st_mode))
@@ -39,6 +41,8 @@ def replace_whole(path: Path, data: bytes, *, like: Path | None = None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if private:
+            hand_over(beside)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

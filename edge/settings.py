@@ -123,11 +123,14 @@ class PageSettings:
     names: tuple[str, ...] = ()  # hosts by which it is asked for beside its addresses, as behind a proxy
 
     @property
+    def loopback(self) -> bool:
+        """Return True if only this machine reaches the page, or there is none."""
+        return self.listen is None or ipaddress.ip_address(parse_listen(self.listen)[0]).is_loopback
+
+    @property
     def tls(self) -> bool:
         """Return True where the page is encrypted: always, but on this machine alone or where HTTP is allowed."""
-        if self.listen is None or self.allow_http:
-            return False
-        return not ipaddress.ip_address(parse_listen(self.listen)[0]).is_loopback
+        return not (self.loopback or self.allow_http)
 
 
 @dataclass(frozen=True)

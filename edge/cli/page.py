@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import ipaddress
+import os
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -16,13 +17,11 @@ from edge.cli.options import ConfigOpt, StateOpt, config_for, settings_of
 from edge.cli.output import qr_code
 from edge.config import SYSTEM
 from edge.errors import OptionError
-from edge.files import JOURNAL, SERVICE, made_state_folder
+from edge.files import ENVIRONMENT, SERVICE, made_state_folder
 from edge.settings import parse_listen
 
 if TYPE_CHECKING:
-    from edge.settings import Settings
-
-log = logging.getLogger(__name__)
+    from edge.settings import PageSettings, Settings
 
 DEFAULT = "127.0.0.1:8470"  # as `config init` writes it
 HTTP_PORT = 8080
@@ -40,21 +39,25 @@ PageOpt = Annotated[
 def claim(config: ConfigOpt = None, state: StateOpt = None, page: PageOpt = None) -> None:
     """Print a link that makes you the owner of the page. It works once, for ten minutes.
 
-    Run it on the device, as the user who runs the alarm. If you have forgotten the passphrase, it is the way to
-    choose another.
+    Run it on the device, as the user who runs the alarm; for a service with sudo. If you have forgotten the
+    passphrase, it is the way to choose another.
     """
     from edge.page.accounts import Accounts
+    from edge.record.run import watching_run
 
     settings, folder = _found(config, state)
-    addresses = _addresses(settings, page)
+    where = _where(settings, page)
+    addresses = _addresses(where)
     code = Accounts(folder).new_claim()
     links = [f"{address}/claim?code={code}" for address in addresses]
     print(f"Open one of these links within ten minutes, and choose a passphrase. It works once.\n\n{qr_code(links[0])}")
     print("\n".join(f"  {link}" for link in links))
     if links[0].startswith("https"):
         print("\nThe browser does not know this alarm's certificate yet: `bear-alarm page trust` installs it first.")
-    elif "//127." in links[0] or "//[::1]" in links[0]:
+    elif where.loopback and not where.names:
         print("\nOnly this machine reaches it. For the network: `listen: 0.0.0.0:PORT` below `page:` in the config.")
+    if not watching_run(folder):
+        print(f"\nNo alarm runs with the folder {folder} now: start it, and the link works then.")
 
 
 @app.command()
@@ -74,17 +77,20 @@ def trust(
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the page with the steps.")] = HTTP_PORT,
 ) -> None:
     """Hand out the page's certificate to phones and computers, with the steps, until Ctrl-C."""
-    from edge.phone.authority import LOOPBACK, host_name, identity, own_addresses
+    from edge.page.serving import page_identity
+    from edge.phone.authority import host_name, own_addresses
     from edge.phone.server import HelpServer
 
     settings, folder = _found(config, state)
+    where = _where(settings, page)
+    if not where.tls:
+        raise OptionError("this page has no certificate to trust; `listen: 0.0.0.0:PORT` below `page:` gives it one")
     own = [each.address for each in own_addresses() if not each.fault]
     if not own:
         raise OptionError("this machine has no address that a phone reaches; connect it to a network")
-    name = host_name()
-    who = identity(folder / "phone", list(dict.fromkeys([*own, LOOPBACK])), name)
-    address = _addresses(settings, page)[0]
-    by_name = f"https://{name}.local:{parse_listen(page or settings.page.listen or DEFAULT)[1]}/" if name else None
+    host, port = parse_listen(str(where.listen))
+    who, name, address = page_identity(folder, host), host_name(), _addresses(where)[0]
+    by_name = f"https://{name}.local:{port}/" if name else None
     with closing(HelpServer("--http-port", own[0], http_port)) as server:
         server.show(who, f"{address}/", by_name, device=True)
         print(f"{qr_code(server.url)}\n1. In the same network, open   {server.url}")
@@ -101,21 +107,28 @@ def _found(config: Path | None, state: Path | None) -> tuple[Settings, Path]:
     path = config_for(config)
     settings = settings_of(path)
     state = state or settings.state
-    if state is None and path == SYSTEM and (SERVICE / JOURNAL).exists():
+    if state is None and path == SYSTEM and not os.environ.get(ENVIRONMENT) and SERVICE.is_dir():
         state = SERVICE
     return settings, made_state_folder(state)
 
 
-def _addresses(settings: Settings, given: str | None) -> list[str]:
+def _where(settings: Settings, given: str | None) -> PageSettings:
+    """Return the settings of the page, with the address that was given. Raises OptionError for what is none."""
+    where = replace(settings.page, listen=given or settings.page.listen or DEFAULT)
+    parse_listen(str(where.listen))
+    return where
+
+
+def _addresses(where: PageSettings) -> list[str]:
     """Return the beginnings of the page's URLs, the best for another machine first."""
     from edge.phone.authority import host_name, own_addresses
 
-    where = replace(settings.page, listen=given or settings.page.listen or DEFAULT)
-    host, port = parse_listen(where.listen or DEFAULT)
-    scheme = "https" if where.tls else "http"
-    if host not in ("0.0.0.0", "::"):
-        return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"]
-    own = [str(each.address) for each in own_addresses() if not each.fault]
-    name = host_name()
-    hosts = [f"[{each}]" if ":" in each else each for each in own] + ([f"{name}.local"] if name else [])
-    return [f"{scheme}://{each}:{port}" for each in hosts or ["127.0.0.1"]]
+    host, port = parse_listen(str(where.listen))
+    hosts = [host]
+    if ipaddress.ip_address(host).is_unspecified:
+        name = host_name()
+        hosts = [str(each.address) for each in own_addresses() if not each.fault]
+        hosts += [f"{name}.local"] if name else []
+    own = [f"{'https' if where.tls else 'http'}://{f'[{each}]' if ':' in each else each}:{port}" for each in hosts]
+    proxied = [] if where.tls else [f"https://{name}" for name in where.names]
+    return [*proxied, *own] or [f"http://127.0.0.1:{port}"]

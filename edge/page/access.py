@@ -12,11 +12,13 @@ from starlette.routing import Route
 from edge.errors import OptionError
 from edge.page.accounts import SESSION_S, TooManyTriesError
 from edge.page.app import back_to, page_of, render
-from edge.page.guard import COOKIE, Refused
+from edge.page.guard import COOKIE, SECURE_COOKIE, Refused, is_secure, session_cookie
 
 if TYPE_CHECKING:
     from edge.page.accounts import Scope
 
+OWN_COOKIE = "bear_alarm_own_browser"  # of a browser in which the owner logged in
+OWN_S = 365 * 86_400.0
 SCOPES: dict[str, Scope] = {"view": "view", "review": "review"}
 
 
@@ -28,7 +30,8 @@ def log_in(request: Request) -> Response:
     if request.method == "POST":
         client = request.client.host if request.client else ""
         try:
-            return _begun(request, accounts.log_in(request.state.form.get("passphrase", ""), client))
+            own = request.cookies.get(OWN_COOKIE, "")
+            return _begun(request, accounts.log_in(request.state.form.get("passphrase", ""), client, own))
         except TooManyTriesError as error:
             problem, status = str(error), HTTPStatus.TOO_MANY_REQUESTS
         except OptionError as error:
@@ -37,7 +40,7 @@ def log_in(request: Request) -> Response:
 
 
 def claim(request: Request) -> Response:
-    """Show the form for the owner's passphrase to who brings a claim code, or make the owner."""
+    """Show the form for the owner's passphrase to the person with a claim code, or make the owner."""
     accounts, problem, status = page_of(request).accounts, None, HTTPStatus.OK
     form = request.state.form
     code = form.get("code") or request.query_params.get("code", "")
@@ -45,21 +48,22 @@ def claim(request: Request) -> Response:
     if request.method == "POST":
         try:
             if form.get("passphrase") != form.get("again"):
-                raise OptionError("the two passphrases differ; type it twice")
+                raise OptionError("the two passphrases differ; type the same one twice")
             return _begun(request, accounts.claim(code, form.get("passphrase", "")))
         except OptionError as error:
             problem, status = str(error), HTTPStatus.BAD_REQUEST
     if not fits:
         status = HTTPStatus.FORBIDDEN
-    return render(request, "claim.html", status, problem=problem, code=code if fits else None)
+    code = code if fits else ""
+    return render(request, "claim.html", status, problem=problem, code=code, claimed=accounts.claimed)
 
 
 def log_out(request: Request) -> Response:
     """End this session."""
-    if cookie := request.cookies.get(COOKIE):
+    if cookie := session_cookie(request):
         page_of(request).accounts.log_out(cookie)
     response = back_to("/login")
-    response.delete_cookie(COOKIE, path="/")
+    _set(response, request, SECURE_COOKIE if is_secure(request) else COOKIE, "", 0)
     return response
 
 
@@ -92,13 +96,20 @@ def people(request: Request) -> Response:
 
 
 def _begun(request: Request, cookie: str) -> Response:
-    """Return the start page, with the cookie of a new session."""
-    response = back_to("/")
-    secure = request.url.scheme == "https"
-    response.set_cookie(
-        COOKIE, cookie, max_age=round(SESSION_S), path="/", secure=secure, httponly=True, samesite="strict"
-    )
+    """Return the start page, with the cookie of a new session; an owner's browser is known from then on."""
+    accounts, response = page_of(request).accounts, back_to("/")
+    _set(response, request, SECURE_COOKIE if is_secure(request) else COOKIE, cookie, SESSION_S)
+    access = accounts.of_session(cookie)
+    if access and access.owner:
+        _set(response, request, OWN_COOKIE, accounts.own_browser, OWN_S)
     return response
+
+
+def _set(response: Response, request: Request, name: str, value: str, lasts_s: float) -> None:
+    """Set a cookie that no script reads and no other site sends; over TLS only, where it was set over TLS."""
+    response.set_cookie(
+        name, value, max_age=round(lasts_s), secure=is_secure(request), httponly=True, samesite="strict"
+    )
 
 
 ROUTES = [

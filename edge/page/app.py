@@ -97,7 +97,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     """Return the page for what was refused, or is not there."""
     if isinstance(error, Refused):
         return refused(request, error)
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):  # the guard logs it
+        return refused(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error ({type(error).__name__})"))
     words = {404: "there is no such page", 405: "this cannot be asked for in this way"}.get(error.status_code)
     return refused(request, Refused(HTTPStatus(error.status_code), words or error.detail))
 
@@ -111,9 +112,8 @@ def page_app(page: Page, names: list[str]) -> ASGIApp:
     static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
     icons = Mount("/icons", StaticFiles(directory=FOLDER.parent / "phone" / "app" / "icons"))
     manifest = Route("/manifest.webmanifest", _manifest)
-    app = Starlette(
-        routes=[*routes, manifest, static, icons], exception_handlers={HTTPException: _failed, Refused: _failed}
-    )
+    failed = {HTTPException: _failed, Refused: _failed, Exception: _failed}
+    app = Starlette(routes=[*routes, manifest, static, icons], exception_handlers=failed)
     app.state.page = page
     return Guard(app, page.accounts, names, unclaimed=unclaimed, refused=refused)
 

@@ -1,7 +1,7 @@
 """Decide who may ask for what, before anything of the page runs.
 
-In this order: the Host is one of ours (a name of a stranger's that leads here by DNS is refused), the request is small,
-a change comes from our own page (Origin, and the session's CSRF token), and the session or token may do it. Every
+In this order: the Host is one of ours (a stranger's name that leads here by DNS is refused), a change comes from our
+own page (Origin), is small, has the session's CSRF token, and the session or token may do it. Every
 response gets the headers that keep a browser from running, framing or keeping what it should not.
 """
 
@@ -11,14 +11,17 @@ import hmac
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES = 256_000  # a form; a config that is edited as text is no longer
 COOKIE = "bear_alarm_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"  # over TLS: no other program of this machine can set it
 PUBLIC = ("/static/", "/icons/", "/login", "/claim", "/manifest.webmanifest")  # seen without a session
 OPEN_CHANGES = ("/login", "/claim")  # asked for by those who have no session
 ANYBODY = ("/logout",)  # changes a viewer may ask for
@@ -80,8 +84,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            return
         request = Request(scope, receive)
         request.state.access, request.state.form = None, {}
         started = False
@@ -96,35 +98,38 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        response: Response | None = None
         try:
-            receive = await self._admit(request, receive)
-            if not _within(request.url.path, PUBLIC):
-                if not self._accounts.claimed:
-                    response = self._unclaimed(request)
-                elif request.state.access is None:
-                    response = self._to_login(request)
-            if response is None:
-                await self._app(scope, receive, send_guarded)
-        except Refused as refusal:
-            response = self._refused(request, refusal)
+            response = None
+            try:
+                receive = await self._admit(request)
+                response = self._sent_away(request)
+            except Refused as refusal:
+                response = self._refused(request, refusal)
+            except OptionError:  # of the accounts; health has the sentence
+                closed = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "nobody gets in now; `bear-alarm doctor` says why")
+                response = self._refused(request, closed)
+            await (response or self._app)(scope, receive, send_guarded)
+        except ClientDisconnect:
+            return
         except Exception as error:
             log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
-            if started:
-                return
-            fault = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error ({type(error).__name__})")
-            response = self._refused(request, fault)
-        if response is not None:
-            await response(scope, receive, send_guarded)
+            if not started:
+                fault = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error ({type(error).__name__})")
+                await self._refused(request, fault)(scope, receive, send_guarded)
 
-    async def _admit(self, request: Request, receive: Receive) -> Receive:
-        """Check the request, and find out who asks. Raises Refused."""
-        self._check_host(request)
+    async def _admit(self, request: Request) -> Receive:
+        """Check the request, find out who asks, and return its body to be read. Raises Refused, OptionError."""
+        if host_of(request) not in self._names and not _is_address(host_of(request)):
+            raise Refused(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "use the address that `bear-alarm page claim` prints, or add this name to `names:` below `page:` in "
+                "the config",
+            )
         if request.method not in {"GET", "HEAD", "POST"}:
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD and POST")
         access = request.state.access = self._access(request)
         if request.method != "POST":
-            return receive
+            return request.receive
         _check_origin(request, access)
         body = await _read(request)
         request.state.form = form = _form(request, body)
@@ -138,20 +143,12 @@ class Guard:
             reviews = access.may_review and _within(path, (REVIEW,))
             if not (access.owner or reviews or (_within(path, ANYBODY) and not access.token)):
                 raise Refused(HTTPStatus.FORBIDDEN, "only the owner may change this")
+        again = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def replay() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            return next(again, None) or await request.receive()
 
         return replay
-
-    def _check_host(self, request: Request) -> None:
-        hosts = request.headers.getlist("Host")
-        try:
-            name = (urlsplit(f"//{hosts[0]}").hostname or "").rstrip(".") if len(hosts) == 1 else ""
-        except ValueError:
-            name = ""
-        if not name or not (name in self._names or _is_address(name)):
-            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "use the address that `bear-alarm watch` prints")
 
     def _access(self, request: Request) -> Access | None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -160,14 +157,42 @@ class Guard:
             if access is None:
                 raise Refused(HTTPStatus.UNAUTHORIZED, "this token is not known (any more)")
             return access
-        cookie = request.cookies.get(COOKIE)
+        cookie = session_cookie(request)
         return self._accounts.of_session(cookie) if cookie else None
+
+    def _sent_away(self, request: Request) -> Response | None:
+        """Return the response to those who may not see what they ask for; None where they may. Raises Refused."""
+        claimed = self._accounts.claimed
+        if _within(request.url.path, PUBLIC):
+            return None
+        if not claimed:
+            return self._unclaimed(request)
+        return self._to_login(request) if request.state.access is None else None
 
     def _to_login(self, request: Request) -> Response:
         """Send a browser to the log-in; a program gets the status."""
         if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
             return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
         raise Refused(HTTPStatus.UNAUTHORIZED, "log in first")
+
+
+def host_of(request: Request) -> str:
+    """Return the name or address a request asks for, in small letters and without the port; "" for what is none."""
+    hosts = request.headers.getlist("Host")
+    found = (
+        re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@/?#\[\]]+))(?::\d*)?", hosts[0].lower()) if len(hosts) == 1 else None
+    )
+    return (found[1] or found[2]).rstrip(".") if found else ""
+
+
+def is_secure(request: Request) -> bool:
+    """Return True for a request over TLS, of this server's or of the proxy's before it."""
+    return request.url.scheme == "https"
+
+
+def session_cookie(request: Request) -> str | None:
+    """Return the session's cookie of a browser; None without one."""
+    return request.cookies.get(SECURE_COOKIE if is_secure(request) else COOKIE)
 
 
 def wants_json(request: Request) -> bool:
@@ -191,7 +216,7 @@ def _within(path: str, places: Sequence[str]) -> bool:
 def _is_address(name: str) -> bool:
     """Return True for an address in numbers: what leads here by a stranger's DNS has a name."""
     try:
-        ipaddress.ip_address(name.partition("%")[0])
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
@@ -201,20 +226,20 @@ def _check_origin(request: Request, access: Access | None) -> None:
     """Raise Refused for a change that a page of another site asks for. A token comes from no browser."""
     if access is not None and access.token:
         return
-    origin = request.headers.get("Origin")
-    same = urlsplit(origin).netloc.lower() == request.headers["Host"].lower() if origin else False
+    origin = request.headers.get("Origin", "")
+    same = origin.lower().partition("://")[2] == request.headers["Host"].lower()
     if not same or request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise Refused(HTTPStatus.FORBIDDEN, "this did not come from the alarm's own page")
 
 
 async def _read(request: Request) -> bytes:
     """Return the body. Raises Refused for one that is too large."""
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > BODY_MAX_BYTES:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_MAX_BYTES // 1000} kB; no form is")
-    return body
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form has {BODY_MAX_BYTES // 1000} kB at most")
+    return bytes(body)
 
 
 def _form(request: Request, body: bytes) -> dict[str, str]:
@@ -222,8 +247,9 @@ def _form(request: Request, body: bytes) -> dict[str, str]:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            found = json.loads(body or b"{}")
-            return {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in dict(found).items()}
+            found = {k: v if isinstance(v, str) else json.dumps(v) for k, v in dict(json.loads(body or b"{}")).items()}
+            "".join([*found, *found.values()]).encode()  # halves of characters are no text
+            return found
         if kind in {"application/x-www-form-urlencoded", ""}:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except (ValueError, TypeError, RecursionError):

@@ -1,35 +1,40 @@
 """Serve HTTP from a thread of its own, which the alarm never waits for.
 
 uvicorn reads requests and writes responses. Added here: a port that cannot be had is tried again, no client may be
-slow or silent for long, and no more than so many are let in. The thread yields to the alarm's own where both want the
-processor (Linux).
+slow or silent for long, and where too many come, the oldest of those that only wait has to go. The certificate is
+renewed while it serves. The thread yields to the alarm's own where both want the processor (Linux).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from edge.alert.redact import error_words
 from edge.background import start_thread
+from edge.errors import OptionError
 from edge.settings import parse_listen
 
 if TYPE_CHECKING:
     import ssl
 
     from starlette.types import ASGIApp
+
+    from edge.phone.authority import Identity
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,9 @@ REQUEST_S = 5.0  # for a client to send its whole request
 STALLED_S = 20.0  # of a client that takes nothing of what is sent to it
 KEEP_ALIVE_S = 15
 HEAD_MAX_BYTES = 16_384
+THREADS = 4  # for endpoints
+STUCK_S = 30.0  # without a free thread it is a problem
+RENEW_S = 60.0  # until the certificate is looked at again: it ends, and this machine's address changes
 NICE = 10
 POLL_S = 0.2
 
@@ -47,21 +55,28 @@ POLL_S = 0.2
 class WebServer:
     """Serves ``app`` on ``listen``, ADDRESS:PORT, until it is closed.
 
-    ``context``: TLS, made anew each time the port is opened; it may raise OptionError, which is then the ``problem``.
-    Raises OptionError for what is no address.
+    ``opened`` is called with the address each time the port was had. ``identity``: the certificate of TLS; it may raise
+    OptionError, which is then the ``problem``. Raises OptionError for what is no address.
     """
 
     def __init__(
-        self, listen: str, app: ASGIApp, name: str, *, context: Callable[[], ssl.SSLContext] | None = None
+        self,
+        listen: str,
+        app: ASGIApp,
+        name: str,
+        *,
+        opened: Callable[[str], None] = lambda address: None,
+        identity: Callable[[], Identity] | None = None,
     ) -> None:
-        self.listen = listen
         self.name = name
         self._host, self._wanted_port = parse_listen(listen)
         self._shown = f"[{self._host}]" if ":" in self._host else self._host
         self._app = app
-        self._context = context
+        self._opened = opened
+        self._identity = identity
         self._closed = threading.Event()
         self._problem: str | None = None
+        self._free_at = 0.0  # when it last had a thread for a request, time.monotonic()
         self._door: _Door | None = None
         self._tls: ssl.SSLContext | None = None
         self._open()
@@ -75,43 +90,41 @@ class WebServer:
     @property
     def address(self) -> str:
         """Return where it is, as the first part of a URL: ``http://127.0.0.1:8470``."""
-        return f"{'https' if self._context else 'http'}://{self._shown}:{self.port or self._wanted_port}"
-
-    @property
-    def loopback(self) -> bool:
-        """Return True if only this machine reaches it."""
-        return ipaddress.ip_address(self._host.partition("%")[0]).is_loopback
+        return f"{'https' if self._identity else 'http'}://{self._shown}:{self.port or self._wanted_port}"
 
     def problem(self) -> str | None:
-        """Return why it does not listen now, in one sentence; None while all is well."""
+        """Return why it does not serve now, in one sentence; None while all is well."""
+        if self._problem is None and self._door and time.monotonic() - self._free_at > STUCK_S:
+            return f"{self.address} does not answer: a disk or something else in it hangs"
         return self._problem
 
     def close(self) -> None:
-        """Stop listening. May be called twice."""
+        """Stop serving, and give the port back. May be called twice."""
         self._closed.set()
         self._thread.join(3.0)
+        if door := self._door:  # its thread hangs
+            door.close()
 
     def _open(self) -> None:
         """Take the port, or note why it cannot be had."""
-        from edge.errors import OptionError
-
-        door = None
+        where = f"{self._shown}:{self._wanted_port}"
+        door = problem = None
         try:
             door = _Door(self._host, self._wanted_port)
-            self._tls = self._context() if self._context else None
-        except (OSError, OptionError) as error:
-            if isinstance(error, OSError):
-                what = f"{self._shown}:{self._wanted_port} cannot be listened on ({error_words(error)})"
-                problem = f"{what}; give another port, or end what has it"
-            else:
-                problem = f"{self._shown}:{self._wanted_port} is not served: {error}"
+            self._tls = self._identity().context() if self._identity else None
+        except OSError as error:
+            problem = f"{where} cannot be listened on ({error_words(error)}); give another port, or end what has it"
+        except OptionError as error:
+            problem = f"{where} is not served: {error}"
+        if problem:
             if door:
                 door.close()
             if problem != self._problem:
                 log.warning("%s: %s; tried again", self.name, problem)
-            self._problem = problem
         else:
-            self._door, self._problem = door, None
+            self._door, self._free_at = door, time.monotonic()
+            self._opened(self.address)
+        self._problem = problem
 
     def _run(self) -> None:
         if sys.platform == "linux":
@@ -119,22 +132,22 @@ class WebServer:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         pause_s = PORT_RETRY_MIN_S
         while not self._closed.is_set():
-            if self._door is None:
-                if self._closed.wait(pause_s):
-                    break
-                pause_s = min(2.0 * pause_s, PORT_RETRY_MAX_S)
-                self._open()
-                continue
             try:
-                asyncio.run(self._serve(self._door))
+                if self._door is None and not self._closed.wait(pause_s):
+                    pause_s = min(2.0 * pause_s, PORT_RETRY_MAX_S)
+                    self._open()
+                if self._door:
+                    pause_s = PORT_RETRY_MIN_S
+                    asyncio.run(self._serve(self._door))
             except Exception as error:  # an interface that went away, or a fault of ours: the alarm goes on
+                if self._closed.is_set():  # the door was closed for it
+                    return
                 self._problem = f"{self.address} was lost ({type(error).__name__}: {error}) and is opened again"
                 log.error("%s: %s", self.name, self._problem, exc_info=error)
-            else:
-                pause_s = PORT_RETRY_MIN_S
             finally:
-                self._door.close()
-                self._door = None
+                if self._door:
+                    self._door.close()
+                    self._door = None
 
     async def _serve(self, door: _Door) -> None:
         """Serve until closed."""
@@ -142,36 +155,59 @@ class WebServer:
         config = uvicorn.Config(
             self._app, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S, h11_max_incomplete_event_size=HEAD_MAX_BYTES,
+            proxy_headers=True, forwarded_allow_ips="127.0.0.1",  # a proxy of this machine names its client
         )  # fmt: skip
         config.load()
         state = ServerState()
         state.default_headers = [(b"server", b"bear-alarm")]
-        loop = asyncio.get_running_loop()
-        # asyncio's own pool would be 32 threads of 8 MB of addresses each.
-        import anyio.to_thread
-
-        anyio.to_thread.current_default_thread_limiter().total_tokens = 4
+        door.clients = state.connections
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = THREADS
         more: dict[str, Any] = {"ssl": self._tls, "ssl_handshake_timeout": REQUEST_S} if self._tls else {}
-        server = await loop.create_server(lambda: _Client(config, state, {}), sock=door, backlog=16, **more)
-        async with server:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Client(config, state, {}), sock=door, backlog=MAX_CLIENTS, **more)
+        renewed_at = loop.time()
+        try:
             while not self._closed.is_set():
                 await asyncio.sleep(POLL_S)
-            for client in list(state.connections):  # from Python 3.12 on, leaving would wait for them
+                if limiter.statistics().tasks_waiting == 0:
+                    self._free_at = time.monotonic()
+                if self._tls and loop.time() - renewed_at >= RENEW_S:
+                    renewed_at = loop.time()
+                    await anyio.to_thread.run_sync(self._renew, self._tls)
+        finally:
+            server.close()  # its wait_closed would wait for clients
+            for client in list(state.connections):
                 client.transport.abort()
+
+    def _renew(self, tls: ssl.SSLContext) -> None:
+        """Let new clients have the certificate for this machine's addresses of now; note why there is none."""
+        assert self._identity
+        try:
+            tls.load_cert_chain(self._identity().server)
+            self._problem = None
+        except (OSError, OptionError) as error:
+            self._problem = f"{self.address} keeps its certificate of before: {error}"
 
 
 class _Door(socket.socket):
-    """A listening socket that lets in no more than ``MAX_CLIENTS`` at once. Raises OSError."""
+    """A listening socket with ``MAX_CLIENTS`` at once. Raises OSError.
+
+    The next client of a full house takes the place of the oldest that waits, sends, or shakes hands; those who get a
+    response stay.
+    """
+
+    clients: Collection[Any] = ()  # of _Client
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        self._inside: list[socket.socket] = []
+        self._inside: list[socket.socket] = []  # the oldest first
         try:
             if os.name != "nt":  # on Windows it would let two programs have the same port
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Numbers alone: no name server is asked.
             self.bind(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4])
-            self.listen(16)
+            self.listen(MAX_CLIENTS)
             self.setblocking(False)
         except OSError:
             self.close()
@@ -183,8 +219,14 @@ class _Door(socket.socket):
         client, address = super().accept()
         self._inside = [each for each in self._inside if each.fileno() >= 0]
         if len(self._inside) >= MAX_CLIENTS:
-            client.close()
-            raise BlockingIOError
+            served = {each.socket for each in self.clients if each.is_served}
+            waits = next((each for each in self._inside if each.fileno() not in served), None)
+            if waits is None:
+                client.close()
+                raise BlockingIOError
+            self._inside.remove(waits)
+            with contextlib.suppress(OSError):
+                waits.shutdown(socket.SHUT_RDWR)
         self._inside.append(client)
         return client, address
 
@@ -195,9 +237,15 @@ class _Client(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch the time."""
         super().connection_made(transport)
-        self._since = self.loop.time()  # it is waited for
-        self._stalled_since: float | None = None
+        self.socket: int = transport.get_extra_info("socket").fileno()
+        self._since = self._taken_at = self.loop.time()  # it is waited for; it last took something
+        self._left = 0  # bytes it has not taken
         self.loop.call_later(1.0, self._check)
+
+    @property
+    def is_served(self) -> bool:
+        """Return True while it gets the response to a whole request."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
         """Count the time of a request from its first byte."""
@@ -211,26 +259,21 @@ class _Client(H11Protocol):
         self._since = self.loop.time()
 
     def _check(self) -> None:
-        if self.transport.is_closing():
+        """Cut the line where it is time; else look again in a second."""
+        if self not in self.connections:  # it has gone
             return
-        now = self.loop.time()
-        if not self.flow.write_paused:
-            self._stalled_since = None
-        elif self._stalled_since is None:
-            self._stalled_since = now
-        stalled = self._stalled_since is not None and now - self._stalled_since >= STALLED_S
+        now, left = self.loop.time(), self.transport.get_write_buffer_size()
+        if left == 0 or left < self._left:
+            self._taken_at = now
+        self._left = left
         # KEEP_ALIVE_S without a byte is uvicorn's own matter.
-        slow = self._unfinished() and now - self._since >= REQUEST_S
-        if slow or stalled:
+        if now - self._taken_at >= STALLED_S or (self._unfinished() and now - self._since >= REQUEST_S):
             self.transport.abort()
         else:
             self.loop.call_later(1.0, self._check)
 
     def _unfinished(self) -> bool:
         """Return True while a request has begun, or the first has not, and is not whole."""
-        import h11
-
-        waiting = self.cycle is None or self.cycle.response_complete
-        if waiting and self.timeout_keep_alive_task is not None:
+        if self.timeout_keep_alive_task is not None:
             return False  # between two requests
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)

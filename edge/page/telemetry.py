@@ -8,24 +8,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edge.device.telemetry import metrics_text
+from edge.page.guard import host_of
 from edge.status import Status
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +64,10 @@ class CachedStatus:
             self._asking.release()
 
 
-def telemetry_app(status: Callable[[], Status], hosts: list[str] | None = None) -> ASGIApp:
+def telemetry_app(status: Callable[[], Status], hosts: Collection[str] | None = None) -> ASGIApp:
     """Return the application. ``hosts``: the names it may be asked by; None: any.
 
-    A page of some other site, made to look like this machine's by its name server, is kept out by them.
+    They keep out a page of some other site that its name server makes look like this machine's.
     """
     latest = CachedStatus(status)
 
@@ -97,11 +96,17 @@ def telemetry_app(status: Callable[[], Status], hosts: list[str] | None = None) 
         words = "only GET and HEAD" if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else "there is no such page"
         return _text(f"{words}; there is /healthz and /metrics", error.status_code, dict(error.headers or {}))
 
-    return Starlette(
-        routes=[Route("/healthz", healthz), Route("/metrics", metrics)],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else [],
-        exception_handlers={HTTPException: other},
+    app = Starlette(
+        routes=[Route("/healthz", healthz), Route("/metrics", metrics)], exception_handlers={HTTPException: other}
     )
+
+    async def meant(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        strange = hosts is not None and "Host" in request.headers and host_of(request) not in hosts
+        answer = _text("ask for localhost or 127.0.0.1", HTTPStatus.FORBIDDEN) if strange else app
+        await answer(scope, receive, send)
+
+    return meant
 
 
 def _text(words: str, code: int, headers: dict[str, str] | None = None) -> Response:

@@ -198,7 +198,7 @@ class Check(NamedTuple):
 
 def all_checks() -> tuple[Check, ...]:
     """List what is looked at; imported here, for numpy may be missing."""
-    from edge.cli.doctor import alerts, cameras, machine, service, software
+    from edge.cli.doctor import alerts, cameras, machine, page, service, software
 
     return (
         Check(software.GROUP, "packages", software.check_packages, software.IMPORT_S + 5),
@@ -221,6 +221,7 @@ def all_checks() -> tuple[Check, ...]:
         Check("Alerts", "notify", alerts.check_people),
         Check("Alerts", "heartbeat", alerts.check_heartbeat),
         Check("Alerts", "nobody", check_anyone),
+        Check("Page", "page", page.check_page),
         Check("Service", "permissions", service.check_groups),
         Check("Service", "service", service.check_service),
     )
