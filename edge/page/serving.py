@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import OptionError
 from edge.page.server import WebServer
+from edge.page.telemetry import CachedStatus, telemetry_app
 from edge.settings import parse_listen
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ class Serving:
         self._alarm = alarm
         self._config = config
         self._reload = reload
+        self._status = CachedStatus(lambda: alarm().status())
         self._servers: dict[str, tuple[object, WebServer, Ask]] = {}  # by part, with the settings it was made of
 
     def follow(self) -> None:
         """Open, exchange or close servers as the settings of the running alarm ask; have health ask them."""
         alarm = self._alarm()
+        self._status.forget()
         telemetry, page = alarm.settings.health.listen, alarm.settings.page
         self._replace(TELEMETRY, telemetry, lambda: self._telemetry(str(telemetry)))
         self._replace(PAGE, (page, alarm.state) if page.listen else None, lambda: self._page(page))
@@ -68,8 +71,6 @@ class Serving:
             self._servers[part] = wanted, *make()
 
     def _telemetry(self, listen: str) -> tuple[WebServer, Ask]:
-        from edge.page.telemetry import telemetry_app
-
         host, _ = parse_listen(listen)
         loopback = ipaddress.ip_address(host).is_loopback
         hosts = {"localhost", "127.0.0.1", "::1", host} if loopback else None
@@ -79,7 +80,7 @@ class Serving:
             if not loopback:
                 log.warning("anyone who reaches %s can read the alarm's health: it has no password", address)
 
-        server = WebServer(listen, telemetry_app(lambda: self._alarm().status(), hosts), TELEMETRY, opened=opened)
+        server = WebServer(listen, telemetry_app(self._status, hosts), TELEMETRY, opened=opened)
         return server, server.problem
 
     def _page(self, settings: PageSettings) -> tuple[WebServer, Ask]:

@@ -45,15 +45,21 @@ class CachedStatus:
         self._at = 0.0
         self._logged: str | None = None
 
+    def forget(self) -> None:
+        """Ask again the next time: there is another alarm."""
+        self._found = None
+
     def __call__(self) -> Status:
         """Return the status. Raises TimeoutError, RuntimeError with a sentence where there is none."""
         if not self._asking.acquire(timeout=STATUS_PATIENCE_S):
             raise TimeoutError("the alarm does not report its state: something in it hangs")
         try:
-            if self._found is None or not 0.0 <= self._clock() - self._at < STATUS_MAX_AGE_S:
+            found = self._found
+            if found is None or not 0.0 <= self._clock() - self._at < STATUS_MAX_AGE_S:
                 self._found = None
-                self._found, self._at = self._ask(), self._clock()
-            return self._found
+                found = self._found = self._ask()
+                self._at = self._clock()
+            return found
         except Exception as error:
             words = f"the alarm cannot report its state: internal error ({type(error).__name__})"
             if words != self._logged:
@@ -64,12 +70,11 @@ class CachedStatus:
             self._asking.release()
 
 
-def telemetry_app(status: Callable[[], Status], hosts: Collection[str] | None = None) -> ASGIApp:
-    """Return the application. ``hosts``: the names it may be asked by; None: any.
+def telemetry_app(latest: Callable[[], Status], hosts: Collection[str] | None = None) -> ASGIApp:
+    """Return the application. ``latest``: a CachedStatus; ``hosts``: the names it may be asked by, None: any.
 
     They keep out a page of some other site that its name server makes look like this machine's.
     """
-    latest = CachedStatus(status)
 
     def healthz(request: Request) -> Response:  # in a thread: it may wait for the status
         found = None

@@ -341,9 +341,9 @@ def run_alarm(
         reload = Reload(settings, config, notifier) if config else None
         with dump_on_request(lambda: alarm.trace), serving(lambda: alarm, config, stop) as follow:
             while True:
+                follow()
                 introduce(alarm, write, verbose=verbose)
                 demo = _narrate_demo(alarm, write)
-                follow()
                 end, taken_s = _run(alarm, reload, stop, notifier, show=not quiet)
                 if reload is None or not isinstance(end, Checked):
                     break
