@@ -122,6 +122,7 @@ def test_trust_hands_out_the_certificate_until_it_is_stopped(home, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         printed = ""
+        assert process.stdout
         for line in process.stdout:
             printed += line
             if "End this with Ctrl-C" in line:

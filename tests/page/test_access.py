@@ -72,7 +72,9 @@ def test_a_claim_works_once_and_for_ten_minutes_and_a_later_one_ends_it(tmp_path
     clock.now += keeping.CLAIM_S + 1
     assert not accounts.claim_fits(second)
     third = accounts.new_claim()
-    assert accounts.of_session(accounts.claim(third, OWNER)).owner
+    access = accounts.of_session(accounts.claim(third, OWNER))
+    assert access
+    assert access.owner
     assert accounts.claimed
     for used in (first, second, third, ""):
         with pytest.raises(OptionError, match="was used, or is older"):
@@ -142,7 +144,9 @@ def test_logging_in_over_http(world: World):
             assert "SameSite=strict" in cookie
             assert "Secure" not in cookie, "there is no TLS"
         assert nobody.get("/access").status_code == 200
-        nobody.csrf = world.accounts.of_session(nobody.cookies[COOKIE]).csrf
+        access = world.accounts.of_session(nobody.cookies[COOKIE])
+        assert access
+        nobody.csrf = access.csrf
         cookie = nobody.cookies[COOKIE]
         assert nobody.change("/logout").headers["Location"] == "/login"
         assert COOKIE not in nobody.cookies
@@ -341,7 +345,7 @@ def test_with_a_damaged_file_the_alarm_goes_on_and_page_and_health_say_so(tmp_pa
             assert shown.status_code == 503
             assert "bear-alarm doctor" in shown.text
             assert str(tmp_path) not in shown.text
-        assert "is damaged" in world.alarm._more["page"]()
+        assert "is damaged" in (world.alarm._more["page"]() or "")
         seen = world.alarm.threads[0].watcher.stats.frames
         wait_for(lambda: world.alarm.threads[0].watcher.stats.frames > seen + 5)
 

@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,11 @@ class StandIn(SimpleNamespace):
 
 @contextmanager
 def served(status=lambda: WELL, listen="127.0.0.1:0"):
-    alarm = StandIn(listen, status)
+    alarm: Any = StandIn(listen, status)
     with closing(Serving(lambda: alarm, None, lambda: None)) as serving:
         serving.follow()
         server = serving.server(TELEMETRY)
+        assert server
         assert alarm.asked[TELEMETRY]() == server.problem()
         yield server
 
@@ -211,7 +213,12 @@ def test_a_client_that_takes_nothing_of_its_response_is_cut_off(monkeypatch):
 def test_an_alarm_that_hangs_or_fails_is_not_well(monkeypatch, caplog):
     monkeypatch.setattr(telemetry, "STATUS_PATIENCE_S", 0.2)
     go, began = threading.Event(), threading.Event()
-    with served(lambda: began.set() or (go.wait(30) and WELL)) as server:
+
+    def waits():
+        began.set()
+        return go.wait(30) and WELL
+
+    with served(waits) as server:
         first = socket.create_connection(("127.0.0.1", server.port), timeout=20)
         with first:
             first.sendall(get("/healthz").encode())

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -186,7 +187,10 @@ def test_the_certificate_is_renewed_while_the_page_serves(tmp_path, monkeypatch)
     alarm = stand_in(tmp_path, page=EVERYWHERE)
     with closing(Serving(lambda: alarm, None, lambda: None)) as serving:
         serving.follow()
-        place = "127.0.0.1", serving.server(PAGE).port
+        found = serving.server(PAGE)
+        assert found
+        assert found.port
+        place = "127.0.0.1", found.port
         before = ssl.get_server_certificate(place)
         monkeypatch.setattr(authority, "host_name", lambda: "another-name")
         wait_for(lambda: ssl.get_server_certificate(place) != before)
@@ -206,7 +210,9 @@ def test_a_certificate_that_cannot_be_made_is_a_problem_and_tried_again(tmp_path
         assert re.search(r"^0\.0\.0\.0:0 is not served: .*cannot be kept there", alarm.asked[PAGE]())
         (tmp_path / "phone").unlink()
         wait_for(lambda: alarm.asked[PAGE]() is None)
-        assert serving.server(PAGE).port
+        found = serving.server(PAGE)
+        assert found
+        assert found.port
 
 
 @pytest.mark.needs_tool("chromium", "certutil")
@@ -238,7 +244,7 @@ def test_chromium_that_trusts_the_authority_logs_in_over_https(tmp_path):
 # Reloads.
 
 
-def stand_in(state: Path, **settings: object) -> SimpleNamespace:
+def stand_in(state: Path, **settings: Any) -> Any:
     """As much of an alarm as the servers ask for."""
     asked: dict[str, object] = {}
     return SimpleNamespace(settings=Settings(**settings), state=state, asked=asked, ask=asked.__setitem__)
@@ -258,6 +264,7 @@ def test_a_reload_opens_again_only_what_has_changed(tmp_path):
         serving.follow()
         assert serving.server(TELEMETRY) is first[1]
         assert serving.server(PAGE) is not first[0]
+        assert first[0]
         assert first[0].port is None
         alarm = stand_in(tmp_path, page=page)
         serving.follow()
