@@ -87,7 +87,7 @@ def test_binder_installs_what_the_page_needs_and_no_torch() -> None:
     assert (ROOT / "pyproject.toml").is_file()  # what the dot means: Binder installs in the repository's root
     packaging = pytest.importorskip("packaging.requirements")
     needed = {packaging.Requirement(line).name for line in EXTRAS["notebook"]}
-    assert {"voila", "ipywidgets", "ipykernel", "anywidget", "pillow", "jupyterlab", "jinja2"} == needed
+    assert {"voila", "ipywidgets", "ipykernel", "anywidget", "pillow", "jupyterlab"} == needed
     version = re.fullmatch(r"python-(\d+\.\d+)\n", (BINDER / "runtime.txt").read_text())
     assert version
     assert tuple(map(int, version[1].split("."))) >= (3, 11)
