@@ -25,7 +25,7 @@ from edge.detect.zones import BLACK, PrivacyMask
 from edge.drawing import ALARM, FONT, FOUND, MOVING, Mark, annotate
 from edge.local_time import clock, lasting
 from edge.page.app import Page, page_of, render
-from edge.page.guard import COOKIE, Refused
+from edge.page.guard import Refused, session_cookie
 from edge.record.clip import at_most, jpeg
 from edge.schema import WHOLE
 from edge.status import NOT_LOOKED, Status
@@ -288,7 +288,7 @@ def may_look(request: Request) -> bool:
     accounts, access = page_of(request).accounts, request.state.access
     if access.token:
         return access.name in accounts.tokens
-    return accounts.of_session(request.cookies[COOKIE]) is not None
+    return accounts.of_session(session_cookie(request) or "") is not None
 
 
 ROUTES = [
