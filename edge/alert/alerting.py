@@ -15,7 +15,6 @@ import contextlib
 import errno
 import logging
 import os
-import queue
 import sys
 import time
 import uuid
@@ -27,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alert.local_sinks import DETERRENT, LocalSinks
-from edge.alert.remote_channels import RemoteChannels
-from edge.background import DeadlineError, Sink, Worker, call_with_deadline, in_background, start_thread
+from edge.alert.remote_channels import RemoteChannels, send_once
+from edge.background import NO_ANSWER, DeadlineError, Sink, Worker, call_with_deadline, in_background, start_thread
 from edge.errors import OptionError
 from edge.files import mistaken
 from edge.schema import TEST_S
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer
     from edge.alert.local_sinks import Answered
     from edge.record.journal import Journal
-    from edge.record.outbox import Channel, Route
+    from edge.record.outbox import Route
     from edge.record.recorder import MediaWriter
     from edge.record.run import Clock, EventFactory, RunLock
     from edge.schema import Event
@@ -89,8 +88,7 @@ class Alerting:
         self.sinks: list[Sink] = []
         self._began = time.monotonic()
         self._looked = 0.0
-        self._tried: dict[str, queue.SimpleQueue[str | None]] = {}  # by the id of a test: what went wrong
-        self._local: LocalSinks = LocalSinks(self._hear, before=before._local if before else None)
+        self._local: LocalSinks = LocalSinks(before=before._local if before else None)
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
         self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
@@ -160,35 +158,18 @@ class Alerting:
         It is in no journal, and not sent later. It ends no noise that a bear began. It takes ``ANSWER_S`` and
         ``TEST_S`` at most. Raises OptionError for a name that is not in use.
         """
+        from edge.record.outbox import Message
         from edge.record.run import EventFactory
 
         if why := self.missing.get(name):
             return why
         test = EventFactory().event("test", "new", uuid.uuid4().hex, "test", label="test", detail=TEST_WORDS)
-        if worker := next((each for each in self._local.workers if each.name == name), None):
-            return self._try_sink(worker, test)
+        if sink := self._local.sinks.get(name):
+            return _try_sink(name, sink, test) or self._local.problems.get(name)
         for each in self.deliverers:
             if each.key == name:
-                return _try_channel(each.channel, test)
+                return send_once(each.channel, Message((test,), "word"), time.monotonic() + ANSWER_S)
         raise OptionError(f"{name}: there is no such sink or channel in use; load the page again")
-
-    def _try_sink(self, worker: Worker[Event], test: Event) -> str | None:
-        answer = self._tried[test.id] = queue.SimpleQueue()
-        try:
-            worker(test)
-            problem = answer.get(timeout=ANSWER_S)
-        except queue.Empty:
-            return f"no answer within {ANSWER_S:g} s"
-        finally:
-            del self._tried[test.id]
-        if worker.name == DETERRENT:  # it goes on until what began it ends
-            time.sleep(TEST_S)
-            worker(replace(test, type="end"))
-        return problem or self._local.problems.get(worker.name)
-
-    def _hear(self, who: str, event: Event, problem: str | None, took_ms: float) -> None:
-        if waiting := self._tried.get(event.id):
-            waiting.put(problem)
 
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
@@ -245,17 +226,19 @@ class Alerting:
         return parts | dict(self.more())
 
 
-def _try_channel(channel: Channel, test: Event) -> str | None:
-    """Send a test over the network; return what went wrong."""
-    from edge.alert.redact import error_words, scrub
-    from edge.record.outbox import Message
-
+def _try_sink(name: str, sink: Sink, test: Event) -> str | None:
+    """Call a sink beside its worker, in which a bear would wait for the test; return what went wrong."""
     try:
-        call_with_deadline(partial(channel.send, Message((test,), "word")), ANSWER_S, f"try {channel.key}")
+        call_with_deadline(partial(sink, test), ANSWER_S, name)
+        if name == DETERRENT:
+            time.sleep(TEST_S)
     except DeadlineError:
-        return f"no answer within {ANSWER_S:g} s"
-    except Exception as error:
-        return scrub(channel.problem or error_words(error))
+        return NO_ANSWER
+    except (Exception, SystemExit) as error:
+        return str(error) or type(error).__name__
+    finally:
+        if name == DETERRENT:  # it goes on until what began it ends
+            sink(replace(test, type="end"))
     return None
 
 

@@ -66,6 +66,8 @@ class Deterrent:
         self._last = ""  # the sound before
         self._room_s = 0.0
         self._bears: set[str] = set()  # ids of the events it goes on for
+        self._test = False  # it goes on for a test alone
+        self._calls = threading.Lock()  # a test comes from another thread than a bear: one ends before another begins
         self._thread = StoppableThread(self._play, "the deterrent")
         self._begun = threading.Event()
 
@@ -75,10 +77,11 @@ class Deterrent:
 
     def __call__(self, event: Event) -> None:
         """Begin, go on, or end when the bear is gone."""
-        if event.type == "end":
-            self._gone(event.id)
-        elif event.alarms:
-            self._start(event)
+        with self._calls:
+            if event.type == "end":
+                self._gone(event.id)
+            elif event.alarms:
+                self._start(event)
 
     def close(self) -> None:
         """Silence and darkness for good, within a moment; from any thread and as often as you like."""
@@ -102,6 +105,7 @@ class Deterrent:
     def _start(self, event: Event) -> None:
         if self._thread.going:
             self._bears.add(event.id)
+            self._test = self._test and event.kind == "test"
             return
         room_s = self._budget(time.monotonic(), datetime.now(UTC))
         if isinstance(room_s, str):
@@ -109,7 +113,7 @@ class Deterrent:
                 raise DeterrentError(f"no deterrent: {room_s}")
             log.info("no deterrent: %s", room_s)
             return
-        self._bears = {event.id}
+        self._bears, self._test = {event.id}, event.kind == "test"
         self._room_s, self.problem = room_s, None
         self._begun.clear()
         self._thread.run_for(room_s + BEGUN_S)
@@ -135,7 +139,7 @@ class Deterrent:
                     return
         finally:
             self._begun.set()
-            self._budget.ended(time.monotonic())
+            self._budget.ended(time.monotonic(), test=self._test)
 
     def _sound(self, thread: StoppableThread, seconds: float) -> None:
         noise, end = self.noises[self.next_sound()], time.monotonic() + seconds
@@ -169,7 +173,7 @@ class Budget:
     def __init__(self, hours: Schedule | None = None, spent: deque[Span] | None = None) -> None:
         self._hours = hours
         self._spent: deque[Span] = deque() if spent is None else spent
-        self._rest_until = float("-inf")
+        self._rest_until = self._rested_before = float("-inf")
 
     def __call__(self, now: float, wall: datetime) -> float | str:
         """Take the seconds that may be used from now on, or return why there are none; ``wall`` with its zone."""
@@ -185,12 +189,15 @@ class Budget:
             return f"the {HOURLY_S / 60:g} minutes of noise an hour are used up"
         room_s = min(LONGEST_S, room_s)
         spent.append((now, now + room_s))
-        self._rest_until = now + room_s + REST_S
+        self._rested_before, self._rest_until = self._rest_until, now + room_s + REST_S
         return room_s
 
-    def ended(self, now: float) -> None:
-        """Give back what was not used; the rest begins."""
+    def ended(self, now: float, *, test: bool = False) -> None:
+        """Give back what was not used; the rest begins. A test gives all of it back: a bear may come after it."""
         begin, end = self._spent.pop()
+        if test:
+            self._rest_until = self._rested_before
+            return
         end = min(max(begin, now), end)
         self._spent.append((begin, end))
         self._rest_until = end + REST_S

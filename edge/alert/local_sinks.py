@@ -63,6 +63,11 @@ class LocalSinks:
         return [each.worker for each in self._running.values()]
 
     @property
+    def sinks(self) -> dict[str, Sink]:
+        """Return them without their workers, by name."""
+        return {each.worker.name: each.local.sink for each in self._running.values()}
+
+    @property
     def parts(self) -> dict[str, Ask]:
         """Return what health asks, by name."""
         parts = self.missing.parts

@@ -7,6 +7,8 @@ To add one: write it in ``edge/alert/`` as a ``Channel`` of ``edge.record.outbox
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.alert.local_sinks import Unavailable
-from edge.background import Worker, in_background
+from edge.background import NO_ANSWER, DeadlineError, Worker, call_with_deadline, in_background
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
     from edge.alert.delivery import Deliverer, RateLimit
     from edge.record.journal import Journal
-    from edge.record.outbox import Channel, Route
+    from edge.record.outbox import Channel, Message, Route
     from edge.schema import Event
     from edge.settings import AlertSettings
     from edge.status import Ask
@@ -207,3 +209,27 @@ class _Reached:
     channel: Channel
     state: Worker[Event] | None = None  # shows MQTT's live state
     deliverer: Deliverer | None = None
+
+
+def send_once(channel: Channel, message: Message, until: float, connected: threading.Event | None = None) -> str | None:
+    """Send a message, for a test; return what went wrong, without secrets. ``until``: time.monotonic().
+
+    ``connected``: set when the channel of a broker has connected; with it a message waits for that.
+    """
+    from edge.alert.mqtt_connection import UndeliveredError
+    from edge.alert.redact import error_words, scrub
+
+    while True:
+        if connected:
+            connected.clear()
+        try:
+            call_with_deadline(partial(channel.send, message), until - time.monotonic(), channel.key)
+        except DeadlineError:
+            return NO_ANSWER
+        except UndeliveredError as error:
+            if not connected or not connected.wait(max(until - time.monotonic(), 0.0)):
+                return scrub(channel.problem or error_words(error))
+        except Exception as error:
+            return scrub(error_words(error))
+        else:
+            return None

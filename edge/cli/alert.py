@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.background import DeadlineError, call_in_thread, call_with_deadline
+from edge.background import NO_ANSWER, call_in_thread
 from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of
 from edge.cli.watch.signals import Stop, stop_on_signal
 from edge.errors import OptionError
+from edge.schema import TEST_S
 from edge.settings import AlertSettings
 
 if TYPE_CHECKING:
-    from edge.record.outbox import Channel, Message
+    from edge.record.outbox import Channel
     from edge.schema import Event
 
 
@@ -31,12 +32,10 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Send a test alarm through every channel.")
 
-HEARD_S = 3.0  # what makes a noise is silenced then
 PICTURE = ", picture"  # behind the name of a channel
 STEP_S = 0.1  # between two looks at the answers
 LATE_S = 1.0  # a channel that is not reached reports its problem at the end of the wait
 CLOSE_S = 5.0
-NO_ANSWER = "no answer"
 NOT_SENT = "the picture was not sent, because the message before it failed"
 
 
@@ -97,7 +96,7 @@ def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, w
                 answers.expect([channel.key, *([channel.key + PICTURE] if channel.pictures else [])])
             for who, problem in (local.missing.why | missing.why).items():
                 answers(who, event, problem, 0.0)
-            silent_at = time.monotonic() + (0.0 if settings.silent else HEARD_S)
+            silent_at = time.monotonic() + (0.0 if settings.silent else TEST_S)
             for worker in workers:
                 worker(event)
             if channels:
@@ -122,6 +121,7 @@ def _sent(event: Event, settings: AlertSettings, answers: Answers, stop: Stop, w
 
 def _send(channel: Channel, event: Event, picture: Path | None, answers: Answers, until: float) -> None:
     """Send the message, then its picture, and note what came of each; ``until``: time.monotonic()."""
+    from edge.alert.remote_channels import send_once
     from edge.record.outbox import Message
 
     connected = threading.Event()
@@ -131,32 +131,12 @@ def _send(channel: Channel, event: Event, picture: Path | None, answers: Answers
         messages.append((channel.key + PICTURE, Message((event,), "picture", picture)))
     for who, message in messages:
         began = time.monotonic()
-        problem = _problem(channel, message, connected, until)
+        problem = send_once(channel, message, until, connected)
         answers(who, event, problem, (time.monotonic() - began) * 1000.0)
         if problem:
             if who == channel.key and channel.pictures:
                 answers(who + PICTURE, event, NOT_SENT, 0.0)
             return
-
-
-def _problem(channel: Channel, message: Message, connected: threading.Event, until: float) -> str | None:
-    """Send it; return what went wrong, without secrets."""
-    from edge.alert.mqtt_connection import UndeliveredError
-    from edge.alert.redact import error_words, scrub
-
-    while True:
-        connected.clear()
-        try:
-            call_with_deadline(partial(channel.send, message), until - time.monotonic(), channel.key)
-        except DeadlineError:
-            return NO_ANSWER
-        except UndeliveredError as error:  # not connected yet
-            if not connected.wait(max(until - time.monotonic(), 0.0)):
-                return scrub(channel.problem or error_words(error))
-        except Exception as error:
-            return scrub(error_words(error))
-        else:
-            return None
 
 
 class Answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge.alarm import Alarm
     from edge.page.accounts import Accounts
+    from edge.page.telemetry import CachedStatus
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Page:
     """
 
     alarm: Callable[[], Alarm]
+    status: CachedStatus
     accounts: Accounts
     config: Path | None = None
     reload: Callable[[], None] = lambda: None
@@ -122,6 +126,19 @@ async def _manifest(request: Request) -> Response:
     return Response((FOLDER / "static" / "manifest.webmanifest").read_bytes(), media_type="application/manifest+json")
 
 
+def marked(words: str) -> Markup:
+    """Return words with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(words))))
+
+
+def prose(words: str) -> Markup:
+    """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code."""
+    stop = "" if words.endswith((".", "…", "?", "!")) or not words else "."
+    return marked(f"{words[:1].upper()}{words[1:]}{stop}")
+
+
 @cache
 def _templates() -> Environment:
-    return Environment(loader=PackageLoader("edge.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=PackageLoader("edge.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"marked": marked, "prose": prose}
+    return made

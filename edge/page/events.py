@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from edge.alert.events import TROUBLE_WORDS
+from edge.background import first_to_go
 from edge.errors import OptionError, PictureError
 from edge.files import JOURNAL
 from edge.local_time import lasting
@@ -47,6 +48,7 @@ from edge.record.event_words import (
 )
 from edge.record.event_zip import zip_events
 from edge.record.history import EventRow, JournalReader, JournalReadError, NoJournalError, PastEvent
+from edge.record.media_store import PLAIN
 
 SHOWN = 50  # events on one page of the list
 KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles"}
@@ -151,7 +153,11 @@ def event_page(request: Request) -> Response:
         "event.html",
         event=_summary(incident, page.state),
         folders=folders,
-        pictures=[(name, _picture_words(name, rows)) for name in sorted(files, key=_first) if name.endswith(".jpg")],
+        pictures=[
+            (name, _picture_words(name, rows))
+            for name in sorted(files, key=_first)
+            if name.endswith(".jpg") and name != PLAIN
+        ],
         clips=[name for name in files if name.endswith(".mp4")],
         files=[(name, size(path)) for name, path in files.items()],
         way=" ".join(f"{1000 * (x + w / 2):.0f},{1000 * (y + h / 2):.0f}" for _, x, y, w, h, *_ in way),
@@ -360,16 +366,20 @@ def _why(page: Page, id_: str) -> list[str]:
         raise OptionError("another event is being explained; try again in a moment")
     try:
         command = [sys.executable, "-m", "edge", "why", id_, "--trace", str(trace.absolute()), "--json"]
-        done = subprocess.run(
-            command, cwd=FOLDER.parents[1], capture_output=True, text=True, check=False, timeout=WHY_S
-        )
-    except subprocess.TimeoutExpired:
-        raise OptionError(f"reading the trace took longer than {WHY_S:g} s") from None
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=FOLDER.parents[1], stdout=pipe, stderr=pipe, text=True) as child:
+            first_to_go(child.pid)
+            try:
+                said, problem = child.communicate(timeout=WHY_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise OptionError(f"reading the trace took longer than {WHY_S:g} s") from None
     finally:
         alone.release()
-    if done.returncode:
-        raise OptionError(done.stderr.strip().removeprefix("bear-alarm: "))
-    return list(json.loads(done.stdout)["words"])
+    if child.returncode:
+        words = problem.strip().removeprefix("bear-alarm: ")
+        raise OptionError(words or f"the explanation ended with exit code {child.returncode}")
+    return list(json.loads(said)["words"])
 
 
 ROUTES = [

@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from edge.background import first_to_go
 from edge.errors import OptionError
 from edge.local_time import clock, lasting
 from edge.page.app import Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.page.live import age_words
-from edge.page.telemetry import CachedStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,6 @@ class Answer:
 class Checkup:
     """What was tried and examined since the page began."""
 
-    status: CachedStatus
     answers: dict[str, Answer] = field(default_factory=dict)  # by sink or channel
     trying: threading.Lock = field(default_factory=threading.Lock)  # one at a time: noises are told apart
     examining: bool = False
@@ -57,7 +56,7 @@ class Checkup:
 
 def checkup(page: Page) -> Checkup:
     """Return what was tried and examined."""
-    found: Checkup = page.shared.setdefault("health", Checkup(CachedStatus(lambda: page.alarm().status())))
+    found: Checkup = page.shared.setdefault("health", Checkup())
     return found
 
 
@@ -66,7 +65,7 @@ def health(request: Request) -> Response:
     page = page_of(request)
     alarm, kept = page.alarm(), checkup(page)
     try:
-        status, problem = kept.status(), None
+        status, problem = page.status(), None
     except (TimeoutError, RuntimeError) as error:
         status, problem = None, str(error)
     alerting = alarm.alerting
@@ -173,6 +172,7 @@ async def findings(state: Path, config: Path | None) -> tuple[list[dict[str, str
     words += ["--config", str(config)] if config else []
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe, start_new_session=True)
+    first_to_go(process.pid)
     try:
         out, err = await asyncio.wait_for(process.communicate(), EXAMINE_S)
     except TimeoutError:

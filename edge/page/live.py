@@ -7,11 +7,14 @@ watches.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
+import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +28,7 @@ from edge.detect.zones import BLACK, PrivacyMask
 from edge.drawing import ALARM, FONT, FOUND, MOVING, Mark, annotate
 from edge.local_time import clock, lasting
 from edge.page.app import Page, page_of, render
-from edge.page.guard import COOKIE, Refused
+from edge.page.guard import Refused, session_cookie
 from edge.record.clip import at_most, jpeg
 from edge.schema import WHOLE
 from edge.status import NOT_LOOKED, Status
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from edge.camera_thread import CameraThread
     from edge.schema import Frame, Picture, Score
 
-WIDTH = 960  # of a picture, at most, pixels
+WIDTH = 800  # of a picture, at most, pixels
 QUALITY = 75
 LEAST_PX = 45  # a shorter bear is not seen
 MIN_WORDS = 0.1  # a place with a lower bear probability is drawn without it
@@ -88,11 +91,21 @@ class Looking:
 
 
 class Endless(StreamingResponse):
-    """A response that goes on until who looks leaves; it is one of ``seats`` meanwhile."""
+    """A response that goes on until who looks leaves; it is one of ``seats`` meanwhile.
 
-    def __init__(self, content: AsyncIterator[bytes], seats: set[object], media_type: str) -> None:
+    ``empty`` is called when the last one leaves.
+    """
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        seats: set[object],
+        media_type: str,
+        empty: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(content, media_type=media_type)
         self._seats = seats
+        self._empty = empty
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -101,6 +114,14 @@ class Endless(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._seats.discard(self)
+            if not self._seats:
+                self._empty()
+
+
+def give_back_memory() -> None:
+    """Give the system back what pictures were made in; glibc would keep these megabytes for the next ones."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def looking(page: Page) -> Looking:
@@ -231,7 +252,8 @@ async def video(request: Request) -> Response:
         raise Refused(
             HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_LIVE} live pictures are being looked at, which is the most"
         )
-    return Endless(_pictures(request, page, name), seats, "multipart/x-mixed-replace; boundary=frame")
+    media_type, pictures = "multipart/x-mixed-replace; boundary=frame", _pictures(request, page, name)
+    return Endless(pictures, seats, media_type, partial(looking(page).hand.submit, give_back_memory))
 
 
 async def stream(request: Request) -> Response:
@@ -288,7 +310,7 @@ def may_look(request: Request) -> bool:
     accounts, access = page_of(request).accounts, request.state.access
     if access.token:
         return access.name in accounts.tokens
-    return accounts.of_session(request.cookies[COOKIE]) is not None
+    return accounts.of_session(session_cookie(request) or "") is not None
 
 
 ROUTES = [

@@ -39,7 +39,9 @@ def show(request: Request) -> Response:
     from edge.record.misses import read_misses
 
     session = queue.session(who)
-    (left, today), found = queue.counts(), queue.next(who)
+    event = request.query_params.get("event")  # of the link on its page
+    asked = queue.of_event(event) if event else None
+    (left, today), found = queue.counts(), asked or queue.next(who)
     misses = [(datetime.fromisoformat(each.at).astimezone(), each) for each in read_misses(queue.root)]
     return render(
         request,
@@ -47,6 +49,7 @@ def show(request: Request) -> Response:
         may_review=True,
         unit=_as_json(*found) if found else None,
         session=session,
+        decided=event if not asked else None,
         left=left,
         today=today,
         labels=LABELS,

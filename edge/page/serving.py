@@ -103,7 +103,7 @@ class Serving:
             if not _is_claimed(accounts):
                 log.info("Nobody owns the page yet: `bear-alarm page claim` prints a link to become its owner.")
 
-        app = page_app(Page(self._alarm, accounts, self._config, self._reload), names)
+        app = page_app(Page(self._alarm, self._status, accounts, self._config, self._reload), names)
         identity = partial(page_identity, state, host) if settings.tls else None
         server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity)
         return server, lambda: server.problem() or accounts.problem()

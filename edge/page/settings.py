@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
-from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -100,7 +99,7 @@ class Entry:
     key: Key
     label: str
     kind: Kind
-    hint: Markup
+    hint: str
     usual: str  # its value where none is given
     value: Any
     low: float | None = None
@@ -202,9 +201,7 @@ def _entry(config: Written, key: Key) -> Entry:
     if key == ("sound", "play"):
         playing = raw if isinstance(raw, list) else [raw] if raw else []
         hint = "Tick what sounds at an alarm. Your own WAV files are added in the text of the config."
-        return Entry(
-            key, LABELS[key], "sounds", Markup(hint), "", playing, choices=[*dict.fromkeys([*NAMES, *playing])]
-        )
+        return Entry(key, LABELS[key], "sounds", hint, "", playing, choices=[*dict.fromkeys([*NAMES, *playing])])
     value = "" if raw is None else f"{raw:g}" if isinstance(raw, float) else str(raw)
     kind: Kind = "words"
     if isinstance(usual, bool):
@@ -213,12 +210,7 @@ def _entry(config: Written, key: Key) -> Entry:
     label = LABELS.get(key) or LABELS[name,]
     usual = f"{usual:g}" if isinstance(usual, int | float) else str(usual)
     hint = words.replace(stated[0], "") if stated else words
-    return Entry(key, label, kind, marked(hint), usual, value, facts.get("minimum"), facts.get("maximum"))
-
-
-def marked(words: str) -> Markup:
-    """Return words with what stands in backticks as code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(words))))
+    return Entry(key, label, kind, hint, usual, value, facts.get("minimum"), facts.get("maximum"))
 
 
 def typed(entry: Entry, form: Mapping[str, str]) -> Any:
@@ -279,7 +271,7 @@ def settings(request: Request) -> Response:
         status,
         groups=shown,
         config=config,
-        locked=marked(config.locked) if config.locked else None,
+        locked=config.locked,
         path_of_config=page.config,
         problems=problems,
         may_change=request.state.access.owner and not config.locked,

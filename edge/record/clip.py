@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import cv2
 import numpy as np
 
+from edge.background import first_to_go
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
 from edge.schema import Luma, Picture
@@ -258,9 +259,7 @@ def _step_back() -> None:
     if sys.platform == "win32":
         return
     os.nice(NICENESS)
-    score = Path("/proc/self/oom_score_adj")
-    if score.exists():
-        score.write_text("1000")
+    first_to_go()
 
 
 def main() -> int:

@@ -349,8 +349,10 @@ class JournalReader(ReadOnly):
             where.append(f"instr((SELECT json {mine} AND instr(json, ?) ORDER BY id DESC LIMIT 1), ?)")
             values += ['"label":"', f'"label":{json.dumps(label, ensure_ascii=False)}']
         if reviewed is not None:
-            there = "EXISTS (SELECT 1 FROM reviews WHERE event_id = e.event_id)"
+            last = "SELECT verdict FROM reviews WHERE event_id = e.event_id ORDER BY id DESC LIMIT 1"
+            there = f"COALESCE(({last}), ?) <> ?"
             where.append(there if reviewed else f"kind = 'bear' AND NOT {there}")
+            values += [TAKEN_BACK, TAKEN_BACK]
         for sign, at in ((">=", since), ("<", until)):
             if at is not None:  # what has a corrected time is looked at below
                 where.append(f"(captured_at {sign} ? OR boot_id IN ({_marks(self._when.corrected)}))")

@@ -141,6 +141,13 @@ class ReviewQueue:
             first = frame if frame and (alarm is None or self._dice() < FRAMES) else alarm
             return (first, [each for each in self._alike(first) if each.key not in taken]) if first else None
 
+    def of_event(self, id_: str) -> tuple[Unit, list[Unit]] | None:
+        """Return an event as ``next`` does, if it waits."""
+        with self._lock:
+            self._refresh()
+            unit = next((each for each in self._waiting.values() if each.event == id_), None)
+            return (unit, self._alike(unit)) if unit else None
+
     def find(self, key: str) -> Unit | None:
         """Return what waits under this key; None where its picture is gone, or it does not wait."""
         with self._lock:

@@ -188,12 +188,12 @@ def test_refused_it_is_silent_and_a_test_hears_why(limits):
         def __call__(self, _, wall):
             return super().__call__(now[0], wall)
 
-        def ended(self, _):
-            super().ended(now[0])
+        def ended(self, _, *, test=False):
+            super().ended(now[0], test=test)
 
     limits(longest_s=0.2, hourly_s=10.0, rest_s=60.0, pause_s=(0.01, 0.02))
     out = deterrent(diary, Simulated())
-    out(event(kind="test"))
+    out(event())
     assert soon(lambda: not out._thread.going)
     many = len(diary)
     now[0] = 30.0
@@ -204,6 +204,28 @@ def test_refused_it_is_silent_and_a_test_hears_why(limits):
     now[0] = 61.0
     out(event(kind="test"))
     assert len(diary) > many
+    out.close()
+
+
+def test_a_bear_after_a_test_is_driven_off_and_one_that_joins_a_test_is_rested_for(limits):
+    limits(**LONG, rest_s=60.0)
+    diary: list[tuple] = []
+    out = deterrent(diary)
+
+    def begin_and_end(*ids):
+        before = len(diary)
+        for id_ in ids:
+            out(event(kind="test" if id_ == "test" else "bear", id_=id_))
+        for id_ in ids:
+            assert out._thread.going
+            out(event("end", id_=id_))
+        assert not out._thread.going
+        return len(diary) > before
+
+    begin_and_end("test")
+    begin_and_end("test", "bear")
+    out(event(id_="next"))
+    assert not out._thread.going
     out.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +24,7 @@ from edge.page import events
 from edge.page.guard import COOKIE
 from edge.record import database
 from edge.record.history import JournalReader
+from edge.record.review import TAKEN_BACK
 from edge.schema import Event, utc_text
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
 from tests.helpers.phone_web import MODULES, chromium
@@ -118,14 +120,15 @@ def test_the_list_shows_the_newest_first_with_all_that_is_known(viewer: Client, 
     for word in (*words, "1 delivered", "1 waiting", "1 refused", "the clock was not synchronised"):
         assert word in text
     assert "Camera: no picture" in client.get("/events?kind=camera").text
-    assert "disk: 10 MB are free" in client.get("/events?kind=health").text
+    assert "Disk: 10 MB are free." in client.get("/events?kind=health").text
 
 
 def test_filters_choose_by_camera_label_kind_day_and_review(owner: Client, state: StateFolder) -> None:
     state.bear(A, camera="gate")
     state.bear(B, 86_400.0, label="black_bear")
     state.event(C, "new", 2 * 86_400.0, kind="camera", label="gone")
-    state.sql("INSERT INTO reviews(event_id, verdict, at) VALUES(?, 'wrong', ?)", B, utc_text(NIGHT))
+    for id_, verdict in ((B, "wrong"), (A, "wrong"), (A, TAKEN_BACK)):
+        state.sql("INSERT INTO reviews(event_id, verdict, at) VALUES(?, ?, ?)", id_, verdict, utc_text(NIGHT))
     day = f"{NIGHT.astimezone():%Y-%m-%d}"
     asked = {
         "camera=gate": ["a1"], "camera=elsewhere": [], "label=black_bear": ["b2"], "kind=camera": ["c3"],
@@ -215,6 +218,8 @@ def test_an_event_shows_its_pictures_its_course_and_who_was_notified(owner: Clie
     text = owner.get(f"/events/{bear}").text
     for name in ("alarm.jpg", "crop.jpg", "clip.mp4", "event.json"):
         assert f"/evidence/{bear}/{name}" in text
+    assert ">plain.jpg</a> (" in text
+    assert text.count("plain.jpg") == 2, "as a file, not as another picture"
     assert "<polyline" in text
     assert 'href="/events" aria-current="page"' in text
     for word in ("Began", "Over", "Its way", f"/review?event={bear}", "No message over a network was sent"):
@@ -277,6 +282,17 @@ def test_why_is_answered_from_the_trace(
     assert f"ALARM, event {bear[:8]}" in client.get(place).text
     monkeypatch.setattr(world.alarm, "settings", replace(world.alarm.settings, trace=None))
     assert "trace: trace.bin" in client.get(place).text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process say when it is to go")
+def test_an_explanation_that_is_killed_for_its_memory_is_a_sentence(
+    owner: Client, bear: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nuntil grep -q 1000 /proc/self/oom_score_adj; do sleep 0.05; done\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr("edge.page.events.sys.executable", str(killed))
+    assert "The explanation ended with exit code -9." in owner.get(f"/events/{bear}?why=1").text
 
 
 def test_why_an_event_is_not_in_the_trace_is_a_sentence(owner: Client, state: StateFolder, bear: str) -> None:
@@ -443,3 +459,7 @@ def test_new_events_appear_on_top_and_the_focus_stays(world: World, state: State
         assert page.evaluate("document.activeElement.closest('.event').dataset.id") == A
         assert "42 s" in page.locator(".event").last.inner_text()
         assert page.get_by_role("status").inner_text() == "One new event."
+        state.bear(C, 120.0)
+        page.evaluate("document.dispatchEvent(new Event('alarm-lost'))")  # it was started again
+        page.evaluate("document.dispatchEvent(new CustomEvent('alarm-status', { detail: { events: 7 } }))")
+        wait_for(lambda: page.locator(".event").count() == 3)

@@ -125,6 +125,22 @@ def test_noises_of_a_test_end_by_themselves(tmp_path: Path, monkeypatch: pytest.
             assert world.alarm.alerting.try_out(name) is None
             assert players.read_text()
             wait_for(silent, 10.0)
+        world.yard.bear = True
+        wait_for(lambda: any(each.name == "the deterrent" for each in threading.enumerate()))
+
+
+def test_a_bear_does_not_wait_for_a_test(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    command = f"echo $BEAR_KIND >> {began}; [ $BEAR_KIND = bear ] || exec sleep 15"
+    with page_world(tmp_path, alerts=AlertSettings(bell=False, on_alarm=command)) as world, world.client() as owner:
+        trying = threading.Thread(target=owner.change, args=("/health/try", {"name": "--on-alarm"}))
+        trying.start()
+        wait_for(lambda: began.exists() and began.read_text())
+        world.yard.bear = True
+        wait_for(lambda: "bear" in began.read_text())
+        assert trying.is_alive()
+        world.yard.bear = False
+        trying.join()
 
 
 def test_the_doctor_is_asked_once_at_a_time_and_says_what_to_do(world: World) -> None:

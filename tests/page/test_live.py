@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from edge.detect.zones import Zone
-from edge.page import server
-from edge.page.guard import COOKIE
+from edge.page import live, server
+from edge.page.guard import COOKIE, SECURE_COOKIE
 from edge.page.live import LEAST_PX, MAX_LISTENERS, camera_now
 from edge.schema import LazyImage
 from edge.settings import CameraSettings
@@ -145,15 +145,19 @@ def test_who_takes_no_pictures_is_cut_off(
             assert next(state for state in states if state["place"])
 
 
-def test_a_session_that_is_over_sees_nothing_more(
-    world: World, log_in: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge.page.live.CHECK_S", 0.2)
-    client = log_in()
-    with listening(client) as states, watched(client) as pictures:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_session_goes_on_until_it_is_over(world: World, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "CHECK_S", 0.2)
+    session = world.accounts.log_in(OWNER, "test")
+    client = Client(world.address)
+    name = SECURE_COOKIE if scheme == "https" else COOKIE
+    client.headers.update({"X-Forwarded-Proto": scheme, "Cookie": f"{name}={session}"})
+    with client, listening(client) as states, watched(client) as pictures:
         assert next(states)
-        assert next(pictures)
-        world.accounts.log_out(client.cookies[COOKIE])
+        until = time.monotonic() + 3 * live.CHECK_S
+        while time.monotonic() < until:
+            assert next(pictures)
+        world.accounts.log_out(session)
         assert not list(states)
         assert len(list(pictures)) < 100
 
@@ -222,34 +226,84 @@ def test_a_camera_that_is_gone_shows_its_last_picture_as_old(tmp_path) -> None:
         assert (caption > 120).any()  # OLD PICTURE
 
 
-@pytest.mark.needs_tool("chromium")
-@pytest.mark.alone
-def test_in_a_browser(world: World) -> None:
+@contextmanager
+def browsing(world: World) -> Iterator[Any]:
+    """The page in chromium, with the owner's session; an error in a script fails the test."""
     playwright = pytest.importorskip("playwright.sync_api")
     with (
         playwright.sync_playwright() as made,
         closing(made.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])) as browser,
     ):
-        context = browser.new_context(viewport={"width": 320, "height": 800}, bypass_csp=False)
+        context = browser.new_context(viewport={"width": 320, "height": 800})
         cookie = {"name": COOKIE, "value": world.accounts.log_in(OWNER, "test"), "url": world.address}
         context.add_cookies([cookie])
         page = context.new_page()
+        page.clock.install()
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.goto(world.address, wait_until="domcontentloaded")
         page.wait_for_selector("[data-live=yes]")
+        yield page
+        assert not wrong
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+@pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
+def test_axe_core_finds_no_fault_during_an_alarm(world: World) -> None:
+    with browsing(world) as page:
+        world.yard.bear = True
+        page.wait_for_selector("#bear > p", state="visible")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            page.evaluate(AXE.read_text())
+            assert page.evaluate(FAULTS) == []
+        world.yard.bear = False
+        page.wait_for_selector("#bear > p", state="hidden")
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+def test_a_live_picture_that_has_ended_lives_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = live._pictures, list[object]()
+
+    async def brief(*given: Any) -> AsyncIterator[bytes]:
+        asked.append(given)
+        number, first = 0, len(asked) == 1
+        async for part in whole(*given):
+            yield part
+            number += 1
+            if first and number == 5:
+                return
+
+    monkeypatch.setattr(live, "_pictures", brief)
+    with browsing(world) as page:
+        for times in (2, 3):  # after one that has ended, and one that goes on
+            page.clock.fast_forward(31_000)
+            wait_for(lambda: len(asked) == times)  # noqa: B023 -- it is called before the next
+            page.wait_for_selector("[data-live=yes]")
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+def test_once_logged_out_elsewhere_the_page_goes_to_the_log_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "CHECK_S", 0.2)
+    with browsing(world) as page:
+        [cookie] = page.context.cookies()
+        world.accounts.log_out(cookie["value"])
+        page.wait_for_url("**/login")
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+def test_in_a_browser(world: World) -> None:
+    with browsing(world) as page:
+        wrong: list[str] = []
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         assert not page.is_visible("#bear > p")
         world.yard.bear = True
         page.wait_for_selector("#bear > p", state="visible")
         assert page.title().startswith("BEAR")
-        found = {}
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            if AXE.is_file():
-                page.evaluate(AXE.read_text())
-                found[scheme] = page.evaluate(FAULTS)
-        assert not any(found.values()), found
         assert page.evaluate("document.documentElement.scrollWidth") == 320
         world.yard.bear = False
         page.wait_for_selector("#bear > p", state="hidden")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from edge.record.event_folders import evidence_of
 from edge.record.history import JournalReader, PastEvent
 from edge.record.misses import read_misses
 from edge.record.review import read_review, review_path
+from edge.schema import Event
 from tests.helpers.feedback_evidence import imported
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
 from tests.helpers.phone_web import MODULES, chromium
@@ -25,6 +27,7 @@ from tests.helpers.review_units import alarm, frame, picture
 
 AXE = MODULES / "axe-core" / "axe.min.js"
 JSON = {"Accept": "application/json"}
+YESTERDAY = f"{datetime.now() - timedelta(days=1):%Y-%m-%d}"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,9 @@ def root(world: World) -> Path:
 def owner(world: World) -> Iterator[Client]:
     with world.client() as client:
         yield client
+
+
+KEY = re.compile(r'name="unit" value="(\w+)"')
 
 
 def waiting(client: httpx.Client, *have: str) -> dict[str, Any]:
@@ -99,6 +105,20 @@ def test_an_alarm_is_reviewed_without_a_script_taken_back_and_imported(
     assert result.verdicts == {"confirmed": 1}
 
 
+def test_the_link_of_an_event_shows_that_event_and_once_reviewed_says_so(root: Path, owner: Client) -> None:
+    old, _ = alarm(root, 1), alarm(root, 2)  # the newest comes first
+    place = f"/review?event={Event.from_json((old / 'event.json').read_text()).id}"
+    key = KEY.search(owner.get(place).text)
+    assert key
+    said(owner, unit=key[1], verdict="wrong")
+    assert review_path(old).exists()
+    text = owner.get(place).text
+    assert "it was reviewed already" in text
+    other = KEY.search(text)
+    assert other
+    assert other[1] == waiting(owner)["unit"]["id"]
+
+
 def test_before_the_verdict_nothing_says_what_the_alarm_said(root: Path, owner: Client) -> None:
     alarm(root, 12, camera="hidden-name", score=0.8765)
     one = owner.get("/review").text
@@ -109,7 +129,8 @@ def test_before_the_verdict_nothing_says_what_the_alarm_said(root: Path, owner: 
     for text in (one, two, other):
         for word in (
             "hidden-name",
-            "0.8",
+            "0.8765",
+            "0.88",
             "brown bear 0",
             "03:12",
             "04:12",
@@ -230,7 +251,7 @@ def test_a_miss_is_reported_kept_and_listed(world: World, root: Path, owner: Cli
     ],
 )
 def test_a_miss_that_cannot_be_is_refused(root: Path, owner: Client, change: dict[str, str], words: str) -> None:
-    form = {"camera": "yard", "day": "2026-11-24", "time": "04:12", "note": ""} | change
+    form = {"camera": "yard", "day": YESTERDAY, "time": "04:12", "note": ""} | change
     answer = owner.change("/review/miss", form, headers=JSON)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
@@ -334,6 +355,24 @@ def test_what_cannot_be_saved_is_said_and_the_next_comes(world: World, root: Pat
 
 
 @pytest.mark.needs_tool("chromium")
+def test_a_picture_that_did_not_come_once_is_shown_later(world: World, root: Path, browser: Any) -> None:
+    folders = [alarm(root, number) for number in (2, 1)]
+    page = opened(browser, world)
+    ready(page)
+    page.route("**/review/*.jpg", lambda route: route.fulfill(status=503))
+    alarm(root, 0)
+    page.keyboard.press("ArrowLeft")
+    page.locator("#words.problem").get_by_text("The alarm does not answer").wait_for()
+    page.unroute("**/review/*.jpg")
+    page.keyboard.press("ArrowLeft")
+    page.locator("#left").get_by_text("1", exact=True).wait_for()
+    ready(page)
+    assert all(review_path(folder).exists() for folder in folders)
+    assert page.locator("#picture").is_visible()
+    page.context.close()
+
+
+@pytest.mark.needs_tool("chromium")
 @pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_for_everybody_on_every_screen(
@@ -341,7 +380,8 @@ def test_it_is_for_everybody_on_every_screen(
 ) -> None:
     for number in range(30, 33):
         alarm(root, number, picture(5))
-    owner.change("/review/miss", {"camera": "yard", "day": "2026-11-24", "time": "04:12", "note": "honey" * 40})
+    miss = {"camera": "yard", "day": YESTERDAY, "time": "04:12", "note": "honey" * 40}
+    assert owner.change("/review/miss", miss).status_code == 303
     page = opened(browser, world, viewport={"width": 320, "height": 640}, color_scheme=scheme, bypass_csp=True)
     for summary in page.locator("summary").all():
         summary.click()

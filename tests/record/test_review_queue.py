@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from edge.record.misses import MISSES, Miss, read_misses, write_miss
 from edge.record.recorder import NEGATIVE_WIDTH
 from edge.record.review import Review, read_review, review_path, write_review
 from edge.record.review_queue import FRAMES, REFRESH_S, ReviewQueue
-from edge.schema import Event
+from edge.schema import Event, utc_text
 from tests.helpers.review_units import alarm, frame, picture
 from tests.helpers.state_folder import StateFolder
 
-AT = "2026-11-25T08:00:00.000Z"
+AT = utc_text(datetime.now(UTC) - timedelta(days=2))
 WRONG, BEAR = Review("wrong", AT, by="anna"), Review("confirmed", AT, by="anna")
 WHO, OTHER = "anna", "bert"
 

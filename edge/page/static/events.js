@@ -53,4 +53,5 @@ if (list) {
     known = detail.events;
     renew();
   });
+  document.addEventListener("alarm-lost", () => { known = undefined; }); // another run counts from the beginning
 }

@@ -2,21 +2,28 @@
 "use strict";
 {
   const STILL_MS = 5000;
+  const LIVE_MS = 30000; // a browser does not say when a live picture ends or stands still: it is asked for again
   const cards = [...document.querySelectorAll("[data-camera]")];
   let free = true;
   let lost = false;
 
+  const code = (words) => Object.assign(document.createElement("code"), { textContent: words });
   const show = (card, live) => {
     const img = card.querySelector("img");
     card.dataset.live = live ? "yes" : "";
     card.querySelector(".mode").textContent = live ? "Live" : `A new picture every ${STILL_MS / 1000} seconds`;
-    img.src = live ? img.dataset.live : `${img.dataset.still}?${Date.now()}`;
+    img.src = `${live ? img.dataset.live : img.dataset.still}?${Date.now()}`;
+    if (live) card.since = Date.now();
   };
   const renew = () => {
     if (document.hidden) return;
     for (const card of cards) {
-      if (card.querySelector("img").hidden || card.dataset.live) continue;
-      show(card, free && !lost);
+      const img = card.querySelector("img");
+      const mine = card.dataset.live;
+      if (img.hidden || (mine && Date.now() - card.since < LIVE_MS)) continue;
+      // One still between two live pictures: it leaves its place, to have it again.
+      if (mine) img.addEventListener("load", () => show(card, !lost && !document.hidden), { once: true });
+      show(card, !mine && free && !lost);
     }
   };
 
@@ -53,7 +60,8 @@
       card.classList.remove("bear", "watching", "off");
       card.classList.add(state);
       const said = card.querySelector(".state");
-      if (said.textContent !== words) said.textContent = words;
+      const parts = words.split("`"); // every second one is code
+      if (said.textContent !== parts.join("")) said.replaceChildren(...parts.map((part, n) => n % 2 ? code(part) : part));
       card.querySelector(".age").textContent = age;
       card.querySelector("img").hidden = !picture;
     });

@@ -36,11 +36,11 @@ function count({ left, today, undo }) {
 
 async function withPicture(unit) {
   const response = await fetch(`/review/${unit.id}.jpg`);
-  if (!response.ok) return null;
+  if (response.status === 404) return null; // decided elsewhere, or deleted
+  if (!response.ok) throw new Error(`status ${response.status}`);
   const image = new Image();
   image.src = URL.createObjectURL(await response.blob());
-  await image.decode();
-  return { ...unit, source: image.src };
+  return image.decode().then(() => ({ ...unit, source: image.src }), () => null); // null: it is damaged
 }
 
 async function fillUp() {
@@ -48,7 +48,7 @@ async function fillUp() {
     const have = [...(current ? [current] : []), ...ahead].map(({ id }) => id);
     const found = await ask(`/review/next.json?have=${[...have, ...pending].join()}`);
     if (!found.unit) return;
-    const unit = await withPicture(found.unit).catch(() => null);
+    const unit = await withPicture(found.unit);
     // Meanwhile it may have been decided, or come back by an undo.
     if (pending.has(found.unit.id) || [current, ...ahead].some((each) => each?.id === found.unit.id)) continue;
     if (unit) ahead.push(unit);
@@ -116,7 +116,7 @@ function send(form, after = () => {}) {
   mine.then(() => filling).then(() => !desk || fill()).then((answered) => {
     if (mine !== sending) return; // a later verdict is on its way
     desk?.removeAttribute("aria-busy");
-    if (!current && answered) location.reload(); // nothing waits, or something again: the server says so
+    if (!current && answered) location.replace("/review"); // nothing waits, or something again: the server says so
   });
 }
 
