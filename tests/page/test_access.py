@@ -216,6 +216,14 @@ def test_sessions_end_after_a_month_and_viewers_push_no_owner_out(accounts, cloc
     assert accounts.of_session(owner) is None
 
 
+def test_a_clock_that_is_set_back_ends_no_session_and_no_typo_makes_anybody_wait(accounts, clock):
+    owner = accounts.log_in(OWNER, "here")
+    assert wrong(accounts, "here", 1) == 1
+    clock.now -= 80_000
+    assert accounts.of_session(owner)
+    assert accounts.log_in(OWNER, "here")
+
+
 # Guessing.
 
 
