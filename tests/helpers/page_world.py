@@ -124,6 +124,7 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
             ticking = start_thread(tick, "tick")
             server = serving.server(PAGE)
             assert server
+            wait_for(lambda: server.port)
             accounts = Accounts(state)
             if claimed:
                 accounts.claim(accounts.new_claim(), OWNER)
