@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.page.guard import Guard, Refused, plain_refusal, wants_json
+from edge.page.guard import Guard, Refused, plain_refusal
 from edge.version import __version__
 
 if TYPE_CHECKING:
@@ -81,14 +81,14 @@ def back_to(place: str) -> Response:
 
 def refused(request: Request, refusal: Refused) -> Response:
     """Return a refusal, for people or for programs."""
-    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+    if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, refusal)
     return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status))
 
 
 def unclaimed(request: Request) -> Response:
     """Return what is shown until the page has an owner: nothing but how to become it."""
-    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+    if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, Refused(HTTPStatus.FORBIDDEN, "this page has no owner yet"))
     return render(request, "unclaimed.html", HTTPStatus.FORBIDDEN)
 
@@ -115,7 +115,8 @@ def page_app(page: Page, names: list[str]) -> ASGIApp:
     failed = {HTTPException: _failed, Refused: _failed, Exception: _failed}
     app = Starlette(routes=[*routes, manifest, static, icons], exception_handlers=failed)
     app.state.page = page
-    return Guard(app, page.accounts, names, unclaimed=unclaimed, refused=refused)
+    tls = page.alarm().settings.page.tls
+    return Guard(app, page.accounts, names, tls=tls, unclaimed=unclaimed, refused=refused)
 
 
 async def _manifest(request: Request) -> Response:

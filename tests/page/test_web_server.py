@@ -171,6 +171,9 @@ def test_the_page_is_encrypted_where_others_reach_it(tmp_path):
             assert client.get("/access").status_code == 200
             plain = {"Cookie": f"{COOKIE}={client.cookies.pop(SECURE_COOKIE)}"}
             assert client.get("/access", headers=plain).status_code == 303, "another program may have set it"
+            strange = client.get("/access", headers={"Host": "raspberrypi.lan"})
+            assert strange.status_code == 421
+            assert "names" not in strange.text, "its certificate would not have that name"
         with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
             line.sendall(b"\x16\x03\x01 no handshake")
             while line.recv(100):
