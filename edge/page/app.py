@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from edge.alarm import Alarm
     from edge.page.accounts import Accounts
+    from edge.page.telemetry import CachedStatus
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,15 @@ class Page:
     """What the page's parts share.
 
     ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
-    None where the alarm was started without. ``reload``: has the alarm read it again.
+    None where the alarm was started without. ``reload``: has the alarm read it again, and returns what says how that
+    went: None until it was read, then why it is not used, "" where nothing is wrong with it.
     """
 
     alarm: Callable[[], Alarm]
+    status: CachedStatus
     accounts: Accounts
     config: Path | None = None
-    reload: Callable[[], None] = lambda: None
+    reload: Callable[[], Ask] | None = None
     shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
 
     @property

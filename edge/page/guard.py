@@ -61,11 +61,11 @@ class Refused(Exception):  # noqa: N818 -- it is an answer, no error
 
 
 class Guard:
-    """The outermost application. ``names``: hosts beside addresses, ``localhost`` and this machine's own names. ``tls``: the page is
-    encrypted by a certificate that has no others.
+    """The outermost application. ``names``: hosts beside addresses, ``localhost`` and this machine's own names.
 
-    It sets ``request.state.access`` (Access, or None where nobody is logged in) and ``request.state.form`` (a dict of
-    text) for the page. ``unclaimed`` makes the answer while the page has no owner; ``refused`` that to a refusal.
+    ``tls``: the page has a certificate of its own, which no other name can be added to. It sets
+    ``request.state.access`` (Access, or None where nobody is logged in) and ``request.state.form`` (a dict of text) for
+    the page. ``unclaimed`` makes the answer while the page has no owner; ``refused`` that to a refusal.
     """
 
     def __init__(

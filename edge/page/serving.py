@@ -34,7 +34,7 @@ class Serving:
     ``config`` and ``reload`` are the page's (``edge.page.app.Page``).
     """
 
-    def __init__(self, alarm: Callable[[], Alarm], config: Path | None, reload: Callable[[], None]) -> None:
+    def __init__(self, alarm: Callable[[], Alarm], config: Path | None, reload: Callable[[], Ask] | None) -> None:
         self._alarm = alarm
         self._config = config
         self._reload = reload
@@ -110,7 +110,7 @@ class Serving:
             if not _is_claimed(accounts):
                 log.info("Nobody owns the page yet: `bear-alarm page claim` prints a link to become its owner.")
 
-        app = page_app(Page(self._alarm, accounts, self._config, self._reload), names)
+        app = page_app(Page(self._alarm, self._status, accounts, self._config, self._reload), names)
         identity = partial(page_identity, state, host) if settings.tls else None
         after = self._closing.get(PAGE)
         server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity, after=after)

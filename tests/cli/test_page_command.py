@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from edge.cli import page as command
+from edge.cli import page as commands
 from edge.cli.doctor import findings
 from edge.cli.doctor.page import check_page
 from edge.files import ENVIRONMENT, JOURNAL
@@ -84,15 +84,17 @@ def test_where_a_service_is_installed_it_is_the_services_page(home, tmp_path, mo
     (tmp_path / "unit").write_text("")
     monkeypatch.setattr(findings, "UNIT", tmp_path / "unit")
     monkeypatch.setattr(findings, "SERVICE", var)
-    monkeypatch.setattr(command, "SYSTEM", etc)
-    monkeypatch.setattr(command, "SERVICE", var)
+    monkeypatch.setattr(commands, "SYSTEM", etc)
+    monkeypatch.setattr(commands, "SERVICE", var)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of-user"))
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     monkeypatch.chdir(tmp_path)
 
     def claimed(**options):
-        command.claim(**options)
-        return re.findall(r":(\d+)/claim", capsys.readouterr().out), [each.parent.name for each in tmp_path.glob(f"*/{FILE}")]
+        commands.claim(**options)
+        return re.findall(r":(\d+)/claim", capsys.readouterr().out), [
+            each.parent.name for each in tmp_path.glob(f"*/{FILE}")
+        ]
 
     assert claimed() == (["8499"], ["var"])
     (tmp_path / "bear-alarm.yml").write_text("cameras: {yard: 0}\npage: 8471\n")
@@ -105,9 +107,11 @@ def test_where_a_service_is_installed_it_is_the_services_page(home, tmp_path, mo
 
 
 def addresses(monkeypatch, listen, own, name=None):
-    monkeypatch.setattr("edge.phone.authority.own_addresses", lambda: [OwnAddress(ip_address(each), "") for each in own])
+    monkeypatch.setattr(
+        "edge.phone.authority.own_addresses", lambda: [OwnAddress(ip_address(each), "") for each in own]
+    )
     monkeypatch.setattr("edge.phone.authority.host_name", lambda: name)
-    return command._addresses(PageSettings(listen=listen))
+    return commands._addresses(PageSettings(listen=listen))
 
 
 def test_links_lead_where_the_page_listens(monkeypatch):
