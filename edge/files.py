@@ -35,9 +35,15 @@ def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path 
         with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if like:
                 found = like.stat()
-                beside.chmod(stat.S_IMODE(found.st_mode))
+                rights = stat.S_IMODE(found.st_mode)
                 if sys.platform != "win32":
-                    os.chown(beside, found.st_uid, found.st_gid)
+                    try:
+                        os.chown(beside, found.st_uid, found.st_gid)
+                    except PermissionError:
+                        if found.st_uid != os.geteuid():
+                            raise
+                        rights &= ~stat.S_IRWXG  # this user is not in its group: the file keeps the user's own
+                beside.chmod(rights)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

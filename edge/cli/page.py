@@ -15,6 +15,7 @@ import typer
 from edge.cli.help_page import command_group
 from edge.cli.options import ConfigOpt, StateOpt, config_for, settings_of
 from edge.cli.output import qr_code
+from edge.config import ENVIRONMENT as CONFIG
 from edge.config import SYSTEM
 from edge.errors import OptionError
 from edge.files import ENVIRONMENT, SERVICE, made_state_folder
@@ -52,7 +53,7 @@ def claim(config: ConfigOpt = None, state: StateOpt = None, page: PageOpt = None
     links = [f"{address}/claim?code={code}" for address in addresses]
     print(f"Open one of these links within ten minutes, and choose a passphrase. It works once.\n\n{qr_code(links[0])}")
     print("\n".join(f"  {link}" for link in links))
-    if links[0].startswith("https"):
+    if where.tls:
         print("\nThe browser does not know this alarm's certificate yet: `bear-alarm page trust` installs it first.")
     elif where.loopback and not where.names:
         print("\nOnly this machine reaches it. For the network: `listen: 0.0.0.0:PORT` below `page:` in the config.")
@@ -103,13 +104,20 @@ def trust(
 
 
 def _found(config: Path | None, state: Path | None) -> tuple[Settings, Path]:
-    """Return the settings and the state folder of the alarm whose page it is: the service's with its config."""
+    """Return the settings and the state folder of the alarm whose page it is.
+
+    Where the service is installed, they are the service's, unless another one is named, or runs here now.
+    """
+    from edge.cli.doctor.findings import Target
+    from edge.record.run import watching_run
+
     path = config_for(config)
-    settings = settings_of(path)
-    state = state or settings.state
-    if state is None and path == SYSTEM and not os.environ.get(ENVIRONMENT) and SERVICE.is_dir():
-        state = SERVICE
-    return settings, made_state_folder(state)
+    own = Target(settings_of(path), path, given_state=state)
+    named = config or state or any(os.environ.get(name) for name in (CONFIG, ENVIRONMENT))
+    if not named and own.has_service and (own.state == SERVICE or not watching_run(own.state)):
+        settings = settings_of(SYSTEM)
+        return settings, made_state_folder(settings.state or SERVICE)
+    return own.settings, made_state_folder(own.state)
 
 
 def _where(settings: Settings, given: str | None) -> PageSettings:
@@ -124,11 +132,11 @@ def _addresses(where: PageSettings) -> list[str]:
     from edge.phone.authority import host_name, own_addresses
 
     host, port = parse_listen(str(where.listen))
-    hosts = [host]
-    if ipaddress.ip_address(host).is_unspecified:
-        name = host_name()
-        hosts = [str(each.address) for each in own_addresses() if not each.fault]
-        hosts += [f"{name}.local"] if name else []
+    listener, hosts = ipaddress.ip_address(host), [host]
+    if listener.is_unspecified:
+        name, own_ones = host_name(), [each.address for each in own_addresses() if not each.fault]
+        hosts = [str(each) for each in own_ones if each.version <= listener.version]  # [::] takes IPv4 too
+        hosts = [*hosts, *([f"{name}.local"] if name else [])] or ["127.0.0.1"]
     own = [f"{'https' if where.tls else 'http'}://{f'[{each}]' if ':' in each else each}:{port}" for each in hosts]
     proxied = [] if where.tls else [f"https://{name}" for name in where.names]
-    return [*proxied, *own] or [f"http://127.0.0.1:{port}"]
+    return [*proxied, *own]

@@ -73,11 +73,12 @@ def read_only(path: Path) -> str | None:
     return f"{path} cannot be changed from here: this user may only read it, or its folder; edit it on the device"
 
 
-def save(path: Path, changes: Changes | str, version: str) -> None:
-    """Change settings of a config, or give it a whole new text; the text before stays beside it as ``NAME.before``.
+def save(path: Path, changes: Changes | str, version: str) -> bool:
+    """Change settings of a config, or give it a whole new text; return False where it had them already.
 
-    ``version``: of the text that the changes were made from. Raises OptionError where the file is another one by now or
-    cannot be written, ConfigError for a text that cannot be used; the file is then as before.
+    The text before stays beside it as ``NAME.before``. ``version``: of the text that the changes were made from.
+    Raises OptionError where the file is another one by now or cannot be written, ConfigError for a text that cannot be
+    used; the file is then as before.
     """
     with _saving:
         before = text_of(path)
@@ -88,11 +89,12 @@ def save(path: Path, changes: Changes | str, version: str) -> None:
             )
         after = changes if isinstance(changes, str) else text_with(before, changes)
         if after == before:
-            return
+            return False
         load_text(after, path)
         target = path.resolve()  # a link stays one
         replace_whole(target.with_name(target.name + BEFORE), before.encode(), like=target)
         replace_whole(target, after.encode(), like=target)
+        return True
 
 
 # One change: texts that may be it are made, and the first that says what is wanted is it.

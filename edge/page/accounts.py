@@ -36,6 +36,7 @@ FILE = "page.json"
 LOCK = "page.lock"
 CLAIM_S = 600.0
 SESSION_S = 30 * 86_400.0
+CLOCK_S = 86_400.0  # that the clock may be set back, and a session goes on
 MOST_SESSIONS = 50  # of the owner, and of viewers; the oldest go
 MIN_PASSPHRASE, MAX_PASSPHRASE = 10, 200  # characters
 NAME = re.compile(r"\w[\w .-]{0,39}")
@@ -253,7 +254,9 @@ class Accounts:
         """Return the rights of the holder of a cookie; None for a session that is over."""
         kept = self._read()
         session = kept.sessions.get(_hashed(cookie))
-        if session is None or session.role not in kept.people or not 0.0 <= session.until - self._clock() <= SESSION_S:
+        if session is None or session.role not in kept.people:
+            return None
+        if not 0.0 <= session.until - self._clock() <= SESSION_S + CLOCK_S:
             return None
         return Access(session.role, session.role, _signed(cookie, "csrf"), may_review=session.role == "owner")
 
@@ -309,7 +312,7 @@ class Accounts:
     def _tries(self, address: str) -> tuple[int, float]:
         """Return how many wrong passphrases came from an address lately, and when the last one did."""
         tries, last = self._wrong.get(address, (0, 0.0))
-        return (tries, last) if 0.0 <= self._clock() - last < FORGET_S else (0, last)
+        return (tries, last) if 0.0 <= self._clock() - last < FORGET_S else (0, 0.0)
 
     def _note_wrong(self, address: str) -> None:
         if len(self._wrong) >= MOST_ADDRESSES and address not in self._wrong:

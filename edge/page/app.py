@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.page.guard import Guard, Refused, plain_refusal, wants_json
+from edge.page.guard import Guard, Refused, plain_refusal
 from edge.version import __version__
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge.alarm import Alarm
     from edge.page.accounts import Accounts
     from edge.page.telemetry import CachedStatus
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,15 @@ class Page:
     """What the page's parts share.
 
     ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
-    None where the alarm was started without. ``reload``: has the alarm read it again.
+    None where the alarm was started without. ``reload``: has the alarm read it again, and returns what says how that
+    went: None until it was read, then why it is not used, "" where nothing is wrong with it.
     """
 
     alarm: Callable[[], Alarm]
     status: CachedStatus
     accounts: Accounts
     config: Path | None = None
-    reload: Callable[[], None] = lambda: None
+    reload: Callable[[], Ask] | None = None
     shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
 
     @property
@@ -85,14 +87,14 @@ def back_to(place: str) -> Response:
 
 def refused(request: Request, refusal: Refused) -> Response:
     """Return a refusal, for people or for programs."""
-    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+    if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, refusal)
     return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status))
 
 
 def unclaimed(request: Request) -> Response:
     """Return what is shown until the page has an owner: nothing but how to become it."""
-    if wants_json(request) or "text/html" not in request.headers.get("Accept", ""):
+    if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, Refused(HTTPStatus.FORBIDDEN, "this page has no owner yet"))
     return render(request, "unclaimed.html", HTTPStatus.FORBIDDEN)
 
@@ -119,7 +121,8 @@ def page_app(page: Page, names: list[str]) -> ASGIApp:
     failed = {HTTPException: _failed, Refused: _failed, Exception: _failed}
     app = Starlette(routes=[*routes, manifest, static, icons], exception_handlers=failed)
     app.state.page = page
-    return Guard(app, page.accounts, names, unclaimed=unclaimed, refused=refused)
+    tls = page.alarm().settings.page.tls
+    return Guard(app, page.accounts, names, tls=tls, unclaimed=unclaimed, refused=refused)
 
 
 async def _manifest(request: Request) -> Response:

@@ -63,8 +63,9 @@ class Refused(Exception):  # noqa: N818 -- it is an answer, no error
 class Guard:
     """The outermost application. ``names``: hosts beside addresses, ``localhost`` and this machine's own names.
 
-    It sets ``request.state.access`` (Access, or None where nobody is logged in) and ``request.state.form`` (a dict of
-    text) for the page. ``unclaimed`` makes the answer while the page has no owner; ``refused`` that to a refusal.
+    ``tls``: the page has a certificate of its own, which no other name can be added to. It sets
+    ``request.state.access`` (Access, or None where nobody is logged in) and ``request.state.form`` (a dict of text) for
+    the page. ``unclaimed`` makes the answer while the page has no owner; ``refused`` that to a refusal.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Guard:
         accounts: Accounts,
         names: Collection[str],
         *,
+        tls: bool,
         unclaimed: Callable[[Request], Response],
         refused: Callable[[Request, Refused], Response],
     ) -> None:
         self._app = app
         self._accounts = accounts
+        self._tls = tls
         self._names = frozenset(name.lower() for name in names)
         self._unclaimed = unclaimed
         self._refused = refused
@@ -120,11 +123,10 @@ class Guard:
     async def _admit(self, request: Request) -> Receive:
         """Check the request, find out who asks, and return its body to be read. Raises Refused, OptionError."""
         if host_of(request) not in self._names and not _is_address(host_of(request)):
-            raise Refused(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "use the address that `bear-alarm page claim` prints, or add this name to `names:` below `page:` in "
-                "the config",
-            )
+            words = "use the address that `bear-alarm page claim` prints"
+            if not self._tls:
+                words += ", or add this name to `names:` below `page:` in the config"
+            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, words)
         if request.method not in {"GET", "HEAD", "POST"}:
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD and POST")
         access = request.state.access = self._access(request)

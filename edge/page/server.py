@@ -56,7 +56,8 @@ class WebServer:
     """Serves ``app`` on ``listen``, ADDRESS:PORT, until it is closed.
 
     ``opened`` is called with the address each time the port was had. ``identity``: the certificate of TLS; it may raise
-    OptionError, which is then the ``problem``. Raises OptionError for what is no address.
+    OptionError, which is then the ``problem``. ``after``: ends before the port is asked for. Raises OptionError for
+    what is no address.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class WebServer:
         *,
         opened: Callable[[str], None] = lambda address: None,
         identity: Callable[[], Identity] | None = None,
+        after: threading.Thread | None = None,
     ) -> None:
         self.name = name
         self._host, self._wanted_port = parse_listen(listen)
@@ -79,7 +81,7 @@ class WebServer:
         self._free_at = 0.0  # when it last had a thread for a request, time.monotonic()
         self._door: _Door | None = None
         self._tls: ssl.SSLContext | None = None
-        self._open()
+        self._after = after
         self._thread = start_thread(self._run, name)
 
     @property
@@ -130,11 +132,13 @@ class WebServer:
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        pause_s = PORT_RETRY_MIN_S
+        if self._after:
+            self._after.join()
+        pause_s = 0.0
         while not self._closed.is_set():
             try:
                 if self._door is None and not self._closed.wait(pause_s):
-                    pause_s = min(2.0 * pause_s, PORT_RETRY_MAX_S)
+                    pause_s = min(max(2.0 * pause_s, PORT_RETRY_MIN_S), PORT_RETRY_MAX_S)
                     self._open()
                 if self._door:
                     pause_s = PORT_RETRY_MIN_S

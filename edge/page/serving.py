@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from edge.background import start_thread
 from edge.errors import OptionError
 from edge.page.server import WebServer
 from edge.page.telemetry import CachedStatus, telemetry_app
@@ -32,15 +34,19 @@ class Serving:
     ``config`` and ``reload`` are the page's (``edge.page.app.Page``).
     """
 
-    def __init__(self, alarm: Callable[[], Alarm], config: Path | None, reload: Callable[[], None]) -> None:
+    def __init__(self, alarm: Callable[[], Alarm], config: Path | None, reload: Callable[[], Ask] | None) -> None:
         self._alarm = alarm
         self._config = config
         self._reload = reload
         self._status = CachedStatus(lambda: alarm().status())
         self._servers: dict[str, tuple[object, WebServer, Ask]] = {}  # by part, with the settings it was made of
+        self._closing: dict[str, Thread] = {}  # by part: ends the server before
 
     def follow(self) -> None:
-        """Open, exchange or close servers as the settings of the running alarm ask; have health ask them."""
+        """Open, exchange or close servers as the settings of the running alarm ask; have health ask them.
+
+        It waits for none: a certificate is made, and what hangs is closed, in threads.
+        """
         alarm = self._alarm()
         self._status.forget()
         telemetry, page = alarm.settings.health.listen, alarm.settings.page
@@ -65,7 +71,7 @@ class Serving:
         if before and before[0] == wanted:
             return
         if before:
-            before[1].close()
+            self._closing[part] = start_thread(before[1].close, f"{part} closes")
             del self._servers[part]
         if wanted is not None:
             self._servers[part] = wanted, *make()
@@ -80,7 +86,8 @@ class Serving:
             if not loopback:
                 log.warning("anyone who reaches %s can read the alarm's health: it has no password", address)
 
-        server = WebServer(listen, telemetry_app(self._status, hosts), TELEMETRY, opened=opened)
+        app, after = telemetry_app(self._status, hosts), self._closing.get(TELEMETRY)
+        server = WebServer(listen, app, TELEMETRY, opened=opened, after=after)
         return server, server.problem
 
     def _page(self, settings: PageSettings) -> tuple[WebServer, Ask]:
@@ -105,7 +112,8 @@ class Serving:
 
         app = page_app(Page(self._alarm, self._status, accounts, self._config, self._reload), names)
         identity = partial(page_identity, state, host) if settings.tls else None
-        server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity)
+        after = self._closing.get(PAGE)
+        server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity, after=after)
         return server, lambda: server.problem() or accounts.problem()
 
 

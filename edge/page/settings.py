@@ -36,7 +36,7 @@ NO_CONFIG = (
     "the alarm runs without a config, so nothing can be changed here; `bear-alarm config init` writes one, and "
     "`bear-alarm watch` in the same folder uses it"
 )
-SAVED = "settings"  # in what the page keeps: the settings that were in use at the last change
+SAVED = "settings"  # in what the page keeps: the settings in use at the last change, and how its reading went
 
 LOOKING = ("fps", "threshold", "night_threshold", "alarm_at", "schedule")
 LABELS: dict[Key, str] = {
@@ -105,8 +105,11 @@ class Entry:
     low: float | None = None
     high: float | None = None
     choices: Sequence[str] = ()
-    now: str | None = None  # in the file, where that was changed meanwhile
+    stale: bool = False  # the file was changed since the form was loaded
     problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.was = words_of(self.value)  # in the file, also where another value is typed
 
     @property
     def name(self) -> str:
@@ -115,9 +118,9 @@ class Entry:
 
 
 def written(page: Page) -> Written:
-    """Return the config as it is on the disk now; where there is none, what the alarm runs on."""
+    """Return the config as it is on the disk now."""
     if page.config is None:
-        return Written(running(page.alarm().settings), locked=NO_CONFIG)
+        return Written({}, locked=NO_CONFIG)
     try:
         text = text_of(page.config)
     except ConfigError as error:
@@ -127,27 +130,6 @@ def written(page: Page) -> Written:
     if document.problems or not isinstance(document.data, dict | None):
         return Written({}, text, locked or "the config is no YAML that can be read; correct it in its text")
     return Written(document.data or {}, text, locked)
-
-
-def running(settings: Settings) -> dict[str, Any]:
-    """Return what an alarm runs on as a config would say it, without addresses and zones."""
-    alerts, kept, health = settings.alerts, settings.evidence, settings.health
-    found: dict[str, Any] = {
-        "cameras": {
-            camera.name: {name: getattr(camera.settings, name) for name in LOOKING if name != "schedule"}
-            | {"schedule": camera.settings.schedule and camera.settings.schedule.words}
-            for camera in settings.cameras
-        },
-        "sound": {"play": list(alerts.sounds), "seconds": alerts.sound_s},
-        "deterrent": {"hours": alerts.deterrent_hours and alerts.deterrent_hours.words},
-        "record": {
-            "quota_mb": kept.quota_mb,
-            "negatives_per_day": kept.negatives_per_day,
-            "full_frame": "yes" if kept.full else None,
-        },
-        "health": {"low_disk_mb": health.low_disk_mb, "hot_c": health.hot_c},
-    }
-    return found
 
 
 def camera_names(page: Page, config: Written) -> list[str]:
@@ -162,18 +144,38 @@ def owner_only(request: Request) -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees this")
 
 
-def adopt(page: Page) -> None:
-    """Have the running alarm read the config again; ``state_of`` says when it did."""
-    page.shared[SAVED] = page.alarm().settings
-    page.reload()
+def words_of(value: Any) -> str:
+    """Return a value as a form has it in one field; the order of sounds does not matter."""
+    return ", ".join(sorted(value)) if isinstance(value, list) else str(value).strip()
+
+
+def misfit_of(page: Page) -> str | None:
+    """Return why the alarm does not use the config on the disk; None where it does, or reports no state."""
+    try:
+        return page.status().problems.get("config")
+    except (TimeoutError, RuntimeError):
+        return None
+
+
+def adopt(page: Page, written: bool) -> str:
+    """Have the running alarm read a config that was written, or that it could not use; ``state_of`` says when it did.
+
+    Return the query of a page that shows it; "" where there was nothing to do.
+    """
+    if not written and misfit_of(page) is None:
+        return ""
+    assert page.reload  # there is one where there is a config
+    before = page.alarm().settings
+    page.shared[SAVED] = before, page.reload()
+    return "?saved"
 
 
 def state_of(page: Page) -> dict[str, str]:
     """Return whether the alarm uses the config that was saved last: state (waiting, used, problem) and words."""
-    alarm = page.alarm()
-    if problem := alarm.status().problems.get("config"):
+    before, read = page.shared.get(SAVED, (None, lambda: ""))
+    if problem := read():
         return {"state": "problem", "words": f"Saved, but the alarm goes on as before: {problem}."}
-    if page.shared.get(SAVED) is alarm.settings:
+    if problem is None or before is page.alarm().settings:
         return {"state": "waiting", "words": "Saved. The alarm is about to use it …"}
     return {"state": "used", "words": "Saved, and in use now."}
 
@@ -199,7 +201,7 @@ def _entry(config: Written, key: Key) -> Entry:
         usual = str(set_for_all)
     raw = config.value(key)
     if key == ("sound", "play"):
-        playing = raw if isinstance(raw, list) else [raw] if raw else []
+        playing = [each for each in (raw if isinstance(raw, list) else [raw]) if isinstance(each, str) and each]
         hint = "Tick what sounds at an alarm. Your own WAV files are added in the text of the config."
         return Entry(key, LABELS[key], "sounds", hint, "", playing, choices=[*dict.fromkeys([*NAMES, *playing])])
     value = "" if raw is None else f"{raw:g}" if isinstance(raw, float) else str(raw)
@@ -216,7 +218,7 @@ def _entry(config: Written, key: Key) -> Entry:
 def typed(entry: Entry, form: Mapping[str, str]) -> Any:
     """Return what was typed for a setting, as ``Entry.value`` has it."""
     if entry.kind == "sounds":
-        there = entry.name in form  # a form without sounds leaves them as they are
+        there = f"was/{entry.name}" in form  # a form without sounds leaves them as they are
         return [each for each in entry.choices if f"{entry.name}/{each}" in form] if there else entry.value
     return form.get(entry.name, entry.value).strip()
 
@@ -251,25 +253,30 @@ def settings(request: Request) -> Response:
     status = HTTPStatus.OK
     if request.method == "POST":
         fields = [entry for group in shown.values() for entry in group]
-        changes = {entry.key: now for entry in fields if (now := typed(entry, form)) != entry.value}
+        stale = form.get("version") != config.version
+        changes = {
+            entry.key: now
+            for entry in fields
+            if words_of(now := typed(entry, form)) != form.get(f"was/{entry.name}", entry.was)
+        }
         try:
             if config.locked or page.config is None:
                 raise OptionError(config.locked or NO_CONFIG)
-            save(page.config, {key: value or None for key, value in changes.items()}, form.get("version", ""))
+            wrote = save(page.config, {key: value or None for key, value in changes.items()}, form.get("version", ""))
         except ConfigError as error:
             problems, status = place_problems(fields, error.problems), HTTPStatus.BAD_REQUEST
         except OptionError as error:
             problems, status = [str(error)], HTTPStatus.CONFLICT
         else:
-            if changes:
-                adopt(page)
-            return back_to("/settings?saved" if changes else "/settings")
-        _keep_typed(fields, changes, form.get("version") != config.version)
+            return back_to(f"/settings{adopt(page, wrote)}")
+        for entry in fields:
+            if entry.key in changes:
+                entry.value, entry.stale = changes[entry.key], stale
     return render(
         request,
         "settings.html",
         status,
-        groups=shown,
+        groups=shown if page.config else {},
         config=config,
         locked=config.locked,
         path_of_config=page.config,
@@ -279,17 +286,8 @@ def settings(request: Request) -> Response:
         watched=[thread.camera.name for thread in page.alarm().threads],
         also=dict(also_in_use(page.alarm().settings)),
         notice=state_of(page) if "saved" in request.query_params else None,
-        misfit=page.alarm().status().problems.get("config"),
+        misfit=misfit_of(page),
     )
-
-
-def _keep_typed(fields: Sequence[Entry], changes: Mapping[Key, Any], stale: bool) -> None:
-    """Show what was typed; where the file was changed meanwhile, beside what it says now."""
-    for entry in fields:
-        if entry.key in changes:
-            if stale:
-                entry.now = ", ".join(entry.value) if isinstance(entry.value, list) else entry.value
-            entry.value = changes[entry.key]
 
 
 def also_in_use(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -316,7 +314,7 @@ def whole_text(request: Request) -> Response:
         if "\r\n" not in config.text:  # a browser sends every line's end so
             text = text.replace("\r\n", "\n")
         try:
-            save(page.config, text, form.get("version", ""))
+            wrote = save(page.config, text, form.get("version", ""))
         except ConfigError as error:
             problems, status = [lined(each) for each in error.problems], HTTPStatus.BAD_REQUEST
         except OptionError as error:
@@ -326,8 +324,7 @@ def whole_text(request: Request) -> Response:
             )
             difference = "\n".join(lines)
         else:
-            adopt(page)
-            return back_to("/settings?saved")
+            return back_to(f"/settings{adopt(page, wrote)}")
     return render(
         request,
         "settings_yaml.html",

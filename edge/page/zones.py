@@ -140,33 +140,30 @@ def zones(request: Request) -> Response:
     """Show the zones and masks of a camera (the owner); save them, and have the alarm use them."""
     owner_only(request)
     page, form, camera = page_of(request), request.state.form, request.path_params["camera"]
+    if page.config is None:
+        raise Refused(HTTPStatus.NOT_FOUND, NO_CONFIG)
     config, thread = written(page), thread_of(page, camera)
     if camera not in camera_names(page, config):
         raise Refused(HTTPStatus.NOT_FOUND, "there is no camera of this name")
     locked = config.locked
-    if thread and camera not in config.cameras:
-        settings = thread.camera.settings
-        before = [Area("zone", zone.name, words_of(zone.corners), zone.corners) for zone in settings.zones]
-        before += [Area("mask", "", words_of(mask), mask) for mask in settings.masks]
-        locked = locked or "this camera is not in the config, so its zones cannot be changed here"
-    else:
-        before = areas_of(config, camera)
+    if not locked and camera not in config.cameras:
+        locked = "this camera is not in the config, so its zones cannot be changed here"
+    before = areas_of(config, camera)
     areas, problems, now, status = before, list[str](), list[Area](), HTTPStatus.OK
     if request.method == "POST":
         areas = typed_areas(form)
         try:
-            if locked or page.config is None:
-                raise OptionError(locked or NO_CONFIG)
+            if locked:
+                raise OptionError(locked)
             if any(area.problem for area in areas):
                 raise ConfigError(page.config, [])
-            save(page.config, changes_of(camera, before, areas), form.get("version", ""))
+            wrote = save(page.config, changes_of(camera, before, areas), form.get("version", ""))
         except ConfigError as error:
             problems, status = [lined(each) for each in error.problems], HTTPStatus.BAD_REQUEST
         except OptionError as error:
             problems, now, status = [str(error)], before, HTTPStatus.CONFLICT
         else:
-            adopt(page)
-            return back_to(f"{request.url.path}?saved")
+            return back_to(f"{request.url.path}{adopt(page, wrote)}")
     seen = thread.watcher.seen if thread else None
     return render(
         request,

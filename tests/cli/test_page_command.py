@@ -9,12 +9,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
+from ipaddress import ip_address
 
 import pytest
 
+from edge.cli import page as commands
+from edge.cli.doctor import findings
 from edge.cli.doctor.page import check_page
+from edge.files import ENVIRONMENT, JOURNAL
 from edge.page.accounts import FILE, Accounts
-from edge.phone.authority import own_addresses
+from edge.phone.authority import OwnAddress, own_addresses
+from edge.record.run import keep_alone
 from edge.settings import PageSettings, Settings
 from tests.helpers.command import ROOT, bear_alarm
 from tests.helpers.doctor_world import by_name, device
@@ -56,11 +62,11 @@ def test_claim_prints_a_link_that_works_once_and_nothing_of_it_is_logged(home, t
 @pytest.mark.parametrize(
     ("page", "link", "words"),
     [
-        ("0.0.0.0:8471", r"https://\S+:8471/claim\?code=", "bear-alarm page trust"),
-        ("{listen: '0.0.0.0:8471', allow_http: yes}", r"http://\S+:8471/claim\?code=", ""),
-        ("{listen: 8471, names: [bees.example.org]}", r"https://bees\.example\.org/claim\?code=", ""),
-        ("'[::1]:8471'", r"http://\[::1\]:8471/claim\?code=", "Only this machine"),
-        ("off", r"http://127\.0\.0\.1:8470/claim\?code=", "Only this machine"),
+        ("0.0.0.0:8471", r"https://\S+:8471/claim\?code=", ["page trust"]),
+        ("{listen: '0.0.0.0:8471', allow_http: yes}", r"http://\S+:8471/claim\?code=", []),
+        ("{listen: 8471, names: [bees.example.org]}", r"https://bees\.example\.org/claim\?code=", []),
+        ("'[::1]:8471'", r"http://\[::1\]:8471/claim\?code=", ["Only this machine"]),
+        ("off", r"http://127\.0\.0\.1:8470/claim\?code=", ["Only this machine"]),
     ],
 )
 def test_the_link_leads_where_the_page_is(home, tmp_path, page, link, words):
@@ -68,8 +74,52 @@ def test_the_link_leads_where_the_page_is(home, tmp_path, page, link, words):
     ran = bear_alarm("page", "claim", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert re.search(rf"^  {link}", ran.stdout, re.MULTILINE)
-    assert words in ran.stdout
-    assert ("Only this machine" in ran.stdout) == ("Only this machine" in words)
+    assert [each for each in ("page trust", "Only this machine") if each in ran.stdout] == words
+
+
+def test_where_a_service_is_installed_it_is_the_services_page(home, tmp_path, monkeypatch, capsys):
+    """Also in a folder with the config that was tried before, whose alarm does not run any more."""
+    etc, var = tmp_path / "etc.yml", tmp_path / "var"
+    etc.write_text("cameras: {yard: 'http://127.0.0.1:9/live'}\npage: 127.0.0.1:8499\n")
+    (tmp_path / "unit").write_text("")
+    monkeypatch.setattr(findings, "UNIT", tmp_path / "unit")
+    monkeypatch.setattr(findings, "SERVICE", var)
+    monkeypatch.setattr(commands, "SYSTEM", etc)
+    monkeypatch.setattr(commands, "SERVICE", var)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of-user"))
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def claimed(**options):
+        commands.claim(**options)
+        return re.findall(r":(\d+)/claim", capsys.readouterr().out), [
+            each.parent.name for each in tmp_path.glob(f"*/{FILE}")
+        ]
+
+    assert claimed() == (["8499"], ["var"])
+    (tmp_path / "bear-alarm.yml").write_text("cameras: {yard: 0}\npage: 8471\n")
+    assert claimed() == (["8499"], ["var"])
+    with closing(keep_alone(tmp_path / "of-user" / "bear-alarm", "mine")):
+        (tmp_path / "of-user" / "bear-alarm" / JOURNAL).write_text("")
+        assert claimed()[0] == ["8471"]
+    assert claimed()[0] == ["8499"]
+    assert claimed(config=tmp_path / "bear-alarm.yml", state=tmp_path / "named")[0] == ["8471"]
+
+
+def addresses(monkeypatch, listen, own, name=None):
+    monkeypatch.setattr(
+        "edge.phone.authority.own_addresses", lambda: [OwnAddress(ip_address(each), "") for each in own]
+    )
+    monkeypatch.setattr("edge.phone.authority.host_name", lambda: name)
+    return commands._addresses(PageSettings(listen=listen))
+
+
+def test_links_lead_where_the_page_listens(monkeypatch):
+    own = "10.0.0.7", "fd00::7"
+    four, six = "https://10.0.0.7:8470", "https://[fd00::7]:8470"
+    assert addresses(monkeypatch, "0.0.0.0:8470", own, "bees") == [four, "https://bees.local:8470"]
+    assert addresses(monkeypatch, "[::]:8470", own) == [four, six]
+    assert addresses(monkeypatch, "0.0.0.0:8470", own[1:]) == ["https://127.0.0.1:8470"]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +209,10 @@ def test_the_doctor_looks_at_the_page(tmp_path):
     assert for_all.state == "doubt"
     assert "anyone in the network can read its passphrase" in for_all.words
     assert "remove `allow_http`" in for_all.todo
+    vpn = found(tmp_path, listen="100.64.1.2:8470")["page"]
+    assert vpn.state == "broken"
+    assert "private addresses" in vpn.words
+    assert found(tmp_path, listen="100.64.1.2:8470", allow_http=True)["page"].state == "doubt"
     (tmp_path / "state" / FILE).write_text("{")
     damaged = found(tmp_path, listen="127.0.0.1:8470")["page"]
     assert (damaged.state, "is damaged" in damaged.words) == ("broken", True)

@@ -75,13 +75,13 @@ def test_what_is_changed_holds_from_then_on_and_the_camera_is_away_for_three_sec
     place(f"command: {{on_alarm: 'cat >> {before}'}}\n")
     with watching(cwd=place.folder) as alarm:
         alarm.until("Watching yard")
-        assert soon(lambda: (frames(place) or 0) > 10)
+        assert soon(lambda: (frames(place, target=True) or 0) > 10)
         place(f"command: {{on_alarm: 'cat >> {after}'}}\ndetect: {{schedule: daily 0-24}}\n")
         alarm.hang_up()
         printed = alarm.until("was read again")
         (unseen_s,) = re.findall(r"nothing was seen for ([\d.]+) s\.$", printed)
         assert float(unseen_s) <= 3.0
-        assert soon(lambda: (frames(place) or 0) > 10)
+        assert soon(lambda: (frames(place, target=True) or 0) > 10)
         yard.bear = True
         assert soon(lambda: alarms(after))
     assert alarms(before) == []
@@ -115,7 +115,7 @@ def test_a_bad_config_is_reported_and_changes_nothing(place, yard):
     place(f"command: {{on_alarm: 'cat >> {told}'}}\nevents: e.jsonl\n")
     with watching(cwd=place.folder) as alarm:
         alarm.until("Watching yard")
-        assert soon(lambda: (frames(place) or 0) > 10)
+        assert soon(lambda: (frames(place, target=True) or 0) > 10)
         place("sond: {play: [siren]}\ndetect: {fps: many}\n")
         alarm.hang_up()
         assert "sound" in alarm.until("sond")
@@ -159,11 +159,11 @@ def test_cameras_come_and_go(place, yard):
         place()
         with watching(cwd=place.folder) as alarm:
             alarm.until("Watching yard")
-            assert soon(lambda: (frames(place) or 0) > 5)
+            assert soon(lambda: (frames(place, target=True) or 0) > 5)
             place(cameras={"yard": yard.url, "bins": bins.url})
             alarm.hang_up()
             alarm.until("was read again")
-            assert soon(lambda: (frames(place, "bins") or 0) > 5)
+            assert soon(lambda: (frames(place, "bins", target=True) or 0) > 5)
             place(cameras={"bins": bins.url})
             alarm.hang_up()
             alarm.until("was read again")
@@ -180,7 +180,7 @@ def test_a_camera_that_is_away_at_the_start_is_waited_for(place):
         alarm.until("CAMERA")
         with LiveYard(port):
             alarm.until("camera well again")
-            assert soon(lambda: (frames(place) or 0) > 5)
+            assert soon(lambda: (frames(place, target=True) or 0) > 5)
             alarm.process.terminate()
             assert alarm.ended() == 0
 

@@ -188,7 +188,8 @@ def config(tmp_path):
 def test_a_change_is_saved_whole_with_the_text_before_beside_it(config, tmp_path):
     link = tmp_path / "link.yml"
     link.symlink_to(config)
-    save(link, {("detect", "fps"): "5"}, version_of(text_of(link)))
+    assert save(link, {("detect", "fps"): "5"}, version_of(text_of(link)))
+    assert not save(link, {("detect", "fps"): "5"}, version_of(text_of(link)))
     assert link.is_symlink()
     assert config.read_text() == "cameras: {yard: 0}  # mine\ndetect:\n  fps: 5\n"
     assert (tmp_path / "bear-alarm.yml.before").read_text() == "cameras: {yard: 0}  # mine\n"
@@ -198,6 +199,26 @@ def test_a_change_is_saved_whole_with_the_text_before_beside_it(config, tmp_path
         save(link, {("detect", "fps"): None}, version_of(text_of(link)))
         assert {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.glob("bear*")} == {(4711, 4712)}
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
+def test_a_config_of_a_group_that_this_user_is_not_in_is_saved_for_the_user(config, tmp_path):
+    os.chown(config, 65534, 0)
+    os.chown(tmp_path, 65534, 65534)
+    for folder in (tmp_path, *list(tmp_path.parents)[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    before, groups = config.read_text(), os.getgroups()
+    os.setgroups([])
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        assert save(config, {("detect", "fps"): "5"}, version_of(before))
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+    found = config.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (65534, 65534, 0o600)
 
 
 def test_what_somebody_else_wrote_meanwhile_stays(config):

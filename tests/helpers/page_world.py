@@ -99,6 +99,11 @@ class World:
 def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None, **changes: Any) -> Iterator[World]:
     """Serve the page of an alarm that watches one camera, ``yard``; ``changes``: of its settings."""
     state, evidence, reloads = folder / "state", folder / "evidence", list[float]()
+
+    def reload() -> Callable[[], str | None]:
+        reloads.append(time.monotonic())
+        return lambda: None
+
     with LiveYard() as yard:
         settings = Settings(
             cameras=(Camera("yard", yard.url),),
@@ -110,7 +115,7 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
             waits=True,
         )
         alarm = Alarm(replace(settings, **changes))
-        serving = Serving(lambda: alarm, config, lambda: reloads.append(time.monotonic()))
+        serving = Serving(lambda: alarm, config, reload)
         over = False
 
         def tick() -> None:
@@ -124,6 +129,7 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
             ticking = start_thread(tick, "tick")
             server = serving.server(PAGE)
             assert server
+            wait_for(lambda: server.port)
             accounts = Accounts(state)
             if claimed:
                 accounts.claim(accounts.new_claim(), OWNER)

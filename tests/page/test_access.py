@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import threading
 from contextlib import ExitStack
@@ -120,7 +121,7 @@ def test_until_it_is_claimed_the_page_shows_how_and_nothing_else(tmp_path):
         form = {"code": code, "passphrase": OWNER, "again": "something other"}
         differ = nobody.change("/claim", form)
         assert differ.status_code == 400
-        assert "differ" in differ.text
+        assert not world.accounts.claimed
         assert nobody.change("/claim", form | {"again": OWNER}).status_code == 303
         assert nobody.get("/access").status_code == 200, "the owner is logged in"
         assert nobody.change("/claim", form | {"again": OWNER}).status_code == 403, "a second time"
@@ -134,7 +135,7 @@ def test_logging_in_over_http(world: World):
         assert nobody.get("/events").headers["Location"] == "/login"
         refused = nobody.change("/login", {"passphrase": "not this one"})
         assert refused.status_code == 403
-        assert "This passphrase is wrong." in refused.text
+        assert "Set-Cookie" not in refused.headers
         entered = nobody.change("/login", {"passphrase": OWNER})
         assert (entered.status_code, entered.headers["Location"]) == (303, "/")
         (session, own) = entered.headers.get_list("Set-Cookie")
@@ -176,18 +177,16 @@ def test_a_viewer_looks_and_changes_nothing(world: World):
         for path in ("/access", "/settings", "/review/x", "/nothing"):
             refused = viewer.change(path, {"what": "log-out-all"})
             assert refused.status_code == 403
-            assert "only the owner may change this" in refused.text.lower()
         assert viewer.change("/logout").status_code == 303
 
 
 def test_the_owner_says_who_gets_in(world: World):
     with world.client() as owner, world.client("viewer") as before, ExitStack() as stack:
         shown = owner.change("/access", {"what": "token", "name": "home assistant", "scope": "review"})
-        assert "shown once" in shown.text
+        assert any(map(world.accounts.of_token, re.findall(r"[\w-]{32}", shown.text))), "it is shown"
         assert world.accounts.tokens == {"home assistant": "review"}
         again = owner.change("/access", {"what": "token", "name": "home assistant", "scope": "view"})
         assert again.status_code == 400
-        assert "there is one of this name" in again.text
         assert owner.change("/access", {"what": "token", "name": "<b>"}).status_code == 400
         assert owner.change("/access", {"what": "end-token", "name": "home assistant"}).status_code == 303
         assert world.accounts.tokens == {}
@@ -214,6 +213,14 @@ def test_sessions_end_after_a_month_and_viewers_push_no_owner_out(accounts, cloc
     assert accounts.of_session(owner) is None
     clock.now -= 2 * keeping.SESSION_S  # the clock was wrong
     assert accounts.of_session(owner) is None
+
+
+def test_a_clock_that_is_set_back_ends_no_session_and_no_typo_makes_anybody_wait(accounts, clock):
+    owner = accounts.log_in(OWNER, "here")
+    assert wrong(accounts, "here", 1) == 1
+    clock.now -= 80_000
+    assert accounts.of_session(owner)
+    assert accounts.log_in(OWNER, "here")
 
 
 # Guessing.

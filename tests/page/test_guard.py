@@ -10,9 +10,20 @@ import tracemalloc
 
 import pytest
 
-from edge.page.guard import BODY_MAX_BYTES, COOKIE, HEADERS
+from edge.page.guard import BODY_MAX_BYTES, COOKIE
 from tests.helpers.page_world import World, page_world
 
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; media-src 'self'; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
 OURS = "127.0.0.1", "localhost", "LOCALHOST.", "[::1]", "192.168.1.20", "bees.example.org"
 STRANGE = (
     "evil.example",
@@ -82,7 +93,7 @@ def test_two_hosts_are_no_request(world):
 def test_a_change_that_another_sites_page_asks_for_is_refused(owner, path, headers):
     refused = owner.change(path, {"what": "log-out-all"}, headers=headers)
     assert refused.status_code == 403
-    assert "did not come from the alarm" in refused.text.lower()
+    assert owner.get("/access").status_code == 200, "nobody was logged out"
 
 
 def test_a_change_needs_the_sessions_own_csrf_token(world, owner):
@@ -90,9 +101,8 @@ def test_a_change_needs_the_sessions_own_csrf_token(world, owner):
         for csrf in ("", "guess", other.csrf):
             refused = owner.change("/access", {"what": "log-out-all"}, headers={"X-CSRF-Token": csrf})
             assert refused.status_code == 403
-            assert "too old" in refused.text
         field = {"what": "end-token", "name": "none", "csrf": owner.csrf}
-        assert "there is none" in owner.change("/access", field, headers={"X-CSRF-Token": ""}).text
+        assert owner.change("/access", field, headers={"X-CSRF-Token": ""}).status_code == 400, "there is no such token"
         assert other.get("/access").status_code == 200, "nobody was logged out"
 
 
@@ -101,10 +111,6 @@ def test_the_headers_of_every_response_keep_a_browser_from_harm(world, owner):
         found = owner.get(path)
         assert {name: found.headers[name] for name in HEADERS} == HEADERS
     assert owner.get("/access").headers["Cache-Control"] == "no-store"
-    policy = HEADERS["Content-Security-Policy"]
-    assert "unsafe" not in policy
-    assert "default-src 'none'" in policy
-    assert "frame-ancestors 'none'" in policy
     for path in ("/access", "/login"):
         assert not re.search(r"<script(?![^>]*src)|<style| style=| on[a-z]+=", owner.get(path).text)
     with world.client("") as nobody:
@@ -166,13 +172,15 @@ def test_what_is_no_form_is_refused(owner, kind, body):
     assert owner.change("/access", content=body, headers={"Content-Type": kind}).status_code == 400
 
 
-def test_a_script_sends_json(owner):
+def test_a_script_sends_json(world, owner):
     sent = owner.change("/access", content=json.dumps({"what": "end-token", "name": 7}))
     assert sent.status_code == 400, "without its type it is no form of ours"
+    world.accounts.new_token("7", "view")
     sent = owner.change(
         "/access", content=b'{"what": "end-token", "name": 7}', headers={"Content-Type": "application/json"}
     )
-    assert "token '7': there is none" in sent.text.replace("&#39;", "'").lower()
+    assert sent.status_code == 303
+    assert "7" not in world.accounts.tokens
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])

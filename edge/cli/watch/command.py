@@ -339,7 +339,7 @@ def run_alarm(
             notifier.stopping()
             raise
         reload = Reload(settings, config, notifier) if config else None
-        with dump_on_request(lambda: alarm.trace), serving(lambda: alarm, config, stop) as follow:
+        with dump_on_request(lambda: alarm.trace), serving(lambda: alarm, reload, stop) as follow:
             while True:
                 follow()
                 introduce(alarm, write, verbose=verbose)
@@ -363,7 +363,7 @@ def run_alarm(
 
 
 @contextmanager
-def serving(alarm: Callable[[], Alarm], config: Path | None, stop: Stop) -> Iterator[Callable[[], None]]:
+def serving(alarm: Callable[[], Alarm], reload: Reload | None, stop: Stop) -> Iterator[Callable[[], None]]:
     """Serve the page and the telemetry of the running alarm; yield what is to be called for each alarm."""
     servers: Serving | None = None
 
@@ -373,7 +373,8 @@ def serving(alarm: Callable[[], Alarm], config: Path | None, stop: Stop) -> Iter
         if servers is None and (settings.page.listen or settings.health.listen):
             from edge.page.serving import Serving  # imports a web server, which most runs do without
 
-            servers = Serving(alarm, config, stop.ask_reload)
+            config, ask = (reload.config, partial(reload.ask, stop)) if reload else (None, None)
+            servers = Serving(alarm, config, ask)
         if servers:
             servers.follow()
 

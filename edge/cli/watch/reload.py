@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge.background import Sink
     from edge.cli.watch.signals import Stop
     from edge.detect.classifier import Classifier
+    from edge.status import Ask
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Reload:
         self._problem: str | None = None
         self._reading: Future[Checked] | None = None
         self._began = 0.0  # time.monotonic()
+        self._reads = self._ended = 0  # how often a config was begun to be read, and was read
         self._good: Checked | None = None  # waits until the problem before it has ended
         self._unseen_since: float | None = None  # time.monotonic(), until it is logged
         self._in_use = ""  # which config, in words
@@ -80,12 +82,19 @@ class Reload:
                 self.notifier.ready("watching with the previous config")
             else:
                 self._good = reading.result()
+            self._ended = self._reads
         # Health must report first that the config is no problem any more.
         if self._reading or self._good is None or CONFIG in alarm.status().problems:
             return None
         found, self._good = self._good, None
         self._unseen_since = time.monotonic()
         return found
+
+    def ask(self, stop: Stop) -> Ask:
+        """Have the config read again; return what says how it went: None until it was read, then its problem or ""."""
+        number = self._reads + 1  # one that is being read now may have been read before this
+        stop.ask_reload()
+        return lambda: (self._problem or "") if self._ended >= number else None
 
     def problem(self) -> str | None:
         """Return why the config on the disk is not the one in use."""
@@ -99,6 +108,7 @@ class Reload:
         """Read the config and, where it is another one, its model."""
         self.notifier.reloading()
         self._good = None
+        self._reads += 1
         self._began = time.monotonic()
         self._reading = call_in_thread(partial(self._check, alarm.classifier), "reload")
 
