@@ -1,4 +1,4 @@
-"""Make the pictures of docs/: `watch demo` in a terminal, a snapshot with a zone, wiring, Home Assistant, the phone.
+"""Make the pictures of docs/: `watch demo` in a terminal, a snapshot with a zone, wiring, Home Assistant, the page, the phone.
 
 python tests/helpers/make_pictures.py
 """
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from edge.schema import Event
-from tests.helpers import phone_pictures
+from tests.helpers import page_pictures, phone_pictures
 from tests.helpers.home_world import Entity, Home, Process, Wire
 
 DOCS = ROOT / "docs"
@@ -182,6 +182,7 @@ def main() -> None:
     (DOCS / "wiring.svg").write_text(wiring(), encoding="utf-8")
     (DOCS / "home-assistant.svg").write_text(cards(home(), DOCS / "alert.jpg"), encoding="utf-8")
     zones(DOCS / "zones.jpg")
+    page_pictures.write(DOCS)
     with tempfile.TemporaryDirectory() as work:
         phone_pictures.write(DOCS, Path(work))
 

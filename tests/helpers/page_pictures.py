@@ -95,10 +95,10 @@ def beside(pictures: list[Picture]) -> Picture:
     return np.hstack([*parts, np.full((height, GAP_PX, 3), PAPER, np.uint8)])
 
 
-def take(docs: Path) -> None:
+def write(docs: Path) -> None:
     """Write docs/page.jpg (live pictures, light and dark) and docs/page-review.jpg (review, zones)."""
     with watched() as (address, cookie, browser):
-        live = shot(browser, f"{address}/", cookie, DESK_WH, "light", "#alarm-banner:not([hidden])")
+        live = shot(browser, f"{address}/", cookie, DESK_WH, "light", "#bear .alarm:not([hidden])")
         phone = shot(browser, f"{address}/", cookie, PHONE_WH, "dark", "img")
         events = shot(browser, f"{address}/events", cookie, DESK_WH, "light", "main a[href^='/events/']")
         review = shot(browser, f"{address}/review", cookie, PHONE_WH, "light", "img")
