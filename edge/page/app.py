@@ -140,9 +140,13 @@ def marked(words: str) -> Markup:
 
 
 def prose(words: str) -> Markup:
-    """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code."""
+    """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code.
+
+    The name of a file or a setting keeps its own first letter.
+    """
     stop = "" if words.endswith((".", "…", "?", "!")) or not words else "."
-    return marked(f"{words[:1].upper()}{words[1:]}{stop}")
+    first = words[:1] if re.match(r"\S*[./_][^\s.]", words) else words[:1].upper()
+    return marked(f"{first}{words[1:]}{stop}")
 
 
 @cache

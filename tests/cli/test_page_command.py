@@ -209,6 +209,7 @@ def test_trust_hands_out_the_certificate_until_it_is_stopped(home, tmp_path):
     assert len(fingerprint) == 4
     assert "\n".join(fingerprint) in page
     assert "The alarm's page is encrypted" in page
+    assert "<h2>Computer</h2>" in page
     assert ":8471/" in page
 
 
