@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import shlex
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +17,7 @@ from edge.cli.options import ConfigOpt, StateOpt, config_for, settings_of
 from edge.cli.output import qr_code
 from edge.config import ENVIRONMENT as CONFIG
 from edge.config import SYSTEM
-from edge.errors import OptionError
+from edge.errors import ConfigError, OptionError
 from edge.files import ENVIRONMENT, SERVICE, made_state_folder
 from edge.settings import parse_listen
 
@@ -44,14 +44,18 @@ def claim(config: ConfigOpt = None, state: StateOpt = None, page: PageOpt = None
     passphrase, it is the way to choose another.
     """
     from edge.page.accounts import Accounts
+    from edge.page.serving import addresses_of
     from edge.record.run import watching_run
 
     settings, folder = _found(config, state)
     where = _where(settings, page)
-    addresses = _addresses(where)
+    addresses = addresses_of(where)
     code = Accounts(folder).new_claim()
     links = [f"{address}/claim?code={code}" for address in addresses]
-    print(f"Open one of these links within ten minutes, and choose a passphrase. It works once.\n\n{qr_code(links[0])}")
+    which = "this link" if len(links) == 1 else "one of these links"
+    print(f"Open {which} within ten minutes, and choose a passphrase. It works once.\n")
+    if not where.loopback or where.names:  # else no phone reaches it
+        print(qr_code(links[0]))
     print("\n".join(f"  {link}" for link in links))
     if where.tls:
         print("\nThe browser does not know this alarm's certificate yet: `bear-alarm page trust` installs it first.")
@@ -78,7 +82,7 @@ def trust(
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the page with the steps.")] = HTTP_PORT,
 ) -> None:
     """Hand out the page's certificate to phones and computers, with the steps, until Ctrl-C."""
-    from edge.page.serving import page_identity
+    from edge.page.serving import addresses_of, page_identity
     from edge.phone.authority import host_name, own_addresses
     from edge.phone.server import HelpServer
 
@@ -90,7 +94,7 @@ def trust(
     if not own:
         raise OptionError("this machine has no address that a phone reaches; connect it to a network")
     host, port = parse_listen(str(where.listen))
-    who, name, address = page_identity(folder, host), host_name(), _addresses(where)[0]
+    who, name, address = page_identity(folder, host), host_name(), addresses_of(where)[0]
     by_name = f"https://{name}.local:{port}/" if name else None
     with closing(HelpServer("--http-port", own[0], http_port)) as server:
         server.show(who, f"{address}/", by_name, device=True)
@@ -127,16 +131,19 @@ def _where(settings: Settings, given: str | None) -> PageSettings:
     return where
 
 
-def _addresses(where: PageSettings) -> list[str]:
-    """Return the beginnings of the page's URLs, the best for another machine first."""
-    from edge.phone.authority import host_name, own_addresses
+def claim_command(settings: Settings, state: Path, config: Path | None) -> str:
+    """Return the command that claims the page of an alarm with these settings, of ``config``, and this state."""
+    from edge.cli.doctor.findings import Target
 
-    host, port = parse_listen(str(where.listen))
-    listener, hosts = ipaddress.ip_address(host), [host]
-    if listener.is_unspecified:
-        name, own_ones = host_name(), [each.address for each in own_addresses() if not each.fault]
-        hosts = [str(each) for each in own_ones if each.version <= listener.version]  # [::] takes IPv4 too
-        hosts = [*hosts, *([f"{name}.local"] if name else [])] or ["127.0.0.1"]
-    own = [f"{'https' if where.tls else 'http'}://{f'[{each}]' if ':' in each else each}:{port}" for each in hosts]
-    proxied = [] if where.tls else [f"https://{name}" for name in where.names]
-    return [*proxied, *own]
+    try:
+        usual = config_for(None)
+        other = config is not None and config not in {usual, SYSTEM}
+        path = config if other or config == SYSTEM else usual
+        own = Target(settings_of(path), path)
+        places = [parse_listen(str(each)) for each in (settings.page.listen, own.settings.page.listen or DEFAULT)]
+        options = ["--config", str(config)] if other else []
+        options += ["--page", str(settings.page.listen)] if places[0] != places[1] else []
+        options += ["--state", str(state)] if state != own.state else []
+    except (OptionError, ConfigError):  # of a config that is not in use: the command itself says what is wrong in it
+        options = []
+    return shlex.join(["bear-alarm", "page", "claim", *options])

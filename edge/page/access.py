@@ -12,13 +12,19 @@ from starlette.routing import Route
 from edge.errors import OptionError
 from edge.page.accounts import SESSION_S, TooManyTriesError
 from edge.page.app import back_to, page_of, render
-from edge.page.guard import COOKIE, SECURE_COOKIE, Refused, is_secure, session_cookie
+from edge.page.guard import COOKIE, SECURE_COOKIE, Refused, is_secure, own_place, session_cookie
 
 if TYPE_CHECKING:
     from edge.page.accounts import Scope
 
 OWN_COOKIE = "bear_alarm_own_browser"  # of a browser in which the owner logged in
 OWN_S = 365 * 86_400.0
+DONE = {  # by button
+    "viewer": "Saved. They get in with this passphrase now.",
+    "no-viewer": "Saved. Nobody but you gets in now.",
+    "end-token": "The token is ended.",
+    "log-out-all": "Everybody is logged out, this browser too.",
+}
 SCOPES: dict[str, Scope] = {"view": "view", "review": "review"}
 
 
@@ -31,12 +37,15 @@ def log_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
         try:
             own = request.cookies.get(OWN_COOKIE, "")
-            return _begun(request, accounts.log_in(request.state.form.get("passphrase", ""), client, own))
+            cookie = accounts.log_in(request.state.form.get("passphrase", ""), client, own)
+            return _begun(request, cookie, own_place(request.state.form.get("next", "")))
         except TooManyTriesError as error:
             problem, status = str(error), HTTPStatus.TOO_MANY_REQUESTS
         except OptionError as error:
             problem, status = str(error), HTTPStatus.FORBIDDEN
-    return render(request, "login.html", status, problem=problem)
+    place = request.state.form.get("next") or request.query_params.get("next", "")
+    done = DONE["log-out-all"] if "all" in request.query_params else None
+    return render(request, "login.html", status, problem=problem, next=own_place(place), done=done)
 
 
 def claim(request: Request) -> Response:
@@ -90,14 +99,15 @@ def people(request: Request) -> Response:
         except OptionError as error:
             problem = str(error)
         if problem is None and token is None:
-            return back_to("/access")
+            return back_to("/login?all" if what == "log-out-all" else f"/access?done={what}")
     status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
-    return render(request, "access.html", status, accounts=accounts, problem=problem, token=token)
+    done = None if problem or token else DONE.get(request.query_params.get("done", ""))
+    return render(request, "access.html", status, accounts=accounts, problem=problem, token=token, done=done)
 
 
-def _begun(request: Request, cookie: str) -> Response:
-    """Return the start page, with the cookie of a new session; an owner's browser is known from then on."""
-    accounts, response = page_of(request).accounts, back_to("/")
+def _begun(request: Request, cookie: str, place: str = "/") -> Response:
+    """Return the way to a place, with the cookie of a new session; an owner's browser is known from then on."""
+    accounts, response = page_of(request).accounts, back_to(place)
     _set(response, request, SECURE_COOKIE if is_secure(request) else COOKIE, cookie, SESSION_S)
     access = accounts.of_session(cookie)
     if access and access.owner:

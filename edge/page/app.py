@@ -10,6 +10,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
@@ -20,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.page.guard import Guard, Refused, plain_refusal
+from edge.page.guard import Guard, Refused, login_place, plain_refusal
 from edge.version import __version__
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ def refused(request: Request, refusal: Refused) -> Response:
     """Return a refusal, for people or for programs."""
     if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, refusal)
-    return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status))
+    login = None
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        sent_from = urlsplit(request.headers.get("Referer", ""))
+        login = login_place(f"{sent_from.path}?{sent_from.query}")
+    return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status), login=login)
 
 
 def unclaimed(request: Request) -> Response:
@@ -135,9 +140,13 @@ def marked(words: str) -> Markup:
 
 
 def prose(words: str) -> Markup:
-    """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code."""
+    """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code.
+
+    The name of a file or a setting keeps its own first letter.
+    """
     stop = "" if words.endswith((".", "…", "?", "!")) or not words else "."
-    return marked(f"{words[:1].upper()}{words[1:]}{stop}")
+    first = words[:1] if re.match(r"\S*[./_][^\s.]", words) else words[:1].upper()
+    return marked(f"{first}{words[1:]}{stop}")
 
 
 @cache

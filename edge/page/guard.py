@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -138,7 +138,7 @@ class Guard:
         path = request.url.path
         if not _within(path, OPEN_CHANGES):
             if access is None:
-                raise Refused(HTTPStatus.UNAUTHORIZED, "log in first")
+                raise Refused(HTTPStatus.UNAUTHORIZED, "log in first; nothing was saved")
             sent = request.headers.get("X-CSRF-Token") or form.get("csrf", "")
             if not access.token and not hmac.compare_digest(sent.encode(), access.csrf.encode()):
                 raise Refused(HTTPStatus.FORBIDDEN, "this form is too old; load the page again, then repeat it")
@@ -174,8 +174,20 @@ class Guard:
     def _to_login(self, request: Request) -> Response:
         """Send a browser to the log-in; a program gets the status."""
         if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-            return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+            url = request.url
+            return RedirectResponse(login_place(f"{url.path}?{url.query}"), HTTPStatus.SEE_OTHER)
         raise Refused(HTTPStatus.UNAUTHORIZED, "log in first")
+
+
+def login_place(place: str) -> str:
+    """Return the address of the log-in that leads to a place of this page afterwards."""
+    place = own_place(place.removesuffix("?"))
+    return "/login" if place == "/" else f"/login?next={quote(place)}"
+
+
+def own_place(place: str) -> str:
+    """Return a path of this page with its query; the start for what leads to another site."""
+    return place if re.match(r"/(?![/\\])", place) and place.isprintable() else "/"
 
 
 def host_of(request: Request) -> str:

@@ -31,13 +31,20 @@ PAGE, TELEMETRY = "page", "telemetry"  # parts of health
 class Serving:
     """Serves what the settings of the running alarm ask for; ``follow`` after each reload, ``close`` at the end.
 
-    ``config`` and ``reload`` are the page's (``edge.page.app.Page``).
+    ``config`` and ``reload`` are the page's (``edge.page.app.Page``). ``claim``: the command that makes an owner.
     """
 
-    def __init__(self, alarm: Callable[[], Alarm], config: Path | None, reload: Callable[[], Ask] | None) -> None:
+    def __init__(
+        self,
+        alarm: Callable[[], Alarm],
+        config: Path | None,
+        reload: Callable[[], Ask] | None,
+        claim: Callable[[], str] = lambda: "bear-alarm page claim",
+    ) -> None:
         self._alarm = alarm
         self._config = config
         self._reload = reload
+        self._claim = claim
         self._status = CachedStatus(lambda: alarm().status())
         self._servers: dict[str, tuple[object, WebServer, Ask]] = {}  # by part, with the settings it was made of
         self._closing: dict[str, Thread] = {}  # by part: ends the server before
@@ -104,17 +111,35 @@ class Serving:
         accounts = Accounts(state)
 
         def opened(address: str) -> None:
-            log.info("the page is on %s", address)
+            log.info("the page is on %s", " and ".join(addresses_of(settings, int(address.rpartition(":")[2]))))
             if not (settings.loopback or settings.tls):
                 log.warning("anyone in the network can read the page's passphrase: with allow_http it is not encrypted")
             if not _is_claimed(accounts):
-                log.info("Nobody owns the page yet: `bear-alarm page claim` prints a link to become its owner.")
+                log.info("Nobody owns the page yet: `%s` prints a link to become its owner.", self._claim())
 
         app = page_app(Page(self._alarm, self._status, accounts, self._config, self._reload), names)
         identity = partial(page_identity, state, host) if settings.tls else None
         after = self._closing.get(PAGE)
         server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity, after=after)
         return server, lambda: server.problem() or accounts.problem()
+
+
+def addresses_of(where: PageSettings, port: int = 0) -> list[str]:
+    """Return the beginnings of the page's URLs, the best for another machine first; ``port``: had instead of 0."""
+    from edge.phone.authority import host_name, own_addresses
+
+    host, wanted = parse_listen(str(where.listen))
+    listener, hosts = ipaddress.ip_address(host), [host]
+    if listener.is_unspecified:
+        name, own_ones = host_name(), [each.address for each in own_addresses() if not each.fault]
+        hosts = [str(each) for each in own_ones if each.version <= listener.version]  # [::] takes IPv4 too
+        hosts = [*hosts, *([f"{name}.local"] if name else [])] or ["127.0.0.1"]
+    own = [
+        f"{'https' if where.tls else 'http'}://{f'[{each}]' if ':' in each else each}:{wanted or port}"
+        for each in hosts
+    ]
+    proxied = [] if where.tls else [f"https://{name}" for name in where.names]
+    return [*proxied, *own]
 
 
 def page_identity(state: Path, host: str) -> Identity:

@@ -55,6 +55,23 @@ LABELS: dict[Key, str] = {
     ("health", "low_disk_mb"): "Report less free room than (MB)",
     ("health", "hot_c"): "Report more heat than (°C)",
 }
+FEWER = "Higher: fewer false alarms, and more bears missed."
+HINTS: dict[Key, str] = {  # instead of the schema's, which repeat the label
+    ("fps",): "",
+    ("threshold",): FEWER,
+    ("night_threshold",): f"In the dark and in infrared. {FEWER}",
+    ("alarm_at",): f"{FEWER} `bear-alarm tune` advises a value.",
+    (
+        "schedule",
+    ): "In local time, such as 'daily 20:00-06:00'. Outside it bears are recorded, and only machines get them "
+    "(MQTT, webhook, events).",
+    ("sound", "seconds"): "From an alarm on.",
+    ("deterrent", "hours"): "In local time, such as 'daily 20:00-06:00'.",
+    ("record", "quota_mb"): "The oldest goes first, what is locked stays.",
+    ("record", "negatives_per_day"): "Chosen at random.",
+    ("record", "full_frame"): "Of each alarm, with nothing drawn on it.",
+    ("health", "low_disk_mb"): "On the state folder's disk.",
+}
 SECTIONS: dict[str, list[Key]] = {
     "All cameras": [("detect", name) for name in LOOKING],
     "Noise": [("sound", "play"), ("sound", "seconds"), ("deterrent", "hours")],
@@ -174,7 +191,8 @@ def state_of(page: Page) -> dict[str, str]:
     """Return whether the alarm uses the config that was saved last: state (waiting, used, problem) and words."""
     before, read = page.shared.get(SAVED, (None, lambda: ""))
     if problem := read():
-        return {"state": "problem", "words": f"Saved, but the alarm goes on as before: {problem}."}
+        stop = "" if problem.endswith((".", "?")) else "."
+        return {"state": "problem", "words": f"Saved, but the alarm goes on as before: {problem}{stop}"}
     if problem is None or before is page.alarm().settings:
         return {"state": "waiting", "words": "Saved. The alarm is about to use it …"}
     return {"state": "used", "words": "Saved, and in use now."}
@@ -211,7 +229,7 @@ def _entry(config: Written, key: Key) -> Entry:
         value = "yes" if value.lower() in ON else "no" if value.lower() in OFF else value
     label = LABELS.get(key) or LABELS[name,]
     usual = f"{usual:g}" if isinstance(usual, int | float) else str(usual)
-    hint = words.replace(stated[0], "") if stated else words
+    hint = HINTS.get(key, HINTS.get((name,), words.replace(stated[0], "") if stated else words))
     return Entry(key, label, kind, hint, usual, value, facts.get("minimum"), facts.get("maximum"))
 
 
@@ -220,7 +238,10 @@ def typed(entry: Entry, form: Mapping[str, str]) -> Any:
     if entry.kind == "sounds":
         there = f"was/{entry.name}" in form  # a form without sounds leaves them as they are
         return [each for each in entry.choices if f"{entry.name}/{each}" in form] if there else entry.value
-    return form.get(entry.name, entry.value).strip()
+    value = form.get(entry.name, entry.value).strip()
+    if entry.low is not None and re.fullmatch(r"0,[0-9]+|[0-9]+,[0-9]{1,2}", value):  # 1,000 may be a thousand
+        value = value.replace(",", ".")
+    return value
 
 
 def place_problems(fields: Sequence[Entry], problems: Sequence[ConfigProblem]) -> list[str]:
@@ -272,6 +293,9 @@ def settings(request: Request) -> Response:
         for entry in fields:
             if entry.key in changes:
                 entry.value, entry.stale = changes[entry.key], stale
+                percent = re.fullmatch(r"([0-9]{1,2}) ?%", words_of(entry.value))
+                if percent and entry.problems and entry.high is not None and entry.high < 1.0:
+                    entry.problems = [f"write {int(percent[1]) / 100:g}"]
     return render(
         request,
         "settings.html",

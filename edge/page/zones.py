@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge.camera_thread import CameraThread
 
 LEAST_PX = 45  # a shorter bear is not seen
+MORE = {1: "one more corner", 2: "two more corners"}
 WIDTH, QUALITY = 1280, 80  # of the picture
 
 
@@ -97,7 +98,8 @@ def typed_areas(form: Mapping[str, str]) -> list[Area]:
         try:
             area.polygon = parse_polygon(words, HERE)
         except OptionError as error:
-            area.problem = parser_words(error)
+            missing = 3 - len(words.split())
+            area.problem = parser_words(error) if missing not in {1, 2} else f"tap {MORE[missing]}"
         if kind == "zone":
             if not ZONE_NAME.fullmatch(name) or len(name) > MAX_NAME:
                 area.problem = f"{name!r} is no name for a zone; a letter first, then letters, digits, - and _"

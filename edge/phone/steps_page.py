@@ -117,10 +117,20 @@ APP = {
     ),
 }
 DEVICE = {
-    "en": ("The alarm's page is encrypted, so that nobody in this network reads it or its passphrase.", ""),
+    "en": (
+        "The alarm's page is encrypted, so that nobody in this network reads it or its passphrase.",
+        """</ol>
+<h2>Computer</h2>
+<ol>
+<li>In the settings of Firefox or Chrome, search for “certificates”, open “Authorities” and choose “Import”.</li>""",
+    ),
     "de": (
         "Die Seite des Alarms ist verschlüsselt, damit niemand im Netz sie oder die Passphrase mitliest.",
-        "",
+        """</ol>
+<h2>Computer</h2>
+<ol>
+<li>Suchen Sie in den Einstellungen von Firefox oder Chrome nach „Zertifikate“, öffnen Sie „Zertifizierungsstellen“
+und wählen Sie „Importieren“.</li>""",
     ),
 }
 

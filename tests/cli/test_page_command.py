@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from contextlib import closing
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from edge.cli.doctor import findings
 from edge.cli.doctor.page import check_page
 from edge.files import ENVIRONMENT, JOURNAL
 from edge.page.accounts import FILE, Accounts
+from edge.page.serving import addresses_of
 from edge.phone.authority import OwnAddress, own_addresses
 from edge.record.run import keep_alone
 from edge.settings import PageSettings, Settings
@@ -47,7 +49,8 @@ def test_claim_prints_a_link_that_works_once_and_nothing_of_it_is_logged(home, t
     ran = bear_alarm("page", "claim", cwd=tmp_path)
     assert ran.returncode == 0
     (code,) = re.findall(r"^  http://127\.0\.0\.1:8471/claim\?code=(\S+)$", ran.stdout, re.MULTILINE)
-    assert "█" in ran.stdout, "the QR code"
+    assert ran.stdout.startswith("Open this link within")
+    assert "█" not in ran.stdout, "no phone reaches it"
     assert "Only this machine reaches it." in ran.stdout
     assert "No alarm runs with the folder" in ran.stdout
     assert code not in ran.stderr + caplog.text
@@ -75,6 +78,7 @@ def test_the_link_leads_where_the_page_is(home, tmp_path, page, link, words):
     assert ran.returncode == 0, ran.stderr
     assert re.search(rf"^  {link}", ran.stdout, re.MULTILINE)
     assert [each for each in ("page trust", "Only this machine") if each in ran.stdout] == words
+    assert ("█" in ran.stdout) == ("Only this machine" not in words), "the QR code"
 
 
 def test_where_a_service_is_installed_it_is_the_services_page(home, tmp_path, monkeypatch, capsys):
@@ -111,7 +115,7 @@ def addresses(monkeypatch, listen, own, name=None):
         "edge.phone.authority.own_addresses", lambda: [OwnAddress(ip_address(each), "") for each in own]
     )
     monkeypatch.setattr("edge.phone.authority.host_name", lambda: name)
-    return commands._addresses(PageSettings(listen=listen))
+    return addresses_of(PageSettings(listen=listen))
 
 
 def test_links_lead_where_the_page_listens(monkeypatch):
@@ -120,6 +124,25 @@ def test_links_lead_where_the_page_listens(monkeypatch):
     assert addresses(monkeypatch, "0.0.0.0:8470", own, "bees") == [four, "https://bees.local:8470"]
     assert addresses(monkeypatch, "[::]:8470", own) == [four, six]
     assert addresses(monkeypatch, "0.0.0.0:8470", own[1:]) == ["https://127.0.0.1:8470"]
+
+
+@pytest.mark.parametrize(
+    ("page", "state", "config", "options"),
+    [
+        ("8471", "state", "bear-alarm.yml", ""),
+        ("8475", "state", "bear-alarm.yml", " --page 8475"),
+        ("[::1]:8471", "other", "bear-alarm.yml", " --page '[::1]:8471' --state {}/other"),
+        ("8470", "state", "yard.yml", " --config yard.yml"),
+        ("8471", "state", None, ""),
+    ],
+)
+def test_the_command_to_claim_it_names_what_is_not_in_the_config(
+    home, tmp_path, monkeypatch, page, state, config, options
+):
+    (tmp_path / "yard.yml").write_text("cameras: {yard: 0}\nstate: state\n")
+    monkeypatch.chdir(tmp_path)
+    found = commands.claim_command(Settings(page=PageSettings(listen=page)), tmp_path / state, config and Path(config))
+    assert found == "bear-alarm page claim" + options.format(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +209,7 @@ def test_trust_hands_out_the_certificate_until_it_is_stopped(home, tmp_path):
     assert len(fingerprint) == 4
     assert "\n".join(fingerprint) in page
     assert "The alarm's page is encrypted" in page
+    assert "<h2>Computer</h2>" in page
     assert ":8471/" in page
 
 

@@ -124,7 +124,9 @@ def test_until_it_is_claimed_the_page_shows_how_and_nothing_else(tmp_path):
         assert not world.accounts.claimed
         assert nobody.change("/claim", form | {"again": OWNER}).status_code == 303
         assert nobody.get("/access").status_code == 200, "the owner is logged in"
-        assert nobody.change("/claim", form | {"again": OWNER}).status_code == 403, "a second time"
+        used = nobody.change("/claim", form | {"again": OWNER})
+        assert used.status_code == 403, "a second time"
+        assert "You are the owner already" in used.text
 
 
 # Logging in and out.
@@ -132,7 +134,9 @@ def test_until_it_is_claimed_the_page_shows_how_and_nothing_else(tmp_path):
 
 def test_logging_in_over_http(world: World):
     with world.client("") as nobody:
-        assert nobody.get("/events").headers["Location"] == "/login"
+        asked = nobody.get("/events?kind=bear").headers["Location"]
+        assert asked == "/login?next=/events%3Fkind%3Dbear"
+        assert 'name="next" value="/events?kind=bear"' in nobody.get(asked).text
         refused = nobody.change("/login", {"passphrase": "not this one"})
         assert refused.status_code == 403
         assert "Set-Cookie" not in refused.headers
@@ -152,6 +156,29 @@ def test_logging_in_over_http(world: World):
         assert nobody.change("/logout").headers["Location"] == "/login"
         assert COOKIE not in nobody.cookies
         assert world.accounts.of_session(cookie) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "leads_to"),
+    [
+        ("/events?kind=bear", "/events?kind=bear"),
+        *((each, "/") for each in ("", "//bad.example", "/\\bad.example", "/\t/bad.example", "https://bad.example")),
+    ],
+)
+def test_a_log_in_leads_to_what_was_asked_for_and_to_no_other_site(world: World, place, leads_to):
+    with world.client("") as nobody:
+        entered = nobody.change("/login", {"passphrase": VIEWER, "next": place})
+        assert entered.headers["Location"] == leads_to
+
+
+def test_a_session_that_ended_while_somebody_typed_leads_back_to_the_form(world: World):
+    with world.client("") as nobody:
+        refused = nobody.change(
+            "/settings", {"detect/fps": "5"}, headers={"Referer": f"{world.address}/zones/yard?x=1"}
+        )
+        assert refused.status_code == 401
+        assert '<a class="button main" href="/login?next=/zones/yard%3Fx%3D1">Log in</a>' in refused.text
+        assert "nothing was saved" in refused.text
 
 
 def test_a_proxy_of_this_machine_with_tls_gets_secure_cookies_and_names_the_client(world: World):
@@ -192,13 +219,16 @@ def test_the_owner_says_who_gets_in(world: World):
         assert world.accounts.tokens == {}
         assert owner.change("/access", {"what": "viewer", "passphrase": OWNER}).status_code == 400
         assert owner.change("/access", {"what": "something"}).status_code == 400
-        assert owner.change("/access", {"what": "no-viewer"}).status_code == 303
+        ended = owner.change("/access", {"what": "no-viewer"})
+        assert "Nobody but you gets in now." in owner.get(ended.headers["Location"]).text
         assert before.get("/").headers["Location"] == "/login", "the viewer's session is over"
         with pytest.raises(OptionError, match="wrong"):
             world.accounts.log_in(VIEWER, "test")
-        assert owner.change("/access", {"what": "viewer", "passphrase": VIEWER}).status_code == 303
+        saved = owner.change("/access", {"what": "viewer", "passphrase": VIEWER})
+        assert "Saved." in owner.get(saved.headers["Location"]).text
         viewer = stack.enter_context(world.client("viewer"))
-        assert owner.change("/access", {"what": "log-out-all"}).status_code == 303
+        ended = owner.change("/access", {"what": "log-out-all"})
+        assert "Everybody is logged out, this browser too." in owner.get(ended.headers["Location"]).text
         for client in (owner, viewer):
             assert client.get("/").headers["Location"] == "/login"
 

@@ -104,6 +104,7 @@ def test_of_two_who_change_it_the_second_is_refused_and_sees_both(client, config
     answer = client.change("/settings", form)
     assert answer.status_code == 409
     assert "In the file now: 60" in words_of(answer)
+    assert "bear-alarm.yml was changed by somebody else" in words_of(answer)
     again = form_of(answer.text)
     assert (again["health/hot_c"], again["detect/threshold"]) == ("70", "0.8"), "what was typed, and what others wrote"
     assert "hot_c: 60" in config.read_text()
@@ -111,6 +112,38 @@ def test_of_two_who_change_it_the_second_is_refused_and_sees_both(client, config
     assert "hot_c: 70" in config.read_text()
     assert "fps: 4" in config.read_text()
     assert "threshold: 0.8" in config.read_text()
+
+
+def test_a_decimal_comma_is_a_point_and_a_percentage_gets_its_number(client, config):
+    form = form_of(client.get("/settings").text)
+    answer = client.change("/settings", form | {"detect/threshold": "70 %", "record/quota_mb": "1,000"})
+    assert answer.status_code == 400
+    assert "Write 0.7." in words_of(answer)
+    assert form_of(answer.text)["record/quota_mb"] == "1,000", "a thousand, for some"
+    assert client.change("/settings", form | {"detect/threshold": "0,7"}).status_code == 303
+    assert "  threshold: 0.7\n" in config.read_text()
+
+
+@pytest.mark.needs_tool("chromium")
+def test_what_was_saved_is_said_once_and_leaving_with_an_unsaved_field_asks(world, config):
+    with chromium() as browser:
+        context = browser.new_context()
+        cookie = world.accounts.log_in(OWNER, "test")
+        context.add_cookies([{"name": COOKIE, "value": cookie, "url": world.address}])
+        page, asked = context.new_page(), list[str]()
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+        page.goto(f"{world.address}/settings")
+        field = page.get_by_label("Report more heat than (°C)")
+        field.fill("75")
+        page.get_by_role("button", name="Save and use").click()
+        page.locator(".notice").wait_for()
+        page.wait_for_url("**/settings")
+        page.reload()
+        assert page.locator(".notice").count() == 0
+        assert asked == []
+        field.fill("76")
+        page.goto(f"{world.address}/events")
+        assert asked == ["beforeunload"]
 
 
 @pytest.mark.parametrize("sound", ["[[siren]]", "{play: {siren: yes}}", "{play: [{a: b}, siren]}"])

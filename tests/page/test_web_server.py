@@ -186,6 +186,8 @@ def test_plain_http_for_others_only_where_it_is_allowed_and_that_is_said(tmp_pat
     with page_world(tmp_path, page=replace(EVERYWHERE, allow_http=True)) as world:
         assert httpx.get(f"http://127.0.0.1:{place(world)[1]}/login", trust_env=False).status_code == 200
     assert "anyone in the network can read the page's passphrase" in caplog.text
+    assert "the page is on http" in caplog.text
+    assert "the page is on http://0.0.0.0" not in caplog.text, "that cannot be opened"
 
 
 def test_the_certificate_is_renewed_while_the_page_serves(tmp_path, monkeypatch):

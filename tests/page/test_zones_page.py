@@ -81,7 +81,7 @@ def drag(page, start, end):
 
 def save(page):
     page.get_by_role("button", name="Save and use").click()
-    page.wait_for_url("**/zones/yard?saved")
+    page.locator(".notice").wait_for()
 
 
 def areas_in(config):
@@ -122,8 +122,10 @@ def test_a_zone_drawn_with_the_mouse_is_in_the_config_and_the_running_alarm_uses
 def test_a_mask_tapped_with_a_finger_on_a_phone(browser, device, config):
     with opened(browser, device, width=320, touch=True) as page:
         page.get_by_role("button", name="New mask").tap()
-        for corner in ((0.1, 0.1), (0.9, 0.1), (0.9, 0.5), (0.3, 0.6)):
+        for number, corner in enumerate(((0.1, 0.1), (0.9, 0.1), (0.9, 0.5), (0.3, 0.6))):
             page.touchscreen.tap(*at(page, *corner))
+            if number == 0:
+                page.get_by_text("tap two more corners").wait_for()
         page.get_by_role("button", name="Done").tap()
         session = page.context.new_cdp_session(page)
         for kind, place in (("touchStart", (0.3, 0.6)), ("touchMove", (0.2, 0.7)), ("touchMove", (0.1, 0.9))):
@@ -150,6 +152,9 @@ def test_the_keyboard_alone_is_enough(browser, device, config):
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("ArrowUp")
+        page.get_by_role("button", name="Change its corners").last.press("Enter")
+        assert page.evaluate("document.activeElement.ariaLabel").startswith("Corner 1 of zone")
+        page.keyboard.press("Tab")
         page.keyboard.press("ArrowUp")
         save(page)
     assert areas_in(config)[0] == {"zone": [(0.4, 0.4), (0.6, 0.38), (0.61, 0.6)]}
@@ -174,6 +179,8 @@ def test_a_plain_form_names_what_is_wrong_and_keeps_what_was_typed(client, confi
     twice = {"version": version, "kind-0": "zone", "name-0": "a", "corners-0": HIVES}
     answer = client.change("/zones/yard", twice | {"kind-1": "zone", "name-1": "a", "corners-1": HIVES})
     assert answer.status_code == 400
+    answer = client.change("/zones/yard", {"version": version, "kind-0": "mask", "corners-0": "0.1,0.1"})
+    assert "Tap two more corners." in answer.text
     whole = {"version": version, "kind-0": "mask", "corners-0": "0,0 1,0 1,1 0,1"}
     assert client.change("/zones/yard", whole).status_code == 400
     assert config.read_text() == device.text

@@ -371,10 +371,17 @@ def serving(alarm: Callable[[], Alarm], reload: Reload | None, stop: Stop) -> It
         nonlocal servers
         settings = alarm().settings
         if servers is None and (settings.page.listen or settings.health.listen):
+            from edge.cli.page import claim_command
             from edge.page.serving import Serving  # imports a web server, which most runs do without
 
             config, ask = (reload.config, partial(reload.ask, stop)) if reload else (None, None)
-            servers = Serving(alarm, config, ask)
+
+            def claim() -> str:
+                state = alarm().state
+                assert state  # there is one where there is a page
+                return claim_command(alarm().settings, state, config)
+
+            servers = Serving(alarm, config, ask, claim)
         if servers:
             servers.follow()
 

@@ -1,5 +1,5 @@
 "use strict";
-// Asks once a second whether the alarm uses what was saved, until it does.
+// Asks once a second whether the alarm uses what was saved, until it does; and before what was typed is lost.
 
 const notice = document.querySelector(".notice");
 
@@ -20,3 +20,9 @@ async function follow(triesLeft) {
 }
 
 if (notice && notice.dataset.state !== "used") setTimeout(follow, 1000, 120);
+
+const typedIn = document.querySelector('form[action^="/settings"]');
+let unsaved = false;
+typedIn?.addEventListener("input", () => { unsaved = true; });
+typedIn?.addEventListener("submit", () => { unsaved = false; });
+addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });

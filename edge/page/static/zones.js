@@ -45,7 +45,7 @@ function surface(corners) {
 
 function wordsOf({ corners }) {
   if (!corners.length) return "not on the picture yet";
-  if (corners.length < 3) return `${corners.length} of at least 3 corners`;
+  if (corners.length < 3) return corners.length === 1 ? "tap two more corners" : "tap one more corner";
   if (surface(corners) < 1e-6) return "its corners enclose nothing; move one";
   const [xs, ys] = [corners.map((corner) => corner[0]), corners.map((corner) => corner[1])];
   return `${corners.length} corners; ${percent(Math.min(...xs))} to ${percent(Math.max(...xs))} from the left, ` +
@@ -112,7 +112,7 @@ function choose(area, startAdding = false) {
   adding = startAdding;
   drawAll();
   if (adding) say("Drag over the picture to draw a box, or tap each corner in turn; then Done.");
-  else if (area) say("Drag a corner, or choose it with Tab and move it with the arrow keys; Delete takes it away.");
+  else if (area) say("Drag a corner, or move it with the arrow keys; Tab goes to the next one, Delete takes it away.");
 }
 
 // Areas.
@@ -128,6 +128,7 @@ function watchRow(row) {
   const field = row.querySelector("[name^=corners-]");
   area.corners = parse(field.value);
   area.polygon.classList.add(area.kind);
+  area.polygon.setAttribute("fill", area.kind === "mask" ? "url(#stripes)" : "#3cb4ff");
   svg.append(area.polygon);
   stage.append(area.tag);
   areas.push(area);
@@ -142,7 +143,10 @@ function watchRow(row) {
     draw(area);
   });
   if (locked) return area;
-  row.querySelector(".pick").addEventListener("click", () => choose(area));
+  row.querySelector(".pick").addEventListener("click", () => {
+    choose(area);
+    (stage.querySelector(".corner") ?? document.getElementById("add-corner")).focus();
+  });
   row.querySelector(".remove").addEventListener("click", () => remove(area));
   area.polygon.addEventListener("pointerdown", (event) => moveWhole(event, area));
   return area;
@@ -272,7 +276,7 @@ function addCorner() {
 
 // The start.
 
-svg.replaceChildren();
+svg.querySelectorAll("polygon").forEach((each) => each.remove());
 list.querySelectorAll(":scope > .area").forEach(watchRow);
 document.querySelectorAll(".look .scripted").forEach((each) => { each.hidden = false; });
 drawAll();

@@ -1,0 +1,6 @@
+"use strict";
+// What was just done is said once: a later visit to this address does not say it again.
+
+const address = new URL(location.href);
+for (const name of ["saved", "done", "all"]) address.searchParams.delete(name);
+history.replaceState(null, "", address);
