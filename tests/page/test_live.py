@@ -177,9 +177,7 @@ def test_the_stream_tells_of_a_bear_and_of_each_event(world: World, log_in: Call
         during = next(state for state in states if state["alarm"])
         world.yard.bear = False
         assert during["cameras"][0]["state"] == "bear"
-        after = next(state for state in states if not state["alarm"])
-    assert before["events"] != next(state for state in (during, after) if state["events"])["events"]
-    assert during["events"] != after["events"]
+        next(state for state in states if not state["alarm"] and state["events"] >= before["events"] + 2)
 
 
 def test_twenty_listen_and_their_places_are_free_again(world: World, log_in: Callable[..., Client]) -> None:
