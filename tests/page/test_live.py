@@ -376,4 +376,5 @@ def test_in_a_browser(world: World) -> None:
         world.serving.close()
         page.wait_for_selector("#lost", state="visible")
         assert "Unknown" in page.inner_text(".camera.unknown .state")
-        assert page.inner_text(".mode") == "Old picture"
+        assert page.inner_text(".mode") == "No picture"
+        assert not page.is_visible(".camera img")

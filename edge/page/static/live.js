@@ -10,7 +10,7 @@
   const code = (words) => Object.assign(document.createElement("code"), { textContent: words });
   const caption = (card) => {
     const words = card.dataset.live ? "Live" : `A new picture every ${STILL_MS / 1000} seconds`;
-    const said = lost ? "Old picture" : card.dataset.old ? "Old picture: the camera sends no new one" : words;
+    const said = lost ? "No picture" : card.dataset.old ? "Old picture: the camera sends no new one" : words;
     const mode = card.querySelector(".mode");
     if (mode.textContent !== said) mode.textContent = said;
   };
@@ -49,6 +49,7 @@
     lost = true;
     for (const card of cards) {
       card.dataset.live = "";
+      card.querySelector("img").classList.add("broken"); // a browser shows one that has ended as a blank
       card.className = "plate camera unknown";
       card.querySelector(".state").textContent = "Unknown: the alarm is not reached";
       card.querySelector(".age").textContent = "unknown";
@@ -71,6 +72,7 @@
       if (said.textContent !== parts.join("")) said.replaceChildren(...parts.map((part, n) => n % 2 ? code(part) : part));
       card.querySelector(".age").textContent = age;
       card.querySelector("img").hidden = !picture;
+      if (back) card.querySelector("img").classList.remove("broken");
     });
     if (back) renew();
   });
