@@ -240,6 +240,7 @@ def test_a_viewer_sees_all_and_changes_nothing(viewer: Client, world: World, bea
     text = viewer.get(f"/events/{bear}").text
     assert "alarm.jpg" in text
     assert "Lock" not in text
+    assert 'href="/review"' not in text
     assert "/review?" not in text
     assert viewer.change(f"/events/{bear}/lock", {"locked": "yes"}).status_code == 403
     for place in (f"/evidence/{bear}/alarm.jpg", f"/thumb/{bear}.jpg", f"/events/{bear}/evidence.zip"):
