@@ -47,8 +47,9 @@ class Alarm:
     """Watches the cameras of ``settings`` and alerts, from ``start`` to ``close``.
 
     ``terminal`` gets each event last. ``classifier``: the settings' model where it is loaded already. ``before``: the
-    alarm that a reload has ended in this process; it hands on its run, clock, journal, problems and limits. Raises
-    SourceError, ModelError, OptionError and MissingExtraError for what cannot work, with everything closed.
+    alarm that a reload has ended in this process; it hands on its run, clock, journal, problems, limits, uptime and
+    count of alarms. Raises SourceError, ModelError, OptionError and MissingExtraError for what cannot work, with
+    everything closed.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Alarm:
         self.reviews: ReviewPoller | None = None  # where there is a journal
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
+        self._process_began: float = before._process_began if before else self._began
+        self._earlier: int = before.alarms if before else 0  # alarms, before the reload
         self._opened: list[Source] = []
         self._more: dict[str, Ask] = {}
         try:
@@ -161,6 +164,11 @@ class Alarm:
         if self.reviews:
             self.reviews.tick(now)
 
+    @property
+    def alarms(self) -> int:
+        """Return how many bears were published since the start of the process."""
+        return self._earlier + sum(thread.watcher.publisher.counts["new"] for thread in self.threads)
+
     def status(self, now: float | None = None) -> Status:
         """Return how all of it is now; from any thread."""
         now = time.monotonic() if now is None else now
@@ -170,7 +178,7 @@ class Alarm:
         status = Status(
             version=__version__,
             model=self.classifier.name,
-            uptime_s=now - self._began,
+            uptime_s=now - self._process_began,
             cameras=tuple(thread.status(now) for thread in self.threads),
             sinks=tuple(
                 SinkStatus(each.name, each.failures, each.dropped, each.hung, each.problem())
@@ -181,7 +189,7 @@ class Alarm:
                 for each in alerting.deliverers
             ),
             problems=alerting.problems,
-            alarms=sum(thread.watcher.publisher.counts["new"] for thread in self.threads),
+            alarms=self.alarms,
             crop_ms=max(known) * 1000.0 if known else None,
             durable=alerting.journal.durable if alerting.journal else None,
         )
@@ -231,7 +239,7 @@ class Alarm:
     def _stats(self) -> Mapping[str, object]:
         """Return the statistics for MQTT; empty while cameras open, which is no problem yet."""
         status = self.status()
-        starting = status.uptime_s < START_S and any(each.frame_age_s is None for each in status.cameras)
+        starting = time.monotonic() - self._began < START_S and any(each.frame_age_s is None for each in status.cameras)
         return {} if starting else stats_of(status)
 
     def _watching(self, camera: str) -> bool:

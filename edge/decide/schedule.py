@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 
 from edge.errors import OptionError
 
@@ -50,6 +50,17 @@ class Schedule:
         """Return True if a moment (with its time zone, as ``Frame.wall``) lies in the schedule, in local time."""
         local = wall.astimezone()
         return any(window.holds(local.weekday(), local.hour * 60 + local.minute) for window in self.windows)
+
+    def begins(self, wall: datetime) -> datetime:
+        """Return when it begins next after a moment (with its time zone), in local time."""
+        local = wall.astimezone()
+        return min(
+            begin
+            for window in self.windows
+            for day in (local.date() + timedelta(days=ahead) for ahead in range(8))
+            for begin in [datetime.combine(day, time(*divmod(window.start_min, 60))).astimezone()]
+            if day.weekday() in window.days and begin > local
+        )
 
 
 def parse_schedule(words: str, option: str = "--schedule") -> Schedule:

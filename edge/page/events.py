@@ -59,7 +59,7 @@ THUMB_WIDTH = 320
 THUMBS_BYTES = 4_000_000
 WHY_S = 60.0  # a full trace takes some seconds to read
 SENT = {"done": "delivered", "waiting": "waiting", "parked": "refused"}
-STILL = re.compile(r"alarm-(\d+)\.jpg")
+STILL = re.compile(r"(?:alarm|clip)-(\d+)\.(?:jpg|mp4)")
 ROW = re.compile(r"\d{1,18}")
 
 
@@ -158,7 +158,11 @@ def event_page(request: Request) -> Response:
             for name in sorted(files, key=_first)
             if name.endswith(".jpg") and name != PLAIN
         ],
-        clips=[name for name in files if name.endswith(".mp4")],
+        clips=[
+            (name, _clip_words(name, incident.first, rows))
+            for name in sorted(files, key=_first)
+            if name.endswith(".mp4")
+        ],
         files=[(name, size(path)) for name, path in files.items()],
         way=" ".join(f"{1000 * (x + w / 2):.0f},{1000 * (y + h / 2):.0f}" for _, x, y, w, h, *_ in way),
         way_words=path_text(way) if way else "",
@@ -170,7 +174,8 @@ def event_page(request: Request) -> Response:
         review=reviewed_text(review) if review else None,
         model=incident.first.event.model,
         trace=page.alarm().settings.trace,
-        why=why,
+        why=why[-1] if why else None,
+        why_more=[(words, "\n" in words) for words in why[:-1]] if why else [],
         why_not=why_not,
         legend=_legend(incident.events),
     )
@@ -289,9 +294,15 @@ def _picture(folders: Sequence[EvidenceFolder]) -> Path:
 
 
 def _first(name: str) -> tuple[bool, bool, int, str]:
-    """Return a key to sort pictures: the alarm, later ones in order, then the rest."""
+    """Return a key to sort pictures or clips: the alarm, later ones in order, then the rest."""
     later = STILL.fullmatch(name)
-    return name != "alarm.jpg", later is None, int(later[1]) if later else 0, name
+    return name not in {"alarm.jpg", "clip.mp4"}, later is None, int(later[1]) if later else 0, name
+
+
+def _clip_words(name: str, first: EventRow, rows: dict[int, EventRow]) -> str:
+    later = STILL.fullmatch(name)
+    row = rows.get(int(later[1])) if later else first
+    return f"Clip of {clock(row)}" if row else "A later clip"
 
 
 def _picture_words(name: str, rows: dict[int, EventRow]) -> str:
@@ -312,6 +323,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     bear = _bear(incident)
     label = (incident.label or "").replace("_", " ")
     review = review_of(incident, folders)
+    picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
     names = {"bear": label.capitalize() or "Bear", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
     return {
@@ -332,7 +344,8 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
         "evidence": bool(folders),
         "there": any(each.there for each in folders),
         "locked": any(each.locked for each in folders),
-        "picture": any(name.endswith(".jpg") for name in _files(folders)),
+        "picture": picture,
+        "reviewable": first.event.kind == "bear" and picture and not review,
     }
 
 

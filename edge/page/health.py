@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from edge.errors import OptionError
 from edge.local_time import clock, lasting
 from edge.page.app import Page, back_to, page_of, render
 from edge.page.guard import Refused
-from edge.page.live import age_words
+from edge.page.live import age_words, camera_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from edge.alarm import Alarm
 
 EXAMINE_S = 180.0  # what the doctor may take in all
-BEAR_WORDS = "there is a bear now, and its alarm goes first; try it when the bear is gone"
+BEAR_WORDS = "not tried: there is a bear now, and its alarm goes first; try it when the bear is gone"
+BUSY_WORDS = "not tried: another one is being tried; wait for its answer"
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ def health(request: Request) -> Response:
         "health.html",
         now=status,
         ill=[problem] if problem else status.ill if status else [],
+        cameras={each.camera.name: camera_now(each, time.monotonic()) for each in alarm.threads},
+        anyone=alarm.settings.alerts.anyone,
         sinks=sinks_of(alarm),
         machine=machine_rows(alarm),
         model=alarm.classifier,
         uptime=lasting(status.uptime_s) if status else "",
+        since=clock(datetime.now(UTC) - timedelta(seconds=status.uptime_s)) if status else "",
         python=sys.version.partition(" ")[0],
         kept=kept,
         age=age_words,
@@ -137,16 +142,20 @@ def try_out(request: Request) -> Response:
     alarm, kept = page.alarm(), checkup(page)
     alerting = alarm.alerting
     assert alerting
+    if name not in alerting.can_be_tried:
+        raise Refused(HTTPStatus.NOT_FOUND, f"{name}: there is no such sink or channel in use; load the page again")
+    problem: str | None
     if any(thread.watcher.decider.open_incidents for thread in alarm.threads):
-        raise Refused(HTTPStatus.CONFLICT, BEAR_WORDS)
-    if not kept.trying.acquire(blocking=False):
-        raise Refused(HTTPStatus.CONFLICT, "another one is being tried; wait for its answer")
-    try:
-        problem = alerting.try_out(name)
-    except OptionError as error:
-        raise Refused(HTTPStatus.NOT_FOUND, str(error)) from None
-    finally:
-        kept.trying.release()
+        problem = BEAR_WORDS
+    elif not kept.trying.acquire(blocking=False):
+        problem = BUSY_WORDS
+    else:
+        try:
+            problem = alerting.try_out(name)
+        except OptionError as error:  # a reload has removed it meanwhile
+            problem = str(error)
+        finally:
+            kept.trying.release()
     kept.answers[name] = Answer(problem, clock(datetime.now(UTC), date=False))
     return back_to("/health#alerts")
 

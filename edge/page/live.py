@@ -14,9 +14,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 from starlette.concurrency import run_in_threadpool
@@ -25,7 +26,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from edge.detect.zones import BLACK, PrivacyMask
-from edge.drawing import ALARM, FONT, FOUND, MOVING, Mark, annotate
+from edge.drawing import ALARM, FONT, FOUND, MOVING, Lettering, Mark, annotate
 from edge.local_time import clock, lasting
 from edge.page.app import Page, page_of, render
 from edge.page.guard import Refused, session_cookie
@@ -50,7 +51,8 @@ MAX_LISTENERS = 20
 POLL_S = 0.5  # how often to see how all of it is
 PICTURE_POLL_S = 0.05  # and whether there is a new picture
 STILL_S = 5.0  # the same picture is sent again so often: a viewer who is gone without a word is found out
-COMMENT_S = 15.0  # a stream in which nothing happens is kept open
+AGAIN_S = 5.0  # and how all of it is: a page that hears nothing knows that the alarm is not reached
+OLD_S = 5.0  # an older picture is not what is there now; of a slow camera three pictures
 CHECK_S = 10.0  # how often to see whether who looks still may
 NEXT = b"--frame\r\n"
 
@@ -60,10 +62,12 @@ class CameraNow:
     """One camera at one moment, in words."""
 
     name: str
-    state: Literal["bear", "watching", "off"]
+    state: Literal["bear", "watching", "silent", "off"]
     words: str
     age: str  # of the last picture
     picture: bool  # there is one
+    old: bool  # and no newer one comes
+    silent: str  # until when it makes no noise; empty where it may
 
 
 @dataclass
@@ -81,7 +85,7 @@ class Looking:
         return self.hand.submit(self._picture, thread)
 
     def _picture(self, thread: CameraThread) -> bytes | None:
-        seen, old = thread.watcher.seen, not thread.fresh(time.monotonic())
+        seen, old = thread.watcher.seen, is_old(thread, time.monotonic())
         if seen is None:
             return None
         name, of = thread.camera.name, (seen[0].time, seen[0].index, old)
@@ -132,12 +136,14 @@ def looking(page: Page) -> Looking:
 
 def drawn(thread: CameraThread, frame: Frame, scores: Sequence[Score], *, old: bool) -> Picture:
     """Return a frame, at most ``WIDTH`` pixels wide, with what the alarm sees in it; what masks cover is hidden."""
-    settings, label = thread.camera.settings, "OLD PICTURE" if old else ""
+    settings = thread.camera.settings
     small = PrivacyMask(settings.masks, BLACK)(at_most(frame.image, WIDTH))
-    caption = f"{frame.camera}  {clock(frame.wall)}  {label}"
+    caption = f"{frame.camera}  {clock(frame.wall)}"
     marks = [] if old else marks_of(thread, scores)
     picture = annotate(small, marks, caption, settings.zones, settings.masks)
     _rule(picture, LEAST_PX * small.shape[1] / frame.size_wh[0])
+    if old:
+        _say_old(picture)
     return picture
 
 
@@ -148,12 +154,24 @@ def marks_of(thread: CameraThread, scores: Sequence[Score]) -> list[Mark]:
         if score.region.kind != "track" and score.region.box_xywh != WHOLE:
             words = f"{score.bear:.2f}" if score.bear >= MIN_WORDS else ""
             marks.append(Mark(score.region.box_xywh, words, MOVING if score.region.kind == "motion" else FOUND))
+    sure = thread.watcher.tracker.threshold
     bears = {number for incident in thread.watcher.decider.open_incidents for number in tuple(incident.tracks)}
     for track in sorted(thread.watcher.tracker.tracks, key=lambda track: track.number in bears):
         bear, now = track.number in bears, track.now
-        words = f"{'BEAR' if bear else 'bear?'}{f' {now.bear:.2f}' if now else ''}"
+        # A low score of a bear that alarmed is of its edge, or of where it was.
+        words = f"{'BEAR' if bear else 'bear?'}{f' {now.bear:.2f}' if now and (not bear or now.bear >= sure) else ''}"
         marks.append(Mark(track.box_xywh, words, ALARM if bear else MOVING, bold=True))
     return marks
+
+
+def _say_old(picture: Picture) -> None:
+    """Write OLD PICTURE across the middle, in half of the width."""
+    height, width = picture.shape[:2]
+    lettering = Lettering(picture, 1.0)
+    lettering.scale *= width / 2 / lettering.measure("OLD PICTURE")[0]
+    wide, tall, base = lettering.measure("OLD PICTURE")
+    lettering.band(max(0, (height - tall) // 2 - base), tall + 2 * base)
+    lettering.write("OLD PICTURE", ((width - wide) // 2, (height + tall) // 2))
 
 
 def _rule(picture: Picture, length: float) -> None:
@@ -175,18 +193,40 @@ def camera_now(thread: CameraThread, now: float) -> CameraNow:
     """Return how a camera is; ``now``: time.monotonic()."""
     status, seen = thread.status(now), thread.watcher.seen
     trouble = (status.trouble or "").removeprefix(f"{status.name}: ")
-    state: Literal["bear", "watching", "off"] = "watching"
+    silent, old = silent_words(thread), is_old(thread, now)
+    state: Literal["bear", "watching", "silent", "off"] = "silent" if silent else "watching"
     words = f"Watching, but: {trouble}" if trouble else "Watching"
+    if silent:
+        words = f"{words}. {silent}"
     if thread.played:
         state, words = "off", "The clip is over"
     elif thread.awaits_frame and not trouble:
         state, words = "off", "Not watching yet: the camera is being opened"
-    elif status.blind or not status.fresh:
-        state, words = "off", f"Not watching: {trouble or NOT_LOOKED}"
+    elif status.blind or old or not status.fresh:
+        age = status.frame_age_s or 0.0
+        gap = f"no picture for {lasting(age // OLD_S * OLD_S)}" if age >= OLD_S else NOT_LOOKED
+        state, words = "off", f"Not watching: {trouble or gap}"
     if thread.watcher.decider.open_incidents:
         words = "A bear" if state == "watching" and not trouble else f"A bear. {words}"
         state = "bear"
-    return CameraNow(status.name, state, words, age_words(status.frame_age_s), seen is not None)
+    return CameraNow(status.name, state, words, age_words(status.frame_age_s), seen is not None, old, silent)
+
+
+def is_old(thread: CameraThread, now: float) -> bool:
+    """Return True if a camera's last picture is not what is there now; ``now``: time.monotonic()."""
+    if thread.watcher.single_images or not thread.source.live:
+        return not thread.fresh(now)
+    return not (thread.fresh(now) and thread.watcher.fresh(now, max(OLD_S, 3.0 / thread.source.fps)))
+
+
+def silent_words(thread: CameraThread) -> str:
+    """Return until when a camera's schedule allows no noise; empty where it does."""
+    schedule, now = thread.camera.settings.schedule, datetime.now(UTC)
+    if schedule is None or thread.played or schedule.holds(now):
+        return ""
+    begins = schedule.begins(now)
+    day = "" if begins - now < timedelta(days=1) else f"{begins:%A} "
+    return f"Silent until {day}{begins:%H:%M} (schedule)"
 
 
 def age_words(seconds: float | None) -> str:
@@ -200,9 +240,11 @@ def all_now(page: Page) -> dict[str, object]:
     """Return how all of it is, as the stream sends it; it waits for nothing."""
     alarm, now = page.alarm(), time.monotonic()
     cameras = [camera_now(thread, now) for thread in alarm.threads]
+    bears = [each for each in cameras if each.state == "bear"]
     return {
         "cameras": [asdict(each) for each in cameras],
-        "alarm": any(each.state == "bear" for each in cameras),
+        "alarm": bool(bears),
+        "silent": bears[0].silent if bears and all(each.silent for each in bears) else "",
         "events": changes(alarm),
         "well": not ill(alarm, now),
         "place": len(looking(page).live) < MAX_LIVE,
@@ -228,8 +270,9 @@ def camera_of(page: Page, name: str) -> CameraThread | None:
 
 def home(request: Request) -> Response:
     """Show every camera."""
-    page = page_of(request)
-    return render(request, "live.html", now=all_now(page), least=LEAST_PX)
+    now: dict[str, Any] = all_now(page_of(request))
+    bears = [each["name"] for each in now["cameras"] if each["state"] == "bear"]
+    return render(request, "live.html", now=now, bears=bears, silent=now["silent"], least=LEAST_PX)
 
 
 def still(request: Request) -> Response:
@@ -257,7 +300,7 @@ async def video(request: Request) -> Response:
 
 
 async def stream(request: Request) -> Response:
-    """Send how all of it is, at once and whenever it changes (text/event-stream)."""
+    """Send how all of it is, at once, whenever it changes, and every few seconds (text/event-stream)."""
     page = page_of(request)
     seats = looking(page).listeners
     if len(seats) >= MAX_LISTENERS:
@@ -267,6 +310,7 @@ async def stream(request: Request) -> Response:
 
 async def _pictures(request: Request, page: Page, name: str) -> AsyncIterator[bytes]:
     sent: object = None
+    was_old = False
     sent_at = checked_at = time.monotonic()
     yield NEXT
     while thread := camera_of(page, name):
@@ -275,15 +319,15 @@ async def _pictures(request: Request, page: Page, name: str) -> AsyncIterator[by
             checked_at = now
             if not await run_in_threadpool(may_look, request):
                 return
-        seen = thread.watcher.seen
-        if seen is not sent or now - sent_at >= STILL_S:
+        seen, old = thread.watcher.seen, is_old(thread, now)
+        if seen is not sent or old != was_old or now - sent_at >= STILL_S:
             picture = await asyncio.wrap_future(looking(page).picture(thread))
             if picture is not None:
                 # A browser shows a picture once it has seen the next one begin.
                 yield (
                     b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture + b"\r\n" + NEXT
                 )
-            sent, sent_at = seen, now
+            sent, was_old, sent_at = seen, old, now
         await asyncio.sleep(PICTURE_POLL_S)
 
 
@@ -292,12 +336,9 @@ async def _changes(request: Request, page: Page) -> AsyncIterator[bytes]:
     sent_at = checked_at = time.monotonic()
     while True:
         text, now = json.dumps(all_now(page)), time.monotonic()
-        if text != sent:
+        if text != sent or now - sent_at >= AGAIN_S:
             yield f"data: {text}\n\n".encode()
             sent, sent_at = text, now
-        elif now - sent_at >= COMMENT_S:
-            yield b":\n\n"
-            sent_at = now
         if now - checked_at >= CHECK_S:
             checked_at = now
             if not await run_in_threadpool(may_look, request):

@@ -43,10 +43,12 @@ def show(request: Request) -> Response:
     asked = queue.of_event(event) if event else None
     (left, today), found = queue.counts(), asked or queue.next(who)
     misses = [(datetime.fromisoformat(each.at).astimezone(), each) for each in read_misses(queue.root)]
+    words, session.words = session.words, ""  # said once
     return render(
         request,
         "review.html",
         may_review=True,
+        words=words,
         unit=_as_json(*found) if found else None,
         session=session,
         decided=event if not asked else None,
@@ -90,8 +92,11 @@ def decide(request: Request) -> Response:
         queue.decide(who, keys, _review(form, request.state.access.name))
     if not wants_json(request):
         return back_to(PLACE)
-    session = queue.session(who)
-    return _state(queue, unit=unit, words=session.words, failed=session.failed, undo=len(session.done))
+    session, (left, _) = queue.session(who), queue.counts()
+    words = session.words
+    if left:  # else it is said by the page that follows
+        session.words = ""
+    return _state(queue, unit=unit, words=words, failed=session.failed, undo=len(session.done))
 
 
 def report_miss(request: Request) -> Response:
@@ -130,6 +135,7 @@ def _queue(request: Request) -> ReviewQueue:
     if writer is None:
         raise Refused(HTTPStatus.CONFLICT, "no pictures are kept (`record` is off), so there is nothing to review")
     found: ReviewQueue = page.shared.setdefault(f"review {writer.folder}", ReviewQueue(writer.folder, page.state))
+    found.open = [one.id for thread in page.alarm().threads for one in thread.watcher.decider.open_incidents]
     try:
         found.counts()
     except OSError as error:

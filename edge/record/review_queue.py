@@ -105,6 +105,7 @@ class ReviewQueue:
         self._reviewed: dict[str, tuple[int, date]] = {}  # by path: the file's time in ns, the local day of the review
         self._thumbnails: dict[str, Thumbnail] = {}  # by path
         self._apart: set[str] = set()  # keys that are decided one by one
+        self.open: Collection[str] = ()  # ids of events that still go on: decided one by one too
         self._sessions: dict[str, Session] = {}
         self._damaged: set[str] = set()  # that were logged
 
@@ -142,11 +143,12 @@ class ReviewQueue:
             return (first, [each for each in self._alike(first) if each.key not in taken]) if first else None
 
     def of_event(self, id_: str) -> tuple[Unit, list[Unit]] | None:
-        """Return an event as ``next`` does, if it waits."""
+        """Return an event as ``next`` does, if it waits; from now on it is decided alone."""
         with self._lock:
             self._refresh()
             unit = next((each for each in self._waiting.values() if each.event == id_), None)
-            return (unit, self._alike(unit)) if unit else None
+            self._apart.update([unit.key] if unit else [])
+            return (unit, []) if unit else None
 
     def find(self, key: str) -> Unit | None:
         """Return what waits under this key; None where its picture is gone, or it does not wait."""
@@ -229,7 +231,7 @@ class ReviewQueue:
 
     def _alike(self, unit: Unit) -> list[Unit]:
         """Return the other alarms that wait and look the same, of the same spot; the newest first."""
-        if unit.event is None or unit.box_xywh is None or unit.key in self._apart:
+        if unit.event is None or unit.box_xywh is None or self._alone(unit):
             return []
         near = [
             other
@@ -239,9 +241,12 @@ class ReviewQueue:
             and other.camera == unit.camera
             and other.box_xywh
             and iou(other.box_xywh, unit.box_xywh) >= SAME_SPOT_IOU
-            and other.key not in self._apart
+            and not self._alone(other)
         ][:MAX_ALIKE]
         return [other for other in near if alike(self._thumbnail(other), self._thumbnail(unit))]
+
+    def _alone(self, unit: Unit) -> bool:
+        return unit.key in self._apart or unit.event in self.open
 
     def _thumbnail(self, unit: Unit) -> Thumbnail:
         found = self._thumbnails.get(str(unit.path))

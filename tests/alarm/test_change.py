@@ -95,3 +95,18 @@ def test_home_assistant_sees_a_camera_with_its_first_frame_and_no_empty_yard_whe
         assert home.hears("bear-alarm/available", "offline")
         assert home.of(bear).count("OFF") == offs
         assert len(home.of("bear-alarm/yard/alarm")) == 1
+
+
+def test_a_reload_keeps_the_uptime_and_the_count_of_alarms(make, yard):
+    alarm = make(Camera("yard", yard.url))
+    yard.bear = True
+    assert soon(lambda: alarm.alarms)
+    alarm.stop_cameras()
+    alarm.close(5.0, keep=True)
+    after = Alarm(alarm.settings, before=alarm)
+    try:
+        now = time.monotonic()
+        assert after.alarms == alarm.alarms
+        assert after.status(now).uptime_s == alarm.status(now).uptime_s
+    finally:
+        after.close(5.0)

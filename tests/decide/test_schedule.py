@@ -37,6 +37,10 @@ def test_what_words_mean(words, inside, outside):
     schedule = parse_schedule(words)
     assert [moment for moment in inside if not schedule.holds(at(*moment.split()))] == []
     assert [moment for moment in outside if schedule.holds(at(*moment.split()))] == []
+    for moment in outside:
+        begins = schedule.begins(at(*moment.split()))
+        assert schedule.holds(begins)
+        assert not schedule.holds(begins - timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_an_event_shows_its_pictures_its_course_and_who_was_notified(owner: Clie
     assert text.count("plain.jpg") == 2, "as a file, not as another picture"
     assert "<polyline" in text
     assert 'href="/events" aria-current="page"' in text
-    for word in ("Began", "Over", "Its way", f"/review?event={bear}", "No message over a network was sent"):
+    for word in ("Began", "Over", "Its way", f"/review?event={bear}", "Clip of ", "No message over a network was sent"):
         assert word in text
 
 
@@ -240,6 +240,7 @@ def test_a_viewer_sees_all_and_changes_nothing(viewer: Client, world: World, bea
     text = viewer.get(f"/events/{bear}").text
     assert "alarm.jpg" in text
     assert "Lock" not in text
+    assert 'href="/review"' not in text
     assert "/review?" not in text
     assert viewer.change(f"/events/{bear}/lock", {"locked": "yes"}).status_code == 403
     for place in (f"/evidence/{bear}/alarm.jpg", f"/thumb/{bear}.jpg", f"/events/{bear}/evidence.zip"):
@@ -259,7 +260,10 @@ def test_the_owner_locks_evidence_and_unlocks_it(owner: Client, world: World, be
 def test_evidence_that_was_deleted_cannot_be_locked(owner: Client, state: StateFolder) -> None:
     state.bear(A, evidence=str(state.folder / "evidence" / "2026-11-24" / "x" / "alarm.jpg"))
 
-    assert "deleted to make room, or never written" in owner.get(f"/events/{A}").text
+    text = owner.get(f"/events/{A}").text
+    assert "deleted to make room, or never written" in text
+    assert "no picture to review" in text
+    assert "Review it" not in text
     answer = owner.change(f"/events/{A}/lock", {"locked": "yes"})
     assert (answer.status_code, "no evidence" in answer.text) == (409, True)
 

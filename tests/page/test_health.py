@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,8 @@ def test_nothing_is_tried_while_a_bear_is_there(world: World) -> None:
             refused = owner.change("/health/try", {"name": "--on-alarm"})
         finally:
             world.yard.bear = False
-        assert refused.status_code == 409
-        assert "there is a bear now" in refused.text.lower()
+        assert refused.headers["Location"] == "/health#alerts"
+        assert "Not tried: there is a bear now" in owner.get("/health").text
         wait_for(lambda: not watcher.decider.open_incidents)
 
 
@@ -155,6 +156,14 @@ def test_the_doctor_is_asked_once_at_a_time_and_says_what_to_do(world: World) ->
         assert "→ " in page
     with world.client("viewer") as viewer:
         assert "onnxruntime" not in viewer.get("/health").text
+
+
+def test_where_nobody_is_notified_it_is_not_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.alarm, "settings", replace(world.alarm.settings, alerts=AlertSettings(bell=False)))
+    with world.client() as owner:
+        page = owner.get("/health").text
+    assert "Nobody is notified: only the terminal" in page
+    assert "All is well" not in page
 
 
 @pytest.mark.needs_tool("chromium")

@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,11 +18,13 @@ import httpx
 import numpy as np
 import pytest
 
+from edge.decide.schedule import parse_schedule
+from edge.detect.tracker import Track, Tracker
 from edge.detect.zones import Zone
 from edge.page import live, server
 from edge.page.guard import COOKIE, SECURE_COOKIE
 from edge.page.live import LEAST_PX, MAX_LISTENERS, camera_now
-from edge.schema import LazyImage
+from edge.schema import LazyImage, Region, Score
 from edge.settings import CameraSettings
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
 from tests.helpers.phone_web import CHROMIUM, MODULES
@@ -172,6 +176,8 @@ def test_the_stream_tells_of_a_bear_and_of_each_event(world: World, log_in: Call
             "words": "Watching",
             "age": "now",
             "picture": True,
+            "old": False,
+            "silent": "",
         }
         world.yard.bear = True
         during = next(state for state in states if state["alarm"])
@@ -219,9 +225,43 @@ def test_a_camera_that_is_gone_shows_its_last_picture_as_old(tmp_path) -> None:
         assert "Not watching: " in page
         assert fresh
         live, old = fresh[0].image, picture(client)
-        assert np.abs(live[60:200, 60:].astype(int) - old[60:200, 60:]).mean() < 12  # it is the last one
-        caption = old[-9:, 130:200].astype(int).min(2)  # behind the time
-        assert (caption > 120).any()  # OLD PICTURE
+        assert np.abs(live[60:140, 60:].astype(int) - old[60:140, 60:]).mean() < 12  # it is the last one
+        middle = old[165:195, 160:480].astype(int).min(2)  # OLD PICTURE, in half of the width
+        assert (middle > 200).any(0)[::8].mean() > 0.4
+        assert 'hint mode">Old picture' in page
+
+
+def test_a_picture_of_some_seconds_ago_is_not_watching(world: World) -> None:
+    now = camera_now(world.alarm.threads[0], time.monotonic() + live.OLD_S + 2.0)
+    assert (now.state, now.words, now.old) == ("off", "Not watching: no picture for 5 s", True)
+
+
+def test_outside_the_schedule_every_page_says_that_it_is_silent(world: World, log_in: Callable[..., Client]) -> None:
+    thread, later = world.alarm.threads[0], datetime.now().astimezone() + timedelta(hours=2)
+    before, words = thread.camera, f"Silent until {later:%H:%M} (schedule)"
+    silent = parse_schedule(f"{later:%H:%M}-{later + timedelta(hours=1):%H:%M}")
+    thread.camera = replace(before, settings=CameraSettings(schedule=silent))
+    try:
+        for place in ("/", "/health"):
+            assert words in log_in("viewer").get(place).text
+        with listening(log_in()) as states:
+            world.yard.bear = True
+            assert next(state for state in states if state["alarm"])["silent"] == words
+            world.yard.bear = False
+            assert next(state for state in states if not state["alarm"])["silent"] == ""
+    finally:
+        thread.camera, world.yard.bear = before, False
+
+
+def test_a_bear_shows_no_score_that_would_be_none(world: World) -> None:
+    tracker = Tracker(0.5)
+    box = (0.1, 0.1, 0.2, 0.2)
+    for number, bear in ((1, 0.02), (2, 0.9), (3, 0.02)):
+        score = Score(Region(box, "track"), (1.0 - bear, bear), bear, "brown_bear", 0.0)
+        tracker.tracks.append(Track(number, box, 0.0, 0.0, now=score))
+    decider = SimpleNamespace(open_incidents=[SimpleNamespace(tracks={1, 2})])
+    thread: Any = SimpleNamespace(watcher=SimpleNamespace(tracker=tracker, decider=decider))
+    assert [mark.words for mark in live.marks_of(thread, [])] == ["bear? 0.02", "BEAR", "BEAR 0.90"]
 
 
 @contextmanager
@@ -284,12 +324,32 @@ def test_a_live_picture_that_has_ended_lives_again(world: World, monkeypatch: py
 
 @pytest.mark.needs_tool("chromium")
 @pytest.mark.alone
-def test_once_logged_out_elsewhere_the_page_goes_to_the_log_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_logged_out_elsewhere_the_page_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "CHECK_S", 0.2)
     with browsing(world) as page:
         [cookie] = page.context.cookies()
         world.accounts.log_out(cookie["value"])
-        page.wait_for_url("**/login")
+        page.get_by_role("link", name="Log in").wait_for()
+        page.wait_for_selector(".camera.unknown")
+        assert not page.is_visible("#lost")
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+def test_a_bear_is_on_every_page_and_in_its_title_also_of_one_that_is_not_looked_at(world: World) -> None:
+    with browsing(world) as page:
+        page.goto(f"{world.address}/settings", wait_until="domcontentloaded")
+        page.evaluate("""() => {
+            Object.defineProperty(document, "hidden", { value: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        world.yard.bear = True
+        wait_for(lambda: world.alarm.threads[0].watcher.decider.open_incidents)
+        page.clock.fast_forward(11_000)
+        page.wait_for_selector("#bear > p", state="visible")
+        assert page.title() == "BEAR - Settings - Bear Alarm"
+        world.yard.bear = False
+        wait_for(lambda: not world.alarm.threads[0].watcher.decider.open_incidents)
 
 
 @pytest.mark.needs_tool("chromium")
@@ -313,3 +373,6 @@ def test_in_a_browser(world: World) -> None:
         page.wait_for_selector("[data-live=yes]")
         world.serving.close()
         page.wait_for_selector("#lost", state="visible")
+        assert "Unknown" in page.inner_text(".camera.unknown .state")
+        assert page.inner_text(".mode") == "No picture"
+        assert not page.is_visible(".camera img")

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -106,7 +107,7 @@ def test_an_alarm_is_reviewed_without_a_script_taken_back_and_imported(
 
 
 def test_the_link_of_an_event_shows_that_event_and_once_reviewed_says_so(root: Path, owner: Client) -> None:
-    old, _ = alarm(root, 1), alarm(root, 2)  # the newest comes first
+    old, _ = alarm(root, 40), alarm(root, 41)  # the newest comes first
     place = f"/review?event={Event.from_json((old / 'event.json').read_text()).id}"
     key = KEY.search(owner.get(place).text)
     assert key
@@ -174,6 +175,28 @@ def test_what_looks_the_same_is_one_decision_or_one_by_one(root: Path, owner: Cl
     assert waiting(owner)["unit"]["alike"] == []
     said(owner, unit=unit["id"], alike=" ".join(unit["alike"]), verdict="wrong")
     assert all(review_path(each).exists() for each in stump)
+
+
+def test_one_of_several_alike_is_decided_alone_by_its_own_link_and_while_it_goes_on(
+    world: World, root: Path, owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [Event.from_json((alarm(root, number, picture(5)) / "event.json").read_text()).id for number in range(50, 53)]
+    assert len(waiting(owner)["unit"]["alike"]) == 2
+    going_on = SimpleNamespace(open_incidents=[SimpleNamespace(id=ids[2])])
+    with monkeypatch.context() as patch:
+        patch.setattr(world.alarm.threads[0].watcher, "decider", going_on)
+        assert waiting(owner)["unit"]["alike"] == []
+        assert len(waiting(owner, waiting(owner)["unit"]["id"])["unit"]["alike"]) == 1
+    assert 'name="alike" value=""' in owner.get(f"/review?event={ids[0]}").text
+    assert len(waiting(owner)["unit"]["alike"]) == 1
+
+
+def test_what_is_said_of_a_verdict_is_said_once(root: Path, owner: Client) -> None:
+    for number in range(2):
+        alarm(root, number)
+    owner.change("/review", {"unit": "gone", "verdict": "wrong"})
+    assert "Not saved" in owner.get("/review").text
+    assert "Not saved" not in owner.get("/review").text
 
 
 def test_two_people_at_once(world: World, root: Path, owner: Client) -> None:
@@ -358,7 +381,7 @@ def test_what_cannot_be_saved_is_said_and_the_next_comes(world: World, root: Pat
 def test_a_picture_that_did_not_come_once_is_shown_later(world: World, root: Path, browser: Any) -> None:
     folders = [alarm(root, number) for number in (2, 1)]
     page = opened(browser, world)
-    ready(page)
+    wait_for(lambda: page.evaluate("ahead.length"))
     page.route("**/review/*.jpg", lambda route: route.fulfill(status=503))
     alarm(root, 0)
     page.keyboard.press("ArrowLeft")

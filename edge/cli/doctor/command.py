@@ -220,7 +220,7 @@ def all_checks() -> tuple[Check, ...]:
         Check("Alerts", "webhook", alerts.check_webhook),
         Check("Alerts", "notify", alerts.check_people),
         Check("Alerts", "heartbeat", alerts.check_heartbeat),
-        Check("Alerts", "nobody", check_anyone),
+        Check("Alerts", "who is notified", check_anyone),
         Check("Page", "page", page.check_page),
         Check("Service", "permissions", service.check_groups),
         Check("Service", "service", service.check_service),
@@ -243,7 +243,7 @@ def check_config(target: Target) -> Iterator[CheckResult]:
 def check_anyone(target: Target) -> Iterator[CheckResult]:
     """Check that a config names at least one way to notify."""
     if target.config and not target.mistakes and not target.settings.alerts.anyone:
-        yield broken("nobody", "only the terminal is notified", "name a sound, a relay or somebody in the config")
+        yield broken("who is notified", "nobody: only the terminal", "name a sound, a relay or somebody in the config")
 
 
 def run_checks(target: Target, checks: Iterable[Check]) -> Iterator[CheckResult]:

@@ -8,29 +8,38 @@
   let lost = false;
 
   const code = (words) => Object.assign(document.createElement("code"), { textContent: words });
+  const caption = (card) => {
+    const words = card.dataset.live ? "Live" : `A new picture every ${STILL_MS / 1000} seconds`;
+    const said = lost ? "No picture" : card.dataset.old ? "Old picture: the camera sends no new one" : words;
+    const mode = card.querySelector(".mode");
+    if (mode.textContent !== said) mode.textContent = said;
+  };
   const show = (card, live) => {
     const img = card.querySelector("img");
     card.dataset.live = live ? "yes" : "";
-    card.querySelector(".mode").textContent = live ? "Live" : `A new picture every ${STILL_MS / 1000} seconds`;
+    caption(card);
     img.src = `${live ? img.dataset.live : img.dataset.still}?${Date.now()}`;
     if (live) card.since = Date.now();
   };
   const renew = () => {
-    if (document.hidden) return;
+    if (document.hidden || lost) return;
     for (const card of cards) {
       const img = card.querySelector("img");
       const mine = card.dataset.live;
       if (img.hidden || (mine && Date.now() - card.since < LIVE_MS)) continue;
       // One still between two live pictures: it leaves its place, to have it again.
-      if (mine) img.addEventListener("load", () => show(card, !lost && !document.hidden), { once: true });
-      show(card, !mine && free && !lost);
+      if (mine) img.addEventListener("load", () => lost || show(card, !document.hidden), { once: true });
+      show(card, !mine && free);
     }
   };
 
   for (const card of cards) {
-    card.querySelector("img").addEventListener("error", () => {
+    const img = card.querySelector("img");
+    img.addEventListener("error", () => {
       if (card.dataset.live) show(card, false); // no place was free
+      else img.classList.add("broken");
     });
+    img.addEventListener("load", () => img.classList.remove("broken"));
   }
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) for (const card of cards) card.dataset.live && show(card, false);
@@ -38,32 +47,32 @@
   });
   document.addEventListener("alarm-lost", () => {
     lost = true;
-    document.body.classList.add("lost");
-    document.getElementById("lost").hidden = false;
-    for (const card of cards) card.dataset.live = "";
+    for (const card of cards) {
+      card.dataset.live = "";
+      card.querySelector("img").classList.add("broken"); // a browser shows one that has ended as a blank
+      card.className = "plate camera unknown";
+      card.querySelector(".state").textContent = "Unknown: the alarm is not reached";
+      card.querySelector(".age").textContent = "unknown";
+      caption(card);
+    }
   });
   document.addEventListener("alarm-status", ({ detail }) => {
     const back = lost;
     [lost, free] = [false, detail.place];
-    document.body.classList.remove("lost");
-    document.getElementById("lost").hidden = true;
     document.getElementById("ill").hidden = detail.well;
-    const bears = detail.cameras.filter(({ state }) => state === "bear").map(({ name }) => name);
-    const banner = document.querySelector("#bear > p");
-    document.getElementById("where").textContent = bears.join(", ");
-    banner.hidden = !detail.alarm;
-    document.title = `${detail.alarm ? "BEAR - " : ""}Live - Bear Alarm`;
     const names = detail.cameras.map(({ name }) => name).join("\n");
     if (names !== cards.map(({ dataset }) => dataset.camera).join("\n")) return location.reload();
-    detail.cameras.forEach(({ state, words, age, picture }, i) => {
+    detail.cameras.forEach(({ state, words, age, picture, old }, i) => {
       const card = cards[i];
-      card.classList.remove("bear", "watching", "off");
-      card.classList.add(state);
+      card.className = `plate camera ${state}`;
+      card.dataset.old = old ? "yes" : "";
+      caption(card);
       const said = card.querySelector(".state");
       const parts = words.split("`"); // every second one is code
       if (said.textContent !== parts.join("")) said.replaceChildren(...parts.map((part, n) => n % 2 ? code(part) : part));
       card.querySelector(".age").textContent = age;
       card.querySelector("img").hidden = !picture;
+      if (back) card.querySelector("img").classList.remove("broken");
     });
     if (back) renew();
   });

@@ -122,6 +122,7 @@ function send(form, after = () => {}) {
 
 function decide(given) {
   if (!current) return;
+  say(""); // it was about a picture before this one
   const { id, alike } = current;
   const before = current;
   for (const key of [id, ...alike]) pending.add(key);

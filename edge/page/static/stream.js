@@ -1,27 +1,68 @@
-// How the alarm is, live: the event "alarm-status" on document, with the state as its detail, at once and whenever it
-// changes; "alarm-lost" while the alarm is not reached.
+// How the alarm is, live, on every page: the event "alarm-status" on document, with the state as its detail, at once,
+// whenever it changes and every few seconds; "alarm-lost" while the alarm is not reached, or nobody is logged in.
 "use strict";
 {
-  const AGAIN_MS = 5000;
+  const AGAIN_MS = 3000;
+  const PATIENCE_MS = 5000;
+  const SILENT = 3; // looks without a word: the device may have lost its power or its network
+  const HIDDEN_MS = 10000; // a page that is not looked at only asks: a browser has six connections to one place
+  const part = (id) => document.getElementById(id);
+  const title = document.title.replace(/^BEAR - /, "");
+  let source;
+  let timer;
+  let looks = 0;
+
+  const later = (ms) => {
+    source?.close();
+    source = undefined;
+    clearTimeout(timer);
+    timer = setTimeout(open, ms);
+  };
+  const bear = (names, silent) => {
+    const banner = document.querySelector("#bear > p");
+    if (part("where").textContent !== names) part("where").textContent = names;
+    if (part("silent").textContent !== silent) part("silent").textContent = silent;
+    banner.classList.toggle("silent", silent !== "");
+    banner.hidden = !names;
+    document.title = `${names ? "BEAR - " : ""}${title}`;
+  };
   // An EventSource does not say why it was refused.
-  const ask = async () => {
+  const lose = async () => {
+    source.close();
+    source = undefined;
     const look = new AbortController();
+    const enough = setTimeout(() => look.abort(), PATIENCE_MS);
     const { status } = await fetch("/stream", { signal: look.signal }).catch(() => ({}));
+    clearTimeout(enough);
     look.abort();
-    if (status === 401) location.assign("/login"); // the session is over
-    else setTimeout(open, AGAIN_MS);
+    bear("", "");
+    part("logged-out").hidden = status !== 401;
+    part("lost").hidden = status === 401;
+    document.dispatchEvent(new Event("alarm-lost"));
+    if (status !== 401) later(AGAIN_MS);
   };
-  const open = () => {
-    const source = new EventSource("/stream");
-    source.onmessage = ({ data }) =>
-      document.dispatchEvent(new CustomEvent("alarm-status", { detail: JSON.parse(data) }));
-    source.onerror = () => {
-      document.dispatchEvent(new Event("alarm-lost"));
-      if (source.readyState === EventSource.CLOSED) ask(); // refused: it would not try again
+  function open() {
+    looks = 0;
+    source = new EventSource("/stream");
+    source.onmessage = ({ data }) => {
+      looks = 0;
+      const detail = JSON.parse(data);
+      part("lost").hidden = true;
+      bear(detail.cameras.filter(({ state }) => state === "bear").map(({ name }) => name).join(", "), detail.silent);
+      document.dispatchEvent(new CustomEvent("alarm-status", { detail }));
+      if (document.hidden) later(HIDDEN_MS);
     };
-    addEventListener("pagehide", () => source.close(), { once: true });
-  };
+    source.onerror = lose;
+  }
+  setInterval(() => {
+    looks += 1;
+    if (source && looks > SILENT) lose();
+  }, PATIENCE_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !source && part("logged-out").hidden) later(0);
+  });
+  addEventListener("pagehide", () => later(HIDDEN_MS));
   // Back from the browser's memory of pages.
-  addEventListener("pageshow", ({ persisted }) => persisted && open());
+  addEventListener("pageshow", ({ persisted }) => persisted && later(0));
   open();
 }
