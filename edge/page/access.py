@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from edge.errors import OptionError
 from edge.page.accounts import SESSION_S, TooManyTriesError
-from edge.page.app import back_to, page_of, render
+from edge.page.common import back_to, page_of, render
 from edge.page.guard import COOKIE, SECURE_COOKIE, Refused, is_secure, own_place, session_cookie
 
 if TYPE_CHECKING:

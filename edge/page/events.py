@@ -27,7 +27,7 @@ from edge.background import first_to_go
 from edge.errors import OptionError, PictureError
 from edge.files import JOURNAL
 from edge.local_time import lasting
-from edge.page.app import FOLDER, Page, back_to, page_of, render
+from edge.page.common import FOLDER, Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.pictures import decode_picture, picture_bytes
 from edge.record.clip import at_most, jpeg

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from edge.background import first_to_go
 from edge.errors import OptionError
 from edge.local_time import clock, lasting
-from edge.page.app import Page, back_to, page_of, render
+from edge.page.common import Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.page.live import age_words, camera_now
 

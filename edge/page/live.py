@@ -28,7 +28,7 @@ from starlette.routing import Route
 from edge.detect.zones import BLACK, PrivacyMask
 from edge.drawing import ALARM, FONT, FOUND, MOVING, Lettering, Mark, annotate
 from edge.local_time import clock, lasting
-from edge.page.app import Page, page_of, render
+from edge.page.common import Page, page_of, render
 from edge.page.guard import Refused, session_cookie
 from edge.record.clip import at_most, jpeg
 from edge.schema import WHOLE

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from edge.errors import OptionError
-from edge.page.app import back_to, page_of, render
+from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused, wants_json
 from edge.record.review import MAX_NOTE, Review
 from edge.schema import utc_text

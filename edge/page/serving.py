@@ -31,7 +31,7 @@ PAGE, TELEMETRY = "page", "telemetry"  # parts of health
 class Serving:
     """Serves what the settings of the running alarm ask for; ``follow`` after each reload, ``close`` at the end.
 
-    ``config`` and ``reload`` are the page's (``edge.page.app.Page``). ``claim``: the command that makes an owner.
+    ``config`` and ``reload`` are the page's (``edge.page.common.Page``). ``claim``: the command that makes an owner.
     """
 
     def __init__(
@@ -99,7 +99,8 @@ class Serving:
 
     def _page(self, settings: PageSettings) -> tuple[WebServer, Ask]:
         from edge.page.accounts import Accounts
-        from edge.page.app import Page, page_app
+        from edge.page.app import page_app
+        from edge.page.common import Page
         from edge.phone.authority import host_name
 
         state = self._alarm().state

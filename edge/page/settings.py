@@ -20,7 +20,7 @@ from edge.config.load import load
 from edge.config.schema import OFF, ON, about, pattern
 from edge.config.yaml_tree import key_text, parse
 from edge.errors import ConfigError, OptionError
-from edge.page.app import Page, back_to, page_of, render
+from edge.page.common import Page, back_to, page_of, render
 from edge.page.guard import Refused
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from edge.config.edit import Value, save
 from edge.config.schema import HERE, MAX_NAME, ZONE_NAME, corners, parser_words, polygons
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import ConfigError, OptionError
-from edge.page.app import Page, back_to, page_of, render
+from edge.page.common import Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.page.settings import (
     NO_CONFIG,
