@@ -1,4 +1,4 @@
-"""Make the pictures of docs/: `watch demo` in a terminal, a snapshot with a zone, wiring, Home Assistant, the page, the phone.
+"""Make the pictures of docs/: a terminal, a snapshot with a zone, wiring, Home Assistant, the page, the phone.
 
 python tests/helpers/make_pictures.py
 """

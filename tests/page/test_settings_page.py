@@ -131,7 +131,12 @@ def test_what_was_saved_is_said_once_and_leaving_with_an_unsaved_field_asks(worl
         cookie = world.accounts.log_in(OWNER, "test")
         context.add_cookies([{"name": COOKIE, "value": cookie, "url": world.address}])
         page, asked = context.new_page(), list[str]()
-        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+        def answer(dialog):
+            asked.append(dialog.type)
+            dialog.accept()
+
+        page.on("dialog", answer)
         page.goto(f"{world.address}/settings")
         field = page.get_by_label("Report more heat than (°C)")
         field.fill("75")
