@@ -34,8 +34,6 @@ cameras:
       path: 0,0.45 0.7,0.45 0.7,1 0,1
 record:
   full_frame: yes
-sound:
-  play: [siren]
 page:
   listen: 127.0.0.1:0
 trace: trace.bin
@@ -74,7 +72,7 @@ def shot(browser: Any, address: str, cookie: str, size_wh: tuple[int, int], sche
     """Return what a page shows once ``ready``, a selector, is there."""
     width, height = size_wh
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
-    context.add_cookies([{"name": COOKIE, "value": cookie, "url": address}])
+    context.add_cookies([{"name": COOKIE, "value": cookie, "domain": "127.0.0.1", "path": "/"}])
     page = context.new_page()
     page.goto(address)
     page.locator(ready).first.wait_for(timeout=WAIT_S * 1000)
@@ -98,7 +96,7 @@ def beside(pictures: list[Picture]) -> Picture:
 def write(docs: Path) -> None:
     """Write docs/page.jpg (live pictures, light and dark) and docs/page-review.jpg (review, zones)."""
     with watched() as (address, cookie, browser):
-        live = shot(browser, f"{address}/", cookie, DESK_WH, "light", "#bear .alarm:not([hidden])")
+        live = shot(browser, f"{address}/", cookie, DESK_WH, "light", "#bear .alarm:visible")
         phone = shot(browser, f"{address}/", cookie, PHONE_WH, "dark", "img")
         events = shot(browser, f"{address}/events", cookie, DESK_WH, "light", "main a[href^='/events/']")
         review = shot(browser, f"{address}/review", cookie, PHONE_WH, "light", "img")
