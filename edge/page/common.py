@@ -29,7 +29,7 @@ MENU = (("/", "Live"), ("/events", "Events"), ("/review", "Review"), ("/health",
 
 @dataclass
 class Page:
-    """What the page's parts share.
+    """The state that the page's parts share.
 
     ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
     None where the alarm was started without. ``reload``: has the alarm read it again, and returns what says how that

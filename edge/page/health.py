@@ -38,7 +38,7 @@ BUSY_WORDS = "not tried: another one is being tried; wait for its answer"
 
 @dataclass(frozen=True)
 class Answer:
-    """How a sink or channel took a test."""
+    """The answer of a sink or channel to a test."""
 
     problem: str | None  # None: it took it
     at: str
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass
 class Checkup:
-    """What was tried and examined since the page began."""
+    """Tests and examinations since the page began."""
 
     answers: dict[str, Answer] = field(default_factory=dict)  # by sink or channel
     trying: threading.Lock = field(default_factory=threading.Lock)  # one at a time: noises are told apart

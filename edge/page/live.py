@@ -72,7 +72,7 @@ class CameraNow:
 
 @dataclass
 class Looking:
-    """Who looks now, and the pictures made for them."""
+    """Viewers of now, and the pictures made for them."""
 
     live: set[object] = field(default_factory=set)
     listeners: set[object] = field(default_factory=set)

@@ -73,7 +73,7 @@ class Unit:
 
 @dataclass
 class Session:
-    """What one person did since the alarm was started."""
+    """Decisions of one person since the alarm was started."""
 
     done: list[tuple[Review, list[Unit]]] = field(default_factory=list)  # to be taken back, the last first
     skipped: set[str] = field(default_factory=set)  # keys of what could not be saved: they come last
