@@ -52,7 +52,7 @@ class DeadlineError(Exception):
 
 def first_to_go(process: int | str = "self") -> None:
     """Have the system end this process before others when memory is short (Linux): never the alarm for it."""
-    with suppress(FileNotFoundError, ProcessLookupError):
+    with suppress(OSError):  # not every system has it, or lets it be written
         Path(f"/proc/{process}/oom_score_adj").write_text("1000")
 
 
@@ -350,6 +350,12 @@ class Worker(Generic[Item]):
         if self.hanging:
             return f"{self.name} hangs: {self._hung_words} ({self.hanging} of {MAX_HUNG})"
         return f"{self.name} failed: {self._failing}" if self._failing else None
+
+    def note(self, problem: str | None) -> None:
+        """Note how a call of the same work went that was made beside this worker, such as a test."""
+        with self._changed:
+            self._failing = problem
+            self.last_error = problem or self.last_error
 
     def status(self) -> str:
         """Return one line for people: what was done, and what went wrong."""

@@ -86,6 +86,7 @@ class Alerting:
         self.more: Callable[[], Mapping[str, Ask]] = dict
         self.evidence: MediaWriter | None = None
         self.sinks: list[Sink] = []
+        self._left_tests: set[str] = set()  # sinks in which a test has not ended
         self._began = time.monotonic()
         self._looked = 0.0
         self._local: LocalSinks = LocalSinks(before=before._local if before else None)
@@ -164,12 +165,39 @@ class Alerting:
         if why := self.missing.get(name):
             return why
         test = EventFactory().event("test", "new", uuid.uuid4().hex, "test", label="test", detail=TEST_WORDS)
-        if sink := self._local.sinks.get(name):
-            return _try_sink(name, sink, test) or self._local.problems.get(name)
+        if running := self._local.running.get(name):
+            if running.worker.hanging or name in self._left_tests:
+                return running.worker.problem() or f"{name} hangs: an earlier test has not ended"
+            problem = self._try_sink(name, running.local.sink, test)
+            running.worker.note(problem)
+            return problem or running.local.problem()
         for each in self.deliverers:
             if each.key == name:
                 return send_once(each.channel, Message((test,), "word"), time.monotonic() + ANSWER_S)
         raise OptionError(f"{name}: there is no such sink or channel in use; load the page again")
+
+    def _try_sink(self, name: str, sink: Sink, test: Event) -> str | None:
+        """Call a sink beside its worker, in which a bear would wait for the test; return what went wrong."""
+        self._left_tests.add(name)
+
+        def call() -> None:
+            try:
+                sink(test)
+            finally:
+                self._left_tests.discard(name)
+
+        try:
+            call_with_deadline(call, ANSWER_S, name)
+            if name == DETERRENT:
+                time.sleep(TEST_S)
+        except DeadlineError:
+            return NO_ANSWER
+        except (Exception, SystemExit) as error:
+            return str(error) or type(error).__name__
+        finally:
+            if name == DETERRENT:  # it goes on until what began it ends
+                sink(replace(test, type="end"))
+        return None
 
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
@@ -224,22 +252,6 @@ class Alerting:
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())
-
-
-def _try_sink(name: str, sink: Sink, test: Event) -> str | None:
-    """Call a sink beside its worker, in which a bear would wait for the test; return what went wrong."""
-    try:
-        call_with_deadline(partial(sink, test), ANSWER_S, name)
-        if name == DETERRENT:
-            time.sleep(TEST_S)
-    except DeadlineError:
-        return NO_ANSWER
-    except (Exception, SystemExit) as error:
-        return str(error) or type(error).__name__
-    finally:
-        if name == DETERRENT:  # it goes on until what began it ends
-            sink(replace(test, type="end"))
-    return None
 
 
 class JournalSink:

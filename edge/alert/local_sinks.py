@@ -55,7 +55,7 @@ class LocalSinks:
         self._answered = answered
         self._spent: deque[Span] = before._spent if before else deque()  # by the deterrent, of what it may be loud
         self._plans: dict[Hashable, SinkSpec] = {}  # all sinks of the settings, in the order of notification
-        self._running: dict[Hashable, _RunningSink] = {}
+        self._running: dict[Hashable, RunningSink] = {}
 
     @property
     def workers(self) -> list[Worker[Event]]:
@@ -63,9 +63,9 @@ class LocalSinks:
         return [each.worker for each in self._running.values()]
 
     @property
-    def sinks(self) -> dict[str, Sink]:
-        """Return them without their workers, by name."""
-        return {each.worker.name: each.local.sink for each in self._running.values()}
+    def running(self) -> dict[str, RunningSink]:
+        """Return each sink with its worker, by name."""
+        return {each.worker.name: each for each in self._running.values()}
 
     @property
     def parts(self) -> dict[str, Ask]:
@@ -114,12 +114,12 @@ class LocalSinks:
             if error := call.exception():
                 log.warning("a noise could not be ended (%s)", error or type(error).__name__)
 
-    def _take(self, made: dict[Hashable, _RunningSink]) -> None:
+    def _take(self, made: dict[Hashable, RunningSink]) -> None:
         self._running = {key: sink for key in self._plans if (sink := made.get(key) or self._running.get(key))}
 
-    def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, _RunningSink]:
+    def _made(self, plans: Sequence[SinkSpec], *, again: bool = False) -> dict[Hashable, RunningSink]:
         """Return each that can be made, ready and with its worker; none is made where one can never work."""
-        made: dict[Hashable, _RunningSink] = {}
+        made: dict[Hashable, RunningSink] = {}
         try:
             for plan in plans:
                 local = self.missing.make(plan.name, plan.make, again=again)
@@ -132,7 +132,7 @@ class LocalSinks:
                         at_end=local.silence,
                         answered=partial(self._answered, plan.name),
                     )
-                    made[plan.key] = _RunningSink(local, worker)
+                    made[plan.key] = RunningSink(local, worker)
                     start_thread(local.try_again, f"try {plan.name}")
         except BaseException:
             for each in made.values():
@@ -258,11 +258,14 @@ def _pin(words: str, option: str) -> Gpio:
 
 
 @dataclass(frozen=True, eq=False)
-class _RunningSink:
+class RunningSink:
+    """A sink, and the worker that calls it."""
+
     local: Local
     worker: Worker[Event]
 
     def problem(self) -> str | None:
+        """Return why it does not work; None while all is well."""
         return self.worker.problem() or self.local.problem()
 
 

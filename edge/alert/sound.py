@@ -83,6 +83,7 @@ class Sound:
         self._first: Playing | None = None  # started already, by the caller
         self._sounding: Playing | None = None  # what is to be ended for silence
         self._closed = False
+        self._starting = threading.Lock()  # a test and a bear come from two threads
         atexit.register(self.close)
         log.info("%s is played by %s", what, ", else by ".join(player.name for player in self._players))
 
@@ -104,15 +105,16 @@ class Sound:
         """Sound until so many seconds from now (at most ``self.seconds``); returns once it does. Raises SoundError."""
         if self._closed:
             raise SoundError(f"{self.what} stays silent, for the alarm ends")
-        if not self._thread.going:
-            self._begun.clear()
-            # Before the thread that looks after it: on a busy machine that would cost milliseconds.
-            self._first = self._open(self._players[0], [])
-        try:
-            self._thread.run_for(seconds)
-        except RuntimeError:  # no thread can be started, so nothing else would end it
-            self._close_first()
-            raise
+        with self._starting:
+            if not self._thread.going:
+                self._begun.clear()
+                # Before the thread that looks after it: on a busy machine that would cost milliseconds.
+                self._first = self._open(self._players[0], [])
+            try:
+                self._thread.run_for(seconds)
+            except RuntimeError:  # no thread can be started, so nothing else would end it
+                self._close_first()
+                raise
         if not self._begun.wait(len(self._players) * 2.0 * FAILS_WITHIN_S + AGAIN_S):
             raise SoundError(f"{self.what}: no player has started")
         if self.problem:

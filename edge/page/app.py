@@ -29,7 +29,10 @@ def refused(request: Request, refusal: Refused) -> Response:
         return plain_refusal(request, refusal)
     login = None
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        sent_from = urlsplit(request.headers.get("Referer", ""))
+        try:
+            sent_from = urlsplit(request.headers.get("Referer", ""))
+        except ValueError:  # http://[
+            sent_from = urlsplit("")
         login = login_place(f"{sent_from.path}?{sent_from.query}")
     return render(request, "refused.html", refusal.status, words=refusal.words, code=int(refusal.status), login=login)
 

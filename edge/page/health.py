@@ -181,8 +181,8 @@ async def findings(state: Path, config: Path | None) -> tuple[list[dict[str, str
     words += ["--config", str(config)] if config else []
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe, start_new_session=True)
-    first_to_go(process.pid)
     try:
+        first_to_go(process.pid)
         out, err = await asyncio.wait_for(process.communicate(), EXAMINE_S)
     except TimeoutError:
         return [], f"The doctor did not end within {EXAMINE_S:g} s and was stopped. Try `bear-alarm doctor`."

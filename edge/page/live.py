@@ -47,6 +47,7 @@ QUALITY = 75
 LEAST_PX = 45  # a shorter bear is not seen
 MIN_WORDS = 0.1  # a place with a lower bear probability is drawn without it
 MAX_LIVE = 2  # pictures that are live at once, for all who look
+EMPTY_S = 10.0  # a viewer gives its place up for a moment, every half minute
 MAX_LISTENERS = 20
 POLL_S = 0.5  # how often to see how all of it is
 PICTURE_POLL_S = 0.05  # and whether there is a new picture
@@ -97,7 +98,7 @@ class Looking:
 class Endless(StreamingResponse):
     """A response that goes on until who looks leaves; it is one of ``seats`` meanwhile.
 
-    ``empty`` is called when the last one leaves.
+    ``empty`` is called when nobody has looked for ``EMPTY_S``.
     """
 
     def __init__(
@@ -118,8 +119,11 @@ class Endless(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._seats.discard(self)
-            if not self._seats:
-                self._empty()
+            asyncio.get_running_loop().call_later(EMPTY_S, self._left)
+
+    def _left(self) -> None:
+        if not self._seats:
+            self._empty()
 
 
 def give_back_memory() -> None:

@@ -125,7 +125,10 @@ class WebServer:
                 log.warning("%s: %s; tried again", self.name, problem)
         else:
             self._door, self._free_at = door, time.monotonic()
-            self._opened(self.address)
+            try:
+                self._opened(self.address)
+            except Exception as error:  # it serves all the same
+                log.warning("%s is on %s (%s: %s)", self.name, self.address, type(error).__name__, error)
         self._problem = problem
 
     def _run(self) -> None:

@@ -236,8 +236,10 @@ def _entry(config: Written, key: Key) -> Entry:
 def typed(entry: Entry, form: Mapping[str, str]) -> Any:
     """Return what was typed for a setting, as ``Entry.value`` has it."""
     if entry.kind == "sounds":
-        there = f"was/{entry.name}" in form  # a form without sounds leaves them as they are
-        return [each for each in entry.choices if f"{entry.name}/{each}" in form] if there else entry.value
+        if f"was/{entry.name}" not in form:  # a form without sounds leaves them as they are
+            return entry.value
+        ticked = {name.removeprefix(f"{entry.name}/") for name in form if name.startswith(f"{entry.name}/")}
+        return [*(each for each in entry.choices if each in ticked), *sorted(ticked - set(entry.choices))]
     value = form.get(entry.name, entry.value).strip()
     if entry.low is not None and re.fullmatch(r"0,[0-9]+|[0-9]+,[0-9]{1,2}", value):  # 1,000 may be a thousand
         value = value.replace(",", ".")

@@ -212,6 +212,7 @@ def test_nothing_is_written_of_what_strangers_send(world, capfd, caplog):
         nobody.get("/", headers={"Authorization": "Bearer hush"})
         nobody.change("/login", {"passphrase": "hush hush hush"})
         nobody.get("/claim?code=hush")
+        assert nobody.change("/settings", headers={"Referer": "http://[hush"}).status_code == 401
     raw(world, b"\x16\x03\x01hush\r\n\r\n")
     host, port = world.address.removeprefix("http://").split(":")
     head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Length: 99\r\n\r\nhush"

@@ -81,6 +81,22 @@ def test_a_test_goes_to_one_sink_alone_and_its_answer_is_shown(world: World, not
     assert not world.alarm.alerting.journal.waiting(name_of_webhook(world))
 
 
+def test_a_test_that_succeeds_clears_the_fault_and_one_that_fails_is_one(tmp_path: Path) -> None:
+    (tmp_path / "siren.sh").write_text("exit 1")
+    with page_world(tmp_path, alerts=AlertSettings(bell=False, on_alarm=f"sh {tmp_path / 'siren.sh'}")) as world:
+        alerting = world.alarm.alerting
+        assert alerting
+
+        def fault() -> str | None:
+            return next(each.problem for each in world.alarm.status().sinks if each.name == "--on-alarm")
+
+        assert "exit code 1" in (alerting.try_out("--on-alarm") or "")
+        assert fault()
+        (tmp_path / "siren.sh").write_text("exit 0")
+        assert alerting.try_out("--on-alarm") is None
+        assert fault() is None
+
+
 def test_a_channel_that_is_not_reached_says_so_at_once(world: World, box: PostBox) -> None:
     box.answers.append(500)
     with world.client() as owner:

@@ -383,7 +383,12 @@ def serving(alarm: Callable[[], Alarm], reload: Reload | None, stop: Stop) -> It
 
             servers = Serving(alarm, config, ask, claim)
         if servers:
-            servers.follow()
+            try:
+                servers.follow()
+            except Exception as error:  # the alarm does without
+                words = f"the page cannot be served: internal error ({type(error).__name__}: {error})"
+                log.error("%s", words, exc_info=error)
+                alarm().ask("page", lambda: words)
 
     try:
         yield follow

@@ -136,9 +136,13 @@ function decide(given) {
 
 function undo() {
   send({ what: "undo" }, async ({ unit }) => {
-    const back = desk && unit && await withPicture(unit);
-    if (!back) return;
-    const kept = current?.source ? current : current && await withPicture(current);
+    if (!desk || !unit) return;
+    const back = await withPicture(unit).catch(() => null);
+    if (!back) { // it was taken back, and only its picture is not here: the server shows it
+      location.replace("/review");
+      return;
+    }
+    const kept = current?.source ? current : current && await withPicture(current).catch(() => null);
     ahead = [...(kept ? [kept] : []), ...ahead].filter(({ id }) => id !== back.id && !back.alike.includes(id));
     show(back);
   });
