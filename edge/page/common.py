@@ -1,4 +1,4 @@
-"""What the parts of the page share: the running alarm, the templates, and how a response is made."""
+"""Shared by the parts of the page: the running alarm, the templates, and how a response is made."""
 
 from __future__ import annotations
 

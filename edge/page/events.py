@@ -1,4 +1,4 @@
-"""What happened: the list of events, one event with its pictures and clips, and the files of its evidence."""
+"""Events on the page: their list, one event with its pictures and clips, and the files of its evidence."""
 
 from __future__ import annotations
 

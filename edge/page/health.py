@@ -49,7 +49,7 @@ class Checkup:
     """Tests and examinations since the page began."""
 
     answers: dict[str, Answer] = field(default_factory=dict)  # by sink or channel
-    trying: threading.Lock = field(default_factory=threading.Lock)  # one at a time: noises are told apart
+    trying: threading.Lock = field(default_factory=threading.Lock)  # one at a time: noises are heard apart
     examining: bool = False
     findings: list[dict[str, str]] = field(default_factory=list)
     verdict: str = ""  # of the doctor, or why there is none

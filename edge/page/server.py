@@ -146,7 +146,7 @@ class WebServer:
                 if self._door:
                     pause_s = PORT_RETRY_MIN_S
                     asyncio.run(self._serve(self._door))
-            except Exception as error:  # an interface that went away, or a fault of ours: the alarm goes on
+            except Exception as error:  # an interface that went away, or an internal error: the alarm goes on
                 if self._closed.is_set():  # the door was closed for it
                     return
                 self._problem = f"{self.address} was lost ({type(error).__name__}: {error}) and is opened again"

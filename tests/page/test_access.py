@@ -50,7 +50,7 @@ def accounts(tmp_path, clock):
 
 
 def wrong(accounts, address, times, own=""):
-    """How many of these wrong passphrases were looked at."""
+    """Return the number of these wrong passphrases that were looked at."""
     looked_at = 0
     for number in range(times):
         try:

@@ -174,7 +174,7 @@ def test_what_is_no_form_is_refused(owner, kind, body):
 
 def test_a_script_sends_json(world, owner):
     sent = owner.change("/access", content=json.dumps({"what": "end-token", "name": 7}))
-    assert sent.status_code == 400, "without its type it is no form of ours"
+    assert sent.status_code == 400, "without its type it is no form of the page"
     world.accounts.new_token("7", "view")
     sent = owner.change(
         "/access", content=b'{"what": "end-token", "name": 7}', headers={"Content-Type": "application/json"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +13,14 @@ import pytest
 from edge.page.guard import COOKIE
 from edge.settings import AlertSettings
 from tests.helpers.page_world import OWNER, World, page_world, wait_for
-from tests.helpers.phone_web import CHROMIUM
+from tests.helpers.phone_web import chromium
 from tests.helpers.webhook_server import PostBox
 from tests.page.test_live import AXE, FAULTS
 
 
 @pytest.fixture(scope="module")
 def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the command writes what it gets."""
+    """The file in which the command writes what it gets."""
     return tmp_path_factory.mktemp("noted") / "events"
 
 
@@ -186,11 +185,8 @@ def test_where_nobody_is_notified_it_is_not_well(world: World, monkeypatch: pyte
 @pytest.mark.alone
 @pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
 def test_axe_core_finds_no_fault(world: World) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with (
-        playwright.sync_playwright() as made,
-        closing(made.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])) as browser,
-    ):
+    pytest.importorskip("playwright")
+    with chromium() as browser:
         context = browser.new_context(viewport={"width": 320, "height": 800})
         cookie = {"name": COOKIE, "value": world.accounts.log_in(OWNER, "test"), "url": world.address}
         context.add_cookies([cookie])

@@ -41,7 +41,7 @@ def config(world):
 
 
 def form_of(page):
-    """What a browser would send of the settings' form, unchanged."""
+    """Return the fields that a browser would send of the settings' form, unchanged."""
     form = {}
     for tag in re.findall(r"<(?:input|option)[^>]*>", page.partition('action="/settings"')[2].partition("</form>")[0]):
         facts = {name: unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', tag)}

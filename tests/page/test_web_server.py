@@ -37,23 +37,23 @@ EVERYWHERE = PageSettings(listen="0.0.0.0:0")
 
 
 def frames(world: World) -> int:
-    """How many frames the camera's loop has looked at."""
+    """Return the number of frames that the camera's loop has looked at."""
     return world.alarm.threads[0].watcher.stats.frames
 
 
 def goes_on(world: World) -> bool:
-    """Whether the camera's loop looks at more frames; fails where it does not."""
+    """Fail where the camera's loop looks at no more frames."""
     before = frames(world)
     return bool(wait_for(lambda: frames(world) > before + 10))
 
 
 def descriptors() -> int:
-    """How many this process has open."""
+    """Return the number that this process has open."""
     return len([*Path("/proc/self/fd").iterdir()])
 
 
 def place(world: World) -> tuple[str, int]:
-    """Where the page is."""
+    """Return the address and port of the page."""
     return "127.0.0.1", int(world.address.rpartition(":")[2])
 
 

@@ -1,4 +1,4 @@
-"""What the page costs `watch`: memory, processor, and the time of a frame, with nobody, one and two who look.
+"""Measure the cost of the page to `watch`: memory, processor, time of a frame, with nobody, one and two who look.
 
     python tests/proofs/prove_page_cost.py [PAIRS]
 
@@ -86,7 +86,7 @@ class _Pictures(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Cost:
-    """What one alarm took in one time."""
+    """Use of memory and processor by one alarm in one time."""
 
     cpu: float  # share of a core
     frame_ms: float  # median

@@ -1,4 +1,4 @@
-"""How long it takes from a key to the next picture on the page Review, with 1,000 events, in chromium.
+"""Measure the time from a key to the next picture on the page Review, with 1,000 events, in chromium.
 
     python tests/proofs/prove_review_speed.py
 

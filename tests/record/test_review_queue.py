@@ -1,4 +1,4 @@
-"""What waits for a review, in which order, and what a verdict and its undo write."""
+"""The queue of reviews: its order, and the writing of a verdict and its undo."""
 
 from __future__ import annotations
 

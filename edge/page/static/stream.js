@@ -1,4 +1,4 @@
-// How the alarm is, live, on every page: the event "alarm-status" on document, with the state as its detail, at once,
+// The state of the alarm, live, on every page: the event "alarm-status" on document, with the state as its detail, at once,
 // whenever it changes and every few seconds; "alarm-lost" while the alarm is not reached, or nobody is logged in.
 "use strict";
 {
