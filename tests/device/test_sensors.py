@@ -178,8 +178,8 @@ def test_a_disk_that_hangs_holds_nobody_up_and_what_was_known_grows_old(
     assert board.read(66.0) == Reading(at=66.0)
     assert time.monotonic() - began < 5.0  # and not for ever
     with temp.open("w") as file:
+        temp.unlink()  # first: the call that hung reads this file twice
+        lay(root, {CPU_C: "71000\n"})
         file.write("70000\n")  # the call that hung returns
-    temp.unlink()
-    lay(root, {CPU_C: "71000\n"})
     monkeypatch.setattr(sensors, "READ_WITHIN_S", 20.0)
     assert board.read(72.0).temperature_c == 71.0
