@@ -19,6 +19,7 @@ from edge.alert.alerting import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.camera_thread import CameraThread, Shared, connect, end_all, make_watcher, open_kept, rule_for
+from edge.decide.stages import Goal, stage_of
 from edge.detect.classifier import Classifier, load
 from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
@@ -27,6 +28,7 @@ from edge.files import made_state_folder, make_folder
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
 from edge.record.run import Clock, EventFactory
 from edge.record.trace import Trace
+from edge.rollout import Rollout
 from edge.settings import Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.version import __version__
@@ -70,6 +72,7 @@ class Alarm:
         self.alerting: Alerting | None = None
         self.condition: SelfMonitor | None = None  # where there is a camera
         self.reviews: ReviewPoller | None = None  # where there is a journal
+        self.rollout: Rollout | None = None  # there too
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._process_began: float = before._process_began if before else self._began
@@ -104,6 +107,8 @@ class Alarm:
             cameras=[camera.name for camera in settings.cameras],
             model=self.classifier.name,
             terminal=terminal,
+            answer_s=settings.stages.answer_s,
+            sound_unanswered=settings.stages.unanswered == "sound",
             before=before.alerting if before else None,
         )
         self.writer = evidence_writer(settings.evidence)
@@ -112,6 +117,7 @@ class Alarm:
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
             watcher = make_watcher(opened, camera, shared, self.alerting.sinks)
             connect(opened, watcher)
+            watcher.publisher.stage = stage_of(camera.stage or "")  # until the journal is asked
             self.threads.append(CameraThread(camera, opened, watcher))
         self.alerting.watching = self._watching
         self.alerting.stats = self._stats
@@ -126,7 +132,28 @@ class Alarm:
             )
         self.alerting.more = self._parts
         if self.alerting.journal:
+            self.rollout = self._rollout()
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
+
+    def _rollout(self) -> Rollout:
+        assert self.alerting
+        assert self.state
+        alerting = self.alerting
+        rollout = Rollout(
+            self.settings.cameras,
+            {thread.camera.name: thread.watcher.publisher for thread in self.threads},
+            model=self.classifier.name,
+            folder=self.state,
+            evidence=self.writer.folder if self.writer else None,
+            goal=Goal(self.settings.stages.precision, self.settings.stages.wrong_in_a_row),
+            alarm_labels=self.classifier.card.alarm_labels,
+            run=self.run,
+            publish=alerting.publish,
+            wall=self.clock.wall,
+        )
+        alerting.beside = rollout.take_event
+        self.ask("stages", rollout.problem)
+        return rollout
 
     def ask(self, name: str, part: Ask) -> None:
         """Have health ask this too."""
@@ -163,6 +190,8 @@ class Alarm:
         self.alerting.tick(now)
         if self.reviews:
             self.reviews.tick(now)
+        if self.rollout:
+            self.rollout.tick(now)
 
     @property
     def alarms(self) -> int:
@@ -218,6 +247,8 @@ class Alarm:
                 last_first.callback(self.condition.close)
             if self.reviews:
                 last_first.callback(self.reviews.close, 0.5)
+            if self.rollout:
+                last_first.callback(self.rollout.close, 0.5)
             if trace := self.trace:
                 last_first.callback(lambda: trace.close(left_s()))
             if writer := self.writer:  # the journal gets the last pictures

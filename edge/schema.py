@@ -22,8 +22,9 @@ Picture = NDArray[np.uint8]  # (H, W, 3) BGR
 Luma = NDArray[np.uint8]  # (h, w) brightness, 0 to 255
 BoxXYWH = tuple[float, float, float, float]  # left, top, width, height; fractions of the frame
 RegionKind = Literal["motion", "scan", "track"]
-EventKind = Literal["bear", "camera", "health", "test"]
+EventKind = Literal["bear", "camera", "health", "test", "notice"]
 EventType = Literal["new", "update", "end"]
+Stage = Literal["shadow", "supervised", "autonomous"]  # of a camera: edge.decide.stages
 TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved", "unsteady", "main_gone"]
 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
@@ -138,7 +139,8 @@ class CameraFault:
 class Event:
     """One line of the event log (JSONL); ``bear-alarm schema event`` prints its JSON Schema.
 
-    What makes a noise acts on ``alarms``: a new bear, an update that ``escalated``, or a test.
+    What makes a noise acts on ``alarms``: a new bear, an update that ``escalated``, or a test. A ``notice`` (of
+    type "new" alone) is what people should know though nothing is broken.
     """
 
     kind: EventKind
@@ -160,11 +162,12 @@ class Event:
     durable: bool = False  # True once it is safely on disk
     model: str | None = None  # name and short digest
     evidence: str | None = None  # path of the evidence picture
-    detail: str | None = None  # words for camera, health and test events
+    detail: str | None = None  # words for camera, health, test and notice events
     zones: tuple[str, ...] = ()  # names of the zones the bear stands in
     escalated: str | None = None  # why an update alarms again: "rising score", "zone NAME", "back after 17 s", …
     file: str | None = None  # of a source of pictures: the one that this is about
     quiet: str | None = None  # why nothing may make a noise: "outside the schedule"
+    stage: Stage | None = None  # of its camera: "shadow" alarms nobody, "supervised" waits for a yes; None: no stages
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -172,7 +175,8 @@ class Event:
         """Return True if this is worth a noise: a new bear, one that became more serious, or a test."""
         if self.kind == "test":
             return True
-        return self.kind == "bear" and self.quiet is None and (self.type == "new" or self.escalated is not None)
+        loud = self.quiet is None and self.stage != "shadow"
+        return self.kind == "bear" and loud and (self.type == "new" or self.escalated is not None)
 
     def to_json(self) -> str:
         """Return one line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge.decide.schedule import Schedule
 from edge.detect.zones import Polygon, Zone
@@ -48,6 +48,8 @@ class Camera:
     motion_source: str | None = field(default=None, repr=False)  # a smaller stream, to look for motion in
     follow: bool = False  # a folder in which pictures arrive
     settings: CameraSettings = CameraSettings()
+    stage: str | None = None  # in the config; "": none is written; None: named on the command line, and has no stages
+    stage_lock: bool = False  # the alarm itself never moves it down
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ class AlertSettings:
     def remote(self) -> bool:
         """Return True if anything goes over a network."""
         return bool(self.mqtt or self.webhook or self.notify)
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """Settings of the stages: what a camera has to earn, and who is waited for."""
+
+    precision: float = 0.8  # share of right alarms, at the lower bound, for the next stage to be offered
+    wrong_in_a_row: int = 3  # reviewed alarms: so many end "autonomous"
+    answer_s: float = 30.0  # how long a supervised alarm waits for an answer
+    unanswered: Literal["sound", "silence"] = "sound"
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,7 @@ class Settings:
     evidence: EvidenceSettings = EvidenceSettings()
     health: HealthSettings = HealthSettings()
     page: PageSettings = PageSettings()
+    stages: StageSettings = StageSettings()
     model: str | None = None  # None: the chosen or the bundled one
     state: Path | None = None  # folder of the journal; None: this system's place for it
     trace: Path | None = None

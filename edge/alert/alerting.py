@@ -1,6 +1,7 @@
 """All alerts: noises first, then the journal, and from there what goes over a network.
 
-``Alerting`` has three parts. ``LocalSinks`` works on this device, at once, and is never tried again. ``JournalSink``
+``Alerting`` has four parts. ``Confirmations`` holds noises back where a person is to be asked first. ``LocalSinks``
+works on this device, at once, and is never tried again. ``JournalSink``
 writes each event down. ``RemoteChannels`` sends what the journal's outbox holds, over restarts, until it has arrived.
 
 To add a way to alert: write it in ``edge/alert/``, as a callable that takes an ``Event`` (local: add it to
@@ -25,6 +26,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.alert.confirmation import Confirmations
 from edge.alert.local_sinks import DETERRENT, LocalSinks
 from edge.alert.remote_channels import RemoteChannels, send_once
 from edge.background import NO_ANSWER, DeadlineError, Sink, Worker, call_with_deadline, in_background, start_thread
@@ -78,12 +80,15 @@ class Alerting:
         cameras: Sequence[str] = (),
         model: str | None = None,
         terminal: Sink | None = None,
+        answer_s: float = 30.0,
+        sound_unanswered: bool = True,
         before: Alerting | None = None,
     ) -> None:
         self.run = run
         self.watching: Callable[[str], bool] = lambda camera: False
         self.stats: Callable[[], Mapping[str, object]] = dict
         self.more: Callable[[], Mapping[str, Ask]] = dict
+        self.beside: Callable[[Event], None] = lambda event: None  # hears of each event; must return at once
         self.evidence: MediaWriter | None = None
         self.sinks: list[Sink] = []
         self._left_tests: set[str] = set()  # sinks in which a test has not ended
@@ -97,6 +102,9 @@ class Alerting:
             stats=lambda: self.stats(),  # noqa: PLW0108
             before=before._remote if before else None,
         )
+        self.confirmations: Confirmations = before.confirmations if before else Confirmations(self._act)
+        self.confirmations.act = self._act
+        self.confirmations.answer_s, self.confirmations.sound = answer_s, sound_unanswered
         self._terminal: list[Worker[Event]] = []
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
@@ -202,6 +210,7 @@ class Alerting:
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
         now = time.monotonic() if now is None else now
+        self.confirmations.tick()
         if now - self._looked >= LOOK_S:
             self._looked = now
             self._remote.try_again(now)
@@ -245,7 +254,19 @@ class Alerting:
         self._journal_sink.close()
 
     def _point(self) -> None:
-        self.sinks[:] = [*self._local.workers, *self._journal_sink.workers[:1], self._remote.show, *self._terminal]
+        self.sinks[:] = [
+            self.confirmations,
+            *self._local.ringing,
+            *self._journal_sink.workers[:1],
+            self._remote.show,
+            lambda event: self.beside(event),  # noqa: PLW0108 - it is set later
+            *self._terminal,
+        ]
+
+    def _act(self, event: Event) -> None:
+        """Give an event to what makes a noise or does something."""
+        for worker in self._local.acting:
+            worker(event)
 
     def _parts(self) -> dict[str, Ask]:
         parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}

@@ -14,7 +14,7 @@ from edge.detect.crops import square
 from edge.drawing import ALARM, MOVING, Mark
 from edge.record.recorder import CameraRecorder
 from edge.record.run import EventFactory
-from edge.schema import Event, Frame, Score
+from edge.schema import Event, Frame, Score, Stage
 
 TROUBLE_WORDS = {
     "gone": "no picture",
@@ -59,6 +59,7 @@ class EventPublisher:
         self.context = context  # of the crops, to draw what the classifier saw
         self.evidence = evidence
         self.run = run or EventFactory()
+        self.stage: Stage | None = None  # of the camera; its owner may change it at any time
         self.counts: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
 
     def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
@@ -81,6 +82,7 @@ class EventPublisher:
             zones=decision.zones,
             escalated=decision.escalated,
             quiet=decision.quiet,
+            stage=self.stage,
             file=frame.file,
         )
         where = self.evidence.place(event, frame) if self.evidence else None

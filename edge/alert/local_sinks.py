@@ -38,6 +38,7 @@ SILENT_S = 0.5
 AGAIN_S = 60.0  # how often what cannot work is tried again
 COMMAND_S = 30.0  # what a command may take
 DETERRENT = "deterrent"
+BELL = "bell"
 
 Made = TypeVar("Made")
 
@@ -61,6 +62,16 @@ class LocalSinks:
     def workers(self) -> list[Worker[Event]]:
         """In the order in which they are called."""
         return [each.worker for each in self._running.values()]
+
+    @property
+    def acting(self) -> list[Worker[Event]]:
+        """Return those that make a noise or do something, in the order in which they are called: all but the bell."""
+        return [each.worker for key, each in self._running.items() if key != BELL]
+
+    @property
+    def ringing(self) -> list[Worker[Event]]:
+        """Return the terminal's bell, where it rings."""
+        return [each.worker for key, each in self._running.items() if key == BELL]
 
     @property
     def running(self) -> dict[str, RunningSink]:
@@ -176,11 +187,11 @@ def local_plans(settings: AlertSettings, spent: deque[Span] | None = None) -> li
         plans.append(_deterrent(settings, spent))
     if settings.bell:
         bell = TerminalBell()
-        plans.append(SinkSpec("bell", "the bell", lambda: Local(bell, 5.0, bell.wanted)))
+        plans.append(SinkSpec(BELL, "the bell", lambda: Local(bell, 5.0, bell.wanted)))
     if settings.on_alarm:
         plans.append(_command("--on-alarm", Command(settings.on_alarm)))
     if settings.on_trouble:
-        wanted = {"camera", "health", "test"}
+        wanted = {"camera", "health", "test", "notice"}
         plans.append(_command("--on-trouble", Command(settings.on_trouble, lambda event: event.kind in wanted)))
     return plans
 
@@ -413,7 +424,7 @@ class TerminalBell:
 
     def wanted(self, event: Event) -> bool:
         """Return whether this is an alarm or the start of a fault."""
-        return event.alarms or (event.kind in {"camera", "health"} and event.type == "new")
+        return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type == "new")
 
     def __call__(self, event: Event) -> None:
         """Ring, if this event is wanted."""

@@ -137,7 +137,7 @@ class Mqtt:
             return
         if event.kind != "bear":
             self._stats_due = True  # they list what is wrong
-        if event.kind != "health":
+        if event.kind in {"bear", "camera"}:
             self._follow(event)
         if self._unknown or self._stats_due:
             self._wake()

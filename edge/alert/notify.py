@@ -64,7 +64,7 @@ class Notify:
 
     def wants(self, event: Event) -> bool:
         """Alarms and tests; cameras and the alarm itself when they fail and when they are well again."""
-        return event.alarms or (event.kind in {"camera", "health"} and event.type in {"new", "end"})
+        return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
 
     def send(self, message: Message) -> None:
         """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
@@ -206,7 +206,7 @@ def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) 
 def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, str]:
     event = message.events[0]
     lines = [_sentence(event, now, zone)]
-    if event.kind in {"camera", "health", "test"} and event.detail:
+    if event.kind in {"camera", "health", "test", "notice"} and event.detail:
         lines.append(event.detail)
     if event.clock_synced is False:
         lines.append("The device's clock was not set, so the time may be wrong.")

@@ -73,7 +73,9 @@ class RemoteChannels:
             channel.close()
 
     def show(self, event: Event) -> None:
-        """Show an event by each channel that keeps a live state; returns at once."""
+        """Show an event by each channel that keeps a live state, but no bear in shadow; returns at once."""
+        if event.kind == "bear" and event.stage == "shadow":
+            return
         for worker in self.workers:
             worker(event)
 

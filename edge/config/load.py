@@ -28,6 +28,7 @@ from edge.settings import (
     HealthSettings,
     PageSettings,
     Settings,
+    StageSettings,
 )
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def settings_of(config: Config) -> Settings:
         alerts=_alerts(config),
         evidence=_made(EvidenceSettings, record, keep=record.enabled, folder=record.path, full=record.full_frame),
         page=_made(PageSettings, config.page),
+        stages=_made(StageSettings, config.stages),
         health=_made(HealthSettings, config.health, heartbeat_url=heartbeat.url, heartbeat_s=heartbeat.every_s),
         waits=True,
     )
@@ -259,7 +261,7 @@ def _camera(name: str, camera: CameraSection, usual: Looking) -> Camera:
     own = {key: value for key in Looking.model_fields if (value := getattr(camera, key)) is not None}
     zones = tuple(Zone(zone, corners) for zone, corners in camera.zones.items())
     settings = _made(CameraSettings, usual, masks=camera.motion.mask, zones=zones, **own)
-    return _made(Camera, camera, name=name, settings=settings)
+    return _made(Camera, camera, name=name, settings=settings, stage=camera.stage or "")
 
 
 def _alerts(config: Config) -> AlertSettings:

@@ -40,6 +40,7 @@ from edge.config.yaml_tree import Key
 from edge.decide.schedule import Schedule, parse_schedule
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import NOT_HERE, OptionError
+from edge.schema import Stage
 from edge.settings import parse_listen
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
@@ -541,6 +542,18 @@ class CameraSection(Section):
         bool, described("The source is a folder in which pictures arrive (FTP, trail-camera stations).", True)
     ] = False
     enabled: Annotated[bool, described("`no`: the camera is not watched, and its settings are kept.", False)] = True
+    stage: Annotated[
+        Stage | None,
+        described(
+            "Stage in which the camera begins: `shadow` alarms nobody, `supervised` waits for a yes before it makes a "
+            "noise, `autonomous` alarms at once. Later the page or `bear-alarm stage` changes it; changing this line "
+            "does too (default: autonomous).",
+            "shadow",
+        ),
+    ] = None
+    stage_lock: Annotated[bool, described("The alarm never takes a stage away by itself; it only says so.", True)] = (
+        False
+    )
     fps: Annotated[Rate | None, described("As `detect.fps`, of this camera.", 5)] = None
     idle_fps: Annotated[Rate | None, described("As `detect.idle_fps`, of this camera.", 2)] = None
     threshold: Annotated[Share | None, described("As `detect.threshold`, of this camera.", 0.8)] = None
@@ -712,6 +725,31 @@ class PageSection(Section):
     ] = ()
 
 
+class StagesSection(Section):
+    """Rules for the stages of cameras: when the next one is offered, and when one is taken away."""
+
+    precision: Annotated[
+        float,
+        described(
+            "Share of alarms that must be right before the next stage is offered, at the lower end of its 95 % "
+            "interval.",
+            0.9,
+            ge=0.5,
+            le=0.99,
+        ),
+    ] = 0.8
+    wrong_in_a_row: Annotated[
+        int, described("So many alarms in a row, reviewed as wrong, end `autonomous`.", 5, ge=2, le=20)
+    ] = 3
+    answer_s: Annotated[
+        float, described("How long a supervised alarm waits for an answer, in seconds.", 60, ge=5.0, le=3600.0)
+    ] = 30.0
+    unanswered: Annotated[
+        Literal["sound", "silence"],
+        described("What a supervised alarm does when nobody answers in time.", "silence"),
+    ] = "sound"
+
+
 class Config(Section):
     """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
@@ -766,6 +804,9 @@ class Config(Section):
     ] = ()
     record: Annotated[Annotated[Record, Short("enabled", SWITCH)], described("What is kept of an alarm.", False)] = (
         Record()
+    )
+    stages: Annotated[StagesSection, described("How cameras earn their stages, and lose them.", {"precision": 0.9})] = (
+        StagesSection()
     )
     health: Annotated[Health, described("How the alarm watches itself, and who may ask it.", {"hot_c": 75})] = Health()
     page: Annotated[

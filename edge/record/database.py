@@ -68,8 +68,18 @@ MIGRATIONS = (
     );
     CREATE INDEX reviews_by_event ON reviews(event_id);
     """,
+    """
+    CREATE TABLE stages(
+        id INTEGER PRIMARY KEY, camera TEXT NOT NULL, stage TEXT NOT NULL, at TEXT NOT NULL, after INTEGER NOT NULL,
+        why TEXT NOT NULL, by TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, configured TEXT NOT NULL
+    );
+    CREATE TABLE days(
+        camera TEXT NOT NULL, day TEXT NOT NULL, night INTEGER NOT NULL, json TEXT NOT NULL,
+        PRIMARY KEY(camera, day, night)
+    );
+    """,
 )
-REVIEWS = 2  # the first version with that table
+REVIEWS, STAGES = 2, 3  # the first versions with these tables
 VERSION = len(MIGRATIONS)
 
 

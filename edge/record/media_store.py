@@ -41,7 +41,7 @@ MAX_NAME = 60  # of a camera; file systems end at 255 bytes
 def visit_folder(root: Path, camera: str, wall: datetime, event_id: str) -> Path:
     """Return the folder of one event: DAY/TIME-CAMERA-ID8, in UTC. ``event_id`` is hexadecimal, 8 digits or more."""
     at = wall.astimezone(UTC)
-    return root / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{event_id[:8]}"
+    return root / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{plain_name(camera)}-{event_id[:8]}"
 
 
 def still_path(folder: Path, event: Event) -> Path:
@@ -58,10 +58,11 @@ def own_still(event: Event) -> Path | None:
 def sample_path(root: Path, camera: str, wall: datetime, number: int) -> Path:
     """Return where a random negative lies; ``number`` (0 to 65535) makes those of one second differ."""
     at = wall.astimezone(UTC)
-    return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{_plain(camera)}-{number:04x}.jpg"
+    return root / NEGATIVES / f"{at:%Y-%m-%d}" / f"{at:%H%M%S}-{plain_name(camera)}-{number:04x}.jpg"
 
 
-def _plain(camera: str) -> str:
+def plain_name(camera: str) -> str:
+    """Return a camera's name as names of files have it."""
     return re.sub(r"[^\w.-]+", "_", camera)[:MAX_NAME] or "camera"
 
 

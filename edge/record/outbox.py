@@ -174,8 +174,10 @@ Entries = dict[int, tuple[Entry, tuple[Row, ...]]]  # by the order they came, wi
 def rows_for(routes: Iterable[Route], event: Event) -> list[tuple[str, Part]]:
     """Return the (channel, part) to send of an event: its word, and the picture that came with it.
 
-    That a channel cannot be reached goes to all the others.
+    That a channel cannot be reached goes to all the others. A bear of a camera in shadow goes nowhere.
     """
+    if event.kind == "bear" and event.stage == "shadow":
+        return []
     rows: list[tuple[str, Part]] = []
     pictured = own_still(event) is not None
     for route in routes:

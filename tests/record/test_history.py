@@ -164,7 +164,7 @@ def torn(path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (newer, "is of version 9, and this bear-alarm reads up to 2"),
+        (newer, "is of version 9, and this bear-alarm reads up to 3"),
         (other, "a database of another program"),
         (lambda path: path.write_bytes(b"no database at all" * 99), "is damaged or no journal"),
         (torn, "is damaged or no journal"),

@@ -1,0 +1,263 @@
+"""Stages of a camera's alarm, and what moves it from one to the next. Pure: no clock, no disk.
+
+``shadow``: bears are recorded and shown, and alarm nobody. ``supervised``: people are notified at once; sounds, relays,
+the deterrent and commands wait for a yes. ``autonomous``: everything at once. Only a person moves a camera up; the
+alarm itself moves it down, from autonomous to supervised and never further.
+
+A stage is earned on reviews since it began, with one model, in one place (``Tally``). Shares have Wilson's 95 %
+interval (Wilson 1927, JASA 22).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import get_args
+
+from edge.schema import Stage
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Z = 1.96  # 95 %, two-sided
+MAX_MISSED = 0.1  # of random frames without an alarm may show a bear, at the upper bound
+REMIND_DAYS = 7  # in shadow: then people are reminded, and again after as many days
+TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
+CLOCK_AHEAD = timedelta(days=1)  # a stage that began so long after now was written by a wrong clock
+MOST_NEEDED = 9999
+MOVED = "the camera was moved"
+
+MEANS: dict[Stage, str] = {
+    "shadow": "no bear alarm will reach anyone",
+    "supervised": "people are notified, and noises wait for a yes",
+    "autonomous": "alarms and noises at once",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What an owner asks of a camera before it is offered the next stage, and when it loses one."""
+
+    precision: float = 0.8  # of its alarms, at the lower bound; and of known bears found, at theirs
+    wrong_in_a_row: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """The beginning of one stage of one camera, as the journal keeps it."""
+
+    camera: str
+    stage: Stage
+    at: datetime  # UTC, by the device's clock
+    after: int  # row of the journal's newest event then: only later ones count
+    why: str  # a clause: "the camera was moved"
+    by: str  # who moved it: a person, "config" for the file; "": the alarm itself
+    model: str
+    source: str  # without secrets; by it a camera is known under another name
+    configured: str  # its ``stage`` in the config then; "": none
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Reviews of one camera since its stage began. The last review of an event or frame counts."""
+
+    right: int = 0  # alarms with a bear
+    wrong: int = 0
+    unsure: int = 0
+    unreviewed: int = 0
+    wrong_in_a_row: int = 0  # of the newest reviewed alarms
+    frames: int = 0  # random frames without an alarm, reviewed
+    missed: int = 0  # of them with a bear
+    reported: int = 0  # bears that people saw and the alarm missed
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The way of a camera to its next stage."""
+
+    next: Stage | None  # None: there is none
+    precision: tuple[float, float]  # Wilson's bounds; 0, 1 while nothing is reviewed
+    found: tuple[float, float]  # of known bears
+    missed: tuple[float, float]  # of random frames without an alarm
+    needs: tuple[str, ...]  # what is still needed, a clause each; empty: it is offered
+    reviews: int  # still needed at least, if all of them are good
+
+    @property
+    def ready(self) -> bool:
+        """Return True if the next stage is offered."""
+        return self.next is not None and not self.needs
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One camera as it is watched now."""
+
+    name: str
+    source: str  # without secrets
+    configured: str = ""  # ``stage`` in the config
+    locked: bool = False  # ``stage_lock``
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A new entry to write, and what people are to know of it."""
+
+    entry: StageEntry
+    notice: str = ""  # one sentence without a full stop; "": nobody needs to know
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """Return the bounds of a share, 0 and 1 of nothing."""
+    if whole == 0:
+        return 0.0, 1.0
+    share, spread = part / whole, Z * Z / whole
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(share * (1 - share) / whole + spread / (4 * whole)) / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def progress(stage: Stage, tally: Tally, goal: Goal) -> Progress:
+    """Return how far a camera is on its way to the next stage."""
+    alarms, bears = tally.right + tally.wrong, tally.right + tally.missed + tally.reported
+    precision, found = wilson(tally.right, alarms), wilson(tally.right, bears)
+    missed = wilson(tally.missed, tally.frames)
+    needs = []
+    right = max(_more_right(tally.right, alarms, goal.precision), _more_right(tally.right, bears, goal.precision))
+    if right:
+        needs.append(f"{_counted(right, 'more alarm')} reviewed as right, if none is wrong and no bear is missed")
+    frames = _more_frames(tally.missed, tally.frames)
+    if frames:
+        needs.append(f"{_counted(frames, 'more random frame')} reviewed, if none shows a bear")
+    following: Stage | None = STAGES[STAGES.index(stage) + 1] if stage != STAGES[-1] else None
+    if following is None:
+        needs, right, frames = [], 0, 0
+    return Progress(following, precision, found, missed, tuple(needs), right + frames)
+
+
+def begin(
+    history: Sequence[StageEntry],
+    place: Place,
+    now: datetime,
+    after: int,
+    *,
+    renamed: StageEntry | None = None,
+    watched_before: bool = False,
+) -> Move | None:
+    """Return the entry with which a camera begins to be watched; None where the last one goes on.
+
+    ``history``: its own, the oldest first. ``renamed``: the last entry of a camera that is watched no more, with the
+    same source. ``watched_before``: the journal has events of this camera. ``after``: the newest event's row.
+    """
+    last = history[-1] if history else renamed
+    if last is None:
+        stage = stage_of(place.configured) or "autonomous"
+        entry = StageEntry(
+            place.name, stage, now, after, "as its config says", "", place.model, place.source, place.configured
+        )
+        if watched_before and not place.configured:
+            words = f"stages are new: camera {place.name} goes on as before ({stage}); docs/stages.md"
+            return Move(replace(entry, why="there were no stages before"), words)
+        return Move(entry)
+    entry = replace(
+        last, camera=place.name, at=now, after=after, by="", model=place.model, source=place.source,
+        configured=place.configured,
+    )  # fmt: skip
+    wanted = stage_of(place.configured)
+    if wanted and place.configured != last.configured:
+        entry = replace(entry, stage=wanted, why="set in the config", by="config")
+        return Move(entry, "" if wanted == last.stage else f"camera {place.name} is {wanted} now: {entry.why}")
+    if place.model != last.model:
+        tested = last.stage != "autonomous" or _tested(history, place.model, now)
+        moved = replace(entry, why=f"the model is another one ({place.model})")
+        if tested:
+            return Move(moved)
+        words = f"the model is another one ({place.model}) and was not in shadow here"
+        return _down(moved, words, locked=place.locked)
+    if last.at > now + CLOCK_AHEAD:
+        return Move(replace(entry, why=f"{last.why} (the clock was ahead)", by=last.by))
+    if last.camera != place.name:
+        return Move(
+            replace(entry, why=f"it was called {last.camera}"),
+            f"camera {place.name} was called {last.camera}, and goes on as {last.stage}",
+        )
+    if (last.source, last.configured) != (place.source, place.configured):
+        return Move(replace(entry, after=last.after, at=last.at, why=last.why, by=last.by))
+    return None
+
+
+def moved_camera(last: StageEntry, now: datetime, after: int, *, locked: bool) -> Move:
+    """Return the move of a camera that shows another view: down from autonomous; else its count begins again."""
+    entry = replace(last, at=now, after=after, by="", why=MOVED)
+    return _down(entry, MOVED, locked=locked) if last.stage == "autonomous" else Move(entry)
+
+
+def wrong_alarms(last: StageEntry, tally: Tally, goal: Goal, now: datetime, after: int, *, locked: bool) -> Move | None:
+    """Return the move down from autonomous after so many wrong alarms in a row; None where nothing changes."""
+    if last.stage != "autonomous" or tally.wrong_in_a_row < goal.wrong_in_a_row:
+        return None
+    why = f"its last {tally.wrong_in_a_row} reviewed alarms were wrong"
+    return _down(replace(last, at=now, after=after, by=""), why, locked=locked)
+
+
+def chosen(last: StageEntry, stage: Stage, by: str, now: datetime, after: int) -> Move:
+    """Return the move that a person chose."""
+    entry = replace(last, stage=stage, at=now, after=after, why=f"chosen by {by}", by=by)
+    return Move(entry, f"camera {last.camera} is {stage} now, chosen by {by}: {MEANS[stage]}")
+
+
+def since(history: Sequence[StageEntry]) -> datetime:
+    """Return when a camera's present stage began, whatever began again within it; ``history``: the oldest first."""
+    run = list(takewhile(lambda entry: entry.stage == history[-1].stage, reversed(history)))
+    return min(entry.at for entry in run)
+
+
+def reminds_at(history: Sequence[StageEntry], now: datetime) -> datetime | None:
+    """Return when people are next reminded of a camera in shadow; None in any other stage."""
+    if history[-1].stage != "shadow":
+        return None
+    began = min(since(history), now)
+    weeks = int((now - began) / timedelta(days=REMIND_DAYS))
+    return began + timedelta(days=REMIND_DAYS * (weeks + 1))
+
+
+def stage_of(word: str) -> Stage | None:
+    """Return the stage of that name; None where there is none."""
+    return next((stage for stage in STAGES if stage == word), None)
+
+
+def _down(entry: StageEntry, why: str, *, locked: bool) -> Move:
+    if locked:
+        kept = replace(entry, why=f"kept by stage_lock though {why}")
+        return Move(kept, f"camera {entry.camera} stays {entry.stage} (stage_lock), though {why}: look at it")
+    entry = replace(entry, stage="supervised", why=why)
+    return Move(entry, f"camera {entry.camera} is supervised now, because {why}: {MEANS['supervised']}")
+
+
+def _tested(history: Sequence[StageEntry], model: str, now: datetime) -> bool:
+    """Return True if this model was autonomous here, or was in shadow here for long or until a person ended that."""
+    ends = [*history[1:], None]
+    for entry, after in zip(history, ends, strict=True):
+        if entry.model != model:
+            continue
+        if entry.stage == "autonomous":
+            return True
+        lasted = (after.at if after else now) - entry.at
+        if entry.stage == "shadow" and (lasted >= timedelta(days=TESTED_DAYS) or (after and after.by)):
+            return True
+    return False
+
+
+def _more_right(right: int, whole: int, goal: float) -> int:
+    """Return how many more must be right, with none wrong, for the lower bound to reach the goal."""
+    return next((n for n in range(MOST_NEEDED) if wilson(right + n, whole + n)[0] >= goal), MOST_NEEDED)
+
+
+def _more_frames(missed: int, whole: int) -> int:
+    """Return how many more must show no bear for the upper bound to fall to what may be missed."""
+    return next((n for n in range(MOST_NEEDED) if wilson(missed, whole + n)[1] <= MAX_MISSED), MOST_NEEDED)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,158 @@
+"""Stages in the journal: one row for each beginning of a stage; and the reviews since the last one, counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge.decide.stages import StageEntry, Tally, stage_of
+from edge.errors import OptionError
+from edge.files import hand_over
+from edge.record import database
+from edge.record.database import ENDS, NAME, REVIEWS, STAGES, faults, utc
+from edge.record.media_store import NEGATIVES, plain_name
+from edge.record.misses import read_misses
+from edge.record.review import REVIEW, TAKEN_BACK, read_review
+from edge.schema import Event, utc_text
+
+COLUMNS = ("camera", "stage", "at", "after", "why", "by", "model", "source", "configured")
+REVIEWED_FRAME = re.compile(rf"(\d{{6}})-([\w.-]+)-[0-9a-f]{{4}}\.{re.escape(REVIEW)}")
+
+
+def read_stages(folder: Path) -> dict[str, list[StageEntry]]:
+    """Return each camera's entries in the journal in ``folder``, the oldest first. Raises DiskError."""
+    path, found = folder / NAME, dict[str, list[StageEntry]]()
+    if not path.is_file():
+        return found
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        if database.version(db) < STAGES:
+            return found
+        for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM stages ORDER BY id"):
+            values = dict(zip(COLUMNS, row, strict=True))
+            stage, at = stage_of(values.pop("stage")), utc(values.pop("at"))
+            if stage and at:
+                found.setdefault(row[0], []).append(StageEntry(stage=stage, at=at, **values))
+    return found
+
+
+def write_stage(folder: Path, entry: StageEntry) -> None:
+    """Write an entry into the journal in ``folder``, which an alarm has made. Raises DiskError, OptionError."""
+    path = folder / NAME
+    if not path.is_file():
+        raise OptionError(f"{path}: there is no journal yet; start the alarm once, and try again")
+    values = [utc_text(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS]
+    with faults(path), closing(database.connect(path, "rw")) as db:
+        if database.version(db) != database.VERSION:
+            raise OptionError(f"{path}: another version of Bear Alarm made it; start the alarm with this one first")
+        db.execute(f"INSERT INTO stages({', '.join(COLUMNS)}) VALUES({', '.join('?' * len(COLUMNS))})", values)
+        for end in ENDS:
+            hand_over(path.with_name(NAME + end))
+
+
+def newest_event(folder: Path) -> int:
+    """Return the row of the journal's newest event; 0 where there is none. Raises DiskError."""
+    return _newest(folder, "events")
+
+
+def newest_review(folder: Path) -> int:
+    """Return the row of the journal's newest review; 0 where there is none. Raises DiskError."""
+    return _newest(folder, "reviews")
+
+
+def _newest(folder: Path, table: str) -> int:
+    path = folder / NAME
+    if not path.is_file():
+        return 0
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        known = database.version(db) >= REVIEWS  # an older one has events alone
+        return int(db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) if known else 0
+
+
+def watched_before(folder: Path, camera: str) -> bool:
+    """Return True if the journal has events of a camera. Raises DiskError."""
+    path = folder / NAME
+    if not path.is_file():
+        return False
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE camera = ?)", (camera,)).fetchone()[0])
+
+
+def count_reviews(
+    folder: Path, evidence: Path | None, entry: StageEntry, now: datetime, alarm_labels: Collection[str]
+) -> Tally:
+    """Count the reviews of a camera since its stage began. Raises DiskError, OSError.
+
+    ``evidence``: the folder of random frames and of reported misses; None: none are kept. ``alarm_labels``: the
+    card's; an alarm that a person gave another label was wrong.
+    """
+    alarms = _alarms(folder, entry)
+    verdicts = [_verdict(found, label, alarm_labels) for found, label in alarms]
+    said = [each for each in verdicts if each in ("right", "wrong")]
+    in_a_row = next((n for n, each in enumerate(reversed(said)) if each == "right"), len(said))
+    frames, missed = _frames(evidence, entry, min(entry.at, now), alarm_labels) if evidence else (0, 0)
+    reported = [miss for miss in (read_misses(evidence) if evidence else ()) if miss.camera == entry.camera]
+    return Tally(
+        right=verdicts.count("right"),
+        wrong=verdicts.count("wrong"),
+        unsure=verdicts.count("unsure"),
+        unreviewed=verdicts.count(""),
+        wrong_in_a_row=in_a_row,
+        frames=frames,
+        missed=missed,
+        reported=sum(datetime.fromisoformat(miss.at) >= entry.at for miss in reported),
+    )
+
+
+def _alarms(folder: Path, entry: StageEntry) -> list[tuple[str | None, str | None]]:
+    """Return the last verdict and label of each alarm of the stage, in the order of the alarms."""
+    path = folder / NAME
+    if not path.is_file():
+        return []
+    query = (
+        "SELECT events.json, verdict, label FROM events LEFT JOIN reviews ON reviews.id ="
+        " (SELECT max(id) FROM reviews WHERE reviews.event_id = events.event_id)"
+        " WHERE events.id > ? AND events.camera = ? AND kind = 'bear' AND type = 'new' ORDER BY events.id"
+    )
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        rows = db.execute(query, (entry.after, entry.camera)).fetchall()
+    found = []
+    for line, verdict, label in rows:
+        try:
+            event = Event.from_json(line)
+        except ValueError:
+            continue
+        if event.model == entry.model and event.quiet is None:
+            found.append((verdict, label))
+    return found
+
+
+def _verdict(verdict: str | None, label: str | None, alarm_labels: Collection[str]) -> str:
+    if verdict in (None, TAKEN_BACK):
+        return ""
+    if verdict == "unsure":
+        return "unsure"
+    bear = verdict == "confirmed" or (verdict == "relabelled" and label in alarm_labels)
+    return "right" if bear else "wrong"
+
+
+def _frames(root: Path, entry: StageEntry, begin: datetime, alarm_labels: Collection[str]) -> tuple[int, int]:
+    """Count reviewed random frames since ``begin``, and those of them with a bear."""
+    reviewed = missed = 0
+    for path in root.glob(f"{NEGATIVES}/*/*.{REVIEW}"):
+        match = REVIEWED_FRAME.fullmatch(path.name)
+        if not match or match[2] != plain_name(entry.camera):
+            continue
+        at = datetime.strptime(path.parent.name + match[1], "%Y-%m-%d%H%M%S").replace(tzinfo=UTC)
+        if at < begin.replace(microsecond=0):
+            continue
+        try:
+            review = read_review(path.with_name(path.name.removesuffix(f".{REVIEW}") + ".jpg"))
+        except OptionError:  # damaged: the review page shows it as not reviewed
+            continue
+        said = _verdict(review.verdict, review.label, alarm_labels) if review else ""
+        reviewed += said in ("right", "wrong")
+        missed += said == "right"
+    return reviewed, missed
