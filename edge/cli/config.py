@@ -114,7 +114,7 @@ def summary(settings: Settings) -> str:
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
     if shadow := _in_shadow(settings):
-        cameras += f" ({', '.join(shadow)} in shadow: {MEANS['shadow']})"
+        cameras += f" ({', '.join(shadow)} in shadow at first: {MEANS['shadow']})"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
     return "; ".join([cameras, f"notifies {', '.join(_notified(settings)) or 'the terminal'}", kept])
 

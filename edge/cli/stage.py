@@ -168,9 +168,9 @@ def _set(target: Target, place: Place, history: History, word: str) -> None:
         return
     way = _standing(target, place, history, _alarm_labels(target)).progress
     if way.needs:
-        log.warning("It has not earned that yet. %s was to come first.", _needs(way.reviews, way.needs))
+        log.warning("It has not earned that: %s needs %s.", way.next, _needs(way.reviews, way.needs))
     elif way.next != to:
-        log.warning("It has not earned that yet. Some time as %s was to come first.", way.next)
+        log.warning("It has not earned that: %s comes first.", way.next)
 
 
 def _needs(reviews: int, needs: Sequence[str]) -> str:

@@ -152,7 +152,7 @@ def _event(row: EventRow) -> str:
     notes += [f"in {name}" for name in event.zones]
     notes += [f"alarms again ({event.escalated})"] if event.escalated else []
     notes += [f"no noise ({event.quiet})"] if event.quiet else []
-    notes += ["in shadow: nobody is notified"] if event.stage == "shadow" else []
+    notes += ["in shadow: nobody is notified"] if event.stage == "shadow" and event.type == "new" else []
     notes += [event.detail] if event.detail else []
     return ", ".join(notes)
 
