@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from edge.cli.events.command import StateOpt
 from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
 from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
 from edge.decide.stages import MEANS, STAGES, Goal, Place, Tally, chosen, stage_of
-from edge.errors import BearAlarmError, OptionError
+from edge.errors import OptionError
 from edge.record.database import NAME, DiskError
 from edge.record.database import STAGES as WITH_STAGES
 from edge.rollout import Standing, place_of, standing_of
@@ -49,24 +50,15 @@ def stage(
 
     path = config_for(config)
     target = Target(settings_of(path), path, given_state=state)
-    try:
-        _stage(target, camera, to, as_json=as_json)
-    except BearAlarmError:
-        raise
-    except (DiskError, OSError) as error:
-        raise OptionError(f"{error}; try it again, with sudo where the journal is another user's") from None
-
-
-def _stage(target: Target, camera: str | None, to: str | None, *, as_json: bool) -> None:
-    found = read_histories(target)
-    places = places_of(target, found)
+    found = _histories(target)
+    places = _places(target, found)
     if camera is not None and camera not in places:
         raise OptionError(f"no camera {camera!r} has a stage; these have: {', '.join(places) or 'none'}")
     if camera is not None and to is not None:
         _set(target, places[camera], found.get(camera, []), to)
         if not as_json:
             return
-        found = read_histories(target)
+        found = _histories(target)
     if camera is not None:
         places = {camera: places[camera]}
     elif not places:
@@ -87,10 +79,19 @@ def _stage(target: Target, camera: str | None, to: str | None, *, as_json: bool)
         print("\n".join([*_lines(one, target.settings.stages, wide), *(_past(one, found[name]) if camera else [])]))
 
 
-def read_histories(target: Target) -> Mapping[str, History]:
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (DiskError, OSError) as error:
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        raise OptionError(f"{what}; try it again, with sudo where it belongs to another user") from None
+
+
+def _histories(target: Target) -> Mapping[str, History]:
     """Return the entries of each camera in the journal, the oldest first.
 
-    Raises OptionError without a journal that can be read, DiskError.
+    Raises OptionError or JournalReadError without a journal that can be read.
     """
     from edge.record.history import NoJournalError, ReadOnly
     from edge.record.stage_log import read_stages
@@ -105,10 +106,11 @@ def read_histories(target: Target) -> Mapping[str, History]:
         raise OptionError(
             f"{path}: an older Bear Alarm made this journal, without stages; start the alarm with this one first"
         )
-    return read_stages(target.state)
+    with _in_one_sentence():
+        return read_stages(target.state)
 
 
-def places_of(target: Target, found: Mapping[str, History]) -> dict[str, Place]:
+def _places(target: Target, found: Mapping[str, History]) -> dict[str, Place]:
     """Return the config's cameras that have stages; without such a config, those of the journal."""
     named = {each.name: place_of(each, "") for each in target.settings.cameras if each.stage is not None}
     last = {name: history[-1] for name, history in found.items()}
@@ -135,17 +137,18 @@ def _alarm_labels(target: Target) -> Sequence[str]:
 
 
 def _standing(target: Target, place: Place, history: History, labels: Sequence[str]) -> Standing:
-    """Return how a camera stands, its reviews counted. Raises DiskError."""
+    """Return how a camera stands, its reviews counted. Raises OptionError."""
     from edge.record.stage_log import count_reviews
 
     now = datetime.now(UTC)
     evidence = target.evidence if target.settings.evidence.keep else None
-    tally = count_reviews(target.state, evidence, history[-1], now, labels)
+    with _in_one_sentence():
+        tally = count_reviews(target.state, evidence, history[-1], now, labels)
     return standing_of(history, place, tally, goal_of(target.settings.stages), now)
 
 
 def _set(target: Target, place: Place, history: History, word: str) -> None:
-    """Write the stage that a person chose, then warn where it is not earned. Raises OptionError, DiskError."""
+    """Write the stage that a person chose, then warn where it is not earned. Raises OptionError."""
     from edge.record.stage_log import newest_event, write_stage
 
     to = stage_of(word)
@@ -160,8 +163,9 @@ def _set(target: Target, place: Place, history: History, word: str) -> None:
         log.info("Camera %s is %s already; nothing was changed.", place.name, to)
         return
     now = datetime.now(UTC)
-    entry = chosen(last, to, user_name() or "somebody", now, newest_event(target.state)).entry
-    write_stage(target.state, entry)
+    with _in_one_sentence():
+        entry = chosen(last, to, user_name() or "somebody", now, newest_event(target.state)).entry
+        write_stage(target.state, entry)
     words = standing_of([*history, entry], place, Tally(), goal_of(target.settings.stages), now).words
     log.info("Camera %s: %s. A running alarm takes it within some seconds.", place.name, words)
     if STAGES.index(to) < STAGES.index(last.stage):

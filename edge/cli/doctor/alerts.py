@@ -220,8 +220,9 @@ def check_stages(target: Target) -> Iterator[CheckResult]:
             history = read_stages(state).get(camera.name)
             move = None if history else begin([], place, now, 0, watched_before=watched_before(state, camera.name))
         except (DiskError, PermissionError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             yield unknown(
-                name, f"the journal cannot be read ({error})", "sudo bear-alarm doctor, where it is another user's"
+                name, f"the journal cannot be read ({why})", "sudo bear-alarm doctor, where it is another user's"
             )
             continue
         except OptionError:
