@@ -74,7 +74,12 @@ class Notify:
         alarm = any(event.alarms for event in message.events)
         # The picture follows a word that was loud already; and what is an hour old need not wake anybody.
         loud = alarm and message.part == "word" and message.late_s <= OLD_S
-        kinds = {"alarm": NotifyType.WARNING, "bad": NotifyType.FAILURE, "good": NotifyType.SUCCESS}
+        kinds = {
+            "alarm": NotifyType.WARNING,
+            "bad": NotifyType.FAILURE,
+            "good": NotifyType.SUCCESS,
+            "note": NotifyType.INFO,
+        }
         attach = [str(message.picture)] if message.picture else None
         with _captured_log() as logged:
             arrived = (self._loud if loud else self._apprise).notify(
@@ -164,6 +169,8 @@ def _tone(events: tuple[Event, ...]) -> str:
     """Return how a message looks where colours are: an alarm among them makes it one."""
     if any(event.alarms for event in events):
         return "alarm"
+    if events[-1].kind == "notice":
+        return "note"
     return "good" if events[-1].type == "end" else "bad"
 
 
@@ -194,7 +201,11 @@ def _captured_log() -> Iterator[list[str]]:
 
 LATE_S = 120.0  # a longer delay is mentioned
 LINES = 8  # events named one by one in a digest
-KINDS = {"camera": "message about a camera", "health": "message about the alarm itself"}
+KINDS = {
+    "camera": "message about a camera",
+    "health": "message about the alarm itself",
+    "notice": "notice of a camera",
+}
 
 
 def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
@@ -206,7 +217,7 @@ def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) 
 def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, str]:
     event = message.events[0]
     lines = [_sentence(event, now, zone)]
-    if event.kind in {"camera", "health", "test", "notice"} and event.detail:
+    if event.kind in {"camera", "health", "test"} and event.detail:
         lines.append(event.detail)
     if event.clock_synced is False:
         lines.append("The device's clock was not set, so the time may be wrong.")
@@ -237,6 +248,8 @@ def _title(event: Event) -> str:
         return f"BEAR at {event.camera}" + (" again" if event.escalated else "")
     if event.kind == "test":
         return "Test of the bear alarm"
+    if event.kind == "notice":
+        return f"Bear alarm: camera {event.camera}"
     what = f"Camera {event.camera}" if event.kind == "camera" else "The bear alarm"
     return f"{what} is well again" if event.type == "end" else f"{what} has a problem"
 
@@ -253,6 +266,9 @@ def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
         return f"{', '.join([*words, when])}."
     if event.kind == "test":
         return f"This is only a test, {when}."
+    if event.kind == "notice":
+        detail = (event.detail or "").rstrip(".")
+        return f"{detail[:1].upper()}{detail[1:]} ({when})."
     what = f"{_title(event)}, {when}"
     return f"{what} ({event.label.replace('_', ' ')})." if event.label else f"{what}."
 

@@ -18,6 +18,7 @@ from edge.alert.sound import NAMES
 from edge.cli.help_page import command_group
 from edge.cli.output import JsonOpt, check_new_file, counted, print_json
 from edge.config import BESIDE, SYSTEM, find_config
+from edge.decide.stages import MEANS
 from edge.errors import ConfigError, ConfigProblem, OptionError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = BESIDE,
     force: Annotated[bool, typer.Option("--force", help="Also where a file is there already.")] = False,
 ) -> None:
-    """Write a config with every setting in it, most of them behind a #. On a terminal it asks two questions."""
+    """Write a config with every setting in it, most of them behind a #. On a terminal it asks three questions."""
     from edge.config.template import template
     from edge.files import hand_over
 
@@ -112,8 +113,14 @@ def summary(settings: Settings) -> str:
     """Return a config in one line: its cameras, its alerts, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
+    if shadow := _in_shadow(settings):
+        cameras += f" ({', '.join(shadow)} in shadow at first: {MEANS['shadow']})"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
     return "; ".join([cameras, f"notifies {', '.join(_notified(settings)) or 'the terminal'}", kept])
+
+
+def _in_shadow(settings: Settings) -> list[str]:
+    return [camera.name for camera in settings.cameras if camera.stage == "shadow"]
 
 
 def _notified(settings: Settings) -> list[str]:
@@ -134,6 +141,7 @@ def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str,
         "file": str(path),
         "fine": True,
         "cameras": [camera.name for camera in settings.cameras],
+        "shadow": _in_shadow(settings),
         "told": _notified(settings),
         "warnings": list(warnings),
         "problems": [],
@@ -189,7 +197,7 @@ def found_cameras() -> list[str]:
 
 
 def asked() -> dict[str, str]:
-    """Return the answers to both questions, as ``edge.config.template.template`` takes them."""
+    """Return the answers to the three questions, as ``edge.config.template.template`` takes them."""
     found = found_cameras()
     if found:
         log.info("Cameras that may be there:")
@@ -207,7 +215,11 @@ def asked() -> dict[str, str]:
         topic = new_topic()
         log.info(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
         who = f"ntfy://{topic}"
-    return {"camera": "yard", "source": source} | section_of(who)
+    log.info("In which stage does it begin? Best in shadow, for a week: then you know how often it is wrong here.")
+    for name, means in MEANS.items():
+        log.info(f"  {name:<11} {means}")
+    stage = _ask("Stage", "shadow").strip().lower()
+    return {"camera": "yard", "source": source, "stage": stage} | section_of(who)
 
 
 def section_of(word: str) -> dict[str, str]:

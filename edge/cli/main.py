@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "tune": (WATCH, "Set how much evidence an alarm needs, from footage without bears.", "edge.cli.tune:tune"),
     "alert": (WATCH, "Send a test alarm through every channel: `alert test`.", "edge.cli.alert:app"),
     "why": (WATCH, "Explain an alarm or a quiet moment, and what held the alarm back.", "edge.cli.why:why"),
+    "stage": (WATCH, "Show or set a camera's stage: whom its alarms reach.", "edge.cli.stage:stage"),
     "events": (WATCH, "List what happened; lock, review or export its pictures.", "edge.cli.events.command:app"),
     "service": (WATCH, "Start at boot and restart after any failure.", "edge.cli.service:app"),
     "page": (WATCH, "Become the owner of the alarm's page in a browser.", "edge.cli.page:app"),

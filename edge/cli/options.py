@@ -7,6 +7,7 @@ all of that function's options with ``options_of``.
 from __future__ import annotations
 
 import functools
+import getpass
 import inspect
 import itertools
 import logging
@@ -170,8 +171,8 @@ def alert_settings(
     on_trouble: Annotated[
         str | None,
         local_option(
-            help="Command to run when a camera or the alarm itself fails or is well again; the event's JSON is its "
-            "input.",
+            help="Command to run when a camera or the alarm itself fails or is well again, and at notices; the event's "
+            "JSON is its input.",
         ),
     ] = None,
     sound: Annotated[
@@ -302,6 +303,14 @@ def _check_pins(pins: Sequence[tuple[str, str]]) -> None:
         if number in seen:
             raise OptionError(f"{option}: pin {number} is already that of {seen[number]}; give each its own pin")
         seen[number] = f"{option} {words}"
+
+
+def user_name() -> str:
+    """Return who is at the keyboard; empty for a user without a name, as a service's may be."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
 
 
 # What a SOURCE on the command line is called.

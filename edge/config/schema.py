@@ -395,7 +395,8 @@ class CommandSection(Section):
     on_trouble: Annotated[
         Text | None,
         described(
-            "Command line to run when a camera or the alarm itself fails, or is well again.", 'logger "$BEAR_DETAIL"'
+            "Command line to run when a camera or the alarm itself fails, or is well again, and at notices.",
+            'logger "$BEAR_DETAIL"',
         ),
     ] = None
 

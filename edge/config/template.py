@@ -25,6 +25,12 @@ cameras:
     # The camera's smaller stream, to look for motion in.
     #motion_source: rtsp://10.0.0.20/small
     #enabled: yes
+    # The stage in which the camera begins; later `bear-alarm stage` or the page changes it.
+    # shadow: bears are recorded, and alarm nobody; supervised: people are notified, and noises wait for a yes;
+    # autonomous: alarms and noises at once, as where nothing is written.
+    {stage_sign}stage: {stage}
+    # The alarm itself takes no stage away; it only says so.
+    #stage_lock: yes
     # Only an animal in a zone raises the alarm. x,y as fractions of the picture; `bear-alarm snapshot` draws them.
     #zones:
       #hives: 0.1,0.5 0.6,0.5 0.6,1 0.1,1
@@ -103,6 +109,16 @@ cameras:
   #pre_capture_s: 5
   #post_capture_s: 10
 
+# How cameras earn their stages, and lose them.
+#stages:
+  # Share of alarms that must be right, at the lower end of its 95 % interval, for the next stage to be offered.
+  #precision: 0.8
+  # So many alarms in a row, reviewed as wrong, end autonomous.
+  #wrong_in_a_row: 3
+  # How long a supervised alarm waits for an answer, in seconds, and what it does without one: sound or silence.
+  #answer_s: 30
+  #unanswered: sound
+
 # How the alarm watches itself.
 #health:
   #hot_c: 80
@@ -155,6 +171,7 @@ def template(
     file: str = "bear-alarm.yml",
     camera: str = "camera0",
     source: str = "0",
+    stage: str | None = None,
     sound: str | None = None,
     relay: str | None = None,
     notify: str | None = None,
@@ -171,6 +188,8 @@ def template(
         file=file if file.isprintable() else "FILE",
         camera=camera,
         source=quoted(source),
+        stage=quoted(stage or "shadow"),
+        stage_sign=sign(stage),
         sound=quoted(sound or "siren"),
         sound_sign=sign(sound),
         relay=quoted(relay or "17:30"),

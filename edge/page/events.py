@@ -51,7 +51,7 @@ from edge.record.history import EventRow, JournalReader, JournalReadError, NoJou
 from edge.record.media_store import PLAIN
 
 SHOWN = 50  # events on one page of the list
-KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles"}
+KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles", "notice": "Notices"}
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".json": "application/json"}
 # Evidence does not change, but is deleted: a browser asks each time, and gets it once.
 PRIVATE = {"Cache-Control": "private, no-cache"}
@@ -326,6 +326,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
     names = {"bear": label.capitalize() or "Bear", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
+    names["notice"] = f"Notice: {label}"
     return {
         "id": incident.id,
         "kind": first.event.kind,

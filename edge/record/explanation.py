@@ -77,6 +77,7 @@ def _decision(run: TraceRun, moment: Moment) -> str:
 def _event(run: TraceRun, moment: Moment, event: TracedEvent) -> str:
     """Return what an event of this moment was, and the numbers behind an alarm."""
     name = f"event {event.id[:8]}" + (f", at {clock(event.at, date=False)}" if event.at else "")
+    name += ", in shadow (nobody was notified)" if event.stage == "shadow" else ""
     detail = (event.detail or "").rstrip(".")
     if event.kind != "bear":
         return f"No alarm, but a {event.kind} event ({name}){f': {detail}' if detail else ''}"

@@ -168,6 +168,7 @@ class TracedEvent:
     zones: tuple[str, ...] = ()
     detail: str | None = None
     at: datetime | None = None  # UTC, where it was published while no frame came
+    stage: str | None = None
 
     @classmethod
     def of(cls, event: Event, frame: Frame) -> TracedEvent:
@@ -176,7 +177,7 @@ class TracedEvent:
         apart = frame.media_time_s is None and abs(at - frame.wall) >= APART
         return cls(
             event.type, event.id, event.kind, event.track, event.escalated, event.quiet, event.zones, event.detail,
-            at if apart else None,
+            at if apart else None, event.stage,
         )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:

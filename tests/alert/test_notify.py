@@ -147,6 +147,7 @@ def test_people_want_alarms_and_troubles_and_no_updates():
         event(5, "end", "camera"),
         event(6, "new", "health"),
         event(7, "end", "health"),
+        event(8, "new", "notice"),
     ]
     unwanted = [
         event(1, "update"),
@@ -154,7 +155,7 @@ def test_people_want_alarms_and_troubles_and_no_updates():
         event(3, quiet="outside the schedule"),
         event(4, "update", "health"),
     ]
-    assert [each.seq for each in wanted if channel.wants(each)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [each.seq for each in wanted if channel.wants(each)] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert not any(channel.wants(each) for each in unwanted)
 
 
@@ -173,6 +174,11 @@ def test_words_for_each_kind_of_event():
     )
     assert words(event(1, "end", "camera"))[0] == "Camera yard is well again"
     assert words(event(1, "new", "health", label="disk"))[0] == "The bear alarm has a problem"
+    moved = "camera yard is supervised now, because the camera was moved"
+    assert words(event(1, "new", "notice", detail=f"{moved}.")) == (
+        "Bear alarm: camera yard",
+        f"{moved.capitalize()} (14:00:00).",
+    )
     title, body = words(event(1, kind="test", detail="Asked for at the keyboard."))
     assert title == "Test of the bear alarm"
     assert body == "This is only a test, 14:00:00.\nAsked for at the keyboard."
@@ -190,17 +196,20 @@ def test_times_are_in_the_zone_of_now_with_their_day_and_their_doubts():
 def test_a_digest_counts_and_names_the_alarms_first_the_newest_on_top():
     alarms = [event(seq, label="brown_bear", score=seq / 100) for seq in range(1, 13)]
     troubles = [event(90, "new", "camera"), event(91, "end", "camera"), event(92, "new", "health")]
+    troubles += [event(93, "new", "notice", detail="moved")]
     title, body = words(*alarms, *troubles, late_s=9000.0)
-    assert title == "BEAR at yard, and 14 more"
+    assert title == "BEAR at yard, and 15 more"
     first, *lines, last = body.splitlines()
-    counts = "12 alarms, 2 messages about a camera, 1 message about the alarm itself"
-    assert first == f"15 events that could not be sent at once: {counts}."
+    counts = "12 alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice of a camera"
+    assert first == f"16 events that could not be sent at once: {counts}."
     assert lines[0] == "Brown bear, 12% sure, at yard, 14:00:00."
-    assert (len(lines), last) == (8, "and 7 more, since 14:00:00.")
+    assert (len(lines), last) == (8, "and 8 more, since 14:00:00.")
     title, body = words(*troubles)
-    assert title == "3 messages"
-    counts = "no alarms, 2 messages about a camera, 1 message about the alarm itself"
-    assert body.splitlines()[0] == f"3 events that could not be sent at once: {counts}."
+    assert title == "4 messages"
+    counts = "no alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice of a camera"
+    first, moved, *_ = body.splitlines()
+    assert moved == "Moved (14:00:00)."
+    assert first == f"4 events that could not be sent at once: {counts}."
 
 
 def test_a_digest_of_500_is_one_message_through_apprise():

@@ -115,6 +115,15 @@ def test_check_finds_the_config_and_shows_no_secrets(tmp_path):
     assert any("short topic" in warning for warning in json.loads(found)["warnings"])
 
 
+def test_check_names_cameras_in_shadow_and_a_file_made_without_questions_has_none(tmp_path):
+    path = tmp_path / "bear-alarm.yml"
+    path.write_text("cameras: {yard: {source: demo, stage: shadow}, bins: {source: 0, stage: supervised}}\n")
+    printed = run("config", "check", path).stdout
+    assert "2 cameras: yard, bins (yard in shadow at first: no bear alarm will reach anyone); notifies" in printed
+    assert json.loads(run("config", "check", path, "--json").stdout)["shadow"] == ["yard"]
+    assert load_text(template(), path).settings.cameras[0].stage == ""
+
+
 def test_what_this_machine_cannot_do_now_is_a_warning_and_no_mistake(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "gpiozero", None)
@@ -158,7 +167,7 @@ def test_an_empty_config_is_a_mistake_and_one_without_cameras_a_warning(tmp_path
 
 def test_a_phone_with_ntfy_gets_a_topic_that_nobody_guesses(monkeypatch, caplog):
     caplog.set_level("INFO")
-    answers = iter(["demo", "ntfy", "demo", "ntfy"])
+    answers = iter(["demo", "ntfy", "shadow", "demo", "ntfy", "shadow"])
     monkeypatch.setattr("edge.cli.config._ask", lambda question, usual: next(answers))
     one, two = (asked()["notify"] for _ in range(2))
     assert one != two
@@ -197,17 +206,21 @@ def answered(path: Path, *answers: str) -> str:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals are of POSIX")
-def test_on_a_terminal_it_asks_which_camera_and_who_is_notified(tmp_path):
+def test_on_a_terminal_it_asks_for_the_camera_for_whom_to_notify_and_for_the_stage(tmp_path):
     path = tmp_path / "bear-alarm.yml"
-    shown = answered(path, "rtsp://10.0.0.20/main", "siren")
+    shown = answered(path, "rtsp://10.0.0.20/main", "siren", "")
     assert "Which camera" in shown
+    assert "people are notified, and noises wait for a yes" in shown
     found = load_text(path.read_text(), path).settings
-    assert (found.cameras[0].source, found.alerts.sounds) == ("rtsp://10.0.0.20/main", ("siren",))
-    shown = answered(tmp_path / "b.yml", "demo", "nowhere://x", "demo", "mqtt://u:p@broker")
+    camera = found.cameras[0]
+    assert (camera.source, camera.stage, found.alerts.sounds) == ("rtsp://10.0.0.20/main", "shadow", ("siren",))
+    shown = answered(tmp_path / "b.yml", "demo", "nowhere://x", "no", "demo", "mqtt://u:p@broker", "Autonomous")
     assert "knows no such service" in shown
+    assert "cameras.yard.stage: " in shown
     found = load_text((tmp_path / "b.yml").read_text(), path).settings
     assert found.alerts.mqtt is not None
     assert found.alerts.mqtt.where == "broker:1883"
+    assert found.cameras[0].stage == "autonomous"
 
 
 def test_the_schema_is_one_and_refuses_other_keys():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 
 import pytest
 
 from edge.alert.mqtt_settings import settings_from_url
 from edge.cli.doctor import alerts as alert_checks
 from edge.cli.doctor.command import check_anyone
+from edge.decide.stages import StageEntry
 from edge.record.run import RunLock
-from edge.settings import AlertSettings, HealthSettings, Settings
+from edge.record.stage_log import write_stage
+from edge.settings import AlertSettings, Camera, HealthSettings, PageSettings, Settings, StageSettings
 from tests.helpers.broker import Broker, Listener, refusing_port
 from tests.helpers.doctor_world import by_name, device, put
+from tests.helpers.state_folder import StateFolder
 from tests.helpers.webhook_server import PostBox
 
 
@@ -177,3 +181,53 @@ def test_a_config_that_notifies_nobody_is_broken(tmp_path):
     (found,) = check_anyone(device(tmp_path, config=tmp_path / "bear-alarm.yml"))
     assert found.state == "broken"
     assert list(check_anyone(with_alerts(tmp_path, sounds=("siren",)))) == []
+
+
+def stage_of(root, stage, **more):
+    """Return the finding on the one camera, whose config has this stage."""
+    camera = Camera("yard", "demo", stage=stage, stage_lock=more.pop("locked", False))
+    return by_name(alert_checks.check_stages(device(root, settings=Settings(cameras=(camera,), **more))))
+
+
+def test_a_camera_in_shadow_is_in_doubt_and_one_without_stages_is_nothing(tmp_path):
+    found = stage_of(tmp_path, "shadow")["stage yard"]
+    assert found.state == "doubt"
+    assert found.words.startswith("SHADOW: no bear alarm will reach anyone; you are reminded on")
+    assert stage_of(tmp_path, None) == {}
+
+
+def test_the_journal_goes_before_the_config_and_one_of_before_stages_is_autonomous(tmp_path):
+    state = StateFolder(tmp_path / "state")
+    write_stage(state.folder, StageEntry("yard", "supervised", datetime.now(UTC), 0, "moved", "", "", "demo", "shadow"))
+    assert stage_of(tmp_path, "shadow")["stage yard"].words.startswith("supervised: ")
+    state.sql("DROP TABLE stages")
+    state.sql("PRAGMA user_version = 2")
+    state.event("ab" * 16, "new")
+    found = stage_of(tmp_path, "", locked=True)["stage yard"]
+    assert (found.state, found.words) == (
+        "fine",
+        "autonomous: alarms and noises at once; the alarm itself never takes it away (stage_lock)",
+    )
+    state.path.write_bytes(b"no journal" * 1000)
+    assert stage_of(tmp_path, "shadow")["stage yard"].state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("page", "mqtt", "state", "says"),
+    [
+        ("127.0.0.1:8470", "mqtt://127.0.0.1", "doubt", "nobody can answer from another device"),
+        ("0.0.0.0:8470", None, "fine", "answer on the page"),
+        (None, "mqtt://u:p@127.0.0.1", "fine", "answer over MQTT"),
+        ("0.0.0.0:8470", "mqtts://127.0.0.1", "fine", "answer on the page or over MQTT"),
+    ],
+)
+def test_a_supervised_camera_needs_a_way_to_answer(page, mqtt, state, says, tmp_path):
+    alerts = AlertSettings(mqtt=settings_from_url(mqtt) if mqtt else None)
+    found = stage_of(tmp_path, "supervised", alerts=alerts, page=PageSettings(page))["stage yard"]
+    assert (found.state, found.words.rpartition("; ")[2]) == (state, says)
+    assert "without an answer it sounds after 30 s" in found.words
+
+
+def test_silence_without_an_answer_is_named(tmp_path):
+    found = stage_of(tmp_path, "supervised", stages=StageSettings(unanswered="silence"))["stage yard"]
+    assert "without an answer it stays SILENT" in found.words

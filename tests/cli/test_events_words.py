@@ -75,6 +75,17 @@ def test_a_trouble_shows_what_it_is_and_that_it_was_open_when_the_alarm_ended(st
     assert json.loads(ask("show", "a1", "--json"))["state"] == "cut off"
 
 
+def test_a_notice_is_whole_and_over_and_a_bear_in_shadow_is_marked(state, ask):
+    state.event(A, "new", kind="notice", label="stage", detail="camera yard is supervised now, because it was moved")
+    state.bear(B, 60.0, stage="shadow")
+    notice, bear = (" ".join(line.split()) for line in ask().splitlines()[1:])
+    assert notice == "03:12:07 a1a1a1a1 notice stage camera yard is supervised now, because it was moved"
+    assert bear.endswith("42 s in shadow")
+    assert " ".join(ask("show", "b2").split()).count("in shadow: nobody is notified") == 1
+    (found,) = json.loads(ask("--kind", "notice", "--json"))["happenings"]
+    assert (found["kind"], found["state"], found["lasted_s"]) == ("notice", "over", None)
+
+
 @pytest.mark.parametrize(
     ("label", "detail", "short"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,23 @@ def test_the_command_notifies_keeps_and_sums_up(clip, model, tmp_path):
     assert "s before, evidence" in err
     assert "\a" not in err
     assert "\x1b" not in err
+
+
+def test_each_start_names_what_alarms_nobody_and_what_waits(clip, model, tmp_path):
+    (tmp_path / "bear-alarm.yml").write_text(
+        f"cameras:\n  yard: {{source: '{clip}', stage: shadow}}\n  bins: {{source: '{clip}', stage: supervised}}\n"
+        f"  hives: '{clip}'\nmodel: '{model}'\nstate: state\nstages: {{unanswered: silence}}\n"
+        "command: 'echo \"$BEAR_CAMERA\" >> rang'\n"
+    )
+    for words in (("watch", "--quiet"), ("watch",)):
+        code, _, err = run(*words, cwd=tmp_path)
+        assert code == 0, err
+        named = [line for line in err.splitlines() if line.split(":")[0] in ("yard", "bins", "hives")]
+        assert named[0].startswith("yard: SHADOW: no bear alarm will reach anyone; you are reminded on ")
+        assert named[1].endswith("noises wait for a yes; without an answer it stays SILENT.")
+    assert len(re.findall("^(?:yard|bins|hives): (?:SHADOW|supervised|autonomous)", err, re.MULTILINE)) == 2
+    assert "in shadow: nobody is notified" in err
+    assert set((tmp_path / "rang").read_text().split()) == {"hives"}
 
 
 def test_events_in_a_file_are_durable_and_appended(clip, model, tmp_path):

@@ -53,6 +53,10 @@ WORDS = [
     (event("camera", "end", detail="it lasted until (x)"), "camera  yard at T: it lasted until (x)"),
     (event("health", detail="mqtt: it is away"), "PROBLEM  the alarm itself at T: mqtt: it is away"),
     (event("health", "end", detail="mqtt: all is well"), "well again  the alarm itself at T: mqtt: all is well"),
+    (event(stage="shadow"), "BEAR  yard at T: brown bear 0.95, in shadow: nobody is notified"),
+    (event(stage="supervised"), "BEAR  yard at T: brown bear 0.95, noises wait for a yes"),
+    (event("notice", detail="camera yard is supervised now."), "NOTICE  yard at T: is supervised now"),
+    (event("notice", detail="since 12 October darker: dirty?"), "NOTICE  yard at T: since 12 October darker: dirty?"),
     (event("test"), "TEST  at T: this is only a test"),
     (event("test", detail="a test, asked for."), "TEST  at T: a test, asked for"),
 ]

@@ -127,6 +127,7 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
     trace(
         moment(2, live=False, evidence_states=(replace(outside, bear=None, sum=1.2, held=()),), events=(told("end"),))
     )
+    trace(moment(3, live=False, events=(told(id_="cd34" * 8, stage="shadow"),)))
     assert trace.close(5.0)
     printed = ask(capsys, "0", "--trace", trace.path)
     assert "evidence S 2.70 1.80 150 %" in printed
@@ -135,9 +136,10 @@ def test_what_held_an_alarm_back_is_named(tmp_path, capsys):
     printed = ask(capsys, "0.1", "--trace", trace.path)
     assert "the picture as a whole moved" in printed
     assert printed.endswith("event ab12cd34, without noise: outside the schedule.")
-    printed = ask(capsys, "end", "--trace", trace.path)
+    printed = ask(capsys, "0.2", "--trace", trace.path)
     assert "evidence S 1.20 1.80 67 %" in printed
     assert printed.endswith("event ab12cd34 ended here.")
+    assert "ALARM, event cd34cd34, in shadow (nobody was notified)" in ask(capsys, "end", "--trace", trace.path)
 
 
 def test_without_an_event_the_moment_of_most_evidence_is_explained(tmp_path, capsys):

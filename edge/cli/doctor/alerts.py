@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, s
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
-    pass
+    from edge.rollout import Standing
+    from edge.settings import Settings
 
 
 WITHIN_S = 8.0  # for an answer over the network
@@ -198,6 +200,54 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
     except OSError as error:
         return doubt(name, f"{where} cannot be reached ({scrub(error_words(error), secrets_of(url))})", away)
     return fine(name, f"{where} answers; nothing was sent")
+
+
+def check_stages(target: Target) -> Iterator[CheckResult]:
+    """Check whom each camera's alarms reach, and that a supervised one can be answered."""
+    from edge.cli.stage import goal_of
+    from edge.decide.stages import Tally, begin
+    from edge.record.database import DiskError
+    from edge.record.stage_log import read_stages, watched_before
+    from edge.rollout import place_of, standing_of
+
+    now = datetime.now(UTC)
+    for camera in target.settings.cameras:
+        if camera.stage is None:
+            continue
+        name, place = f"stage {camera.name}", place_of(camera, "")
+        try:
+            state = target.state
+            history = read_stages(state).get(camera.name)
+            move = None if history else begin([], place, now, 0, watched_before=watched_before(state, camera.name))
+        except (DiskError, PermissionError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            yield unknown(
+                name, f"the journal cannot be read ({why})", "sudo bear-alarm doctor, where it is another user's"
+            )
+            continue
+        except OptionError:
+            return  # the check of the disk has reported it
+        entries = history or ([move.entry] if move else [])
+        yield _stage(name, standing_of(entries, place, Tally(), goal_of(target.settings.stages), now), target.settings)
+
+
+def _stage(name: str, one: Standing, settings: Settings) -> CheckResult:
+    from edge.cli.stage import unanswered_text
+
+    words = one.words + ("; the alarm itself never takes it away (stage_lock)" if one.locked else "")
+    if one.entry.stage == "shadow":
+        todo = f"review what it records (bear-alarm events --unreviewed), then: bear-alarm stage {one.entry.camera}"
+        return doubt(name, words, todo)
+    if one.entry.stage == "autonomous":
+        return fine(name, words)
+    mqtt, page = settings.alerts.mqtt, settings.page
+    ways = ["on the page"] if page.listen and (page.names or not page.loopback) else []
+    ways += ["over MQTT"] if mqtt and (mqtt.user or mqtt.tls) else []
+    words += f"; {unanswered_text(settings.stages)}"
+    if ways:
+        return fine(name, f"{words}; answer {' or '.join(ways)}")
+    todo = "let phones reach the page (`page: 0.0.0.0:8470`), or give MQTT a user or TLS"
+    return doubt(name, f"{words}; nobody can answer from another device", todo)
 
 
 # Pins of relays and lamps: whether the kernel has them, and free. None is switched.

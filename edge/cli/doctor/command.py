@@ -221,6 +221,7 @@ def all_checks() -> tuple[Check, ...]:
         Check("Alerts", "notify", alerts.check_people),
         Check("Alerts", "heartbeat", alerts.check_heartbeat),
         Check("Alerts", "who is notified", check_anyone),
+        Check("Alerts", "stages", alerts.check_stages),
         Check("Page", "page", page.check_page),
         Check("Service", "permissions", service.check_groups),
         Check("Service", "service", service.check_service),

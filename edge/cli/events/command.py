@@ -39,6 +39,7 @@ class Kind(StrEnum):
     bear = "bear"
     camera = "camera"
     health = "health"
+    notice = "notice"
 
 
 class NothingRecordedError(OptionError):
@@ -87,7 +88,7 @@ def events(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List what happened, one line each, the newest last: bears, cameras that failed, the alarm's own problems.
+    """List what happened, one line each, the newest last: bears, cameras that failed, the alarm's troubles, notices.
 
     It works while the alarm runs. Times are local; ~ and ? mark those of a clock that was not set.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.events.show import named
+from edge.cli.options import user_name
 from edge.errors import OptionError
 from edge.record.event_folders import folders_there
 from edge.record.event_words import review_text
@@ -39,7 +39,7 @@ def make_review(
         raise OptionError("what was it? give one of --confirmed, --wrong, --label NAME, --unsure")
     label = None if label is None else re.sub(r"[\s-]+", "_", label.strip().lower())
     try:
-        review = Review(verdicts[0], utc_text(datetime.now(UTC)), label, by or _user(), note or "")
+        review = Review(verdicts[0], utc_text(datetime.now(UTC)), label, by or user_name(), note or "")
     except ValueError as error:
         raise OptionError(f"this review cannot be used: {error}") from None
     if box is None:
@@ -98,10 +98,3 @@ def _event_of(unit: Path) -> str | None:
         return str(json.loads((unit / "event.json").read_bytes())["id"])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a service's user may have no name
-        return ""

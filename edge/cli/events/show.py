@@ -77,7 +77,8 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
     notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
-    notes += ["no noise"] if silent(incident) else []
+    shadow = incident.first.event.stage == "shadow"
+    notes += ["in shadow" if shadow else "no noise"] if silent(incident) else []
     if folders:
         closed = any(each.closed for each in folders)
         how = "" if any(each.there for each in folders) else " closed to this user" if closed else " gone"
@@ -92,8 +93,10 @@ def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
 
 
 def _trouble(incident: PastEvent) -> str:
-    """Return what was wrong with a part of the alarm, in a few words; empty for all else."""
+    """Return what was wrong with a part of the alarm, in a few words; a notice whole; empty for all else."""
     event = incident.first.event
+    if event.kind == "notice":
+        return event.detail or ""
     if event.kind != "health" or not event.detail:
         return ""
     words = event.detail.removeprefix(event.label or "").lstrip(": ")
@@ -149,6 +152,7 @@ def _event(row: EventRow) -> str:
     notes += [f"in {name}" for name in event.zones]
     notes += [f"alarms again ({event.escalated})"] if event.escalated else []
     notes += [f"no noise ({event.quiet})"] if event.quiet else []
+    notes += ["in shadow: nobody is notified"] if event.stage == "shadow" and event.type == "new" else []
     notes += [event.detail] if event.detail else []
     return ", ".join(notes)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge.alert.events import UNKNOWN
 from edge.cli.output import counted
+from edge.cli.stage import unanswered_text
 from edge.local_time import clock, lasting
 from edge.schema import Event
 
@@ -56,7 +57,7 @@ def alert(event: Event) -> str:
     detail = (event.detail or "").rstrip(".")
     if event.kind != "bear":
         # A camera's detail begins with its name, as the line does.
-        what = detail.removeprefix(f"{event.camera}: ")
+        what = detail.removeprefix(f"{event.camera}: ").removeprefix(f"camera {event.camera} ")
         where = "" if event.kind == "test" else "the alarm itself " if event.kind == "health" else f"{event.camera} "
         what = what or ("this is only a test" if event.kind == "test" else "something is wrong")
         return f"{_head(event)}  {where}at {when}: {what}"
@@ -70,6 +71,10 @@ def alert(event: Event) -> str:
     words += [f"first seen {event.onset_s:.1f} s before"] if event.type == "new" and event.onset_s is not None else []
     words += [event.file] if event.file else []
     words += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
+    if alarm and event.stage == "shadow":
+        words.append("in shadow: nobody is notified")
+    elif event.alarms and event.stage == "supervised":
+        words.append("noises wait for a yes")
     words += [detail] if detail else []
     words += [from_here(Path(event.evidence))] if event.evidence else []
     return f"{f'{_head(event)}  ' if alarm else ''}{event.camera} at {when}: {', '.join(words)}"
@@ -95,7 +100,7 @@ def _head(event: Event) -> str:
     elif event.type == "update":
         head = f"still {event.kind}"
     else:
-        head = {"camera": "CAMERA", "health": "PROBLEM", "test": "TEST"}[event.kind]
+        head = {"camera": "CAMERA", "health": "PROBLEM", "test": "TEST", "notice": "NOTICE"}[event.kind]
     if event.alarms and sys.stderr is not None and sys.stderr.isatty():
         return f"\033[1;31m{head}\033[0m"
     return head
@@ -127,6 +132,12 @@ def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
             write(
                 "At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best
             )
+    rollout = alarm.rollout
+    for name, one in [(name, rollout.standing(name)) for name in rollout.cameras] if rollout else ():
+        if one.entry.stage == "shadow":
+            log.warning("%s: %s.", name, one.words)
+        elif one.entry.stage == "supervised":
+            log.warning("%s: %s; %s.", name, one.words, unanswered_text(alarm.settings.stages))
     if alarm.state and alarm.clock.synced() is False:
         write("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
 

@@ -1,0 +1,227 @@
+"""``bear-alarm stage``: whom each camera's alarms reach and what it still needs, or another stage for one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.cli.events.command import StateOpt
+from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
+from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
+from edge.decide.stages import MEANS, STAGES, Goal, Place, Tally, chosen, stage_of
+from edge.errors import OptionError
+from edge.record.database import NAME, DiskError
+from edge.record.database import STAGES as WITH_STAGES
+from edge.rollout import Standing, place_of, standing_of
+from edge.schema import utc_text
+
+if TYPE_CHECKING:
+    from edge.cli.doctor.findings import Target
+    from edge.decide.stages import StageEntry
+    from edge.settings import StageSettings
+
+log = logging.getLogger(__name__)
+
+History = Sequence["StageEntry"]  # of one camera, the oldest first
+
+
+def stage(
+    camera: Annotated[str | None, typer.Argument(help="Show this camera alone, with its history.")] = None,
+    to: Annotated[
+        str | None, typer.Argument(metavar="[STAGE]", help="Set it: shadow, supervised or autonomous.")
+    ] = None,
+    config: ConfigOpt = None,
+    state: StateOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show each camera's stage: whom its alarms reach, and what the next stage still needs. Or set it.
+
+    In shadow, bears are recorded and alarm nobody. Supervised, people are notified and noises wait for a yes.
+    Autonomous, everything comes at once. A running alarm takes a new stage within some seconds.
+    """
+    from edge.cli.doctor.findings import Target
+
+    path = config_for(config)
+    target = Target(settings_of(path), path, given_state=state)
+    found = _histories(target)
+    places = _places(target, found)
+    if camera is not None and camera not in places:
+        raise OptionError(f"no camera {camera!r} has a stage; these have: {', '.join(places) or 'none'}")
+    if camera is not None and to is not None:
+        _set(target, places[camera], found.get(camera, []), to)
+        if not as_json:
+            return
+        found = _histories(target)
+    if camera is not None:
+        places = {camera: places[camera]}
+    elif not places:
+        log.info("No camera has a stage: only those of a config have (`bear-alarm config init` writes one).")
+    labels = _alarm_labels(target)
+    watched = {name: _standing(target, each, found[name], labels) for name, each in places.items() if name in found}
+    for name in [each for each in places if each not in watched]:
+        log.info("Camera %s was not watched yet; it begins as %s.", name, places[name].configured or STAGES[-1])
+    if as_json:
+        cameras = [
+            _facts(one) | ({"history": [_entry(each) for each in found[name]]} if camera else {})
+            for name, one in watched.items()
+        ]
+        print_json({"schema_version": 1, "kind": "stages", "cameras": cameras})
+        return
+    wide = max(map(len, watched), default=0)
+    for name, one in watched.items():
+        print("\n".join([*_lines(one, target.settings.stages, wide), *(_past(one, found[name]) if camera else [])]))
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (DiskError, OSError) as error:
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        raise OptionError(f"{what}; try it again, with sudo where it belongs to another user") from None
+
+
+def _histories(target: Target) -> Mapping[str, History]:
+    """Return the entries of each camera in the journal, the oldest first.
+
+    Raises OptionError or JournalReadError without a journal that can be read.
+    """
+    from edge.record.history import NoJournalError, ReadOnly
+    from edge.record.stage_log import read_stages
+
+    path = target.state / NAME
+    try:
+        with ReadOnly(path) as journal:
+            version = journal.version
+    except NoJournalError:
+        raise OptionError(f"{path}: there is no journal yet; start the alarm once, and try again") from None
+    if version < WITH_STAGES:
+        raise OptionError(
+            f"{path}: an older Bear Alarm made this journal, without stages; start the alarm with this one first"
+        )
+    with _in_one_sentence():
+        return read_stages(target.state)
+
+
+def _places(target: Target, found: Mapping[str, History]) -> dict[str, Place]:
+    """Return the config's cameras that have stages; without such a config, those of the journal."""
+    named = {each.name: place_of(each, "") for each in target.settings.cameras if each.stage is not None}
+    last = {name: history[-1] for name, history in found.items()}
+    return named or {name: Place(name, entry.source, entry.configured) for name, entry in last.items()}
+
+
+def goal_of(settings: StageSettings) -> Goal:
+    """Return what the settings ask of a camera."""
+    return Goal(settings.precision, settings.wrong_in_a_row)
+
+
+def unanswered_text(settings: StageSettings) -> str:
+    """Return what a supervised alarm does when nobody answers, a clause."""
+    if settings.unanswered == "silence":
+        return "without an answer it stays SILENT"
+    return f"without an answer it sounds after {settings.answer_s:g} s"
+
+
+def _alarm_labels(target: Target) -> Sequence[str]:
+    """Return the labels of the model that raise the alarm. Raises ModelError."""
+    from edge.detect.classifier import load
+
+    return load(target.settings.model).card.alarm_labels
+
+
+def _standing(target: Target, place: Place, history: History, labels: Sequence[str]) -> Standing:
+    """Return how a camera stands, its reviews counted. Raises OptionError."""
+    from edge.record.stage_log import count_reviews
+
+    now = datetime.now(UTC)
+    evidence = target.evidence if target.settings.evidence.keep else None
+    with _in_one_sentence():
+        tally = count_reviews(target.state, evidence, history[-1], now, labels)
+    return standing_of(history, place, tally, goal_of(target.settings.stages), now)
+
+
+def _set(target: Target, place: Place, history: History, word: str) -> None:
+    """Write the stage that a person chose, then warn where it is not earned. Raises OptionError."""
+    from edge.record.stage_log import newest_event, write_stage
+
+    to = stage_of(word)
+    if to is None:
+        near = get_close_matches(word.lower(), STAGES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else "give one of them"
+        raise OptionError(f"stage {word!r} is none of {', '.join(STAGES)}; {hint}")
+    if not history:
+        raise OptionError(f"camera {place.name} was not watched yet; start the alarm once, and try again")
+    last = history[-1]
+    if last.stage == to:
+        log.info("Camera %s is %s already; nothing was changed.", place.name, to)
+        return
+    now = datetime.now(UTC)
+    with _in_one_sentence():
+        entry = chosen(last, to, user_name() or "somebody", now, newest_event(target.state)).entry
+        write_stage(target.state, entry)
+    words = standing_of([*history, entry], place, Tally(), goal_of(target.settings.stages), now).words
+    log.info("Camera %s: %s. A running alarm takes it within some seconds.", place.name, words)
+    if STAGES.index(to) < STAGES.index(last.stage):
+        return
+    way = _standing(target, place, history, _alarm_labels(target)).progress
+    if way.needs:
+        log.warning("It has not earned that: %s needs %s.", way.next, _needs(way.reviews, way.needs))
+    elif way.next != to:
+        log.warning("It has not earned that: %s comes first.", way.next)
+
+
+def _needs(reviews: int, needs: Sequence[str]) -> str:
+    return f"{counted(reviews, 'more review')} ({'; '.join(needs)})"
+
+
+def _lines(one: Standing, settings: StageSettings, wide: int) -> list[str]:
+    """Return the lines of one camera: stage, since, why, what it means, and what is needed."""
+    entry, way = one.entry, one.progress
+    began = f"{one.since.astimezone():%Y-%m-%d %H:%M}"
+    head = f"{entry.camera:<{wide}}  {entry.stage:<10}  since {began}, {entry.why}"
+    notes = [one.words if entry.stage == "shadow" else MEANS[entry.stage]]
+    if entry.stage == "supervised":
+        notes[0] += f"; {unanswered_text(settings)}"
+    if one.locked:
+        notes.append("the alarm itself never takes it away (stage_lock)")
+    if way.ready:
+        notes.append(f"{way.next} is earned: bear-alarm stage {entry.camera} {way.next}")
+    elif way.next:
+        notes.append(f"for {way.next}: {_needs(way.reviews, way.needs)}")
+    indent = " " * (wide + 2)
+    return [head, *(line for note in notes for line in wrapped(note, line_width(), indent, f"{indent}  "))]
+
+
+def _past(one: Standing, history: History) -> list[str]:
+    """Return what was reviewed since the stage began, and the camera's stages, the newest first."""
+    tally = one.tally
+    lines = [
+        "",
+        f"Alarms: {tally.right} right, {tally.wrong} wrong, {tally.unsure} unsure, {tally.unreviewed} not reviewed",
+    ]
+    lines += [f"Random frames reviewed: {tally.frames}, with a bear: {tally.missed}"]
+    lines += [f"Bears reported as missed: {tally.reported}", ""]
+    for entry in reversed(history):
+        lines.append(f"{entry.at.astimezone():%Y-%m-%d %H:%M}  {entry.stage:<10}  {entry.why}, {entry.model}")
+    return lines
+
+
+def _facts(one: Standing) -> dict[str, Any]:
+    """Return one camera ready for JSON; times are UTC, intervals 95 %."""
+    way = one.progress
+    found = _entry(one.entry) | {"since": utc_text(one.since), "means": one.words, "locked": one.locked}
+    found |= {"reminds_at": utc_text(one.reminds_at) if one.reminds_at else None}
+    found |= {"reviewed": asdict(one.tally), "progress": asdict(way) | {"ready": way.ready}}
+    return found
+
+
+def _entry(entry: StageEntry) -> dict[str, Any]:
+    names = ("camera", "stage", "why", "by", "model")
+    return {name: getattr(entry, name) for name in names} | {"at": utc_text(entry.at)}
