@@ -51,7 +51,12 @@ from edge.record.history import EventRow, JournalReader, JournalReadError, NoJou
 from edge.record.media_store import PLAIN
 
 SHOWN = 50  # events on one page of the list
-KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles"}
+KINDS = {
+    "bear": "Bears",
+    "camera": "Camera troubles",
+    "health": "The alarm's own troubles",
+    "notice": "Notices: what you should know",
+}
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".json": "application/json"}
 # Evidence does not change, but is deleted: a browser asks each time, and gets it once.
 PRIVATE = {"Cache-Control": "private, no-cache"}
@@ -326,6 +331,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
     names = {"bear": label.capitalize() or "Bear", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
+    names["notice"] = f"Notice: {label}"
     return {
         "id": incident.id,
         "kind": first.event.kind,
@@ -337,6 +343,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
         "lasted": lasting(incident.lasted_s) if incident.lasted_s is not None else None,
         "state": unfinished(incident),
         "zones": incident.zones,
+        "shadow": first.event.stage == "shadow",
         "silent": silent(incident),
         "detail": None if bear else first.event.detail,
         "sent": [(state, sent[state]) for state in SENT.values() if sent[state]],

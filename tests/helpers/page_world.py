@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,8 +96,15 @@ class World:
 
 
 @contextmanager
-def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None, **changes: Any) -> Iterator[World]:
-    """Serve the page of an alarm that watches one camera, ``yard``; ``changes``: of its settings."""
+def page_world(
+    folder: Path,
+    *,
+    claimed: bool = True,
+    config: Path | None = None,
+    camera: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Iterator[World]:
+    """Serve the page of an alarm with one camera, ``yard``; ``camera``: of its settings, ``changes``: of all."""
     state, evidence, reloads = folder / "state", folder / "evidence", list[float]()
 
     def reload() -> Callable[[], str | None]:
@@ -106,7 +113,7 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
 
     with LiveYard() as yard:
         settings = Settings(
-            cameras=(Camera("yard", yard.url),),
+            cameras=(Camera("yard", yard.url, **(camera or {})),),
             alerts=AlertSettings(bell=False),
             evidence=EvidenceSettings(folder=evidence),
             page=PageSettings(listen="127.0.0.1:0"),
