@@ -65,17 +65,14 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page of HTML. Every template has the banner, ``access``, ``csrf``, ``menu``, ``path``, ``version``."""
     access, app = getattr(request.state, "access", None), request.scope.get("app")  # no app: the guard refuses
     said = banner(app.state.page.alarm(), owner=access.owner) if access and app else {"shadow": "", "questions": []}
-    values = (
-        said
-        | {
-            "access": access,
-            "csrf": access.csrf if access else "",
-            "menu": MENU,
-            "path": request.url.path,
-            "version": __version__,
-        }
-        | values
-    )
+    values = {
+        **said,
+        "access": access,
+        "csrf": access.csrf if access else "",
+        "menu": MENU,
+        "path": request.url.path,
+        "version": __version__,
+    } | values
     return HTMLResponse(_templates().get_template(template).render(values), status)
 
 

@@ -142,6 +142,9 @@ def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path, monkeypatch: py
         assert "It has not earned this" not in page
         with world.client("viewer") as viewer:
             assert "The owner may choose it." in viewer.get("/stages").text
+        notices = wait_for(lambda: "has earned" in (text := owner.get("/events?kind=notice").text) and text)
+        assert "Notice: stage" in notices
+        assert "going on" not in notices
         owner.change("/stages", {"camera": "yard", "stage": "autonomous"})
         wait_for(lambda: "Wrong in a row 1; with 3 the alarm says so" in plain(owner.get("/stages").text))
 
@@ -300,4 +303,5 @@ def test_the_owner_chooses_with_the_keyboard(shadow: World) -> None:
         page.wait_for_url(f"{shadow.address}/stages")  # loaded again, it says so no more
         assert not page.locator("#shadow").is_visible()
         rollout.choose("yard", "shadow", "anna")
-        page.locator("#shadow").wait_for()  # by itself
+        page.locator("#shadow").wait_for()  # by itself, on every page
+        page.locator(".stage-now.shadow").wait_for()
