@@ -36,8 +36,8 @@ def banner(alarm: Alarm, *, owner: bool) -> dict[str, object]:
 def words_of(question: Question, now: float) -> str:
     """Return what happens to a bear's noises; ``now``: time.monotonic()."""
     if question.answer:
-        happens = "the alarm sounds" if question.answer == "yes" else "the alarm stays silent"
-        return f"{question.by} said {question.answer}: {happens}."
+        silent = "no more noise" if question.sounded else "the alarm stays silent"
+        return f"{question.by} said {question.answer}: {silent if question.answer == 'no' else 'the alarm sounds'}."
     if question.sounded:
         return "Nobody answered: the alarm sounds."
     if question.sounds_at is None:

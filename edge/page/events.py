@@ -51,12 +51,7 @@ from edge.record.history import EventRow, JournalReader, JournalReadError, NoJou
 from edge.record.media_store import PLAIN
 
 SHOWN = 50  # events on one page of the list
-KINDS = {
-    "bear": "Bears",
-    "camera": "Camera troubles",
-    "health": "The alarm's own troubles",
-    "notice": "Notices: what you should know",
-}
+KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles", "notice": "Notices"}
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".json": "application/json"}
 # Evidence does not change, but is deleted: a browser asks each time, and gets it once.
 PRIVATE = {"Cache-Control": "private, no-cache"}

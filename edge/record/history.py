@@ -456,7 +456,7 @@ class JournalReader(ReadOnly):
         return found
 
     def _state(self, last: Event) -> State:
-        if last.type == "end" or last.kind == "notice":
+        if last.type == "end" or last.kind == "notice":  # which has no end
             return "over"
         return "going on" if last.boot_id == self._alive else "cut off"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,15 +96,11 @@ class World:
 
 
 @contextmanager
-def page_world(
-    folder: Path,
-    *,
-    claimed: bool = True,
-    config: Path | None = None,
-    camera: Mapping[str, Any] | None = None,
-    **changes: Any,
-) -> Iterator[World]:
-    """Serve the page of an alarm with one camera, ``yard``; ``camera``: of its settings, ``changes``: of all."""
+def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None, **changes: Any) -> Iterator[World]:
+    """Serve the page of an alarm that watches one camera, ``yard``; ``changes``: of its settings.
+
+    A camera without a source is the yard's.
+    """
     state, evidence, reloads = folder / "state", folder / "evidence", list[float]()
 
     def reload() -> Callable[[], str | None]:
@@ -113,7 +109,7 @@ def page_world(
 
     with LiveYard() as yard:
         settings = Settings(
-            cameras=(Camera("yard", yard.url, **(camera or {})),),
+            cameras=(Camera("yard", yard.url),),
             alerts=AlertSettings(bell=False),
             evidence=EvidenceSettings(folder=evidence),
             page=PageSettings(listen="127.0.0.1:0"),
@@ -121,7 +117,9 @@ def page_world(
             state=state,
             waits=True,
         )
-        alarm = Alarm(replace(settings, **changes))
+        changed = replace(settings, **changes)
+        cameras = tuple(replace(each, source=each.source or yard.url) for each in changed.cameras)
+        alarm = Alarm(replace(changed, cameras=cameras))
         serving = Serving(lambda: alarm, config, reload)
         over = False
 

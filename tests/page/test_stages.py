@@ -22,7 +22,7 @@ from edge.page.common import back_to, page_of
 from edge.page.guard import COOKIE
 from edge.rollout import SHADOW
 from edge.schema import Event
-from edge.settings import AlertSettings, StageSettings
+from edge.settings import AlertSettings, Camera, StageSettings
 from tests.helpers.page_world import OWNER, World, page_world, wait_for
 from tests.helpers.phone_web import chromium
 from tests.page.test_live import AXE, FAULTS, listening
@@ -31,13 +31,17 @@ from tests.page.test_live import AXE, FAULTS, listening
 @pytest.fixture(scope="module")
 def shadow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     alerts = AlertSettings(bell=False, on_alarm="true")
-    with page_world(tmp_path_factory.mktemp("shadow"), camera={"stage": "shadow"}, alerts=alerts) as made:
+    with page_world(
+        tmp_path_factory.mktemp("shadow"), cameras=(Camera("yard", "", stage="shadow"),), alerts=alerts
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[World]:
-    with page_world(tmp_path, camera={"stage": "supervised"}, stages=StageSettings(answer_s=110.0)) as made:
+    with page_world(
+        tmp_path, cameras=(Camera("yard", "", stage="supervised"),), stages=StageSettings(answer_s=110.0)
+    ) as made:
         yield made
 
 
@@ -119,8 +123,8 @@ def test_the_owner_alone_chooses_and_the_choice_holds_at_once(shadow: World) -> 
 def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted(monkeypatch, Tally(right=14, wrong=1, unreviewed=3, frames=12))
     stages = StageSettings(answer_s=45.0, unanswered="silence")
-    camera = {"stage": "supervised", "stage_lock": True}
-    with page_world(tmp_path, camera=camera, stages=stages) as world, world.client() as owner:
+    cameras = (Camera("yard", "", stage="supervised", stage_lock=True),)
+    with page_world(tmp_path, cameras=cameras, stages=stages) as world, world.client() as owner:
         page = wait_for(lambda: "At least 33 more" in (text := owner.get("/stages").text) and text)
         assert '<progress max="60" value="27"' in page
         for words in (
@@ -191,6 +195,7 @@ def test_the_owner_alone_gets_what_answers_a_question(supervised: World) -> None
         ({"sounds_at": None}, "The alarm stays silent until somebody says yes."),
         ({"sounds_at": None, "sounded": True}, "Nobody answered: the alarm sounds."),
         ({"sounds_at": 130.0, "answer": "yes", "by": "anna"}, "anna said yes: the alarm sounds."),
+        ({"sounds_at": 95.0, "sounded": True, "answer": "no", "by": "anna"}, "anna said no: no more noise."),
     ],
 )
 def test_the_words_of_a_question(given: dict[str, Any], words: str) -> None:
