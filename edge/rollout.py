@@ -145,6 +145,11 @@ class Rollout:
             tally = self._tallies.get(camera, Tally())
             return standing_of(self._history[camera], self._places[camera], tally, self._goal, self._wall())
 
+    def history(self, camera: str) -> list[StageEntry]:
+        """Return the beginnings of a camera's stages, the oldest first; none for one that has no stages."""
+        with self._lock:
+            return list(self._history.get(camera, ()))
+
     def choose(self, camera: str, stage: str, by: str) -> None:
         """Move a camera to a stage, as a person wants it; it holds at once. Raises OptionError."""
         found = stage_of(stage)

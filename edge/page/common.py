@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from edge.page.banner import banner
 from edge.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from edge.status import Ask
 
 FOLDER = Path(__file__).parent
-MENU = (("/", "Live"), ("/events", "Events"), ("/review", "Review"), ("/health", "Health"), ("/settings", "Settings"))
+MENU = (
+    ("/", "Live"), ("/events", "Events"), ("/review", "Review"), ("/stages", "Stages"), ("/health", "Health"),
+    ("/settings", "Settings"),
+)  # fmt: skip
 
 
 @dataclass
@@ -58,9 +62,11 @@ def page_of(request: Request) -> Page:
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """Return a page of HTML. Every template has ``access``, ``csrf``, ``menu``, ``path``, ``version``."""
-    access = getattr(request.state, "access", None)
+    """Return a page of HTML. Every template has the banner, ``access``, ``csrf``, ``menu``, ``path``, ``version``."""
+    access, app = getattr(request.state, "access", None), request.scope.get("app")  # no app: the guard refuses
+    said = banner(app.state.page.alarm(), owner=access.owner) if access and app else {"shadow": "", "questions": []}
     values = {
+        **said,
         "access": access,
         "csrf": access.csrf if access else "",
         "menu": MENU,

@@ -338,6 +338,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
         "lasted": lasting(incident.lasted_s) if incident.lasted_s is not None else None,
         "state": unfinished(incident),
         "zones": incident.zones,
+        "shadow": first.event.stage == "shadow",
         "silent": silent(incident),
         "detail": None if bear else first.event.detail,
         "sent": [(state, sent[state]) for state in SENT.values() if sent[state]],

@@ -28,9 +28,11 @@ from starlette.routing import Route
 from edge.detect.zones import BLACK, PrivacyMask
 from edge.drawing import ALARM, FONT, FOUND, MOVING, Lettering, Mark, annotate
 from edge.local_time import clock, lasting
+from edge.page.banner import banner
 from edge.page.common import Page, page_of, render
 from edge.page.guard import Refused, session_cookie
 from edge.record.clip import at_most, jpeg
+from edge.rollout import SHADOW
 from edge.schema import WHOLE
 from edge.status import NOT_LOOKED, Status
 from edge.version import __version__
@@ -68,7 +70,8 @@ class CameraNow:
     age: str  # of the last picture
     picture: bool  # there is one
     old: bool  # and no newer one comes
-    silent: str  # until when it makes no noise; empty where it may
+    silent: str  # why it makes no noise, or until when; empty where it may
+    stage: str  # empty where it has none
 
 
 @dataclass
@@ -213,7 +216,8 @@ def camera_now(thread: CameraThread, now: float) -> CameraNow:
     if thread.watcher.decider.open_incidents:
         words = "A bear" if state == "watching" and not trouble else f"A bear. {words}"
         state = "bear"
-    return CameraNow(status.name, state, words, age_words(status.frame_age_s), seen is not None, old, silent)
+    last, stage = age_words(status.frame_age_s), thread.watcher.publisher.stage or ""
+    return CameraNow(status.name, state, words, last, seen is not None, old, silent, stage)
 
 
 def is_old(thread: CameraThread, now: float) -> bool:
@@ -224,7 +228,9 @@ def is_old(thread: CameraThread, now: float) -> bool:
 
 
 def silent_words(thread: CameraThread) -> str:
-    """Return until when a camera's schedule allows no noise; empty where it does."""
+    """Return why a camera in shadow makes no noise, or until when its schedule allows none; empty where it may."""
+    if thread.watcher.publisher.stage == "shadow":
+        return SHADOW
     schedule, now = thread.camera.settings.schedule, datetime.now(UTC)
     if schedule is None or thread.played or schedule.holds(now):
         return ""
@@ -240,12 +246,12 @@ def age_words(seconds: float | None) -> str:
     return "now" if seconds < 2.0 else f"{lasting(round(seconds))} ago"
 
 
-def all_now(page: Page) -> dict[str, object]:
+def all_now(page: Page, *, owner: bool) -> dict[str, object]:
     """Return how all of it is, as the stream sends it; it waits for nothing."""
     alarm, now = page.alarm(), time.monotonic()
     cameras = [camera_now(thread, now) for thread in alarm.threads]
     bears = [each for each in cameras if each.state == "bear"]
-    return {
+    return banner(alarm, owner=owner) | {
         "cameras": [asdict(each) for each in cameras],
         "alarm": bool(bears),
         "silent": bears[0].silent if bears and all(each.silent for each in bears) else "",
@@ -274,7 +280,7 @@ def camera_of(page: Page, name: str) -> CameraThread | None:
 
 def home(request: Request) -> Response:
     """Show every camera."""
-    now: dict[str, Any] = all_now(page_of(request))
+    now: dict[str, Any] = all_now(page_of(request), owner=request.state.access.owner)
     bears = [each["name"] for each in now["cameras"] if each["state"] == "bear"]
     return render(request, "live.html", now=now, bears=bears, silent=now["silent"], least=LEAST_PX)
 
@@ -339,7 +345,7 @@ async def _changes(request: Request, page: Page) -> AsyncIterator[bytes]:
     sent = ""
     sent_at = checked_at = time.monotonic()
     while True:
-        text, now = json.dumps(all_now(page)), time.monotonic()
+        text, now = json.dumps(all_now(page, owner=request.state.access.owner)), time.monotonic()
         if text != sent or now - sent_at >= AGAIN_S:
             yield f"data: {text}\n\n".encode()
             sent, sent_at = text, now

@@ -178,6 +178,7 @@ def test_the_stream_tells_of_a_bear_and_of_each_event(world: World, log_in: Call
             "picture": True,
             "old": False,
             "silent": "",
+            "stage": "",
         }
         world.yard.bear = True
         during = next(state for state in states if state["alarm"])

@@ -62,7 +62,7 @@
     document.getElementById("ill").hidden = detail.well;
     const names = detail.cameras.map(({ name }) => name).join("\n");
     if (names !== cards.map(({ dataset }) => dataset.camera).join("\n")) return location.reload();
-    detail.cameras.forEach(({ state, words, age, picture, old }, i) => {
+    detail.cameras.forEach(({ state, words, age, picture, old, stage }, i) => {
       const card = cards[i];
       card.className = `plate camera ${state}`;
       card.dataset.old = old ? "yes" : "";
@@ -71,6 +71,8 @@
       const parts = words.split("`"); // every second one is code
       if (said.textContent !== parts.join("")) said.replaceChildren(...parts.map((part, n) => n % 2 ? code(part) : part));
       card.querySelector(".age").textContent = age;
+      card.querySelector(".stage").textContent = stage;
+      card.querySelector(".stage").hidden = !stage;
       card.querySelector("img").hidden = !picture;
       if (back) card.querySelector("img").classList.remove("broken");
     });

@@ -26,6 +26,39 @@
     banner.hidden = !names;
     document.title = `${names ? "BEAR - " : ""}${title}`;
   };
+  // A button that somebody is about to press stays the same element.
+  const ask = (questions) => {
+    const cards = [...part("questions").children];
+    for (const card of cards) if (!questions.some(({ id }) => id === card.dataset.id)) card.remove();
+    for (const { id, camera, words, answer } of questions) {
+      let card = cards.find(({ dataset }) => dataset.id === id);
+      if (!card) {
+        card = part("question").content.firstElementChild.cloneNode(true);
+        card.dataset.id = id;
+        card.setAttribute("aria-label", `Is it a bear? ${camera}`);
+        card.querySelector(".camera").textContent = camera;
+      }
+      if (!card.isConnected) part("questions").append(card);
+      const said = card.querySelector(".words");
+      if (said.textContent !== words) said.textContent = words;
+      const form = card.querySelector("form");
+      if (!form) continue;
+      form.action = answer;
+      form.hidden = !answer;
+    }
+  };
+  // The page stays where it is, with what was typed in it.
+  part("questions").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const body = new URLSearchParams(new FormData(form));
+    body.set("answer", event.submitter.value);
+    const sent = { method: "POST", body, headers: { Accept: "application/json" }, redirect: "manual" };
+    const found = await fetch(form.action, sent).catch(() => undefined);
+    const taken = found?.ok || found?.type === "opaqueredirect";
+    const { error } = taken ? { error: "" } : await (found?.json().catch(() => undefined) ?? {});
+    form.querySelector(".problem").textContent = error ?? "The alarm was not reached. Try again.";
+  });
   // An EventSource does not say why it was refused.
   const lose = async () => {
     source.close();
@@ -36,6 +69,7 @@
     clearTimeout(enough);
     look.abort();
     bear("", "");
+    ask([]);
     part("logged-out").hidden = status !== 401;
     part("lost").hidden = status === 401;
     document.dispatchEvent(new Event("alarm-lost"));
@@ -49,6 +83,9 @@
       const detail = JSON.parse(data);
       part("lost").hidden = true;
       bear(detail.cameras.filter(({ state }) => state === "bear").map(({ name }) => name).join(", "), detail.silent);
+      ask(detail.questions);
+      if (part("shadowed").textContent !== detail.shadow) part("shadowed").textContent = detail.shadow;
+      part("shadow").hidden = !detail.shadow;
       document.dispatchEvent(new CustomEvent("alarm-status", { detail }));
       if (document.hidden) later(HIDDEN_MS);
     };

@@ -1,0 +1,312 @@
+"""Stages on the page: each camera's, the owner's choice, and the question about a bear on every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edge.alert.confirmation import Question
+from edge.decide.stages import Tally
+from edge.page import app
+from edge.page.banner import words_of
+from edge.page.common import back_to, page_of
+from edge.page.guard import COOKIE
+from edge.rollout import SHADOW
+from edge.schema import Event
+from edge.settings import AlertSettings, Camera, StageSettings
+from tests.helpers.page_world import OWNER, World, page_world, wait_for
+from tests.helpers.phone_web import chromium
+from tests.page.test_live import AXE, FAULTS, listening
+
+
+@pytest.fixture(scope="module")
+def shadow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    alerts = AlertSettings(bell=False, on_alarm="true")
+    with page_world(
+        tmp_path_factory.mktemp("shadow"), cameras=(Camera("yard", "", stage="shadow"),), alerts=alerts
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[World]:
+    with page_world(
+        tmp_path, cameras=(Camera("yard", "", stage="supervised"),), stages=StageSettings(answer_s=110.0)
+    ) as made:
+        yield made
+
+
+def plain(html: str) -> str:
+    """Return the words of a page, with single spaces."""
+    return " ".join(re.sub(r"<[^>]+>", "", re.sub(r"</d[dt]>", " ", html)).replace("&nbsp;", " ").split())
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
+    """Let this be what people reviewed."""
+    monkeypatch.setattr("edge.rollout.count_reviews", lambda *_: tally)
+
+
+def gate(world: World) -> Any:
+    assert world.alarm.alerting
+    return world.alarm.alerting.confirmations
+
+
+def asked(world: World) -> Question:
+    """Have a bear stand before the camera until it waits for an answer; it stays."""
+    world.yard.bear = True
+    found: Question = wait_for(lambda: gate(world).open)[0]
+    return found
+
+
+def test_a_shadow_camera_is_marked_on_every_page(shadow: World) -> None:
+    for role in ("owner", "viewer"):
+        with shadow.client(role) as client:
+            for place in ("/", "/events", "/health", "/settings", "/stages"):
+                assert f"{SHADOW} from yard." in plain(client.get(place).text)
+            assert f"Watching. {SHADOW}" in client.get("/").text
+            assert "All is well" not in client.get("/health").text
+            with listening(client) as states:
+                state = next(states)
+            assert (state["shadow"], state["cameras"][0]["stage"]) == ("yard", "shadow")
+
+
+def test_a_bear_in_shadow_says_that_it_reached_nobody_and_its_review_counts(shadow: World) -> None:
+    with shadow.client() as owner, listening(owner) as states:
+        shadow.yard.bear = True
+        assert next(state for state in states if state["alarm"])["silent"] == SHADOW
+        id_ = shadow.bear()
+        for place in ("/events", f"/events/{id_}"):
+            assert "SHADOW: it reached nobody" in owner.get(place).text
+        assert "0 of 0; at least 0 %" in plain(owner.get("/stages").text)
+        unit = wait_for(lambda: re.search(r'name="unit" value="([^"]+)"', owner.get(f"/review?event={id_}").text))
+        owner.change("/review", {"unit": unit[1], "verdict": "confirmed"})
+        wait_for(lambda: "Right alarms 1 of 1 (100 %); at least 21 %" in plain(owner.get("/stages").text))
+
+
+def test_the_owner_alone_chooses_and_the_choice_holds_at_once(shadow: World) -> None:
+    rollout, publisher = shadow.alarm.rollout, shadow.alarm.threads[0].watcher.publisher
+    assert rollout
+    at = rollout.standing("yard").reminds_at
+    assert at
+    with shadow.client() as owner, shadow.client("viewer") as viewer:
+        seen, own = viewer.get("/stages").text, owner.get("/stages").text
+        assert f"You are reminded on {at.astimezone().day} {at.astimezone():%B %Y}." in plain(seen)
+        assert "As its config says." in seen
+        assert "Choose supervised" in own
+        assert "Choose" not in seen
+        form = {"camera": "yard", "stage": "supervised"}
+        assert viewer.change("/stages", form).status_code == 403
+        for wrong in ({"stage": "brave"}, {"camera": "barn"}):
+            answer = owner.change("/stages", form | wrong)
+            assert answer.status_code == 400
+            assert next(iter(wrong.values())) in answer.text
+        assert rollout.standing("yard").entry.stage == "shadow"
+        assert owner.change("/stages", form).headers["Location"] == "/stages?done=yard"
+        assert publisher.stage == "supervised"
+        page = plain(owner.get("/stages?done=yard").text)
+        assert "yard is supervised now." in page
+        assert re.search(r"supervised Chosen by owner\. .* shadow As its config says\.", page)
+        assert "! Then nobody hears of a bear at this camera." in page
+        assert "SHADOW" not in plain(viewer.get("/").text.partition('id="shadow"')[2].partition("hidden>")[0])
+        owner.change("/stages", form | {"stage": "shadow"})
+
+
+def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted(monkeypatch, Tally(right=14, wrong=1, unreviewed=3, frames=12))
+    stages = StageSettings(answer_s=45.0, unanswered="silence")
+    cameras = (Camera("yard", "", stage="supervised", stage_lock=True),)
+    with page_world(tmp_path, cameras=cameras, stages=stages) as world, world.client() as owner:
+        page = wait_for(lambda: "At least 33 more" in (text := owner.get("/stages").text) and text)
+        assert '<progress max="60" value="27"' in page
+        for words in (
+            "10 more alarms reviewed as right",
+            "Right alarms 14 of 15 (93 %); at least 70 %, and 80 % is asked for",
+            "3 alarms not reviewed",
+            "Of several reviews of one picture the last one counts",
+            "If nobody answers within 45 s, the alarm stays silent.",
+            "Locked in the config",
+            "! It has not earned this: at least 33 more reviews are needed.",
+        ):
+            assert words in plain(page)
+        assert "has earned" not in page
+        counted(monkeypatch, Tally(right=30, wrong=1, wrong_in_a_row=1, frames=40))
+        for stage in ("shadow", "supervised"):
+            owner.change("/stages", {"camera": "yard", "stage": stage})
+        page = wait_for(lambda: "yard has earned this stage" in (text := owner.get("/stages").text) and text)
+        assert "yard: Choose autonomous" in page
+        assert "It has not earned this" not in page
+        with world.client("viewer") as viewer:
+            assert "The owner may choose it." in viewer.get("/stages").text
+        notices = wait_for(lambda: "has earned" in (text := owner.get("/events?kind=notice").text) and text)
+        assert "Notice: stage" in notices
+        assert "going on" not in notices
+        owner.change("/stages", {"camera": "yard", "stage": "autonomous"})
+        wait_for(lambda: "Wrong in a row 1; with 3 the alarm says so" in plain(owner.get("/stages").text))
+
+
+def test_a_camera_of_the_command_line_has_no_stages(tmp_path: Path) -> None:
+    with page_world(tmp_path) as world, world.client() as owner:
+        page = owner.get("/stages").text
+        assert "This camera has no stages" in page
+        assert "Choose another stage" not in page
+        assert 'class="badge stage" href="/stages" hidden' in owner.get("/").text
+
+
+def test_the_owner_alone_gets_what_answers_a_question(supervised: World) -> None:
+    question = asked(supervised)
+    program = {"Authorization": f"Bearer {supervised.accounts.new_token('monitor', 'review')}"}
+    place = f"/answer/{question.token}"
+    with supervised.client() as owner, supervised.client("viewer") as viewer, supervised.client("") as other:
+        assert f'action="{place}"' in owner.get("/health").text
+        with listening(owner) as states:
+            first = next(states)["questions"]
+            assert [(each["camera"], each["answer"]) for each in first] == [("yard", place)]
+            assert next(state for state in states if state["questions"][0]["words"] != first[0]["words"])
+        other.headers.update(program)
+        for client in (viewer, other):
+            with listening(client) as states:
+                (seen,) = next(states)["questions"]
+            page = client.get("/health").text
+            assert "s, unless somebody says no." in page
+            assert question.token not in f"{page}{seen}"
+            assert "<button name=" not in page
+        gate(supervised).answer(question.token, "no", "anna")
+        with listening(owner) as states:
+            (seen,) = next(states)["questions"]
+        assert (seen["words"], seen["answer"]) == ("anna said no: the alarm stays silent.", "")
+        supervised.yard.bear = False
+        wait_for(lambda: "anna said no" not in owner.get("/health").text)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sounds_at": 130.5}, "The alarm sounds in 31 s, unless somebody says no."),
+        ({"sounds_at": 99.0}, "The alarm sounds in 0 s, unless somebody says no."),
+        ({"sounds_at": None}, "The alarm stays silent until somebody says yes."),
+        ({"sounds_at": None, "sounded": True}, "Nobody answered: the alarm sounds."),
+        ({"sounds_at": 130.0, "answer": "yes", "by": "anna"}, "anna said yes: the alarm sounds."),
+        ({"sounds_at": 95.0, "sounded": True, "answer": "no", "by": "anna"}, "anna said no: no more noise."),
+    ],
+)
+def test_the_words_of_a_question(given: dict[str, Any], words: str) -> None:
+    event = Event("bear", "new", "1", 1, "2", "yard", "2026-12-01T00:00:00Z")
+    assert words_of(Question(event, asked_at=90.0, until=700.0, **given), 100.0) == words
+
+
+# In a browser.
+
+
+def answer(request: Request) -> Response:
+    form = request.state.form
+    gate_ = page_of(request).alarm().alerting.confirmations  # type: ignore[union-attr]
+    gate_.answer(request.path_params["token"], form["answer"], request.state.access.name)
+    return back_to(form["back"])
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take answers at /answer/TOKEN."""
+    place = SimpleNamespace(ROUTES=[Route("/answer/{token}", answer, methods=["POST"])])
+    monkeypatch.setattr(app, "PARTS", (*app.PARTS, place))
+
+
+@contextmanager
+def browsing(world: World, **more: Any) -> Iterator[Any]:
+    """The page in chromium, 320 pixels wide, with the owner's session; an error in a script fails the test."""
+    pytest.importorskip("playwright")
+    with chromium() as browser, closing(browser.new_context(viewport={"width": 320, "height": 800}, **more)) as context:
+        cookie = {"name": COOKIE, "value": world.accounts.log_in(OWNER, "test"), "url": world.address}
+        context.add_cookies([cookie])
+        page, wrong = context.new_page(), list[str]()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        yield page
+        assert not wrong
+
+
+def check_looks(page: Any) -> None:
+    """Check accessibility in light and dark, and that nothing is wider than the screen."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.evaluate(AXE.read_text())
+        assert page.evaluate(FAULTS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+@pytest.mark.usefixtures("answering")
+@pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
+def test_a_question_comes_by_itself_and_a_key_answers_it(request: pytest.FixtureRequest) -> None:
+    world: World = request.getfixturevalue("supervised")  # after the place that answers
+    with browsing(world) as page:
+        page.goto(f"{world.address}/review")
+        page.locator("#misses summary").click()
+        page.locator("#note").fill("a bear at the hives")
+        question = asked(world)
+        words = page.locator("#questions .words").first
+        words.wait_for()
+        before = words.inner_text()
+        wait_for(lambda: words.inner_text() != before)
+        buttons = page.locator("#questions button")
+        assert min(each.bounding_box()["height"] for each in buttons.all()) >= 44
+        check_looks(page)
+        page.get_by_role("button", name="Yes, a bear").first.focus()
+        page.keyboard.press("Enter")
+        wait_for(lambda: question.answer == "yes")
+        page.get_by_text("owner said yes: the alarm sounds.").wait_for()
+        assert not buttons.first.is_visible()
+        assert page.locator("#note").input_value() == "a bear at the hives"
+        world.yard.bear = False
+        page.locator("#questions section").wait_for(state="detached")
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+@pytest.mark.usefixtures("answering")
+def test_a_question_that_is_over_says_so_and_without_scripts_it_is_answered_too(request: pytest.FixtureRequest) -> None:
+    world: World = request.getfixturevalue("supervised")
+    question = asked(world)
+    with browsing(world) as page:
+        page.goto(f"{world.address}/health", wait_until="domcontentloaded")
+        page.route("**/answer/*", lambda route: route.fulfill(status=409, json={"error": "this was answered already"}))
+        page.get_by_role("button", name="No bear").first.click()
+        page.get_by_text("this was answered already").wait_for()
+    with browsing(world, java_script_enabled=False) as page:
+        page.goto(f"{world.address}/health")
+        page.get_by_role("button", name="No bear").first.click()
+        page.get_by_text("owner said no: the alarm stays silent.").wait_for()
+        assert page.url == f"{world.address}/health"
+    assert question.answer == "no"
+
+
+@pytest.mark.needs_tool("chromium")
+@pytest.mark.alone
+@pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
+def test_the_owner_chooses_with_the_keyboard(shadow: World) -> None:
+    rollout = shadow.alarm.rollout
+    assert rollout
+    with browsing(shadow) as page:
+        page.goto(f"{shadow.address}/stages")
+        page.locator("#shadow").wait_for()
+        for each in ("Choose another stage", "What happened to its stage"):
+            page.locator("summary", has_text=each).focus()
+            page.keyboard.press("Enter")
+        check_looks(page)
+        page.get_by_role("button", name="yard: Choose supervised").focus()
+        page.keyboard.press("Enter")
+        page.get_by_text("yard is supervised now.").wait_for()
+        page.wait_for_url(f"{shadow.address}/stages")  # loaded again, it says so no more
+        assert not page.locator("#shadow").is_visible()
+        rollout.choose("yard", "shadow", "anna")
+        page.locator("#shadow").wait_for()  # by itself, on every page
+        page.locator(".stage-now.shadow").wait_for()
