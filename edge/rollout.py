@@ -149,8 +149,9 @@ class Rollout:
         self._problem: str | None = None
         self._looked: float | None = None
         self._begin(before)
+        self._asked = False  # to look; the worker has not begun yet
         # No deadline: a call that hangs in the disk must not be overtaken by the next one.
-        self._worker: Worker[None] = Worker(lambda _, __: self.look(), "stages", depth=1)
+        self._worker: Worker[None] = Worker(lambda _, __: self._look_as_asked(), "stages")
 
     @property
     def cameras(self) -> list[str]:
@@ -178,7 +179,7 @@ class Rollout:
             last = self.standing(camera).entry
             if last.stage != found:
                 self._take(chosen(last, found, by, self._wall(), NOT_YET))
-        self._worker(None)
+        self._ask_to_look()
 
     def take_event(self, event: Event) -> None:
         """Look at an event on its way: a camera that shows another view begins again. Returns at once."""
@@ -186,14 +187,14 @@ class Rollout:
             with self._lock:
                 last, locked = self._history[event.camera][-1], self._places[event.camera].locked
                 self._take(moved_camera(last, self._wall(), NOT_YET, locked=locked))
-            self._worker(None)
+            self._ask_to_look()
 
     def tick(self, now: float) -> None:
         """Call it often; ``now``: time.monotonic()."""
         self._notify()
         if self._places and (self._looked is None or now - self._looked >= LOOK_S):
             self._looked = now
-            self._worker(None)
+            self._ask_to_look()
 
     def look(self) -> None:
         """Read what people chose elsewhere, write what is not written yet, count reviews, and remind."""
@@ -215,8 +216,18 @@ class Rollout:
         """Publish and write what waits, for at most so many seconds, and end."""
         self._notify()
         if self._places:
-            self._worker(None)
+            self._ask_to_look()
         self._worker.close(within_s)
+
+    def _ask_to_look(self) -> None:
+        with self._lock:
+            asked, self._asked = self._asked, True
+        if not asked:
+            self._worker(None)
+
+    def _look_as_asked(self) -> None:
+        self._asked = False
+        self.look()
 
     def _begin(self, before: Rollout | None) -> None:
         """Find each camera's stage in the alarm before, else in the journal, else in the config."""
@@ -367,7 +378,7 @@ class Rollout:
         with self._lock:
             for name, history in self._history.items():
                 now = self._wall()
-                if self._run.clock_synced() is not False and (move := clock_ahead(history[-1], now)):
+                if self._run.clock_synced() and (move := clock_ahead(history[-1], now)):
                     self._take(move)
                 at = reminds_at(history, now)
                 if at and at - timedelta(days=REMIND_DAYS) > since(history):
