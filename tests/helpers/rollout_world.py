@@ -86,7 +86,7 @@ class RolloutWorld:
         self.rollout.look()
         return self.notices[before:]
 
-    def edit(self, name: str, **changes: Any) -> None:
+    def edit(self, name: str, /, **changes: Any) -> None:
         """Change a camera in the config; it holds from the next start on."""
         self.cameras = [replace(each, **changes) if each.name == name else each for each in self.cameras]
 
