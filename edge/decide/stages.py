@@ -177,7 +177,7 @@ def begin(
         return _down(last, moved, words, locked=place.locked)
     if last.camera != place.name:
         return Move(
-            replace(entry, why=_called(last.camera)),
+            replace(entry, why=f"it was called {last.camera}"),
             f"camera {place.name} was called {last.camera}, and goes on as {last.stage}",
         )
     if (last.source, last.configured) != (place.source, place.configured):
@@ -217,17 +217,11 @@ def history_of(
 
     ``found``: the entries of each name, the name with the newest entry last. ``places``: all that are watched now.
     """
-    own = found.get(place.name, ())
     for name, history in reversed(found.items()):
-        if not place.source or history[-1].source != place.source:
-            continue
-        if name == place.name:
+        shared = name != place.name and name in places and places[name].source == place.source
+        if place.source and history[-1].source == place.source and not shared:
             return history
-        if name in places and places[name].source == place.source:  # two cameras that share a source
-            continue
-        if not own or own[-1].source != place.source or any(each.why == _called(place.name) for each in history):
-            return history
-    return own
+    return found.get(place.name, ())
 
 
 def present(history: Sequence[StageEntry]) -> list[StageEntry]:
@@ -252,10 +246,6 @@ def reminds_at(history: Sequence[StageEntry], now: datetime) -> datetime | None:
 def stage_of(word: str) -> Stage | None:
     """Return the stage of that name; None where there is none."""
     return next((stage for stage in STAGES if stage == word), None)
-
-
-def _called(name: str) -> str:
-    return f"it was called {name}"
 
 
 def _down(last: StageEntry, entry: StageEntry, why: str, *, locked: bool) -> Move:

@@ -195,8 +195,6 @@ def test_two_cameras_on_one_source_are_two() -> None:
     found = {"a": [in_stage("shadow", camera="a")], "b": [in_stage("autonomous", camera="b")]}
     assert history_of(both["a"], found, both) == found["a"]
     assert history_of(both["b"], found, both) == found["b"]
-    without_b = {"a": both["a"]}
-    assert history_of(both["a"], found, without_b) == found["a"]
 
 
 def test_a_source_with_another_address_is_the_same_camera() -> None:
