@@ -217,7 +217,7 @@ def history_of(
 
     ``found``: the entries of each name, the name with the newest entry last. ``places``: all that are watched now.
     """
-    for name, history in reversed(found.items()):
+    for name, history in reversed([*found.items()]):
         shared = name != place.name and name in places and places[name].source == place.source
         if place.source and history[-1].source == place.source and not shared:
             return history

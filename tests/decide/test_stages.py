@@ -61,7 +61,7 @@ def test_the_interval_holds_the_share_and_narrows(part: int, more: int) -> None:
     low, high = wilson(part, part + more)
     assert 0.0 <= low <= high <= 1.0
     if part + more:
-        assert low <= part / (part + more) <= high
+        assert low - 1e-9 <= part / (part + more) <= high + 1e-9
         tighter = wilson(2 * part, 2 * (part + more))
         assert tighter[1] - tighter[0] < high - low
 
