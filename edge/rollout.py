@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.background import DeadlineError, Worker, call_with_deadline
+from edge.background import DeadlineError, DeadlineExecutor, Worker, call_with_deadline
 from edge.camera import shown
 from edge.decide.stages import (
     MEANS,
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # how often the journal is asked for what people chose elsewhere
 COUNT_S = 600.0  # how often reviews of random frames are counted; those of alarms as soon as they come
+COUNT_WITHIN_S = 30.0  # evidence may lie on a disk that hangs, which must not hold up the stages
 START_S = 5.0  # what the journal may take at the start
 SHADOW = "SHADOW: no bear alarm will reach anyone"
 
@@ -149,6 +151,7 @@ class Rollout:
         self._problem: str | None = None
         self._looked: float | None = None
         self._begin(before)
+        self._counting = DeadlineExecutor("the evidence")
         self._asked = False  # to look; the worker has not begun yet
         # No deadline: a call that hangs in the disk must not be overtaken by the next one.
         self._worker: Worker[None] = Worker(lambda _, __: self._look_as_asked(), "stages")
@@ -206,7 +209,7 @@ class Rollout:
                 self._write()
                 self._count()
                 self._problem = None
-            except (DiskError, OptionError, OSError) as error:
+            except (DiskError, DeadlineError, OptionError, OSError) as error:
                 self._reviews = -1
                 self._problem = f"the stages of the cameras cannot be kept: {error}"
             self._remind()
@@ -218,6 +221,7 @@ class Rollout:
         if self._places:
             self._ask_to_look()
         self._worker.close(within_s)
+        self._counting.close()
 
     def _ask_to_look(self) -> None:
         with self._lock:
@@ -359,7 +363,8 @@ class Rollout:
             if entry.after == NOT_YET:
                 continue
             wall = self._wall()
-            tally = count_reviews(self._folder, self._evidence, entry, wall, self._alarm_labels)
+            count = partial(count_reviews, self._folder, self._evidence, entry, wall, self._alarm_labels)
+            tally = self._counting(count, COUNT_WITHIN_S)
             with self._lock:
                 if self._history[name][-1] != entry:
                     continue

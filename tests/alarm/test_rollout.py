@@ -19,7 +19,7 @@ from edge.record.database import NAME
 from edge.record.journal import Journal
 from edge.record.misses import Miss, write_miss
 from edge.record.run import EventFactory
-from edge.record.stage_log import newest_event, read_stages, write_stage
+from edge.record.stage_log import count_reviews, newest_event, read_stages, write_stage
 from edge.schema import utc_text
 from edge.settings import Camera
 from tests.helpers.rollout_world import RolloutWorld
@@ -369,6 +369,26 @@ def test_a_write_that_hangs_holds_up_nobody_and_is_in_the_journal_once(
     world.look()
     assert [row.stage for row in world.rows()] == ["autonomous", "shadow", "supervised"]
     assert sum("shadow now" in said for said in world.notices) == 1
+
+
+def test_evidence_that_hangs_holds_up_no_choice(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    def hangs(*given: Any) -> Any:
+        answers.wait(30.0)
+        return count_reviews(*given)
+
+    monkeypatch.setattr(rollout_module, "COUNT_WITHIN_S", 0.05)
+    monkeypatch.setattr(rollout_module, "count_reviews", hangs)
+    for stage in ("shadow", "supervised"):
+        world.rollout.choose("yard", stage, "anna")
+        world.look()
+        assert world.rows()[-1].stage == stage
+    assert "the evidence: no answer within 0.05 s" in str(world.rollout.problem())
+    world.alarms("confirmed")
+    answers.set()
+    assert soon(lambda: (world.look(), world.rollout.problem())[1] is None)
+    assert world.rollout.standing("yard").tally.right == 1
 
 
 def test_a_journal_that_is_replaced_while_the_alarm_runs_gets_its_stages_again(world: RolloutWorld) -> None:
