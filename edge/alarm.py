@@ -132,10 +132,10 @@ class Alarm:
             )
         self.alerting.more = self._parts
         if self.alerting.journal:
-            self.rollout = self._rollout()
+            self.rollout = self._rollout(before.rollout if before else None)
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
 
-    def _rollout(self) -> Rollout:
+    def _rollout(self, before: Rollout | None) -> Rollout:
         assert self.alerting
         assert self.state
         alerting = self.alerting
@@ -150,6 +150,7 @@ class Alarm:
             run=self.run,
             publish=alerting.publish,
             wall=self.clock.wall,
+            before=before,
         )
         alerting.beside = rollout.take_event
         self.ask("stages", rollout.problem)

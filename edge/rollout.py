@@ -9,13 +9,15 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.background import DeadlineError, Worker, call_with_deadline
+from edge.background import DeadlineError, DeadlineExecutor, Worker, call_with_deadline
 from edge.camera import shown
 from edge.decide.stages import (
     MEANS,
+    NOT_YET,
     REMIND_DAYS,
     Goal,
     Move,
@@ -25,7 +27,10 @@ from edge.decide.stages import (
     Tally,
     begin,
     chosen,
+    clock_ahead,
+    history_of,
     moved_camera,
+    present,
     progress,
     reminds_at,
     since,
@@ -34,7 +39,14 @@ from edge.decide.stages import (
 )
 from edge.errors import OptionError
 from edge.record.database import DiskError
-from edge.record.stage_log import count_reviews, newest_event, newest_review, read_stages, watched_before, write_stage
+from edge.record.stage_log import (
+    count_reviews,
+    newest_review,
+    read_notices,
+    read_stages,
+    watched_before,
+    write_stage,
+)
 
 if TYPE_CHECKING:
     from edge.alert.events import EventPublisher
@@ -46,8 +58,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # how often the journal is asked for what people chose elsewhere
 COUNT_S = 600.0  # how often reviews of random frames are counted; those of alarms as soon as they come
+COUNT_WITHIN_S = 30.0  # evidence may lie on a disk that hangs, which must not hold up the stages
 START_S = 5.0  # what the journal may take at the start
-NOT_YET = -1  # in place of the newest event's row, until the entry is written
 SHADOW = "SHADOW: no bear alarm will reach anyone"
 
 
@@ -83,12 +95,22 @@ def standing_of(history: Sequence[StageEntry], place: Place, tally: Tally, goal:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the journal has of the cameras at the start."""
+
+    stages: dict[str, list[StageEntry]]
+    watched: set[str]  # cameras that have events and no stages
+    said: dict[str, set[str]]  # notices of the present stage
+
+
 class Rollout:
-    """The stages of the cameras that have any: those of a config. For any thread; ``start`` and ``tick`` never wait.
+    """The stages of the cameras that have any: those of a config. For any thread; only ``look`` waits for the disk.
 
     ``publishers``: of each camera; its ``stage`` is set here. ``publish`` takes the notices. ``evidence``: the folder
-    of random frames; None: none are kept. A journal that cannot be read or written is a ``problem``; then the stages
-    of the config hold, or what people chose holds until the end of the process.
+    of random frames; None: none are kept. A journal that cannot be read or written is a ``problem``: until it can be
+    read, the stages of the config hold; until it can be written, entries wait in memory. ``before``: that of the alarm
+    that a reload has ended in this process; its stages go on.
     """
 
     def __init__(
@@ -104,6 +126,7 @@ class Rollout:
         run: EventFactory,
         publish: Callable[[Event], None],
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        before: Rollout | None = None,
     ) -> None:
         self._places = {each.name: place_of(each, model) for each in cameras if each.stage is not None}
         self._publishers = publishers
@@ -115,18 +138,23 @@ class Rollout:
         self._publish = publish
         self._wall = wall
         self._lock = threading.RLock()
+        self._looking = threading.Lock()
+        self._unread = set(self._places)  # cameras whose entries in the journal are not known yet
         self._history: dict[str, list[StageEntry]] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._last: dict[str, StageEntry | None] = {}  # the newest in the journal
         self._unwritten: list[StageEntry] = []
+        self._tallies: dict[str, Tally] = {}
         self._notices: list[tuple[str, str]] = []  # camera and words, until they are published
-        self._offered: set[str] = set()  # cameras whose next stage was offered
-        self._reminded: dict[str, datetime | None] = {}  # for when people were reminded last
+        self._said: dict[str, set[str]] = {name: set() for name in self._places}  # in the present stage
         self._counted: float | None = None  # time.monotonic()
         self._reviews = -1  # the row of the last that was counted
         self._problem: str | None = None
         self._looked: float | None = None
-        self._worker: Worker[None] = Worker(lambda _, __: self.look(), "stages", depth=1, deadline_s=60.0)
-        self._begin()
+        self._begin(before)
+        self._counting = DeadlineExecutor("the evidence")
+        self._asked = False  # to look; the worker has not begun yet
+        # No deadline: a call that hangs in the disk must not be overtaken by the next one.
+        self._worker: Worker[None] = Worker(lambda _, __: self._look_as_asked(), "stages")
 
     @property
     def cameras(self) -> list[str]:
@@ -159,7 +187,7 @@ class Rollout:
             last = self.standing(camera).entry
             if last.stage != found:
                 self._take(chosen(last, found, by, self._wall(), NOT_YET))
-        self._worker(None)
+        self._ask_to_look()
 
     def take_event(self, event: Event) -> None:
         """Look at an event on its way: a camera that shows another view begins again. Returns at once."""
@@ -167,63 +195,104 @@ class Rollout:
             with self._lock:
                 last, locked = self._history[event.camera][-1], self._places[event.camera].locked
                 self._take(moved_camera(last, self._wall(), NOT_YET, locked=locked))
-            self._worker(None)
+            self._ask_to_look()
 
     def tick(self, now: float) -> None:
         """Call it often; ``now``: time.monotonic()."""
-        with self._lock:
-            notices, self._notices = self._notices, []
-        for camera, words in notices:
-            self._publish(self._run.event("notice", "new", uuid.uuid4().hex, camera, label="stage", detail=words))
-        if self._looked is None or now - self._looked >= LOOK_S:
+        self._notify()
+        if self._places and (self._looked is None or now - self._looked >= LOOK_S):
             self._looked = now
-            self._worker(None)
+            self._ask_to_look()
 
     def look(self) -> None:
-        """Write what is not written yet, read what people chose elsewhere, count reviews, and remind."""
-        try:
-            self._write()
-            self._read()
-            self._count()
-            self._problem = None
-        except (DiskError, OptionError, OSError) as error:
-            self._problem = f"the stages of the cameras cannot be kept: {error}"
-        self._remind()
+        """Read what people chose elsewhere, write what is not written yet, count reviews, and remind."""
+        with self._looking:
+            try:
+                if self._unread:
+                    self._start(self._ask(), {})
+                self._adopt(read_stages(self._folder))
+                self._write()
+                self._count()
+                self._problem = None
+            except (DiskError, DeadlineError, OptionError, OSError) as error:
+                self._reviews = -1
+                self._problem = f"the stages of the cameras cannot be kept: {error}"
+            self._remind()
+            self._notify()
 
     def close(self, within_s: float) -> None:
-        """Write what is not written yet, and end."""
-        self._worker(None)
+        """Publish and write what waits, for at most so many seconds, and end."""
+        self._notify()
+        if self._places:
+            self._ask_to_look()
         self._worker.close(within_s)
+        self._counting.close()
 
-    def _begin(self) -> None:
-        """Find each camera's stage in the journal, else in the config."""
-        found: dict[str, list[StageEntry]] = {}
-        before: set[str] = set()
-        newest = 0
+    def _ask_to_look(self) -> None:
+        with self._lock:
+            asked, self._asked = self._asked, True
+        if not asked:
+            self._worker(None)
 
-        def read() -> None:
-            nonlocal newest
-            found.update(read_stages(self._folder))
-            newest = newest_event(self._folder)
-            before.update(name for name in self._places if name not in found and watched_before(self._folder, name))
+    def _look_as_asked(self) -> None:
+        self._asked = False
+        self.look()
 
-        try:
-            call_with_deadline(read, START_S, "stages")
-        except (DiskError, DeadlineError, OSError) as error:
-            self._problem = f"the stages of the cameras cannot be read, so those of the config hold: {error}"
-        now = self._wall()
-        for name, place in self._places.items():
-            gone = [history[-1] for other, history in found.items() if other not in self._places]
-            renamed = next((entry for entry in gone if place.source and entry.source == place.source), None)
-            history = found.get(name, [])
-            self._history[name] = list(history)
-            move = begin(
-                history, place, now, newest, renamed=None if history else renamed, watched_before=name in before
-            )
-            if move:
-                self._take(move)
-            self._apply(name)
-            self._reminded[name] = self._due(name)  # a restart reminds nobody again
+    def _begin(self, before: Rollout | None) -> None:
+        """Find each camera's stage in the alarm before, else in the journal, else in the config."""
+        known: dict[str, list[StageEntry]] = {}
+        if before:
+            with before._lock:
+                known = {name: list(found) for name, found in before._history.items() if name not in before._unread}
+                self._last = {name: before._last.get(name) for name in known}
+                self._said |= {name: set(words) for name, words in before._said.items()}
+                self._unwritten = list(before._unwritten)
+                self._notices = list(before._notices)
+        found: _Found | None = None
+        if self._places:
+            try:
+                found = call_with_deadline(self._ask, START_S, "stages")
+            except (DiskError, DeadlineError, OSError) as error:
+                self._problem = f"the stages of the cameras cannot be read, so those of the config hold: {error}"
+        self._start(found, known)
+
+    def _ask(self) -> _Found:
+        stages = read_stages(self._folder)
+        watched = {name for name in self._places if name not in stages and watched_before(self._folder, name)}
+        said = {
+            name: read_notices(self._folder, name, present(stages[name])[-1].after)
+            for name in self._places
+            if name in stages
+        }
+        return _Found(stages, watched, said)
+
+    def _start(self, found: _Found | None, known: Mapping[str, list[StageEntry]]) -> None:
+        """Begin with the cameras whose entries are not known yet; ``known``: those of the alarm before."""
+        with self._lock:
+            now = self._wall()
+            stages = {**(found.stages if found else {}), **known}
+            for name in sorted(self._unread):
+                place = self._places[name]
+                history = list(history_of(place, stages, self._places))
+                move = begin(history, place, now, NOT_YET, watched_before=bool(found and name in found.watched))
+                meanwhile: list[StageEntry] = []
+                if name not in known:
+                    # What the alarm itself took meanwhile began in a stage that was not the camera's.
+                    meanwhile = [each for each in self._unwritten if each.camera == name and each.by]
+                    self._unwritten = [each for each in self._unwritten if each.camera != name]
+                self._history[name] = history
+                if not (history or found) and move:  # it may have entries
+                    history.append(move.entry)
+                else:
+                    self._unread.discard(name)
+                    if found and name not in known:
+                        self._last[name] = found.stages.get(name, [None])[-1]
+                        self._said[name] = found.said.get(name, set())
+                    if move:
+                        self._take(move)
+                for each in meanwhile:
+                    self._take(Move(each))
+                self._apply(name)
 
     def _take(self, move: Move) -> None:
         """Let a move hold, and have it written and published."""
@@ -236,40 +305,55 @@ class Rollout:
 
     def _begin_again(self, name: str) -> None:
         self._tallies.pop(name, None)
-        self._offered.discard(name)
         self._reviews = -1
+        if len(present(self._history[name])) == 1:
+            self._said[name].clear()
         self._apply(name)
 
     def _apply(self, name: str) -> None:
         if publisher := self._publishers.get(name):
             publisher.stage = self._history[name][-1].stage
 
-    def _write(self) -> None:
-        while self._unwritten:
-            with self._lock:
-                entry = self._unwritten[0]
-            whole = replace(entry, after=newest_event(self._folder)) if entry.after == NOT_YET else entry
-            write_stage(self._folder, whole)
-            with self._lock:
-                history = self._history[entry.camera]
-                history[history.index(entry)] = whole
-                del self._unwritten[0]
-
-    def _read(self) -> None:
-        """Take over what people chose elsewhere; write again what a journal that was replaced does not have."""
-        found = read_stages(self._folder)
+    def _notify(self) -> None:
         with self._lock:
-            if self._unwritten:
-                return
+            notices, self._notices = self._notices, []
+        for camera, words in notices:
+            self._publish(self._run.event("notice", "new", uuid.uuid4().hex, camera, label="stage", detail=words))
+
+    def _write(self) -> None:
+        """Write what is not written yet; its notices first, for a kill between the two must not hide a move."""
+        self._notify()
+        while True:
+            with self._lock:
+                if not self._unwritten:
+                    return
+                entry = self._unwritten[0]
+            kept = write_stage(self._folder, entry)
+            with self._lock:
+                self._unwritten.remove(entry)
+                self._last[entry.camera] = kept
+                history = self._history.get(entry.camera, [])
+                history[:] = [kept if each == entry else each for each in history]
+
+    def _adopt(self, found: Mapping[str, Sequence[StageEntry]]) -> None:
+        """Take over what people chose elsewhere; have written again what a journal that was replaced does not have."""
+        with self._lock:
             for name, history in self._history.items():
-                there, last = found.get(name, []), history[-1]
-                if last not in there:
-                    self._unwritten.append(last)
-                elif there[-1] != last:
-                    history[:] = there
-                    entry = there[-1]
-                    words = f"camera {name} is {entry.stage} now, {entry.why}: {MEANS[entry.stage]}"
-                    self._notices.append((name, words))
+                there, last = found.get(name, ()), self._last.get(name)
+                waiting = [each for each in self._unwritten if each.camera == name]
+                if not there or (last and last not in there):
+                    if not waiting:
+                        self._unwritten.append(history[-1])
+                elif there[-1] != last and not any(replace(there[-1], after=each.after) == each for each in waiting):
+                    stage = history[-1].stage
+                    # The alarm's own moves began in a stage that is over; what people chose here comes later.
+                    self._unwritten = [each for each in self._unwritten if each not in waiting or each.by]
+                    history[:] = [*there, *(each for each in waiting if each.by)]
+                    self._last[name] = there[-1]
+                    entry = history[-1]
+                    if entry.stage != stage:
+                        words = f"camera {name} is {entry.stage} now, {entry.why}: {MEANS[entry.stage]}"
+                        self._notices.append((name, words))
                     self._begin_again(name)
 
     def _count(self) -> None:
@@ -277,13 +361,15 @@ class Rollout:
         now, newest = time.monotonic(), newest_review(self._folder)
         if newest == self._reviews and self._counted is not None and now - self._counted < COUNT_S:
             return
+        self._reviews, self._counted = newest, now  # first: what is taken meanwhile has them counted again
         with self._lock:
             entries = {name: history[-1] for name, history in self._history.items()}
         for name, entry in entries.items():
             if entry.after == NOT_YET:
                 continue
             wall = self._wall()
-            tally = count_reviews(self._folder, self._evidence, entry, wall, self._alarm_labels)
+            count = partial(count_reviews, self._folder, self._evidence, entry, wall, self._alarm_labels)
+            tally = self._counting(count, COUNT_WITHIN_S)
             with self._lock:
                 if self._history[name][-1] != entry:
                     continue
@@ -293,23 +379,23 @@ class Rollout:
                     self._take(move)
                     continue
                 way = progress(entry.stage, tally, self._goal)
-                if way.ready and name not in self._offered:
-                    self._offered.add(name)
+                if way.ready:
                     words = f"camera {name} has earned the stage {way.next}; choose it on the page, or leave it"
-                    self._notices.append((name, words))
-        self._reviews, self._counted = newest, now
-
-    def _due(self, name: str) -> datetime | None:
-        """Return when people were last to be reminded of a camera in shadow; None: never yet."""
-        with self._lock:
-            history = self._history[name]
-            at = reminds_at(history, self._wall())
-            due = at and at - timedelta(days=REMIND_DAYS)
-            return due if due and due > since(history) else None
+                    self._tell_once(name, words)
+        self._write()
 
     def _remind(self) -> None:
-        for name in self._places:
-            due = self._due(name)
-            if due and due != self._reminded.get(name):
-                self._notices.append((name, f"camera {name} is still in {self.standing(name).words}"))
-            self._reminded[name] = due
+        with self._lock:
+            for name, history in self._history.items():
+                now = self._wall()
+                if self._run.clock_synced() and (move := clock_ahead(history[-1], now)):
+                    self._take(move)
+                at = reminds_at(history, now)
+                if at and at - timedelta(days=REMIND_DAYS) > since(history):
+                    self._tell_once(name, f"camera {name} is still in {self.standing(name).words}")
+
+    def _tell_once(self, name: str, words: str) -> None:
+        """Notify once in a stage, also over restarts."""
+        if words not in self._said[name]:
+            self._said[name].add(words)
+            self._notices.append((name, words))

@@ -142,13 +142,26 @@ def test_what_its_webhook_was_not_told_is_delivered_once(left: Path, ports: dict
     assert [each["state"] for each in listed if each["id"] == opened["id"]] == ["cut off"]  # and is ended by nobody
 
 
+def test_its_camera_goes_on_as_before_there_were_stages_with_one_notice(left: Path, ports: dict[int, int]) -> None:
+    with PostBox() as box:
+        ports[WEBHOOK] = box.port
+        watch_on(left)
+        watch_on(left)
+    with closing(sqlite3.connect(left / "state" / "journal.db")) as db:
+        assert db.execute("SELECT camera, stage, why FROM stages").fetchall()[0] == (
+            "yard", "autonomous", "there were no stages before",
+        )  # fmt: skip
+        (notice,) = db.execute("SELECT json FROM events WHERE kind = 'notice' AND json LIKE '%stages are new%'")
+    assert "camera yard goes on as before (autonomous)" in json.loads(notice[0])["detail"]
+
+
 @pytest.mark.needs_tool("mosquitto")
 def test_what_its_broker_was_not_told_is_delivered(left: Path, ports: dict[int, int], tmp_path: Path) -> None:
+    old = events(left)
     with Broker(tmp_path, user="bees", password="honey") as broker, Listener(broker) as listener:
         ports[BROKER] = broker.port
         watch_on(left)
         told = listener.of("bear-alarm/events")
-    old = events(left)
     found = [{name: event[name] for name in SAME} for event in map(json.loads, told)]
     assert found[: len(old)] == [{name: event[name] for name in SAME} for event in old]
     assert not waiting(left, "mqtt")

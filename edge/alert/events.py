@@ -60,6 +60,7 @@ class EventPublisher:
         self.evidence = evidence
         self.run = run or EventFactory()
         self.stage: Stage | None = None  # of the camera; its owner may change it at any time
+        self._began: dict[str, Stage | None] = {}  # stages of the incidents that are open
         self.counts: Counter[str] = Counter()  # bears: new, update, end; and "trouble"
 
     def bear(self, frame: Frame, decision: Decision, scores: Sequence[Score] = (), *, why: str | None = None) -> Event:
@@ -82,7 +83,7 @@ class EventPublisher:
             zones=decision.zones,
             escalated=decision.escalated,
             quiet=decision.quiet,
-            stage=self.stage,
+            stage=self._stage_of(decision),
             file=frame.file,
         )
         where = self.evidence.place(event, frame) if self.evidence else None
@@ -113,6 +114,20 @@ class EventPublisher:
         self.counts["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
         return event
+
+    def _stage_of(self, decision: Decision) -> Stage | None:
+        """Return the stage of an incident: the one it began in, so that all who heard of a bear hear of its end.
+
+        Shadow holds at once for what would be an alarm, and so does its end.
+        """
+        began = self._began.setdefault(decision.id, self.stage)
+        if decision.type == "end":
+            del self._began[decision.id]
+        elif decision.escalated and "shadow" in (began, self.stage):
+            if began == "shadow":
+                self._began[decision.id] = self.stage
+            return self.stage
+        return began
 
     def _to_sinks(self, event: Event, since: float) -> None:
         for sink in tuple(self.sinks):

@@ -11,7 +11,7 @@ interval (Wilson 1927, JASA 22).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -27,6 +27,7 @@ TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
 CLOCK_AHEAD = timedelta(days=1)  # a stage that began so long after now was written by a wrong clock
 MOST_NEEDED = 9999
 MOVED = "the camera was moved"
+NOT_YET = -1  # in place of the newest event's row, until the entry is written
 
 MEANS: dict[Stage, str] = {
     "shadow": "no bear alarm will reach anyone",
@@ -50,7 +51,7 @@ class StageEntry:
     camera: str
     stage: Stage
     at: datetime  # UTC, by the device's clock
-    after: int  # row of the journal's newest event then: only later ones count
+    after: int  # row of the journal's newest event then: only later ones count; NOT_YET: it is not written
     why: str  # a clause: "the camera was moved"
     by: str  # who moved it: a person, "config" for the file; "": the alarm itself
     model: str
@@ -142,16 +143,14 @@ def begin(
     now: datetime,
     after: int,
     *,
-    renamed: StageEntry | None = None,
     watched_before: bool = False,
 ) -> Move | None:
     """Return the entry with which a camera begins to be watched; None where the last one goes on.
 
-    ``history``: its own, the oldest first. ``renamed``: the last entry of a camera that is watched no more, with the
-    same source. ``watched_before``: the journal has events of this camera. ``after``: the newest event's row.
+    ``history``: its own (``history_of``), the oldest first. ``watched_before``: the journal has events of this camera.
+    ``after``: the newest event's row.
     """
-    last = history[-1] if history else renamed
-    if last is None:
+    if not history:
         stage = stage_of(place.configured) or "autonomous"
         entry = StageEntry(
             place.name, stage, now, after, "as its config says", "", place.model, place.source, place.configured
@@ -160,6 +159,7 @@ def begin(
             words = f"stages are new: camera {place.name} goes on as before ({stage}); docs/stages.md"
             return Move(replace(entry, why="there were no stages before"), words)
         return Move(entry)
+    last = history[-1]
     entry = replace(
         last, camera=place.name, at=now, after=after, by="", model=place.model, source=place.source,
         configured=place.configured,
@@ -174,9 +174,7 @@ def begin(
         if tested:
             return Move(moved)
         words = f"the model is another one ({place.model}) and was not in shadow here"
-        return _down(moved, words, locked=place.locked)
-    if last.at > now + CLOCK_AHEAD:
-        return Move(replace(entry, why=f"{last.why} (the clock was ahead)", by=last.by))
+        return _down(last, moved, words, locked=place.locked)
     if last.camera != place.name:
         return Move(
             replace(entry, why=f"it was called {last.camera}"),
@@ -190,7 +188,7 @@ def begin(
 def moved_camera(last: StageEntry, now: datetime, after: int, *, locked: bool) -> Move:
     """Return the move of a camera that shows another view: down from autonomous; else its count begins again."""
     entry = replace(last, at=now, after=after, by="", why=MOVED)
-    return _down(entry, MOVED, locked=locked) if last.stage == "autonomous" else Move(entry)
+    return _down(last, entry, MOVED, locked=locked) if last.stage == "autonomous" else Move(entry)
 
 
 def wrong_alarms(last: StageEntry, tally: Tally, goal: Goal, now: datetime, after: int, *, locked: bool) -> Move | None:
@@ -198,7 +196,7 @@ def wrong_alarms(last: StageEntry, tally: Tally, goal: Goal, now: datetime, afte
     if last.stage != "autonomous" or tally.wrong_in_a_row < goal.wrong_in_a_row:
         return None
     why = f"its last {tally.wrong_in_a_row} reviewed alarms were wrong"
-    return _down(replace(last, at=now, after=after, by=""), why, locked=locked)
+    return _down(last, replace(last, at=now, after=after, by=""), why, locked=locked)
 
 
 def chosen(last: StageEntry, stage: Stage, by: str, now: datetime, after: int) -> Move:
@@ -207,10 +205,33 @@ def chosen(last: StageEntry, stage: Stage, by: str, now: datetime, after: int) -
     return Move(entry, f"camera {last.camera} is {stage} now, chosen by {by}: {MEANS[stage]}")
 
 
+def clock_ahead(last: StageEntry, now: datetime) -> Move | None:
+    """Return the entry again, from now on, if a clock that was far ahead wrote it; call it while the clock is right."""
+    return Move(replace(last, at=now)) if last.at > now + CLOCK_AHEAD else None
+
+
+def history_of(
+    place: Place, found: Mapping[str, Sequence[StageEntry]], places: Mapping[str, Place]
+) -> Sequence[StageEntry]:
+    """Return the entries of a camera, also where it had another name: its source tells.
+
+    ``found``: the entries of each name, the name with the newest entry last. ``places``: all that are watched now.
+    """
+    for name, history in reversed([*found.items()]):
+        shared = name != place.name and name in places and places[name].source == place.source
+        if place.source and history[-1].source == place.source and not shared:
+            return history
+    return found.get(place.name, ())
+
+
+def present(history: Sequence[StageEntry]) -> list[StageEntry]:
+    """Return the entries of the present stage, the newest first."""
+    return list(takewhile(lambda entry: entry.stage == history[-1].stage, reversed(history)))
+
+
 def since(history: Sequence[StageEntry]) -> datetime:
     """Return when a camera's present stage began, whatever began again within it; ``history``: the oldest first."""
-    run = list(takewhile(lambda entry: entry.stage == history[-1].stage, reversed(history)))
-    return min(entry.at for entry in run)
+    return min(entry.at for entry in present(history))
 
 
 def reminds_at(history: Sequence[StageEntry], now: datetime) -> datetime | None:
@@ -227,9 +248,11 @@ def stage_of(word: str) -> Stage | None:
     return next((stage for stage in STAGES if stage == word), None)
 
 
-def _down(entry: StageEntry, why: str, *, locked: bool) -> Move:
+def _down(last: StageEntry, entry: StageEntry, why: str, *, locked: bool) -> Move:
     if locked:
         kept = replace(entry, why=f"kept by stage_lock though {why}")
+        if last.why == kept.why and entry.at - last.at < timedelta(days=REMIND_DAYS):  # people know
+            return Move(kept)
         return Move(kept, f"camera {entry.camera} stays {entry.stage} (stage_lock), though {why}: look at it")
     entry = replace(entry, stage="supervised", why=why)
     return Move(entry, f"camera {entry.camera} is supervised now, because {why}: {MEANS['supervised']}")

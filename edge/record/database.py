@@ -457,7 +457,7 @@ def _replace(folder: Path, wrong: str, routes: Sequence[Route], now: datetime) -
 
 
 def copy_unsent(damaged: Path, new: Path, routes: Sequence[Route], now: str) -> str:
-    """Make the journal ``new`` with the unsent messages and the reviews of ``damaged``; return in words what came.
+    """Make the journal ``new`` with the unsent messages, reviews, stages and days of ``damaged``; return what came.
 
     Rows keep their numbers. Where the outbox cannot be read to its end, the newest events are queued once more at the
     time ``now``: twice is better than never, and they carry the same id. Raises sqlite3.Error or OSError when the new
@@ -524,6 +524,13 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
         for number, *review in source.execute(f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id"):
             if number and _copy_event(source, to, number):
                 to.execute("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
+    for table in ("stages", "days"):
+        for order in ("DESC", "ASC"):  # around rows that cannot be read; the newest count most
+            with suppress(sqlite3.Error):
+                for row in source.execute(f"SELECT * FROM {table} ORDER BY rowid {order}"):
+                    to.execute(f"INSERT OR IGNORE INTO {table} VALUES({', '.join('?' * len(row))})", row)
+    # Numbers of events begin again after the newest one that came.
+    to.execute("UPDATE stages SET after = min(after, (SELECT coalesce(max(id), 0) FROM events))")
     return lost
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.decide.stages import StageEntry, Tally, stage_of
+from edge.decide.stages import NOT_YET, StageEntry, Tally, stage_of
 from edge.errors import OptionError
 from edge.files import hand_over
 from edge.record import database
@@ -23,7 +24,10 @@ REVIEWED_FRAME = re.compile(rf"(\d{{6}})-([\w.-]+)-[0-9a-f]{{4}}\.{re.escape(REV
 
 
 def read_stages(folder: Path) -> dict[str, list[StageEntry]]:
-    """Return each camera's entries in the journal in ``folder``, the oldest first. Raises DiskError."""
+    """Return each camera's entries in the journal in ``folder``, the oldest first. Raises DiskError.
+
+    The camera with the newest entry is the last one.
+    """
     path, found = folder / NAME, dict[str, list[StageEntry]]()
     if not path.is_file():
         return found
@@ -34,22 +38,35 @@ def read_stages(folder: Path) -> dict[str, list[StageEntry]]:
             values = dict(zip(COLUMNS, row, strict=True))
             stage, at = stage_of(values.pop("stage")), utc(values.pop("at"))
             if stage and at:
-                found.setdefault(row[0], []).append(StageEntry(stage=stage, at=at, **values))
+                found[row[0]] = found.pop(row[0], [])
+                found[row[0]].append(StageEntry(stage=stage, at=at, **values))
     return found
 
 
-def write_stage(folder: Path, entry: StageEntry) -> None:
-    """Write an entry into the journal in ``folder``, which an alarm has made. Raises DiskError, OptionError."""
+def write_stage(folder: Path, entry: StageEntry) -> StageEntry:
+    """Write an entry into the journal in ``folder``, which an alarm has made; return it as it is kept.
+
+    ``after`` is the newest event's row at most. An entry that is there already, of a COMMIT that reported an error and
+    had worked, stays as it is. Raises DiskError, OptionError.
+    """
     path = folder / NAME
     if not path.is_file():
         raise OptionError(f"{path}: there is no journal yet; start the alarm once, and try again")
-    values = [utc_text(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS]
+    values = {name: getattr(entry, name) for name in COLUMNS} | {"at": utc_text(entry.at), "not_yet": NOT_YET}
+    same = "FROM stages WHERE " + " AND ".join(f"{name} = :{name}" for name in COLUMNS if name != "after")
+    newest = "(SELECT coalesce(max(id), 0) FROM events)"
+    after = f"CASE WHEN :after = :not_yet THEN {newest} ELSE min(:after, {newest}) END"
+    columns = ", ".join(after if name == "after" else f":{name}" for name in COLUMNS)
     with faults(path), closing(database.connect(path, "rw")) as db:
         if database.version(db) != database.VERSION:
             raise OptionError(f"{path}: another version of Bear Alarm made it; start the alarm with this one first")
-        db.execute(f"INSERT INTO stages({', '.join(COLUMNS)}) VALUES({', '.join('?' * len(COLUMNS))})", values)
+        db.execute(
+            f"INSERT INTO stages({', '.join(COLUMNS)}) SELECT {columns} WHERE NOT EXISTS (SELECT 1 {same})", values
+        )
+        (row,) = db.execute(f"SELECT max(after) {same}", values).fetchone()
         for end in ENDS:
             hand_over(path.with_name(NAME + end))
+    return replace(entry, after=row)
 
 
 def newest_event(folder: Path) -> int:
@@ -80,6 +97,19 @@ def watched_before(folder: Path, camera: str) -> bool:
         return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE camera = ?)", (camera,)).fetchone()[0])
 
 
+def read_notices(folder: Path, camera: str, after: int) -> set[str]:
+    """Return the words of a camera's notices after a row of the journal. Raises DiskError."""
+    path, found = folder / NAME, set[str]()
+    if not path.is_file():
+        return found
+    query = "SELECT json FROM events WHERE id > ? AND camera = ? AND kind = 'notice'"
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        for (line,) in db.execute(query, (after, camera)):
+            with suppress(ValueError):
+                found.add(Event.from_json(line).detail or "")
+    return found
+
+
 def count_reviews(
     folder: Path, evidence: Path | None, entry: StageEntry, now: datetime, alarm_labels: Collection[str]
 ) -> Tally:
@@ -92,8 +122,10 @@ def count_reviews(
     verdicts = [_verdict(found, label, alarm_labels) for found, label in alarms]
     said = [each for each in verdicts if each in ("right", "wrong")]
     in_a_row = next((n for n, each in enumerate(reversed(said)) if each == "right"), len(said))
-    frames, missed = _frames(evidence, entry, min(entry.at, now), alarm_labels) if evidence else (0, 0)
-    reported = [miss for miss in (read_misses(evidence) if evidence else ()) if miss.camera == entry.camera]
+    begin = min(entry.at, now)  # the clock may have been ahead
+    frames, missed = _frames(evidence, entry, begin, alarm_labels) if evidence else (0, 0)
+    misses = read_misses(evidence) if evidence else []
+    seen = [at for miss in misses if miss.camera == entry.camera and (at := utc(miss.at))]
     return Tally(
         right=verdicts.count("right"),
         wrong=verdicts.count("wrong"),
@@ -102,7 +134,7 @@ def count_reviews(
         wrong_in_a_row=in_a_row,
         frames=frames,
         missed=missed,
-        reported=sum(datetime.fromisoformat(miss.at) >= entry.at for miss in reported),
+        reported=sum(at >= begin for at in seen),
     )
 
 
@@ -145,12 +177,12 @@ def _frames(root: Path, entry: StageEntry, begin: datetime, alarm_labels: Collec
         match = REVIEWED_FRAME.fullmatch(path.name)
         if not match or match[2] != plain_name(entry.camera):
             continue
-        at = datetime.strptime(path.parent.name + match[1], "%Y-%m-%d%H%M%S").replace(tzinfo=UTC)
-        if at < begin.replace(microsecond=0):
-            continue
         try:
+            at = datetime.strptime(path.parent.name + match[1], "%Y-%m-%d%H%M%S").replace(tzinfo=UTC)
+            if at < begin.replace(microsecond=0):
+                continue
             review = read_review(path.with_name(path.name.removesuffix(f".{REVIEW}") + ".jpg"))
-        except OptionError:  # damaged: the review page shows it as not reviewed
+        except (OptionError, ValueError):  # damaged: the review page shows it as not reviewed
             continue
         said = _verdict(review.verdict, review.label, alarm_labels) if review else ""
         reviewed += said in ("right", "wrong")

@@ -38,12 +38,15 @@ def alarm(
     return folder
 
 
-def frame(root: Path, number: int, camera: str = "yard") -> Path:
-    """Write a random frame that raised no alarm; return its file."""
-    at = BEGAN + timedelta(minutes=number)
+def frame(
+    root: Path, number: int, camera: str = "yard", scene: Picture | None = None, *, began: datetime = BEGAN
+) -> Path:
+    """Write a random frame that raised no alarm, ``number`` minutes after ``began``; return its file."""
+    at = began + timedelta(minutes=number)
+    scene = picture(10_000 + number) if scene is None else scene
     score = Score(Region((0.25, 0.5, 0.2, 0.25), "motion"), (0.3, 0.7), 0.3, "brown_bear", 0.0)
     DICE.seed(number)
-    job = Negatives(root, 4.0, NO_MASK)._job(Frame(picture(10_000 + number), 0.0, at, camera, 0), [score])
+    job = Negatives(root, 4.0, NO_MASK)._job(Frame(scene, 0.0, at, camera, 0), [score])
     for path, make in job.files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make())
