@@ -97,7 +97,10 @@ class World:
 
 @contextmanager
 def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None, **changes: Any) -> Iterator[World]:
-    """Serve the page of an alarm that watches one camera, ``yard``; ``changes``: of its settings."""
+    """Serve the page of an alarm that watches one camera, ``yard``; ``changes``: of its settings.
+
+    A camera without a source is the yard's.
+    """
     state, evidence, reloads = folder / "state", folder / "evidence", list[float]()
 
     def reload() -> Callable[[], str | None]:
@@ -114,7 +117,9 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
             state=state,
             waits=True,
         )
-        alarm = Alarm(replace(settings, **changes))
+        changed = replace(settings, **changes)
+        cameras = tuple(replace(each, source=each.source or yard.url) for each in changed.cameras)
+        alarm = Alarm(replace(changed, cameras=cameras))
         serving = Serving(lambda: alarm, config, reload)
         over = False
 
