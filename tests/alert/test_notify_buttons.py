@@ -25,7 +25,9 @@ class Asked:
         self.questions(BEAR)
         (self.question,) = self.questions.open
 
-    def send(self, url: str, *events: object, page: str | None = PAGE, part: str = "word") -> tuple[str, dict[str, str]]:
+    def send(
+        self, url: str, *events: object, page: str | None = PAGE, part: str = "word"
+    ) -> tuple[str, dict[str, str]]:
         """Send a message through a real server; return its text and headers. ``{port}`` in ``url`` is the server's."""
         with PostBox() as box:
             channel = Notify(url.format(port=box.port), confirmations=self.questions, page=lambda: page)
@@ -58,7 +60,9 @@ def test_a_topic_with_a_login_gets_three_buttons_that_lead_to_the_page(asked, ur
     assert asked.question.token not in message
 
 
-@pytest.mark.parametrize("url", [PUBLIC, "json://bob:hunter22@127.0.0.1:{port}/"], ids=["public topic", "other service"])
+@pytest.mark.parametrize(
+    "url", [PUBLIC, "json://bob:hunter22@127.0.0.1:{port}/"], ids=["public topic", "other service"]
+)
 def test_where_others_read_there_is_no_token_and_the_words_say_that_the_page_answers(asked, url):
     message, headers = asked.send(url)
     assert "X-Actions" not in headers
