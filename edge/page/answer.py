@@ -28,29 +28,30 @@ from edge.page.guard import ANSWER, Refused, own_place
 if TYPE_CHECKING:
     from edge.alert.confirmation import Confirmations, Question
 
-MAX_WRONG = 10  # unknown tokens of one address within a minute, before it has to wait
+MAX_WRONG = 10  # unknown tokens of one address within a minute; further ones have to wait
 UNKNOWN = "there is no such question, or it is long over; the events on the page say what happened"
 
 
 class WrongTokens:
-    """Counts the unknown tokens of each address; strangers keep nobody else out."""
+    """Counts the unknown tokens of each address in a minute. A known one is always taken: no stranger can prevent it.
+
+    Nobody guesses 24 random bytes; this ends what a program tries.
+    """
 
     def __init__(self) -> None:
         self._minute = 0.0
-        self._wrong: Counter[str] = Counter()  # by address, in this minute
+        self._wrong: Counter[str] = Counter()
 
-    def check(self, address: str) -> None:
-        """Raise Refused for an address that has to wait."""
+    def __call__(self, address: str) -> Refused:
+        """Count one more, and return the refusal."""
         minute = time.monotonic() // 60.0
         if minute != self._minute:
             self._minute = minute
             self._wrong.clear()
-        if self._wrong[address] >= MAX_WRONG:
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many answers to unknown questions; wait a minute")
-
-    def note(self, address: str) -> None:
-        """Count one more."""
         self._wrong[address] += 1
+        if self._wrong[address] > MAX_WRONG:
+            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many answers to unknown questions; wait a minute")
+        return Refused(HTTPStatus.NOT_FOUND, UNKNOWN)
 
 
 def show(request: Request) -> Response:
@@ -88,14 +89,12 @@ def answer(request: Request) -> Response:
 
 def _asked(request: Request) -> tuple[Confirmations, Question]:
     """Return the questions, and the one whose token is in the address. Raises Refused."""
-    page, address = page_of(request), request.client.host if request.client else ""
-    wrong: WrongTokens = page.shared.setdefault("wrong tokens", WrongTokens())
-    wrong.check(address)
+    page = page_of(request)
     alerting = page.alarm().alerting
     question = alerting.confirmations.find(request.path_params["token"]) if alerting else None
     if alerting is None or question is None:
-        wrong.note(address)
-        raise Refused(HTTPStatus.NOT_FOUND, UNKNOWN)
+        wrong: WrongTokens = page.shared.setdefault("wrong tokens", WrongTokens())
+        raise wrong(request.client.host if request.client else "")
     return alerting.confirmations, question
 
 

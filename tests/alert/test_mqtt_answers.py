@@ -7,6 +7,7 @@ import logging
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -57,7 +58,7 @@ def asking(broker: Broker, name: str, **more: object):
             found.mqtt.close()
 
 
-def said(listener: Listener, topic: str, id_: str) -> list[dict[str, object]]:
+def said(listener: Listener, topic: str, id_: str) -> list[dict[str, Any]]:
     return [each for each in map(json.loads, listener.of(topic)) if each["id"] == id_]
 
 
@@ -105,8 +106,10 @@ def hostile(token: str) -> list[bytes]:
     objects: list[object] = [
         [whole], whole | {"answer": "YES"}, whole | {"answer": True}, whole | {"answer": ["yes"]},
         {"answer": "yes"}, {"token": token}, whole | {"token": [token]}, whole | {"token": {"token": token}},
-        whole | {"by": 7}, whole | {"by": "a\nline"}, whole | {"by": "\ud800"}, whole | {"by": "a" * 100}, token, None, 7,
-        whole | {"token": "\ud800"}, whole | {"token": "ä€"}, whole | {"token": token[:-1]}, whole | {"more": "x" * 1000},
+        whole | {"by": 7}, whole | {"by": "a\nline"}, whole | {"by": "\ud800"}, whole | {"by": "a" * 100},
+        token, None, 7,
+        whole | {"token": "\ud800"}, whole | {"token": "ä€"}, whole | {"token": token[:-1]},
+        whole | {"more": "x" * 1000},
     ]  # fmt: skip
     rest = [b"", b"{", b"\xff\xfe", b"[" * 900, b'{"a":' * 190, b"9" * 900]
     big = json.dumps(whole | {"more": "x" * 10_000_000}).encode()
