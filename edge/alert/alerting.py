@@ -67,9 +67,9 @@ class Alerting:
     ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal, so
     nothing may go over a network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``,
     what MQTT publishes about the whole alarm; ``more``, what else health asks; ``page``, the beginning of the page's
-    URLs for other machines, None where none reach it. ``terminal`` comes last. What cannot
-    work here and now is ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has
-    ended in this process; its open journal, its problems, the limit of messages and the deterrent's budget go on.
+    URLs for other machines, None where none reach it. ``terminal`` comes last. What cannot work here and now is
+    ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has ended in this
+    process; its open journal, its problems, its questions, the limit of messages and the deterrent's budget go on.
     Raises OptionError for what can never work.
     """
 
@@ -251,7 +251,8 @@ class Alerting:
         ``keep``: leave the journal open, for the next alarm in this process.
         """
         until = time.monotonic() + within_s
-        self.confirmations.paused = True
+        if self.confirmations.act == self._act:  # one that hung until the next alarm took over pauses nothing
+            self.confirmations.paused = True
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
         if self._reviews:

@@ -1,6 +1,7 @@
 """MQTT: every event to a broker through the outbox, and a live state for Home Assistant.
 
-``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens).
+``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens). It publishes the
+questions of supervised cameras, and takes their answers.
 
 mqtt_connection   the connection to the broker, by paho
 mqtt_discovery    the names of all topics, and the messages by which Home Assistant adds the entities
@@ -238,7 +239,7 @@ class Mqtt:
     def _receive(self) -> list[bool]:
         """Take what came: answers, and the births of Home Assistant, which are returned (True: it is online)."""
         births = []
-        while self._connection.received:
+        for _ in range(len(self._connection.received)):  # of a flood no more than this
             topic, payload = self._connection.received.popleft()
             if topic != self._topics.answer:
                 births.append(payload == ONLINE.encode())

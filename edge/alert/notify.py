@@ -51,7 +51,7 @@ class Notify:
 
     ``url`` is any Apprise URL, used as it is. ``confirmations``: the questions about alarms; ``page``: the beginning of
     the URLs of the page on which they are answered, None where nobody reaches it. A topic of ntfy with a login gets
-    buttons, and no other service: whoever reads a message could answer. Loading Apprise takes a moment. Without the URL
+    buttons, and no other service: anyone who reads a message could answer. Loading Apprise takes a moment. Without the URL
     in it, raises OptionError for one that Apprise can never use, and UnavailableError where this system lacks what the
     service needs.
     """
@@ -184,7 +184,7 @@ def _load(url: str) -> tuple[Any, Any, Callable[[str], Any] | None, Any]:
     own = given.get(name)
     if isinstance(value, dict):
         value, own = value | (own or {}), None
-    given |= {name: value} if name and not own else {}
+    louder = {name: value} if name and not own else {}
 
     def sender(one: Any) -> Any:
         one.request_rate_per_sec = 0  # an alarm waits for nothing; how much is sent at all, the deliverer limits
@@ -193,7 +193,8 @@ def _load(url: str) -> tuple[Any, Any, Callable[[str], Any] | None, Any]:
         return found
 
     def loud(**more: str) -> Any:
-        return sender(apprise.Apprise.instantiate(given | more, asset=asset) or service)
+        changes = louder | more
+        return sender((apprise.Apprise.instantiate(given | changes, asset=asset) if changes else None) or service)
 
     login = given.get("mode") == "private" and (given.get("user") or given.get("token"))  # only then it is sent
     private = given.get("schema") in {"ntfy", "ntfys"} and login

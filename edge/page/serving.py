@@ -61,7 +61,7 @@ class Serving:
         self._replace(PAGE, (page, alarm.state) if page.listen else None, lambda: self._page(page))
         for part, (_, _, problem) in self._servers.items():
             alarm.ask(part, problem)
-        if alarm.alerting:
+        if PAGE in self._servers and alarm.alerting:
             alarm.alerting.page = self.reached
 
     def reached(self) -> str | None:

@@ -126,6 +126,17 @@ def test_an_alarm_that_waits_for_an_answer_makes_its_noise_after_the_reload(begi
     assert len(lines(heard)) == 1
 
 
+def test_an_alarm_that_hung_at_its_end_does_not_silence_the_next_one(begin, tmp_path):
+    heard = tmp_path / "heard"
+    first = begin()
+    second = begin(first, on_alarm=f"cat >> {heard}")
+    first.close(0.1, keep=True)
+    second.publish(event(stage="supervised"))
+    (question,) = second.confirmations.open
+    second.confirmations.answer(question.token, "yes", "anna")
+    assert soon(lambda: lines(heard))
+
+
 def test_an_alarm_that_waits_when_the_alarm_ends_makes_no_noise_and_is_counted(begin, tmp_path):
     heard = tmp_path / "heard"
     only = begin(on_alarm=f"cat >> {heard}")

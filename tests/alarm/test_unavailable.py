@@ -185,7 +185,7 @@ class Place:
     wrong: Exception | None = None
     pictures, people, problem = False, True, None
 
-    def __init__(self, url):
+    def __init__(self, url, **_):
         if self.wrong:
             raise self.wrong
         self.key, self.sent = "place of its own key", []
