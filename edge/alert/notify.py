@@ -51,9 +51,9 @@ class Notify:
 
     ``url`` is any Apprise URL, used as it is. ``confirmations``: the questions about alarms; ``page``: the beginning of
     the URLs of the page on which they are answered, None where nobody reaches it. A topic of ntfy with a login gets
-    buttons, and no other service: anyone who reads a message could answer. Loading Apprise takes a moment. Without the URL
-    in it, raises OptionError for one that Apprise can never use, and UnavailableError where this system lacks what the
-    service needs.
+    buttons, and no other service: anyone who reads a message could answer. Loading Apprise takes a moment. Without the
+    URL in it, raises OptionError for one that Apprise can never use, and UnavailableError where this system lacks what
+    the service needs.
     """
 
     people = True
