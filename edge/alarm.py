@@ -120,6 +120,8 @@ class Alarm:
             watcher.publisher.stage = stage_of(camera.stage or "")  # until the journal is asked
             self.threads.append(CameraThread(camera, opened, watcher))
         self.alerting.watching = self._watching
+        publishers = {thread.camera.name: thread.watcher.publisher for thread in self.threads}
+        self.alerting.confirmations.stage = lambda name: publishers[name].stage if name in publishers else None
         self.alerting.stats = self._stats
         if live:
             self.condition = SelfMonitor(

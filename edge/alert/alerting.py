@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -32,10 +33,11 @@ from edge.alert.remote_channels import RemoteChannels, send_once
 from edge.background import NO_ANSWER, DeadlineError, Sink, Worker, call_with_deadline, in_background, start_thread
 from edge.errors import OptionError
 from edge.files import mistaken
-from edge.schema import TEST_S
+from edge.schema import TEST_S, utc_text
 from edge.status import Health
 
 if TYPE_CHECKING:
+    from edge.alert.confirmation import Question
     from edge.alert.delivery import Deliverer
     from edge.alert.local_sinks import Answered
     from edge.record.journal import Journal
@@ -64,9 +66,10 @@ class Alerting:
 
     ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal, so
     nothing may go over a network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``,
-    what MQTT publishes about the whole alarm; ``more``, what else health asks. ``terminal`` comes last. What cannot
-    work here and now is ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has
-    ended in this process; its open journal, its problems, the limit of messages and the deterrent's budget go on.
+    what MQTT publishes about the whole alarm; ``more``, what else health asks; ``page``, the beginning of the page's
+    URLs for other machines, None where none reach it. ``terminal`` comes last. What cannot work here and now is
+    ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has ended in this
+    process; its open journal, its problems, its questions, the limit of messages and the deterrent's budget go on.
     Raises OptionError for what can never work.
     """
 
@@ -88,23 +91,28 @@ class Alerting:
         self.watching: Callable[[str], bool] = lambda camera: False
         self.stats: Callable[[], Mapping[str, object]] = dict
         self.more: Callable[[], Mapping[str, Ask]] = dict
+        self.page: Callable[[], str | None] = lambda: None
         self.beside: Callable[[Event], None] = lambda event: None  # hears of each event; must return at once
         self.evidence: MediaWriter | None = None
         self.sinks: list[Sink] = []
         self._left_tests: set[str] = set()  # sinks in which a test has not ended
         self._began = time.monotonic()
         self._looked = 0.0
+        self.confirmations: Confirmations = before.confirmations if before else Confirmations(self._act)
         self._local: LocalSinks = LocalSinks(before=before._local if before else None)
         self._journal_sink = JournalSink(run=run, state=state, clock=clock)
         self._remote: RemoteChannels = RemoteChannels(
             remember=self._journal_sink.remember,
             watching=lambda camera: self.watching(camera),  # noqa: PLW0108 - it is set later
             stats=lambda: self.stats(),  # noqa: PLW0108
+            confirmations=self.confirmations,
+            page=lambda: self.page(),  # noqa: PLW0108
             before=before._remote if before else None,
         )
-        self.confirmations: Confirmations = before.confirmations if before else Confirmations(self._act)
-        self.confirmations.act = self._act
-        self.confirmations.answer_s, self.confirmations.sound = answer_s, sound_unanswered
+        self._reviews: Worker[Question] | None = None
+        if state:
+            write = partial(write_review, state)
+            self._reviews = Worker(lambda question, _: write(question), "answers", deadline_s=60.0)
         self._terminal: list[Worker[Event]] = []
         self._health: Health = before._health if before else Health(run, {}, at_once=AT_ONCE)
         try:
@@ -116,6 +124,7 @@ class Alerting:
             if terminal:
                 self._terminal = [in_background(terminal, "the terminal")]
             self._point()
+            self._take_over(answer_s, sound=sound_unanswered)
         except BaseException:
             self.close(0.0, keep=self.shared)
             raise
@@ -227,6 +236,8 @@ class Alerting:
     def losses(self) -> list[str]:
         """Return one line for each that failed, hung, or left something undone."""
         lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
+        if held := self.confirmations.held:
+            lines.append(f"{held} alarm{'' if held == 1 else 's'} waited for an answer, and made no noise")
         stats = ((each, each.stats) for each in self.deliverers)
         return lines + [each.status() for each, found in stats if found.dead_letters or found.waiting or found.hung]
 
@@ -240,8 +251,12 @@ class Alerting:
         ``keep``: leave the journal open, for the next alarm in this process.
         """
         until = time.monotonic() + within_s
+        if self.confirmations.act == self._act:  # one that hung until the next alarm took over pauses nothing
+            self.confirmations.paused = True
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
+        if self._reviews:
+            self._reviews.close(until - time.monotonic())
         self._journal_sink.finish(until - time.monotonic(), keep=keep)
         for worker in self._terminal:
             worker.close(until - time.monotonic())
@@ -268,11 +283,32 @@ class Alerting:
         for worker in self._local.acting:
             worker(event)
 
+    def _take_over(self, answer_s: float, *, sound: bool) -> None:
+        """Have the questions, those of the alarm before too, act on what this one has."""
+        confirmations = self.confirmations
+        confirmations.answer_s, confirmations.sound = answer_s, sound
+        confirmations.act, confirmations.asked, confirmations.answered = self._act, self._remote.ask, self._answered
+        confirmations.paused = False
+
+    def _answered(self, question: Question) -> None:
+        self._remote.ask(question)
+        if question.answer and self._reviews:
+            self._reviews(question)
+
     def _parts(self) -> dict[str, Ask]:
         parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())
+
+
+def write_review(state: Path, question: Question) -> None:
+    """Write an answer into the journal in ``state`` as a review. Raises OSError where that is not possible."""
+    from edge.record.review import Review, pass_on
+
+    review = Review("confirmed" if question.answer == "yes" else "wrong", utc_text(datetime.now(UTC)), by=question.by)
+    if why := pass_on(state, [question.event.id], review):
+        raise OSError(f"the answer about {question.event.camera} is not in the journal as a review: {why}")
 
 
 class JournalSink:

@@ -1,8 +1,12 @@
 """Wait for a person's yes before anything makes a noise: what ``supervised`` means.
 
-A bear of a supervised camera opens a ``Question``. Whoever holds its token may answer: on the page, by a button of a
-phone message, over MQTT. A token is good for one answer about one bear, for some minutes. Where nobody answers in time
-the alarm sounds, unless its owner chose silence.
+A bear of a supervised camera opens a ``Question``. Its token lets anyone who has it answer: on the page, by a button of
+a phone message, over MQTT. A token is good for one answer about one bear, for some minutes. Where nobody answers in
+time the alarm sounds, unless its owner chose silence.
+
+Of what waits, the newest alarm and the bear's end are held. A camera that a person moves to autonomous sounds at once;
+one in shadow asks nothing any more. When the alarm ends, what waits makes no noise: people have had their message, and
+a bear that is still there after the start is a new question.
 """
 
 from __future__ import annotations
@@ -12,14 +16,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edge.errors import OptionError
-from edge.schema import Event
+from edge.schema import Event, Stage
 
 Answer = Literal["yes", "no"]
 ANSWER_WITHIN_S = 600.0  # an answer that comes later is refused
+GONE_S = 20.0  # a bear that left before the answer is driven off for so long
 
 
 @dataclass(eq=False)
@@ -34,20 +39,42 @@ class Question:
     answer: Answer | None = None
     by: str = ""
     sounded: bool = False  # nobody answered in time
-    held: list[Event] = field(default_factory=list)  # in their order
+    held: Event | None = None  # the newest alarm
+    end: Event | None = None  # the bear is gone, and nothing that acts knows it yet
+    ends_at: float = 0.0  # when that is passed on
 
     @property
     def open(self) -> bool:
         """Return True while nobody has answered."""
         return self.answer is None
 
+    @property
+    def waits(self) -> bool:
+        """Return True while it makes no noise yet, and may."""
+        return self.open and not self.sounded
+
+    def left_s(self, now: float) -> float | None:
+        """Return the seconds until it sounds without an answer; None where it never will, or has."""
+        return None if self.sounds_at is None or not self.waits else max(self.sounds_at - now, 0.0)
+
+    def words(self, now: float) -> str:
+        """Return how it stands, in one clause."""
+        if self.answer:
+            bear, then = ("yes, a bear", "it sounds") if self.answer == "yes" else ("no bear", "it stays silent")
+            return f"{bear}: {'it had sounded already' if self.sounded else then}"
+        if self.sounded:
+            return "nobody answered, so it sounds"
+        left_s = self.left_s(now)
+        return "without an answer it " + ("stays silent" if left_s is None else f"sounds in {left_s:.0f} s")
+
 
 class Confirmations:
     """The gate before what makes a noise. A sink; safe to use from any thread, and nothing here waits.
 
-    ``act`` takes the events that may make a noise. ``answer_s``: how long an answer is waited for. ``sound``: sound
-    where none came; else stay silent. ``answered`` hears of each answer, in the thread that gave it; ``asked`` of each
-    question, in the loop's, and must return at once.
+    ``act`` takes the events that may make a noise, and must return at once. ``answer_s``: how long an answer is waited
+    for. ``sound``: sound where none came; else stay silent. ``stage`` gives a camera's stage now. ``asked`` hears of
+    each question, in the loop's thread, and ``answered`` of each answer, in the thread that gave it, and of what sounds
+    without one; both must return at once. ``paused``: nothing that waited is acted on; ``tick`` does it afterwards.
     """
 
     def __init__(
@@ -61,34 +88,34 @@ class Confirmations:
         self.act = act
         self.answer_s = answer_s
         self.sound = sound
+        self.stage: Callable[[str], Stage | None] = lambda camera: None
         self.answered: Callable[[Question], None] = lambda question: None
         self.asked: Callable[[Question], None] = lambda question: None
+        self.paused = False
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # also while ``act`` is called, so that events keep their order
         self._questions: dict[str, Question] = {}  # by the event's id
 
     def __call__(self, event: Event) -> None:
         """Pass an event on, or hold it until there is an answer."""
-        if event.kind != "bear" or event.stage != "supervised":
-            self.act(event)
-            return
+        new = None
         with self._lock:
-            question = self._questions.get(event.id)
-            new = question is None and event.alarms
-            if new:
-                now = self._clock()
+            now, question = self._clock(), self._questions.get(event.id)
+            if question and question.waits and question.sounds_at is None and now >= question.until:
+                question = None  # nobody can answer it any more
+            if question is None and event.kind == "bear" and event.stage == "supervised" and event.alarms:
                 sounds_at = now + self.answer_s if self.sound else None
-                until = now + max(ANSWER_WITHIN_S, self.answer_s)
-                question = self._questions[event.id] = Question(event, now, sounds_at, until)
-            if question and question.open and not question.sounded:
-                question.held.append(event)
-                passed = False
-            else:
-                passed = question is None or question.answer != "no" or event.type == "end"
-        if new and question:
-            self.asked(question)
-        if passed:
-            self.act(event)
+                question = new = Question(event, now, sounds_at, now + max(ANSWER_WITHIN_S, self.answer_s))
+                self._questions[event.id] = question
+            if question and (question.waits or question.held):
+                if event.type == "end":
+                    question.end = event
+                elif event.alarms:
+                    question.held = event
+            elif question is None or question.answer != "no" or event.type == "end":
+                self.act(event)
+        if new:
+            self.asked(new)
 
     @property
     def open(self) -> list[Question]:
@@ -97,6 +124,12 @@ class Confirmations:
         with self._lock:
             return [each for each in self._questions.values() if each.open and now < each.until]
 
+    @property
+    def held(self) -> int:
+        """Return how many alarms wait."""
+        with self._lock:
+            return sum(each.held is not None for each in self._questions.values())
+
     def of_event(self, id_: str) -> Question | None:
         """Return the question about an event, answered or not; None where there is none, or none any more."""
         with self._lock:
@@ -104,8 +137,10 @@ class Confirmations:
 
     def find(self, token: str) -> Question | None:
         """Return the question that a token belongs to."""
+        given = token.encode(errors="replace")
         with self._lock:
-            return next((each for each in self._questions.values() if hmac.compare_digest(each.token, token)), None)
+            found = (each for each in self._questions.values() if hmac.compare_digest(each.token.encode(), given))
+            return next(found, None)
 
     def answer(self, token: str, answer: Answer, by: str) -> Question:
         """Take an answer. Raises OptionError for a token that is unknown, used or too old."""
@@ -113,30 +148,47 @@ class Confirmations:
         if question is None:
             raise OptionError("this answer belongs to no question of this alarm, or to one that is long over")
         with self._lock:
-            if not question.open:
-                raise OptionError(f"this was answered already: {question.answer}, by {question.by}")
-            if self._clock() >= question.until:
+            now = self._clock()
+            if question.answer:
+                raise OptionError(f"this was answered already: {question.answer}")
+            if now >= question.until or self._questions.get(question.event.id) is not question:
                 raise OptionError("this answer comes too late; the question is over")
             question.answer, question.by = answer, by
-            held, question.held = question.held, []
             if answer == "no":
-                held = []
-        for event in held:
-            self.act(event)
+                question.held, question.ends_at = None, now
+                if question.sounded:  # what goes on until the bear is gone ends now
+                    question.end = replace(question.event, type="end", escalated=None)
+            self._act_on(question, now)
         self.answered(question)
         return question
 
     def tick(self) -> None:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""
-        now, due = self._clock(), list[Event]()
+        sounding = []
         with self._lock:
-            for question in self._questions.values():
-                if question.open and question.sounds_at is not None and now >= question.sounds_at:
-                    question.sounded, question.sounds_at = True, None
-                    due += question.held
-                    question.held = []
-            over = [id_ for id_, each in self._questions.items() if now >= each.until + ANSWER_WITHIN_S]
-            for id_ in over:
-                del self._questions[id_]
-        for event in due:
-            self.act(event)
+            now = self._clock()
+            for id_, question in list(self._questions.items()):
+                waited, stage = question.waits, self.stage(question.event.camera)
+                overdue = question.sounds_at is not None and now >= question.sounds_at
+                if waited and (overdue or stage == "autonomous"):
+                    question.sounded = True
+                    sounding.append(question)
+                if stage == "shadow":  # nothing sounds any more, and what goes on ends with the bear
+                    question.held = None
+                if stage == "shadow" or not question.waits:
+                    self._act_on(question, now)
+                if now >= question.until + ANSWER_WITHIN_S or (stage == "shadow" and not question.end):
+                    del self._questions[id_]
+        for question in sounding:
+            self.answered(question)
+
+    def _act_on(self, question: Question, now: float) -> None:
+        """Act on what was held; a bear that left meanwhile ends some seconds later."""
+        if self.paused:
+            return
+        if question.held:
+            self.act(question.held)
+            question.held, question.ends_at = None, now + GONE_S
+        if question.end and now >= question.ends_at:
+            self.act(question.end)
+            question.end = None

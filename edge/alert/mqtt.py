@@ -1,6 +1,7 @@
 """MQTT: every event to a broker through the outbox, and a live state for Home Assistant.
 
-``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens).
+``Mqtt`` is both: a channel of the outbox (``send``) and a sink (called with each event as it happens). It publishes the
+questions of supervised cameras, and takes their answers.
 
 mqtt_connection   the connection to the broker, by paho
 mqtt_discovery    the names of all topics, and the messages by which Home Assistant adds the entities
@@ -11,18 +12,22 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from edge.alert.mqtt_connection import BrokerConnection
-from edge.alert.mqtt_discovery import ALARM, OFFLINE, ONLINE, Announcer, Topics, device_id
+from edge.alert.confirmation import Confirmations, Question
+from edge.alert.mqtt_connection import MAX_BYTES, BrokerConnection
+from edge.alert.mqtt_discovery import ALARM, MAX_NAME, OFFLINE, ONLINE, Announcer, Topics, device_id
 from edge.alert.mqtt_settings import MqttSettings
 from edge.background import start_thread
+from edge.errors import OptionError
 from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
 
@@ -39,6 +44,8 @@ MAX_REMEMBERED = 100  # visits whose alarm is known: a bear may be found again a
 LOSS_S = 60.0  # a broken connection is noticed within 45 s: what was published before that may be lost
 NEWS_S = 60.0  # an alarm that could not be published is news for so long, and while its bear is there
 
+IGNORED_S = 60.0  # after a line about an answer that is ignored, further ones are not logged
+
 T = TypeVar("T")
 
 
@@ -48,8 +55,9 @@ class Mqtt:
     ``cameras`` are announced at once, others with their first event. ``watching`` is asked, in a thread of this class,
     whether a camera's frames are being looked at: one that is not watched reads "unavailable", and "no bear" is
     published only once it was. ``stats`` is asked there for the content of ``<prefix>/stats``, if there is any;
-    neither may wait. A ``guest`` only delivers events, beside the client of the device: another client id, no state,
-    no announcement, no last will.
+    neither may wait. ``confirmations``: the questions that are asked and answered here, where not everyone in the
+    network reads along (``MqttSettings.answers``). A ``guest`` only delivers events, beside the client of the device:
+    another client id, no state, no announcement, no last will.
 
     What makes something unavailable is published before all else; what makes it available, after its state.
     """
@@ -64,6 +72,7 @@ class Mqtt:
         model: str | None = None,
         watching: Callable[[str], bool] = lambda camera: True,
         stats: Callable[[], Mapping[str, object]] | None = None,
+        confirmations: Confirmations | None = None,
         guest: bool = False,
     ) -> None:
         self.settings = settings
@@ -89,12 +98,16 @@ class Mqtt:
         self._announced = self._listeners_called = 0  # with which connection
         self._unknown = False  # a camera that is not announced yet
         self._stats_due = False
+        self._confirmations = confirmations if settings.answers and not guest else None
+        self._questions: deque[tuple[Question, bool]] = deque(maxlen=MAX_REMEMBERED)  # to publish; True: what became
+        self._ignored_at = -math.inf  # when an answer was last logged as ignored, time.monotonic()
+        births = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
         self._connection = BrokerConnection(
             settings,
             f"{client_id}-{own}" if guest else client_id,
             self._wake,
             will="" if guest else self._topics.available,
-            subscriptions=(f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else (),
+            subscriptions=(*births, *((self._topics.answer,) if self._confirmations else ())),
         )
         start_thread(self._run, "mqtt")
 
@@ -140,6 +153,12 @@ class Mqtt:
         if event.kind in {"bear", "camera"}:
             self._follow(event)
         if self._unknown or self._stats_due:
+            self._wake()
+
+    def ask(self, question: Question) -> None:
+        """Publish a question, or what became of it; returns at once."""
+        if self._confirmations:
+            self._questions.append((question, not question.waits))
             self._wake()
 
     def _follow(self, event: Event) -> None:
@@ -194,7 +213,8 @@ class Mqtt:
             self._listeners_called = self._connection.connects
             for call in self._listeners:
                 call()
-        announced, now, every_s = self._announce(), time.monotonic(), self.settings.every_s
+        self._publish_questions()
+        announced, now, every_s = self._announce(self._receive()), time.monotonic(), self.settings.every_s
         if not announced and now < due:
             self._publish_state(everything=False)
             return due
@@ -202,10 +222,53 @@ class Mqtt:
         self._publish_state(everything=True, with_last_alarm=announced)
         return now + (min(SETTLE_S, every_s) if announced else every_s)
 
-    def _announce(self) -> bool:
-        """Announce the entities after each connect, after Home Assistant's start, and with a new camera."""
-        received, connects = self._connection.received, self._connection.connects
-        births = [received.pop(0) == ONLINE.encode() for _ in range(len(received))]
+    def _publish_questions(self) -> None:
+        while self._questions and self._connection.up:
+            question, over = self._questions.popleft()
+            event, now = question.event, time.monotonic()
+            about: dict[str, Any] = {"id": event.id, "camera": event.camera}
+            if over:
+                about |= {"answer": question.answer, "by": question.by, "words": question.words(now)}
+                self._connection.publish(self._topics.answered, _json(about))
+            elif question.waits and now < question.until:  # and not answered meanwhile
+                left_s = question.left_s(now)
+                about |= {"label": event.label, "score": event.score, "token": question.token}
+                about |= {"seconds": None if left_s is None else round(left_s)}
+                self._connection.publish(self._topics.question, _json(about))
+
+    def _receive(self) -> list[bool]:
+        """Take what came: answers, and the births of Home Assistant, which are returned (True: it is online)."""
+        births = []
+        for _ in range(len(self._connection.received)):  # of a flood no more than this
+            topic, payload = self._connection.received.popleft()
+            if topic != self._topics.answer:
+                births.append(payload == ONLINE.encode())
+                continue
+            try:
+                self._answer(payload)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:  # an OptionError is a ValueError
+                now = time.monotonic()
+                if now - self._ignored_at >= IGNORED_S:
+                    self._ignored_at = now
+                    why = error if isinstance(error, OptionError) else "it is no answer of this form"
+                    log.warning("MQTT: a message on %s is ignored: %s", self._topics.answer, why)
+        return births
+
+    def _answer(self, payload: bytes) -> None:
+        """Take an answer. Raises ValueError, TypeError, KeyError or RecursionError for what is none."""
+        found = json.loads(payload)
+        token, answer, by = found["token"], found["answer"], found.get("by", "")
+        if len(payload) > MAX_BYTES or answer not in ("yes", "no") or not (isinstance(token, str) and _is_name(by)):
+            raise ValueError
+        if self._confirmations:
+            self._confirmations.answer(token, answer, f"{by} (MQTT)" if by else "MQTT")
+
+    def _announce(self, births: list[bool]) -> bool:
+        """Announce the entities after each connect, after Home Assistant's start, and with a new camera.
+
+        ``births`` of Home Assistant that were received: True where it is online.
+        """
+        connects = self._connection.connects
         if self._guest or not self._connection.up:
             return False
         with self._publishing:
@@ -364,6 +427,11 @@ class CameraState:
             "trouble_detail": fault and fault.detail,
         }
         return _json(attributes)
+
+
+def _is_name(words: object) -> bool:
+    """Return True for a short name of a person, or none."""
+    return isinstance(words, str) and len(words) <= MAX_NAME and words.isprintable()
 
 
 def _follow(going_on: dict[str, Any], event: Event, known: Any) -> None:

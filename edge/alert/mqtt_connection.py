@@ -11,6 +11,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ RECONNECT_S = (1, 10)  # shortest and longest delay, as Home Assistant's
 ANSWER_S = 20.0  # for the acknowledgement of a message
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MAX_BROKEN = 5  # connections in a row that one message may end
+MAX_BYTES = 1000  # of a message that is received; of a longer one the beginning is kept
+MAX_RECEIVED = 100  # that wait to be read; then the oldest go
 HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
 
 # Reason codes of MQTT 5.
@@ -79,7 +82,7 @@ class BrokerConnection:
         self.problem: str | None = None  # one sentence: why there is no connection; None: there is, or not tried yet
         self.up = False
         self.connects = 0  # how often a connection was made
-        self.received: list[bytes] = []  # payloads; the reader takes them out
+        self.received: deque[tuple[str, bytes]] = deque(maxlen=MAX_RECEIVED)  # topic and payload; the reader takes them
         self._call = call
         self._will = will
         self._subscriptions = subscriptions
@@ -223,7 +226,7 @@ class BrokerConnection:
         for message in list(self._in_flight.values()):
             message.sent_at = time.monotonic()
         for topic in self._subscriptions:
-            client.subscribe(topic)
+            client.subscribe(topic, qos=1)
         if self.problem or not self.connects:
             log.info("MQTT: connected to %s", self.settings.where)
         self.problem = None
@@ -262,7 +265,7 @@ class BrokerConnection:
             self._refusals[message_id] = reason.value
 
     def _on_message(self, client: Client, _: Any, message: Any) -> None:
-        self.received.append(bytes(message.payload))
+        self.received.append((message.topic, bytes(message.payload[: MAX_BYTES + 1])))
         self._call()
 
     def _set_problem(self, words: str) -> None:

@@ -218,6 +218,21 @@ class Topics:
         """JPEG of a test; not retained. It belongs to no camera, also where one is called "test"."""
         return f"{self.prefix}/test_picture"
 
+    @property
+    def question(self) -> str:
+        """JSON of an alarm that waits for an answer; not retained."""
+        return f"{self.prefix}/question"
+
+    @property
+    def answer(self) -> str:
+        """JSON of a person's answer; the only topic below the prefix that the alarm reads."""
+        return f"{self.prefix}/answer"
+
+    @property
+    def answered(self) -> str:
+        """JSON about what became of a question; not retained."""
+        return f"{self.prefix}/answered"
+
     def camera_available(self, camera: str) -> str:
         """online or offline: whether this camera sees anything; retained."""
         return f"{self.prefix}/{segment(camera)}/available"

@@ -61,6 +61,11 @@ class MqttSettings:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def answers(self) -> bool:
+        """Return True where questions may be asked and answered: not where everyone in the network is the user."""
+        return self.user is not None or self.tls
+
+    @property
     def expire_s(self) -> int:
         """Return after how many seconds a state that was not published again expires."""
         return max(1, math.ceil(3 * self.every_s))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import logging
 import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edge.alert.delivery import OLD_S
@@ -19,6 +21,9 @@ from edge.alert.redact import address_of, scrub, secrets_of
 from edge.errors import BearAlarmError, OptionError, UnavailableError
 from edge.record.outbox import Message
 from edge.schema import Event, readable
+
+if TYPE_CHECKING:
+    from edge.alert.confirmation import Confirmations, Question
 
 HELP = "https://appriseit.com/services/"
 # What these libraries log names tokens and addresses; what matters of it goes into the error.
@@ -44,17 +49,28 @@ LOUD: Mapping[str, tuple[str, Any]] = {
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
-    ``url`` is any Apprise URL, used as it is. Loading Apprise takes a moment. Without the URL in it, raises OptionError
-    for one that Apprise can never use, and UnavailableError where this system lacks what the service needs.
+    ``url`` is any Apprise URL, used as it is. ``confirmations``: the questions about alarms; ``page``: the beginning of
+    the URLs of the page on which they are answered, None where nobody reaches it. A topic of ntfy with a login gets
+    buttons, and no other service: anyone who reads a message could answer. Loading Apprise takes a moment. Without the
+    URL in it, raises OptionError for one that Apprise can never use, and UnavailableError where this system lacks what
+    the service needs.
     """
 
     people = True
     problem: str | None = None  # nothing is known before something is sent
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        confirmations: Confirmations | None = None,
+        page: Callable[[], str | None] = lambda: None,
+    ) -> None:
         scheme = url.strip().partition("://")[0].lower()
         self._secrets = secrets_of(url.strip())
-        self._apprise, self._loud, service = _load(url.strip())
+        self._confirmations = confirmations
+        self._page = page
+        self._apprise, self._loud, self._with_buttons, service = _load(url.strip())
         if service is None:
             raise _refusal(scheme if address_of(url.strip()) != "…" else "")
         self.pictures = bool(service.attachment_support)
@@ -74,6 +90,12 @@ class Notify:
         alarm = any(event.alarms for event in message.events)
         # The picture follows a word that was loud already; and what is an hour old need not wake anybody.
         loud = alarm and message.part == "word" and message.late_s <= OLD_S
+        sender = self._loud if loud else self._apprise
+        if loud and (question := self._question(message)):
+            page = self._page()
+            if page and self._with_buttons:
+                sender = self._with_buttons(buttons(f"{page}/answer/{question.token}"))
+            body += f"\n{question_words(question, page=bool(page), buttons=sender is not self._loud)}"
         kinds = {
             "alarm": NotifyType.WARNING,
             "bad": NotifyType.FAILURE,
@@ -82,7 +104,7 @@ class Notify:
         }
         attach = [str(message.picture)] if message.picture else None
         with _captured_log() as logged:
-            arrived = (self._loud if loud else self._apprise).notify(
+            arrived = sender.notify(
                 body=body,
                 title=title,
                 notify_type=kinds[_tone(message.events)],
@@ -92,11 +114,33 @@ class Notify:
         if not arrived:
             raise RuntimeError(scrub("; ".join(dict.fromkeys(logged)), self._secrets) or "Apprise gives no reason")
 
+    def _question(self, message: Message) -> Question | None:
+        """Return the open question that a message is about."""
+        found = self._confirmations.open if self._confirmations and not message.digest else []
+        return next((each for each in found if each.event.id == message.events[0].id), None)
+
     def listen(self, call: Callable[[], None]) -> None:
         """Do nothing: no connection is held that could come back."""
 
     def close(self) -> None:
         """Do nothing: no connection is held between two messages."""
+
+
+def buttons(link: str) -> str:
+    """Return the actions of an ntfy message (https://docs.ntfy.sh/publish/#action-buttons) that answer a question."""
+    form = {"method": "POST", "headers": {"Content-Type": "application/x-www-form-urlencoded"}, "clear": True}
+    actions = [
+        {"action": "http", "label": label, "url": link, "body": f"answer={label.lower()}"} | form
+        for label in ("Yes", "No")
+    ]
+    return json.dumps([*actions, {"action": "view", "label": "Look", "url": link}])
+
+
+def question_words(question: Question, *, page: bool, buttons: bool) -> str:
+    """Return what a message says of an open question; ``page``: others reach the page, ``buttons``: it has some."""
+    how = "Is it a bear?" if buttons else "Is it a bear? Answer on the alarm's page." if page else ""
+    words = question.words(time.monotonic())
+    return f"{how} {words[:1].upper()}{words[1:]}.".strip()
 
 
 def new_topic() -> str:
@@ -120,8 +164,11 @@ def guessable(url: str) -> str | None:
     )
 
 
-def _load(url: str) -> tuple[Any, Any, Any]:
-    """Apprise with one service, the same for alarms, and the service; None where the URL is not usable."""
+def _load(url: str) -> tuple[Any, Any, Callable[[str], Any] | None, Any]:
+    """Apprise with one service, the same for alarms, a function that makes one with these actions, and the service.
+
+    No function where the service may have no actions; None where the URL is not usable.
+    """
     for name in LOGGERS:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(SILENCE)
@@ -136,13 +183,13 @@ def _load(url: str) -> tuple[Any, Any, Any]:
     asset = apprise.AppriseAsset(**options)
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
-        return None, None, None
+        return None, None, None, None
     given = url_to_dict(url) or {}
     name, value = LOUD.get(str(given.get("schema")), ("", None))
     own = given.get(name)
     if isinstance(value, dict):
         value, own = value | (own or {}), None
-    loud = apprise.Apprise.instantiate(given | {name: value}, asset=asset) if name and not own else None
+    louder = {name: value} if name and not own else {}
 
     def sender(one: Any) -> Any:
         one.request_rate_per_sec = 0  # an alarm waits for nothing; how much is sent at all, the deliverer limits
@@ -150,7 +197,13 @@ def _load(url: str) -> tuple[Any, Any, Any]:
         found.add(one)
         return found
 
-    return sender(service), sender(loud or service), service
+    def loud(**more: str) -> Any:
+        changes = louder | more
+        return sender((apprise.Apprise.instantiate(given | changes, asset=asset) if changes else None) or service)
+
+    login = given.get("mode") == "private" and (given.get("user") or given.get("token"))  # only then it is sent
+    private = given.get("schema") in {"ntfy", "ntfys"} and login
+    return sender(service), loud(), (lambda actions: loud(actions=actions)) if private else None, service
 
 
 def _refusal(scheme: str) -> BearAlarmError:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edge.alert.local_sinks import Unavailable
 from edge.background import NO_ANSWER, DeadlineError, Worker, call_with_deadline, in_background
 from edge.errors import NOT_HERE, OptionError
 
 if TYPE_CHECKING:
+    from edge.alert.confirmation import Confirmations, Question
     from edge.alert.delivery import Deliverer, RateLimit
     from edge.record.journal import Journal
     from edge.record.outbox import Channel, Message, Route
@@ -39,12 +40,16 @@ class RemoteChannels:
         remember: Callable[[Sequence[Route]], Journal | None],
         watching: Callable[[str], bool],
         stats: Callable[[], Mapping[str, object]],
+        confirmations: Confirmations,
+        page: Callable[[], str | None],
         before: RemoteChannels | None = None,
     ) -> None:
         self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
         self._remember = remember
         self._watching = watching
         self._stats = stats
+        self._confirmations = confirmations
+        self._page = page
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
         self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
@@ -68,7 +73,15 @@ class RemoteChannels:
 
     def plan(self, settings: AlertSettings, cameras: Sequence[str], model: str | None) -> None:
         """Plan the channels of these settings. Raises OptionError, without secrets, for a value that can never work."""
-        self._plans = channel_plans(settings, cameras, model=model, watching=self._watching, stats=self._stats)
+        self._plans = channel_plans(
+            settings,
+            cameras,
+            model=model,
+            watching=self._watching,
+            stats=self._stats,
+            confirmations=self._confirmations,
+            page=self._page,
+        )
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
 
@@ -78,6 +91,12 @@ class RemoteChannels:
             return
         for worker in self.workers:
             worker(event)
+
+    def ask(self, question: Question) -> None:
+        """Have each channel that takes answers publish a question, or what became of it; returns at once."""
+        for each in self._reached.values():
+            if isinstance(each.channel, Asking):
+                each.channel.ask(question)
 
     def make(self) -> None:
         """Make the planned channels that are not there yet; what cannot be made now is missing."""
@@ -118,6 +137,14 @@ class RemoteChannels:
                 each.channel.close()
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A channel that publishes questions, and takes answers."""
+
+    def ask(self, question: Question) -> None:
+        """Publish a question, or what became of it; return at once."""
+
+
 @dataclass(frozen=True)
 class ChannelSpec:
     """A channel that is to be; plans with the same ``key`` are the same channel."""
@@ -135,12 +162,15 @@ def channel_plans(
     model: str | None = None,
     watching: Callable[[str], bool] = lambda camera: False,
     stats: Callable[[], Mapping[str, object]] = dict,
+    confirmations: Confirmations | None = None,
+    page: Callable[[], str | None] = lambda: None,
     guest: bool = False,
 ) -> list[ChannelSpec]:
     """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
-    So does this for an MQTT broker, which is connected to as soon as it is made. ``guest``: beside an alarm that
-    watches, and without a state of its own.
+    So does this for an MQTT broker, which is connected to as soon as it is made. ``confirmations``: the questions that
+    can be answered there; ``page``: the beginning of the page's URLs. ``guest``: beside an alarm that watches, and
+    without a state of its own.
     """
     plans: list[ChannelSpec] = []
     if settings.mqtt:
@@ -152,7 +182,15 @@ def channel_plans(
         def mqtt() -> Channel:
             from edge.alert.mqtt import Mqtt
 
-            return Mqtt(broker, cameras, model=model, watching=watching, stats=stats, guest=guest)
+            return Mqtt(
+                broker,
+                cameras,
+                model=model,
+                watching=watching,
+                stats=stats,
+                confirmations=confirmations,
+                guest=guest,
+            )
 
         plans.append(ChannelSpec(("mqtt", broker, tuple(cameras), model), name, mqtt, connects=True))
     if settings.webhook:
@@ -169,7 +207,7 @@ def channel_plans(
         def notify(url: str = one) -> Channel:
             from edge.alert.notify import Notify
 
-            return Notify(url)
+            return Notify(url, confirmations=confirmations, page=page)
 
         plans.append(ChannelSpec(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
     return plans

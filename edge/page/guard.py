@@ -1,7 +1,8 @@
 """Decide who may ask for what, before anything of the page runs.
 
 In this order: the Host is one of ours (a stranger's name that leads here by DNS is refused), a change comes from our
-own page (Origin), is small, has the session's CSRF token, and the session or token may do it. Every
+own page (Origin), is small, has the session's CSRF token, and the session or token may do it. An answer to an alarm's
+question comes from anywhere: its token is checked by ``edge.page.answer``. Every
 response gets the headers that keep a browser from running, framing or keeping what it should not.
 """
 
@@ -34,7 +35,8 @@ BODY_MAX_BYTES = 256_000  # a form; a config that is edited as text is no longer
 COOKIE = "bear_alarm_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"  # over TLS: no other program of this machine can set it
 PUBLIC = ("/static/", "/icons/", "/login", "/claim", "/manifest.webmanifest")  # seen without a session
-OPEN_CHANGES = ("/login", "/claim")  # asked for by those who have no session
+ANSWER = "/answer"  # the token in the address is the credential: no session, and no page that it must come from
+OPEN_CHANGES = ("/login", "/claim", ANSWER)  # asked for by those who have no session
 ANYBODY = ("/logout",)  # changes a viewer may ask for
 REVIEW = "/review"  # what a token with the scope "review" may change
 
@@ -132,7 +134,8 @@ class Guard:
         access = request.state.access = self._access(request)
         if request.method != "POST":
             return request.receive
-        _check_origin(request, access)
+        if not _within(request.url.path, (ANSWER,)):
+            _check_origin(request, access)
         body = await _read(request)
         request.state.form = form = _form(request, body)
         path = request.url.path
@@ -164,6 +167,8 @@ class Guard:
 
     def _sent_away(self, request: Request) -> Response | None:
         """Return the response to those who may not see what they ask for; None where they may. Raises Refused."""
+        if _within(request.url.path, (ANSWER,)):
+            return None
         claimed = self._accounts.claimed
         if _within(request.url.path, PUBLIC):
             return None

@@ -61,6 +61,15 @@ class Serving:
         self._replace(PAGE, (page, alarm.state) if page.listen else None, lambda: self._page(page))
         for part, (_, _, problem) in self._servers.items():
             alarm.ask(part, problem)
+        if PAGE in self._servers and alarm.alerting:
+            alarm.alerting.page = self.reached
+
+    def reached(self) -> str | None:
+        """Return the beginning of the page's URLs for other machines; None where none reach it."""
+        page, server = self._alarm().settings.page, self.server(PAGE)
+        if server is None or not server.port or (page.loopback and not page.names):
+            return None
+        return addresses_of(page, server.port)[0]
 
     def server(self, part: str) -> WebServer | None:
         """Return a server that is open; None where there is none."""

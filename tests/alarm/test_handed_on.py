@@ -1,4 +1,4 @@
-"""A reload hands on lines of events, the limit of messages, the deterrent's budget."""
+"""A reload hands on lines of events, the limit of messages, the deterrent's budget, alarms that wait for an answer."""
 
 from __future__ import annotations
 
@@ -99,6 +99,53 @@ def test_a_reload_gives_the_deterrent_no_further_minutes(begin, tmp_path, monkey
     second.publish(event(seq=2))
     assert soon(lambda: "minutes of noise an hour are used up" in caplog.text)
     assert len(lines(tmp_path / "played")) == heard
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_an_alarm_that_waits_for_an_answer_makes_its_noise_after_the_reload(begin, tmp_path, when):
+    heard = tmp_path / "heard"
+    first = begin(on_alarm=f"cat >> {heard}")
+    first.publish(event(stage="supervised"))
+    (question,) = first.confirmations.open
+
+    def answer():
+        first.confirmations.answer(question.token, "yes", "anna")
+
+    if when == "before":
+        answer()
+        assert soon(lambda: lines(heard))
+    first.close(0.2, keep=True)
+    if when == "during":
+        answer()
+    second = begin(first, on_alarm=f"cat >> {heard}")
+    if when == "after":
+        answer()
+    second.tick()
+    assert soon(lambda: lines(heard))
+    second.tick()
+    assert len(lines(heard)) == 1
+
+
+def test_an_alarm_that_hung_at_its_end_does_not_silence_the_next_one(begin, tmp_path):
+    heard = tmp_path / "heard"
+    first = begin()
+    second = begin(first, on_alarm=f"cat >> {heard}")
+    first.close(0.1, keep=True)
+    second.publish(event(stage="supervised"))
+    (question,) = second.confirmations.open
+    second.confirmations.answer(question.token, "yes", "anna")
+    assert soon(lambda: lines(heard))
+
+
+def test_an_alarm_that_waits_when_the_alarm_ends_makes_no_noise_and_is_counted(begin, tmp_path):
+    heard = tmp_path / "heard"
+    only = begin(on_alarm=f"cat >> {heard}")
+    only.publish(event(stage="supervised"))
+    (question,) = only.confirmations.open
+    only.close(0.5)
+    only.confirmations.answer(question.token, "yes", "anna")
+    assert only.losses() == ["1 alarm waited for an answer, and made no noise"]
+    assert not heard.exists()
 
 
 def test_a_processor_that_was_hot_is_spared_after_a_reload_too(tmp_path):

@@ -148,7 +148,7 @@ def test_a_service_that_lacks_its_library_is_tried_again_and_the_others_are_repo
     load, lacking = notify._load, [True]
 
     def lacks(url):
-        return (None, None, None) if lacking and "lacking" in url else load(url)
+        return (None, None, None, None) if lacking and "lacking" in url else load(url)
 
     monkeypatch.setattr(notify, "_load", lacks)
     monkeypatch.setattr(notify, "_refusal", lambda scheme: UnavailableError("libx is missing"))
@@ -185,7 +185,7 @@ class Place:
     wrong: Exception | None = None
     pictures, people, problem = False, True, None
 
-    def __init__(self, url):
+    def __init__(self, url, **_):
         if self.wrong:
             raise self.wrong
         self.key, self.sent = "place of its own key", []

@@ -7,6 +7,7 @@ triggers are as in Home Assistant 2026.2 (components/mqtt, components/event, hom
 import json
 import math
 import re
+from collections import deque
 from typing import cast
 
 import yaml
@@ -45,12 +46,13 @@ class Line:
 
     def __init__(self, wire, settings, client_id, call, *, will="", subscriptions=()):
         self.wire, self.will, self.topics = wire, will, subscriptions
-        self.up, self.connects, self.received, self.problem, self.broken = False, 0, [], None, False
+        self.up, self.connects, self.problem, self.broken = False, 0, None, False
+        self.received: deque[tuple[str, bytes]] = deque()
         wire.listeners.append(self.hear)
 
     def hear(self, topic, payload, *, retained):
         if self.up and topic in self.topics:
-            self.received.append(payload.encode())
+            self.received.append((topic, payload.encode()))
 
     def tend(self):
         """Nothing to do."""
@@ -199,14 +201,14 @@ class Home:
         self.history.setdefault(id_, []).append(state)
         for automation in self.automations:
             for trigger in automation["triggers"]:
-                if id_ == trigger["entity_id"] and "for" not in trigger and matches(trigger, before, state):
+                if id_ == trigger.get("entity_id") and "for" not in trigger and matches(trigger, before, state):
                     self._act(automation, before, now)
 
     def wait(self):
         """So much time passes that states have lasted as long as any trigger asks for."""
         for automation in self.automations:
             for trigger in automation["triggers"]:
-                shown = self._shown.get(trigger["entity_id"])
+                shown = self._shown.get(trigger.get("entity_id"))
                 if "for" in trigger and shown and matches(trigger, None, shown[0]):
                     self._act(automation, None, shown)
 

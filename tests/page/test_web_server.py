@@ -279,7 +279,9 @@ def test_the_alarm_waits_for_no_certificate_and_for_no_page_that_hangs(tmp_path,
 def stand_in(state: Path, **settings: Any) -> Any:
     """As much of an alarm as the servers ask for."""
     asked: dict[str, object] = {}
-    return SimpleNamespace(settings=Settings(**settings), state=state, asked=asked, ask=asked.__setitem__)
+    return SimpleNamespace(
+        settings=Settings(**settings), state=state, alerting=None, asked=asked, ask=asked.__setitem__
+    )
 
 
 def test_a_reload_opens_again_only_what_has_changed(tmp_path):

@@ -1,0 +1,104 @@
+"""Answer: is it a bear? For the holder of a question's token, such as the button of a phone message; without a log-in.
+
+    POST /answer/TOKEN
+    Content-Type: application/x-www-form-urlencoded
+
+    answer=yes
+
+It shows no picture, and no names but the camera's and the label's. Looking at it answers nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from edge.errors import OptionError
+from edge.page.common import back_to, page_of, render
+from edge.page.guard import ANSWER, Refused, own_place
+
+if TYPE_CHECKING:
+    from edge.alert.confirmation import Confirmations, Question
+
+MAX_WRONG = 10  # unknown tokens of one address within a minute; further ones have to wait
+UNKNOWN = "there is no such question, or it is long over; the events on the page say what happened"
+
+
+class WrongTokens:
+    """Counts the unknown tokens of each address in a minute. A known one is always taken: no stranger can prevent it.
+
+    Nobody guesses 24 random bytes; this ends what a program tries.
+    """
+
+    def __init__(self) -> None:
+        self._minute = 0.0
+        self._wrong: Counter[str] = Counter()
+
+    def __call__(self, address: str) -> Refused:
+        """Count one more, and return the refusal."""
+        minute = time.monotonic() // 60.0
+        if minute != self._minute:
+            self._minute = minute
+            self._wrong.clear()
+        self._wrong[address] += 1
+        if self._wrong[address] > MAX_WRONG:
+            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many answers to unknown questions; wait a minute")
+        return Refused(HTTPStatus.NOT_FOUND, UNKNOWN)
+
+
+def show(request: Request) -> Response:
+    """Show one question, with its two buttons while it is open."""
+    _, question = _asked(request)
+    now = time.monotonic()
+    left_s = question.left_s(now)
+    sounds_at = None if left_s is None else datetime.now().astimezone() + timedelta(seconds=left_s)
+    return render(
+        request,
+        "answer.html",
+        event=question.event,
+        open=question.open and now < question.until,
+        words=question.words(now),
+        left_s=None if left_s is None else math.ceil(left_s),
+        sounds_at=sounds_at,
+    )
+
+
+def answer(request: Request) -> Response:
+    """Take an answer."""
+    confirmations, question = _asked(request)
+    form, access = request.state.form, request.state.access
+    given = form.get("answer")
+    if given not in ("yes", "no"):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the answer {given!r} is neither yes nor no; give one of them")
+    try:
+        confirmations.answer(question.token, given, access.name if access else "phone")
+    except OptionError as error:
+        raise Refused(HTTPStatus.CONFLICT, str(error)) from None
+    if "text/html" not in request.headers.get("Accept", ""):
+        return PlainTextResponse(f"{question.words(time.monotonic())}\n")
+    return back_to(own_place(form.get("back") or request.url.path))
+
+
+def _asked(request: Request) -> tuple[Confirmations, Question]:
+    """Return the questions, and the one whose token is in the address. Raises Refused."""
+    page = page_of(request)
+    alerting = page.alarm().alerting
+    question = alerting.confirmations.find(request.path_params["token"]) if alerting else None
+    if alerting is None or question is None:
+        wrong: WrongTokens = page.shared.setdefault("wrong tokens", WrongTokens())
+        raise wrong(request.client.host if request.client else "")
+    return alerting.confirmations, question
+
+
+ROUTES = [
+    Route(f"{ANSWER}/{{token}}", show, methods=["GET"]),
+    Route(f"{ANSWER}/{{token}}", answer, methods=["POST"]),
+]
