@@ -188,6 +188,7 @@ class Alarm:
     def tick(self, now: float) -> None:
         """Call it about ten times a second; ``now``: time.monotonic()."""
         assert self.alerting
+        self.alerting.confirmations.tick()  # first: whatever fails below, what waits for an answer sounds in time
         if self.condition:
             self.condition.tick(now)
         self.alerting.tick(now)
