@@ -148,8 +148,8 @@ def names_of(folder: Path, camera: str, watched: Collection[str]) -> list[str]:
     ``watched``: the names of all cameras that are watched now.
     """
     stages = read_stages(folder)
-    sources = {entry.source for entry in stages.get(camera, ()) if entry.source}
-    gone = (name for name, entries in stages.items() if name not in watched and entries[-1].source in sources)
+    source = stages[camera][0].source if camera in stages else ""
+    gone = (name for name, entries in stages.items() if name not in watched and source and entries[-1].source == source)
     return [camera, *gone]
 
 

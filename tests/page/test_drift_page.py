@@ -9,10 +9,10 @@ import pytest
 
 from edge.drift_watch import DriftWatch
 from edge.page.guard import COOKIE
-from edge.record.days import day_of
+from edge.record.days import day_of, read_days
 from edge.record.run import Clock
 from tests.helpers.day_rows import write_days
-from tests.helpers.page_world import OWNER, World, page_world
+from tests.helpers.page_world import OWNER, World, page_world, wait_for
 from tests.helpers.phone_web import chromium
 from tests.page.test_live import AXE, FAULTS
 
@@ -44,18 +44,19 @@ def set_clock(world: World) -> DriftWatch:
     return alarm.drift
 
 
-def darker(world: World) -> None:
+def darker(world: World, *, days: int = 60) -> None:
     """Have the yard be darker since ten days ago."""
-    drift = set_clock(world)
     last = day_of(datetime.now(UTC), night=True) - timedelta(days=1)
-    write_days(world.state, dark_days=10, last=last, model=world.alarm.classifier.name)
-    drift.look()
+    write_days(world.state, days=days, dark_days=10, last=last, model=world.alarm.classifier.name)
+    wait_for(set_clock(world).monitors)
 
 
 def test_a_drift_is_shown_until_the_owner_looked(world: World) -> None:
     with world.client("viewer") as viewer, world.client() as owner:
         assert '<a href="/drift">' in viewer.get("/health").text
         assert "There are no figures yet" in viewer.get("/drift").text
+        darker(world, days=20)
+        assert "not known yet" in viewer.get("/drift").text
         darker(world)
         seen, own = viewer.get("/drift").text, owner.get("/drift").text
         assert WORDS in seen
@@ -69,6 +70,19 @@ def test_a_drift_is_shown_until_the_owner_looked(world: World) -> None:
         assert "21 days are missing" in seen
         refused = owner.change("/drift/looked", LOOKED)
         assert (refused.status_code, "load the page again" in refused.text) == (409, True)
+
+
+def test_the_alarm_feeds_it(world: World) -> None:
+    """The loop gives its minutes, and the events of a camera reach it."""
+    alarm, drift = world.alarm, set_clock(world)
+    assert alarm.threads[0].watcher.minutes
+    assert alarm.alerting
+    wrong_view = alarm.run.event("camera", "new", "1", "yard", label="moved", detail="another view")
+    alarm.alerting.publish(wrong_view)
+    drift.look()
+    assert [day.moved for day in read_days(world.state, ["yard"], datetime.now().astimezone().date()).values()] == [
+        True
+    ]
 
 
 def test_a_form_that_names_nothing_is_refused(world: World) -> None:
