@@ -71,7 +71,7 @@ class Place:
         return [event.detail for event in self.published[before:]]
 
     def missing(self, figure="brightness", *, night=False):
-        """How many days of the reference are missing."""
+        """Return how many days of the reference are missing."""
         (found,) = [each for each in self.drift.monitors() if (each.figure, each.night) == (figure, night)]
         return found.course.missing
 
