@@ -25,8 +25,10 @@ from edge.record.review import Review, pass_on
 from edge.record.stage_log import read_stages
 from edge.schema import CameraFault, Event, EventKind, TroubleKind
 from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings, StageSettings
+from tests.helpers.cutting import played
 from tests.helpers.fake_camera import LiveYard, soon
 from tests.helpers.journal_stage import ask
+from tests.helpers.power_cut import Disk, record
 from tests.helpers.rollout_world import RolloutWorld
 from tests.helpers.tiny import tiny_card, write_tiny_model
 from tests.helpers.webhook_server import PostBox
@@ -227,7 +229,7 @@ def test_a_bear_that_is_there_when_its_camera_goes_to_shadow_ends_for_all_who_he
 def test_killed_at_any_instant_the_stage_is_the_last_one_or_the_one_that_was_being_written(tmp_path: Path) -> None:
     random_, said_by_all = random.Random(1), 0
     for _ in range(12):
-        child = subprocess.Popen([sys.executable, CHILD, tmp_path], stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen([sys.executable, CHILD, "turn", tmp_path], stdout=subprocess.PIPE, text=True)
         said: list[str] = []
         reading: Any = threading.Thread(target=lambda child=child, said=said: said.extend(child.stdout or ()))
         reading.start()
@@ -252,3 +254,20 @@ def test_killed_at_any_instant_the_stage_is_the_last_one_or_the_one_that_was_bei
     moved = sum(entry.by == "" and entry.stage == "supervised" for entry in read_stages(tmp_path)["yard"])
     notices = ask(tmp_path, "SELECT count(*) FROM events WHERE kind = 'notice' AND json LIKE '%was moved%'")
     assert notices[0][0] >= moved  # each demotion has its notice, and one may have been told without its row
+
+
+@pytest.mark.needs_tool("strace")
+def test_wherever_the_power_is_cut_what_was_written_is_there(tmp_path: Path) -> None:
+    home = tmp_path / "state"
+    acts = record([sys.executable, str(CHILD), "write", str(home)], home)
+
+    def check(place: Path, said: list[list[str]]) -> None:
+        kept = RolloutWorld(place)
+        found = [entry.why for entry in kept.rows() if entry.by]
+        kept.close()
+        assert found == [str(number) for number in range(len(found))]
+        assert len(said) <= len(found) <= len(said) + 1
+
+    count = played(Disk(tmp_path / "nothing"), home, acts, 60, 1, check)
+    assert count["cuts"] == 60
+    assert count["with bytes unsynced"]
