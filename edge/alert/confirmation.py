@@ -40,8 +40,8 @@ class Question:
     by: str = ""
     sounded: bool = False  # nobody answered in time
     held: Event | None = None  # the newest alarm
-    end: Event | None = None  # the bear is gone, and nothing that acts knows it yet
-    ends_at: float = 0.0  # when that is passed on
+    end: Event | None = None  # of a bear that left meanwhile: passed on at once, and again after what is held
+    ends_at: float = 0.0  # when again
 
     @property
     def open(self) -> bool:
@@ -102,17 +102,18 @@ class Confirmations:
         with self._lock:
             now, question = self._clock(), self._questions.get(event.id)
             if question and question.waits and question.sounds_at is None and now >= question.until:
-                question = None  # nobody can answer it any more
+                del self._questions[event.id]  # nobody can answer it any more
+                question = None
             if question is None and event.kind == "bear" and event.stage == "supervised" and event.alarms:
                 sounds_at = now + self.answer_s if self.sound else None
                 question = new = Question(event, now, sounds_at, now + max(ANSWER_WITHIN_S, self.answer_s))
                 self._questions[event.id] = question
-            if question and (question.waits or question.held):
-                if event.type == "end":
-                    question.end = event
-                elif event.alarms:
-                    question.held = event
-            elif question is None or question.answer != "no" or event.type == "end":
+            holding = question is not None and (question.waits or question.held is not None)
+            if question and holding and event.type == "end":
+                question.end = event
+            elif question and holding and event.alarms:
+                question.held = event
+            if event.type == "end" or question is None or not (holding or question.answer == "no"):
                 self.act(event)
         if new:
             self.asked(new)
@@ -155,9 +156,9 @@ class Confirmations:
                 raise OptionError("this answer comes too late; the question is over")
             question.answer, question.by = answer, by
             if answer == "no":
-                question.held, question.ends_at = None, now
+                question.held = question.end = None
                 if question.sounded:  # what goes on until the bear is gone ends now
-                    question.end = replace(question.event, type="end", escalated=None)
+                    self.act(replace(question.event, type="end", escalated=None))
             self._act_on(question, now)
         self.answered(question)
         return question
@@ -166,6 +167,8 @@ class Confirmations:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""
         sounding = []
         with self._lock:
+            if self.paused:
+                return
             now = self._clock()
             for id_, question in list(self._questions.items()):
                 waited, stage = question.waits, self.stage(question.event.camera)
@@ -173,11 +176,12 @@ class Confirmations:
                 if waited and (overdue or stage == "autonomous"):
                     question.sounded = True
                     sounding.append(question)
-                if stage == "shadow":  # nothing sounds any more, and what goes on ends with the bear
+                if stage == "shadow":
                     question.held = None
-                if stage == "shadow" or not question.waits:
+                if not question.waits:
                     self._act_on(question, now)
-                if now >= question.until + ANSWER_WITHIN_S or (stage == "shadow" and not question.end):
+                over = stage == "shadow" or now >= question.until + ANSWER_WITHIN_S
+                if over and (question.waits or not question.end):
                     del self._questions[id_]
         for question in sounding:
             self.answered(question)
