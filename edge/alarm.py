@@ -23,6 +23,7 @@ from edge.decide.stages import Goal, stage_of
 from edge.detect.classifier import Classifier, load
 from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
+from edge.drift_watch import DriftWatch
 from edge.errors import OptionError
 from edge.files import made_state_folder, make_folder
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
@@ -37,7 +38,7 @@ from edge.watch import Watcher
 if TYPE_CHECKING:
     from edge.record.journal import Journal
     from edge.record.review import JournalReview
-    from edge.schema import Frame
+    from edge.schema import Event, Frame
     from edge.settings import EvidenceSettings
 log = logging.getLogger(__name__)
 DEFAULT = Path("evidence")  # in the working folder, which under a service is the state folder
@@ -73,6 +74,7 @@ class Alarm:
         self.condition: SelfMonitor | None = None  # where there is a camera
         self.reviews: ReviewPoller | None = None  # where there is a journal
         self.rollout: Rollout | None = None  # there too
+        self.drift: DriftWatch | None = None  # there too
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._process_began: float = before._process_began if before else self._began
@@ -133,6 +135,8 @@ class Alarm:
         self.alerting.more = self._parts
         if self.alerting.journal:
             self.rollout = self._rollout()
+            self.drift = self._drift_watch()
+            self.alerting.beside = self._hear
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
 
     def _rollout(self) -> Rollout:
@@ -151,9 +155,29 @@ class Alarm:
             publish=alerting.publish,
             wall=self.clock.wall,
         )
-        alerting.beside = rollout.take_event
         self.ask("stages", rollout.problem)
         return rollout
+
+    def _drift_watch(self) -> DriftWatch:
+        assert self.alerting
+        assert self.state
+        drift = DriftWatch(
+            {thread.camera.name: thread.watcher for thread in self.threads},
+            model=self.classifier.name,
+            card=self.classifier.card,
+            folder=self.state,
+            run=self.run,
+            clock=self.clock,
+            publish=self.alerting.publish,
+        )
+        self.ask("drift", drift.problem)
+        return drift
+
+    def _hear(self, event: Event) -> None:
+        assert self.rollout
+        assert self.drift
+        self.rollout.take_event(event)
+        self.drift.take_event(event)
 
     def ask(self, name: str, part: Ask) -> None:
         """Have health ask this too."""
@@ -192,6 +216,8 @@ class Alarm:
             self.reviews.tick(now)
         if self.rollout:
             self.rollout.tick(now)
+        if self.drift:
+            self.drift.tick(now)
 
     @property
     def alarms(self) -> int:
@@ -249,6 +275,8 @@ class Alarm:
                 last_first.callback(self.reviews.close, 0.5)
             if self.rollout:
                 last_first.callback(self.rollout.close, 0.5)
+            if self.drift:
+                last_first.callback(self.drift.close, 0.5)
             if trace := self.trace:
                 last_first.callback(lambda: trace.close(left_s()))
             if writer := self.writer:  # the journal gets the last pictures

@@ -18,6 +18,7 @@ from edge.detect.motion import Motion, MotionFinder
 from edge.detect.tracker import Tracker
 from edge.detect.zones import PrivacyMask
 from edge.errors import SourceError
+from edge.record.days import MinuteFigures
 from edge.record.trace import Moment
 from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score, TroubleKind
 from edge.settings import CameraSettings
@@ -75,6 +76,7 @@ class Watcher:
         self.single_images = single_images
         self.pace = pace
         self.stats = LoopStats()
+        self.minutes: MinuteFigures | None = None  # set by who keeps daily figures (``edge.drift_watch``)
         self.seen: tuple[Frame, Sequence[Score]] | None = None  # the last frame and what was scored in it; for viewers
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
@@ -103,6 +105,8 @@ class Watcher:
                 events = self.publish(frame, decisions, scores)
                 events += self.look_after(frame, motion)
                 self.keep(frame, motion, scores)
+                if self.minutes:
+                    self.minutes(frame, motion.grey, scores, night=self.night.night, well=not self.troubles.now)
                 self.seen = frame, scores
                 self._count(frame, regions, started)
                 self._record(frame, motion, scores, events)

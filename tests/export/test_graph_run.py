@@ -17,7 +17,6 @@ from torch import nn
 
 from edge.detect.card import Card, FrameRule
 from edge.detect.classifier import Classifier
-from edge.detect.drift import drifts
 from edge.detect.stills import look
 from edge.pictures import read_picture
 from edge.schema import WHOLE, Region
@@ -147,10 +146,3 @@ def test_the_frame_scan_is_judged_and_its_threshold_is_what_classify_goes_by(
         assert [one.alarm for one in found] == hit.tolist()
         assert hit[bears].mean() == pytest.approx(limit.recall)
         assert hit[~bears].mean() == pytest.approx(limit.false_positive_rate)
-
-
-def test_what_the_device_sees_can_be_compared_with_the_reference(exported: dict[Path, Card]) -> None:
-    for card in exported.values():
-        assert card.drift is not None
-        far = np.full(300, card.ood.threshold + 1)
-        assert drifts(card.drift, far, np.full(300, 0.5), np.full(300, 0.99))["ood"].shown
