@@ -10,13 +10,14 @@ import pytest
 from edge.decide.stages import STAGES
 from tests.helpers.simulated_year import Habits, Happening, Simulation, Site
 
-DOGS, MOVED, MODEL = 24, 44, 64  # days
+DOGS, DIRT, MOVED, MODEL = 24, 26, 44, 64  # days
 
 
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):
     happenings = [
         Happening("dogs", DOGS, "hives", 1),
+        Happening("dirt", DIRT, "hives", 8),
         Happening("moved", MOVED, "hives"),
         Happening("dogs", MOVED + 1, "hives", 1),  # of a supervised camera: nothing is taken away
         Happening("model", MODEL),
@@ -35,7 +36,7 @@ def test_a_camera_rises_by_what_people_choose_and_falls_to_supervised_alone(year
 
 
 def test_each_fall_is_a_notice_that_says_why_on_the_day_it_is_known(year):
-    falls = [line for line in year.lines if line.kind == "notice" and "is supervised now, because" in line.words]
+    falls = [line for line in year.lines if line.kind == "stage" and "is supervised now, because" in line.words]
     whys = ["its last 3 reviewed alarms were wrong", "the camera was moved", "was not in shadow here"]
     assert len(falls) == len(whys)
     assert all(why in fall.words for why, fall in zip(whys, falls, strict=True))
@@ -58,3 +59,13 @@ def test_what_each_stage_promises_holds_for_every_alarm(year):
     assert all(each.event.alarms for each in supervised), "people are notified at once"
     assert all(each.noisy for each in supervised if each.bear), "a yes, or nobody answered in time"
     assert any(not each.noisy for each in supervised if not each.bear), "a no"
+
+
+def test_a_lens_that_gets_dirty_is_noticed_as_what_it_is_until_somebody_looked(year):
+    lines = [line for line in year.lines if line.kind in {"drift", "looked"}]
+    *notices, looked = lines
+    assert notices
+    assert all("is the lens dirty" in line.words for line in notices)
+    began = year.stages["hives"][0][0]
+    assert DIRT < (lines[0].at - began).days < (looked.at - began).days < MOVED
+    assert looked.kind == "looked"

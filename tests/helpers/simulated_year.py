@@ -1,7 +1,8 @@
 """A simulated year of cameras and the person who looks after them, through the real journal, reviews and stages.
 
-Bears, false alarms, wind, dirt and the person's habits come from a seed. Events go the alarm's way: ``Confirmations``,
-``Journal``, ``Rollout``; a review is a file and a row, as the page writes them. Only the clock is fast.
+Bears, false alarms, wind, dirt, weather and the person's habits come from a seed. Events go the alarm's way:
+``Confirmations``, ``Journal``, ``Rollout``, ``DriftWatch``; a review is a file and a row, as the page writes them. Only
+the clock is fast.
 """
 
 from __future__ import annotations
@@ -21,15 +22,22 @@ import numpy as np
 from edge import rollout
 from edge.alert.confirmation import Confirmations
 from edge.alert.events import EventPublisher
+from edge.background import Worker
+from edge.decide.evidence import Rule
 from edge.decide.stages import Goal
+from edge.detect.camera_check import CameraCheck
+from edge.drift_watch import DriftWatch
+from edge.record.days import Day, Key, add_days, day_of
 from edge.record.journal import Journal
 from edge.record.media_store import sample_path, visit_folder
 from edge.record.misses import Miss, write_miss
 from edge.record.review import Review, Verdict, pass_on, write_review
-from edge.record.run import EventFactory
+from edge.record.run import Clock, EventFactory
 from edge.rollout import Rollout
-from edge.schema import Event, EventKind, EventType, Stage, utc_text
+from edge.schema import Event, EventKind, EventType, Picture, Region, Score, Stage, utc_text
 from edge.settings import Camera
+from edge.watch import Watcher
+from tests.helpers.tiny import tiny_card
 
 DAY_S = 86_400.0
 LABELS = ("brown_bear", "black_bear", "polar_bear")
@@ -37,6 +45,16 @@ RESTART_DAYS = 30  # a power cut, an update of the system
 FRAMES_PER_DAY = 4  # random frames that a camera keeps
 DOGS = 3  # alarms a day while they come by
 PERSON = "anna"
+STAYS = 0.6  # correlation of a day's weather with the day before
+# Of each daily figure: level by day and at night, standard deviation of a day, amplitude of the season.
+USUAL = {
+    "brightness": (4.6, 3.2, 0.10, 0.10),
+    "sharpness": (2.0, 1.6, 0.06, 0.06),
+    "crops": (1.6, 1.2, 0.30, 0.30),
+    "size": (4.5, 4.4, 0.10, 0.05),
+    "bear": (-3.0, -2.6, 0.25, 0.10),
+    "ood": (0.30, 0.35, 0.03, 0.02),
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +72,10 @@ class Site:
 class Happening:
     """One thing that happens to a camera; ``camera`` "": to all."""
 
-    what: str  # "model", "moved", "dogs" or "dirt"
+    what: str  # "model", "moved", "dogs", "dirt" or "snow"
     day: int
     camera: str = ""
-    days: int = 0  # so long it lasts; of dirt: until the lens is as dirty as it gets
+    days: int = 0  # so long it lasts; dirt: until the lens is as dirty as it gets, and stays so until it is wiped
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class Habits:
     careless: float = 0.003  # reviews that say the opposite
     frames: int = 6  # random frames that are reviewed in one evening
     reports: float = 0.1  # of the missed bears
-    straightens_days: int = 3  # until a camera that was moved is put back
+    comes_days: int = 3  # until somebody stands before a camera: a moved one is put back, a dirty lens is wiped
     patience_days: int = 120  # in shadow; then it is ended without being offered
 
 
@@ -80,7 +98,7 @@ class Line:
 
     at: datetime
     camera: str
-    kind: str  # "notice", "chosen", "happened"
+    kind: str  # label of a notice: "stage", "drift"; or what the person did: "chosen", "looked"
     words: str
 
 
@@ -106,10 +124,7 @@ class Year:
 
 
 class Simulation:
-    """One run from ``begins`` on; ``folder`` gets the state and the evidence.
-
-    ``daily``: called at the end of each day with the day's number, for what else watches the cameras.
-    """
+    """One run from ``begins`` on; ``folder`` gets the state and the evidence."""
 
     def __init__(
         self,
@@ -120,7 +135,6 @@ class Simulation:
         *,
         habits: Habits = Habits(),
         seed: int = 1,
-        daily: Callable[[Simulation, int], None] = lambda simulation, day: None,
     ) -> None:
         self.state, self.evidence = folder / "state", folder / "evidence"
         self.sites = {site.name: site for site in sites}
@@ -138,16 +152,18 @@ class Simulation:
         self.journal = Journal(self.state, run=self.run)
         self.publishers = {name: EventPublisher([self.publish], run=self.run) for name in self.sites}
         self.confirmations = Confirmations(self._noise, clock=self._clock)
-        self._daily = daily
+        self._weather = {name: Weather(np.random.default_rng([seed, n])) for n, name in enumerate(self.sites)}
+        self._wiped: dict[str, int] = {}  # the day, by camera
+        self._comes: dict[str, int] = {}  # the day on which somebody looks after a drift
         self._frames: list[tuple[Path, bool]] = []  # not reviewed yet, with whether a bear is on it
-        self.rollout = self._start()
+        self._start()
 
     def simulate(self, days: int) -> Year:
         """Live through so many days; return what was noticed and done."""
         for day in range(days):
             self._pass_day(day)
-            self._daily(self, day)
         self.rollout.close(5.0)
+        self.drift.close(5.0)
         self.journal.close()
         return self.year
 
@@ -156,16 +172,16 @@ class Simulation:
         self.confirmations(event)
         self.journal(event)
         self.rollout.take_event(event)
+        self.drift.take_event(event)
         if event.kind == "notice":
-            self.year.lines.append(Line(self.now, event.camera, "notice", event.detail or ""))
-            self.year.counts[event.camera]["notices"] += 1
+            self.year.lines.append(Line(self.now, event.camera, event.label or "", event.detail or ""))
         self.year.counts.get(event.camera, Counter())["messages"] += event.alarms
 
     def _clock(self) -> float:
         return (self.now - self.begins).total_seconds()
 
-    def _start(self) -> Rollout:
-        return Rollout(
+    def _start(self) -> None:
+        self.rollout = Rollout(
             [Camera(site.name, site.name, stage=site.stage) for site in self.sites.values()],
             self.publishers,
             model=self.model,
@@ -177,19 +193,27 @@ class Simulation:
             publish=self.publish,
             wall=lambda: self.now,
         )
+        self.drift = DriftWatch(
+            {name: _watcher(publisher) for name, publisher in self.publishers.items()},
+            model=self.model,
+            card=tiny_card(),
+            folder=self.state,
+            run=self.run,
+            clock=Clock(lambda: (True, "simulated"), wall=lambda: self.now, monotonic=self._clock),
+            publish=self.publish,
+        )
 
     def _restart(self) -> None:
         self.rollout.close(5.0)
-        self.rollout = self._start()
+        self.drift.close(5.0)
+        self._start()
         self._look()
 
     def _look(self) -> None:
         """Let the rollout look at the journal, and publish what it found."""
         for _ in range(2):  # the second publishes what the first found
             self.rollout.tick(self._clock())
-            worker = self.rollout._worker
-            while worker._waiting or worker._busy:
-                time.sleep(0.0002)
+            _settle(self.rollout._worker)
             self.now += timedelta(seconds=rollout.LOOK_S)
         for name, publisher in self.publishers.items():
             stage, known = publisher.stage, self.year.stages[name]
@@ -215,6 +239,30 @@ class Simulation:
             act()
         self.now = max(self.now, midnight + timedelta(seconds=DAY_S - 60))
         self._look()
+        self._end_day(day)
+
+    def _end_day(self, day: int) -> None:
+        """Write the day's figures, and let the drift watch look at them."""
+        days: dict[Key, Day] = {}
+        for name, weather in self._weather.items():
+            happened = [each for each in self.happenings if each.camera in ("", name)]
+            for night in (False, True):
+                figures = weather.figures(self.now, night=night)
+                change(figures, happened, day, self._wiped.get(name))
+                days[name, day_of(self.now - timedelta(hours=12), night=night), night] = day_with(figures, self.model)
+        add_days(self.state, days)
+        for _ in range(2):  # the second publishes what the first found
+            self.drift.tick(self._clock())
+            _settle(self.drift._worker)
+            self.now += timedelta(seconds=1)
+        for each in self.drift.reports():
+            self._comes.setdefault(each.camera, day + self.habits.comes_days)
+        for name in [name for name, when in self._comes.items() if when <= day]:
+            del self._comes[name]
+            self._wiped[name] = day + 1
+            self.year.lines.append(Line(self.now, name, "looked", ""))
+            for each in [report for report in self.drift.reports() if report.camera == name]:
+                self.drift.looked(name, each.figure, night=each.night)
 
     def _times(self, rate: float) -> list[float]:
         return [float(second) for second in self.rng.uniform(0, DAY_S - 600, self.rng.poisson(rate))]
@@ -225,7 +273,7 @@ class Simulation:
             return [(noon, self._new_model)]
         if happening.what == "moved" and day == happening.day:
             return [(noon, partial(self._fault, name, "new"))]
-        if happening.what == "moved" and day == happening.day + self.habits.straightens_days:
+        if happening.what == "moved" and day == happening.day + self.habits.comes_days:
             return [(noon, partial(self._fault, name, "end"))]
         if happening.what == "dogs" and happening.day <= day < happening.day + happening.days:
             first = self.rng.uniform(6, 18) * 3600.0
@@ -321,6 +369,67 @@ class Simulation:
             return Review("unsure", utc_text(self.now), by=PERSON)
         right = dice < 1 - self.habits.careless
         return Review("confirmed" if bear == right else "wrong", utc_text(self.now), by=PERSON)
+
+
+class Weather:
+    """The daily figures of one camera: a level, a season, and weather that stays for some days."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._now = dict.fromkeys(USUAL, 0.0)
+
+    def figures(self, at: datetime, *, night: bool) -> dict[str, float]:
+        """Return the figures of one day or night, by name."""
+        summer = math.cos(2 * math.pi * (at.timetuple().tm_yday - 196) / 365)
+        found = {}
+        for name, (by_day, at_night, spread, seasonal) in USUAL.items():
+            self._now[name] = STAYS * self._now[name] + math.sqrt(1 - STAYS**2) * self._rng.normal()
+            found[name] = (at_night if night else by_day) + spread * self._now[name] + seasonal * summer
+        return found
+
+
+def change(figures: dict[str, float], happenings: Sequence[Happening], day: int, wiped: int | None) -> None:
+    """Change the figures of a day by what has happened; ``wiped``: the day on which the lens was wiped last."""
+    for each in happenings:
+        lasts = each.day <= day < each.day + each.days
+        if each.what == "dirt" and day >= each.day and not (wiped and each.day < wiped <= day):
+            share = min((day - each.day + 1) / each.days, 1.0)
+            figures["brightness"] += share * math.log(0.8)
+            figures["sharpness"] += share * math.log(0.6)
+        elif each.what == "snow" and lasts:
+            figures["brightness"] += 0.4
+        elif each.what == "dogs" and lasts:
+            figures["crops"] += 0.5
+        elif each.what == "model" and day >= each.day:
+            figures["bear"] += 0.5
+
+
+def day_with(figures: dict[str, float], model: str) -> Day:
+    """Return a day of ten hours with these figures."""
+    minutes, hours = 100, 10
+    sums: dict[str, Any] = {
+        name: minutes * figures[name] for name in ("bear", "ood", "size", "brightness", "sharpness")
+    }
+    crops = max(round(hours * math.expm1(figures["crops"])), 0)
+    return Day(model, watched_s=hours * 3600.0, crops=crops, busy=minutes, views=minutes, sharp_views=minutes, **sums)
+
+
+def _watcher(publisher: EventPublisher) -> Watcher:
+    rule = Rule(threshold=0.5, still_threshold=0.5)
+    return Watcher(_Unused(), rule, publisher, camera_check=CameraCheck(), scan=lambda picture: [])
+
+
+class _Unused:
+    """A scorer that no frame reaches."""
+
+    def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
+        return []
+
+
+def _settle(worker: Worker[None]) -> None:
+    """Wait until a worker has done what it was asked."""
+    while worker._waiting or worker._busy:
+        time.sleep(0.0002)
 
 
 class _Factory(EventFactory):
