@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 WRITE_S = 600.0  # a power cut loses no more
 MOST_MINUTES = 10_000  # that wait for a disk
-FEEDBACK = "its pictures help the next model: `bear-alarm events export`, docs/feedback.md"
+FEEDBACK = "Its pictures help the next model: `bear-alarm events export`, docs/feedback.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +130,12 @@ class Monitor:
 
     @property
     def words(self) -> str:
-        """Return the drift in words, a clause; "" where there is none."""
+        """Return the drift in words, without a full stop; "" where there is none."""
         drift, figure = self.course.drift, FIGURES[self.figure]
         if not drift:
             return ""
-        part = f"{self.part}, " if self.part else ""
-        return f"{part}since {drift.since.day} {drift.since:%B}: {figure.more if drift.up else figure.less}"
+        words = f"since {drift.since.day} {drift.since:%B} {figure.more if drift.up else figure.less}"
+        return f"{self.part} {words}".strip()
 
     def shown(self, value: float | None) -> str:
         """Return a value of the figure for people; "" for None."""
@@ -148,8 +148,8 @@ def names_of(folder: Path, camera: str, watched: Collection[str]) -> list[str]:
     ``watched``: the names of all cameras that are watched now.
     """
     stages = read_stages(folder)
-    sources = {entry.source for entry in stages.get(camera, ()) if entry.source}
-    gone = (name for name, entries in stages.items() if name not in watched and entries[-1].source in sources)
+    source = stages[camera][0].source if camera in stages else ""
+    gone = (name for name, entries in stages.items() if name not in watched and source and entries[-1].source == source)
     return [camera, *gone]
 
 
@@ -316,12 +316,8 @@ class DriftWatch:
 
     def _notify(self, camera: str, drifts: list[Monitor]) -> None:
         autonomous = self._watchers[camera].publisher.stage == "autonomous"
-        advice = [
-            *(each.words for each in drifts),
-            *(["consider the stage supervised"] if autonomous else []),
-            FEEDBACK,
-        ]
-        words = f"camera {camera}: {'; '.join(advice)}"
+        said = [*(each.words for each in drifts), *(["Consider the stage supervised"] if autonomous else []), FEEDBACK]
+        words = f"camera {camera}: {'. '.join(said).replace('?.', '?')}"
         self._publish(self._run.event("notice", "new", uuid4().hex, camera, label="drift", detail=words))
         for each in drifts:
             key = camera, day_of(self._clock.wall(), night=each.night), each.night

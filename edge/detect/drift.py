@@ -36,7 +36,7 @@ BACK_DAYS = 5  # the median of so many days within one scale of what was usual: 
 
 BUDGET = 0.5  # false drifts a camera-year, of all figures together
 FIGURES = 13  # of a camera: six by day, six at night, and its reviews
-LEAST_LIMIT = 10.0  # three weeks are too few to know the worst week of a year
+LEAST_LIMIT = 9.0  # three weeks are too few to know the worst week of a year
 SEASON = 1.5  # amplitude of the season added in the drawn years, of the scale: 3 from its lowest to its highest
 BLOCK_DAYS = 5
 YEARS = 300  # drawn for a limit
