@@ -15,6 +15,7 @@ import argparse
 import logging
 import math
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -80,23 +81,23 @@ def print_first(year: Year) -> None:
 
 
 def print_noticed(years: Sequence[Year], seldom: Sequence[Year]) -> None:
-    """Print in how many years, and after how long, each thing led to what it should."""
-    print("\n| what | years | days, median and range | reviewed once a week |\n|---|---|---|---|")
-    rows: list[tuple[str, Callable[[Year], float | None]]] = [
-        *((f"{name}: shadow to supervised", partial(_until, camera=name, stage="supervised")) for name in names()),
-        *((f"{name}: then to autonomous", partial(_then_autonomous, camera=name)) for name in names()),
-        ("trail is turned: supervised", partial(_fall, camera="trail", why="was moved", day=MOVED)),
-        ("dogs at the hives: supervised", partial(_fall, camera="hives", why="alarms were wrong", day=DOGS)),
-        ("new model: supervised", partial(_fall, camera="", why="was not in shadow", day=MODEL)),
-        ("gate's lens gets dirty: notice", partial(_drift, camera="gate", why="less sharp", day=DIRT)),
-        ("snow: notice of the first camera", partial(_drift, camera="", why="snow", day=SNOW)),
-        ("snow melts: the same", partial(_drift, camera="", why="darker", day=SNOW + 50)),
-        ("trail: autonomous again", partial(_again, camera="trail", day=MOVED)),
-        ("hives: autonomous again", partial(_again, camera="hives", day=DOGS)),
+    """Print of how many cases each thing led to what it should, and after how many days: median and range."""
+    print("\n| what, and what follows | most evenings | once a week |\n|---|---|---|")
+    rows: list[tuple[str, Callable[[Year], list[float | None]]]] = [
+        *((f"{name}: supervised", lambda year, name=name: [_days_to(year, name, "supervised")]) for name in names()),
+        *((f"{name}: then autonomous", partial(_rise, camera=name, day=0)) for name in names()),
+        ("trail is turned: supervised", partial(_fall, cameras=["trail"], why="was moved", day=MOVED)),
+        ("trail: autonomous again", partial(_rise, camera="trail", day=MOVED)),
+        ("dogs at the hives: supervised", partial(_fall, cameras=["hives"], why="alarms were wrong", day=DOGS)),
+        ("hives: autonomous again", partial(_rise, camera="hives", day=DOGS)),
+        ("new model: supervised", partial(_fall, cameras=names(), why="was not in shadow", day=MODEL)),
+        ("dirty lens: notice", lambda year: [_line(year, "gate", "less sharp", DIRT)]),
+        ("snow: notice", lambda year: [_line(year, name, "or snow", SNOW) for name in names()]),
+        ("thaw: notice", lambda year: [_line(year, name, "darker", SNOW + 50) for name in names()]),
     ]
-    for name, find in rows:
-        cells = [_spread([found for each in some if (found := find(each)) is not None]) for some in (years, seldom)]
-        print(f"| {name} | {cells[0][0]} of {len(years)} | {cells[0][1]} | {cells[1][1]} ({cells[1][0]}) |")
+    for name, cases in rows:
+        cells = [_spread([case for year in some for case in cases(year)]) for some in (years, seldom)]
+        print(f"| {name} | {cells[0]} | {cells[1]} |")
 
 
 def print_asked(years: Sequence[Year], seldom: Sequence[Year]) -> None:
@@ -114,9 +115,8 @@ def print_asked(years: Sequence[Year], seldom: Sequence[Year]) -> None:
     ]
     for what, count in counts:
         print(f"| {what} | {_median(map(count, years))} | {_median(map(count, seldom))} |")
-    some = [*years, *seldom]
-    lived = len(some) * len(SITES) * SNOW / DAYS
-    print(f"\nFalse notices of drift: {sum(map(_false_drifts, some))} in {lived:.0f} camera-years")
+    lived = len(years) * len(SITES) * SNOW / DAYS
+    print(f"\nFalse notices of drift: {sum(map(_false_drifts, years))} in {lived:.0f} camera-years")
 
 
 def print_alarms(years: Sequence[Year]) -> None:
@@ -136,51 +136,52 @@ def names() -> list[str]:
     return [site.name for site in SITES]
 
 
-def _until(year: Year, camera: str, stage: Stage) -> float | None:
-    return next(((at - BEGINS).days for at, found in year.stages[camera] if found == stage), None)
+def _days_to(year: Year, camera: str, stage: Stage, after: float = -1) -> float | None:
+    """Return the day on which a camera first came to a stage, later than ``after``."""
+    days = [(at - BEGINS) / timedelta(days=1) for at, found in year.stages[camera] if found == stage]
+    return next((day for day in days if day > after), None)
 
 
-def _then_autonomous(year: Year, camera: str) -> float | None:
-    first, then = _until(year, camera, "supervised"), _until(year, camera, "autonomous")
-    return None if first is None or then is None else then - first
+def _autonomous(year: Year, camera: str, day: int) -> bool:
+    at = BEGINS + timedelta(days=day)
+    return [stage for since, stage in year.stages[camera] if since < at][-1:] == ["autonomous"]
 
 
-def _fall(year: Year, camera: str, why: str, day: int) -> float | None:
+def _fall(year: Year, cameras: Sequence[str], why: str, day: int) -> list[float | None]:
+    """Return after how many days each camera that was autonomous fell, with this reason."""
+    words = f"is supervised now, because .*{why}"
+    return [_line(year, name, words, day) for name in cameras if _autonomous(year, name, day)]
+
+
+def _rise(year: Year, camera: str, day: int) -> list[float | None]:
+    """Return after how many days a camera that became supervised then was autonomous; nothing where it did not."""
+    fell = _days_to(year, camera, "supervised", day)
+    if fell is None or (day and not (_autonomous(year, camera, day) and fell < day + 5)):
+        return []
+    rose = _days_to(year, camera, "autonomous", fell)
+    return [rose and rose - fell]
+
+
+def _line(year: Year, camera: str, pattern: str, day: int) -> float | None:
+    """Return after how many days people got a notice like that."""
     days = [
-        (line.at - BEGINS).days - day
+        (line.at - BEGINS) / timedelta(days=1) - day
         for line in year.lines
-        if line.kind == "stage" and camera in line.camera and "is supervised now" in line.words and why in line.words
-    ]
-    return next((found for found in days if found >= 0), None)
-
-
-def _drift(year: Year, camera: str, why: str, day: int) -> float | None:
-    days = [
-        (line.at - BEGINS).days - day
-        for line in year.lines
-        if line.kind == "drift" and camera in line.camera and why in line.words
+        if line.camera == camera and re.search(pattern, line.words)
     ]
     return next((found for found in days if found >= 0), None)
 
 
 def _false_drifts(year: Year) -> int:
     """Count the notices of a drift while nothing had changed."""
-    wiped = next((line.at for line in year.lines if line.kind == "looked" and line.camera == "gate"), BEGINS)
-    snow = BEGINS + timedelta(days=SNOW)
+    dirt, snow = BEGINS + timedelta(days=DIRT), BEGINS + timedelta(days=SNOW)
+    gate = [line.at for line in year.lines if line.kind == "looked" and line.camera == "gate"]
+    wiped = next((at for at in gate if at > dirt), snow)
     return sum(
-        line.at < snow and not (line.camera == "gate" and BEGINS + timedelta(days=DIRT) <= line.at <= wiped)
+        line.at < snow and not (line.camera == "gate" and dirt <= line.at <= wiped)
         for line in year.lines
         if line.kind == "drift"
     )
-
-
-def _again(year: Year, camera: str, day: int) -> float | None:
-    """Return the days from a fall on ``day`` or later to autonomous again; None: it did not fall, or not rise."""
-    changes = [((at - BEGINS).days, stage) for at, stage in year.stages[camera]]
-    fell = next((at for at, stage in changes if stage == "supervised" and day <= at < MODEL), None)
-    if fell is None:
-        return None
-    return next((at - fell for at, stage in changes if stage == "autonomous" and at > fell), None)
 
 
 def _count(year: Year, what: str) -> float:
@@ -201,10 +202,10 @@ def _days_in(year: Year, stage: Stage) -> float:
     return sum((end - at) / timedelta(days=1) for span in spans for (at, found), (end, _) in span if found == stage)
 
 
-def _spread(values: list[float]) -> tuple[int, str]:
-    if not values:
-        return 0, "-"
-    return len(values), f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+def _spread(cases: Sequence[float | None]) -> str:
+    found = [each for each in cases if each is not None]
+    days = f": {statistics.median(found):.0f} ({min(found):.0f} to {max(found):.0f})" if found else ""
+    return f"{len(found)} of {len(cases)}{days}" if cases else "-"
 
 
 def _median(values: Iterable[float]) -> str:
