@@ -78,7 +78,8 @@ class Standing:
     def words(self) -> str:
         """Return what the stage means, in one sentence without a full stop."""
         if self.reminds_at:
-            return f"{SHADOW}; you are reminded on {self.reminds_at.astimezone():%-d %B %Y}"
+            at = self.reminds_at.astimezone()
+            return f"{SHADOW}; you are reminded on {at.day} {at:%B %Y}"
         return f"{self.entry.stage}: {MEANS[self.entry.stage]}"
 
 
@@ -390,8 +391,7 @@ class Rollout:
                 now = self._wall()
                 if self._run.clock_synced() and (move := clock_ahead(history[-1], now)):
                     self._take(move)
-                at = reminds_at(history, now)
-                if at and at - timedelta(days=REMIND_DAYS) > since(history):
+                if history[-1].stage == "shadow" and now - since(history) >= timedelta(days=REMIND_DAYS):
                     self._tell_once(name, f"camera {name} is still in {self.standing(name).words}")
 
     def _tell_once(self, name: str, words: str) -> None:

@@ -22,7 +22,7 @@ from edge.schema import Stage
 STAGES: tuple[Stage, ...] = get_args(Stage)
 Z = 1.96  # 95 %, two-sided
 MAX_MISSED = 0.1  # of random frames without an alarm may show a bear, at the upper bound
-REMIND_DAYS = 7  # in shadow: then people are reminded, and again after as many days
+REMIND_DAYS = 7  # in shadow: then people are reminded; and again after twice, four times … as long
 TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
 CLOCK_AHEAD = timedelta(days=1)  # a stage that began so long after now was written by a wrong clock
 MOST_NEEDED = 9999
@@ -67,7 +67,7 @@ class Tally:
     wrong: int = 0
     unsure: int = 0
     unreviewed: int = 0
-    wrong_in_a_row: int = 0  # of the newest reviewed alarms
+    wrong_in_a_row: int = 0  # the longest run among the reviewed alarms
     frames: int = 0  # random frames without an alarm, reviewed
     missed: int = 0  # of them with a bear
     reported: int = 0  # bears that people saw and the alarm missed
@@ -195,7 +195,7 @@ def wrong_alarms(last: StageEntry, tally: Tally, goal: Goal, now: datetime, afte
     """Return the move down from autonomous after so many wrong alarms in a row; None where nothing changes."""
     if last.stage != "autonomous" or tally.wrong_in_a_row < goal.wrong_in_a_row:
         return None
-    why = f"its last {tally.wrong_in_a_row} reviewed alarms were wrong"
+    why = f"{tally.wrong_in_a_row} reviewed alarms in a row were wrong"
     return _down(last, replace(last, at=now, after=after, by=""), why, locked=locked)
 
 
@@ -239,8 +239,8 @@ def reminds_at(history: Sequence[StageEntry], now: datetime) -> datetime | None:
     if history[-1].stage != "shadow":
         return None
     began = min(since(history), now)
-    weeks = int((now - began) / timedelta(days=REMIND_DAYS))
-    return began + timedelta(days=REMIND_DAYS * (weeks + 1))
+    weeks = (now - began) / timedelta(days=REMIND_DAYS)
+    return began + timedelta(days=REMIND_DAYS * 2 ** (int(weeks).bit_length()))
 
 
 def stage_of(word: str) -> Stage | None:

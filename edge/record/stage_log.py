@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from edge.decide.stages import NOT_YET, StageEntry, Tally, stage_of
@@ -121,7 +122,7 @@ def count_reviews(
     alarms = _alarms(folder, entry)
     verdicts = [_verdict(found, label, alarm_labels) for found, label in alarms]
     said = [each for each in verdicts if each in ("right", "wrong")]
-    in_a_row = next((n for n, each in enumerate(reversed(said)) if each == "right"), len(said))
+    in_a_row = max((len([*run]) for verdict, run in groupby(said) if verdict == "wrong"), default=0)
     begin = min(entry.at, now)  # the clock may have been ahead
     frames, missed = _frames(evidence, entry, begin, alarm_labels) if evidence else (0, 0)
     misses = read_misses(evidence) if evidence else []

@@ -191,7 +191,7 @@ def test_wrong_reviews_end_autonomous_within_a_look(tmp_path: Path) -> None:
             bear = made.publish("bear", f"{number:032x}", "yard", model=model, stage=stage)
             assert soon(lambda id_=bear.id: ask(state, "SELECT 1 FROM events WHERE event_id = ?", id_))
             assert pass_on(state, [bear.id], Review("wrong", bear.captured_at)) is None
-        assert soon(lambda: made.told("because its last 3 reviewed alarms were wrong"))
+        assert soon(lambda: made.told("because 3 reviewed alarms in a row were wrong"))
         assert [entry.stage for entry in read_stages(state)["yard"]] == ["autonomous", "supervised"]
 
 

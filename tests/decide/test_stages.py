@@ -236,10 +236,10 @@ def test_wrong_alarms_in_a_row_end_autonomous_alone(stage: Stage, wrong: int, lo
 # Time
 
 
-def test_people_are_reminded_of_shadow_each_week() -> None:
+def test_people_are_reminded_of_shadow_after_a_week_then_less_and_less() -> None:
     history = [in_stage("shadow"), in_stage("shadow", NOW + 3 * DAY, why=MOVED)]
     assert since(history) == NOW
-    for days, week in ((0, 1), (6.9, 1), (7, 2), (13, 2), (14.5, 3)):
+    for days, week in ((0, 1), (6.9, 1), (7, 2), (13, 2), (14.5, 4), (28, 8)):
         assert reminds_at(history, NOW + days * DAY) == NOW + 7 * week * DAY
     assert reminds_at([in_stage("supervised")], NOW) is None
     assert reminds_at(history, NOW - 400 * DAY) == NOW - 393 * DAY  # the clock was set back

@@ -115,10 +115,10 @@ def test_reviews_are_counted_since_the_stage_of_its_model_and_its_camera(kept: K
     kept.journal(kept.run.event("bear", "new", "f" * 32, "gate", NOW, model="bear@1"))
     for verdict, label in (
         ("confirmed", None), ("relabelled", "black_bear"), ("relabelled", "fox"), ("unsure", None), ("wrong", None),
-        (None, None),
+        (None, None), ("confirmed", None),
     ):  # fmt: skip
         kept.alarm(verdict, label)
-    assert kept.tally(entry) == Tally(right=2, wrong=2, unsure=1, unreviewed=1, wrong_in_a_row=2)
+    assert kept.tally(entry) == Tally(right=3, wrong=2, unsure=1, unreviewed=1, wrong_in_a_row=2)
     assert kept.tally(replace(entry, after=newest_event(kept.folder))) == Tally()
 
 
