@@ -25,7 +25,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -41,6 +43,7 @@ from edge.watch import Watcher
 from tests.conftest import PICTURES, ROOT
 from train.data.catalog import read_catalog
 from train.data.feedback_evidence import open_evidence
+from train.data.feedback_pictures import ALIKE
 from train.data.pictures import Picture, is_bear
 from train.data.split import Fold, is_judged, split_catalog
 from train.data.table import MANIFEST
@@ -86,6 +89,18 @@ def yard_of(tested: Iterable[Picture], source: str, where: dict[Path, str]) -> l
 def half(frames: Sequence[Picture], number: int) -> list[Picture]:
     """Return the frames of odd (0) or even (1) days."""
     return [one for place, one in enumerate(frames) if place // DAY % 2 == number]
+
+
+def near_copies(learned: Sequence[Picture], others: Iterable[Picture]) -> int:
+    """Return the number of other frames that are near copies of a learned one, by the rule of the import."""
+    known = np.stack([thumbnail(one) for one in learned])
+    return sum(bool((np.abs(known - thumbnail(one)).mean(axis=(1, 2)) < ALIKE).any()) for one in others)
+
+
+def thumbnail(frame: Picture) -> NDArray[np.float32]:
+    """Return the frame in grey, (16, 16)."""
+    grey = cv2.cvtColor(read_picture(frame.file), cv2.COLOR_BGR2GRAY)
+    return cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def write_table(folder: Path, parts: Mapping[Path, str]) -> None:
@@ -222,12 +237,13 @@ def chance(before: Sequence[Judged], after: Sequence[Judged]) -> str:
 def row(name: str, before: Tally, after: Tally) -> str:
     """Write a line of the table: before → after."""
     areas = [auc([one.score for one in each.bears], [one.score for one in each.yard]) for each in (before, after)]
+    lost = sum(old.alarm and not new.alarm for old, new in zip(before.bears, after.bears, strict=True))
     cells = [
         " → ".join(in_words(each.wrong, len(each.yard)) for each in (before, after)) + chance(before.yard, after.yard),
         f"{before.wrong_at_nine_of_ten} → {after.wrong_at_nine_of_ten}",
         f"{before.surer} → {after.surer}",
         " → ".join(f"{area.value:.3f} [{area.low:.3f}–{area.high:.3f}]" if area else "none" for area in areas),
-        " → ".join(in_words(each.found, len(each.bears)) for each in (before, after)),
+        " → ".join(in_words(each.found, len(each.bears)) for each in (before, after)) + f", {lost} lost",
         " → ".join(in_words(*each.at_boxes(each.bears)) for each in (before, after)),
         " → ".join(in_words(*each.at_boxes(each.far)) for each in (before, after)),
     ]
@@ -268,13 +284,15 @@ def main() -> None:
             for number, name in enumerate(HALVES):
                 folder = place / name.replace(" ", "-")
                 own = trained(with_own(half(yard, number), base, folder, parts), folder / "run")
-                frames = [*half(yard, 1 - number), *bears]
+                others = half(yard, 1 - number)
+                copies = near_copies(half(yard, number), others)
+                frames = [*others, *bears]
                 before, after = Tally(), Tally()
                 for model, sums in ((base, (before, all_before)), (own, (after, all_after))):
                     scores = judged(model, frames)
                     for tally in sums:
                         tally.add(scores)
-                print(row(f"{source}, {name}", before, after), flush=True)
+                print(row(f"{source}, {name} ({copies} near copies)", before, after), flush=True)
         print(row("all", all_before, all_after))
 
 
