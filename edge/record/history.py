@@ -53,8 +53,11 @@ class ReadOnly:
         self.path = path
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         try:  # first, for SQLite does not distinguish these
-            with path.open("rb"):
-                pass
+            path.stat()
+            # It must not be opened for that: where this process writes the journal too, closing any other handle of
+            # the file releases SQLite's locks (fcntl(2)), and the next program damages it.
+            if not os.access(path, os.R_OK):
+                raise PermissionError
         except (FileNotFoundError, NotADirectoryError):
             raise NoJournalError(f"{path}: no such journal") from None
         except PermissionError:

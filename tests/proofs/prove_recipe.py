@@ -167,10 +167,10 @@ def main() -> None:
         print(f"{PICTURES}: no table of pictures, nothing was measured; name a folder in BEAR_ALARM_PICTURES")
         return
     names = options.only or [*VARIANTS, WITHOUT_SOURCE, *OWN]
-    threads = max(1, (os.cpu_count() or 1) // options.no_progress)
+    threads = max(1, (os.cpu_count() or 1) // options.at_once)
     print("| recipe | bears found, 2 % of the others pass | at true boxes | railway, at true boxes | made far, 1 % |")
     print("|---|---|---|---|---|", flush=True)
-    with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.no_progress) as pool:
+    with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.at_once) as pool:
         folders = [Path(temporary) / str(number) for number in range(len(names))]
         for folder in folders:
             folder.mkdir()

@@ -218,6 +218,20 @@ def test_what_the_alarm_wrote_is_what_is_read_while_it_runs_and_afterwards(tmp_p
         assert reader.find("last").state == "cut off"
 
 
+def test_a_reader_in_the_alarms_own_process_leaves_the_writer_its_locks(tmp_path):
+    run = EventFactory()
+    journal = Journal(tmp_path, run=run)
+    journal(run.event("bear", "new", A, "yard"))
+    assert ids(tmp_path / "journal.db") == [A]  # as the page reads it
+    asks = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM events').fetchall()"
+    subprocess.run([sys.executable, "-c", f"{asks}; db.close()", tmp_path / "journal.db"], check=True, timeout=60)
+    # The last to close it removes the log: another program must not take itself for the last.
+    assert (tmp_path / "journal.db-wal").exists()
+    assert journal(run.event("bear", "new", B, "yard")).durable
+    journal.close()
+    assert ids(tmp_path / "journal.db") == [A, B]
+
+
 def times(state):
     with JournalReader(state.path) as journal:
         return {each.id[:2]: (each.first.at, each.first.clock) for each in journal.incidents()}
