@@ -100,7 +100,7 @@ def standing_of(history: Sequence[StageEntry], place: Place, tally: Tally, goal:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the journal has of the cameras at the start."""
+    """The journal's entries of the cameras at the start."""
 
     stages: dict[str, list[StageEntry]]
     watched: set[str]  # cameras that have events and no stages

@@ -173,24 +173,27 @@ class Confirmations:
         """Act on what waits."""
         with self._lock:
             self._paused = False
-            self._tick_in_thread()
+            if self._questions:
+                self._tick_in_thread()
 
     def _tick_in_thread(self) -> None:
         if self._ticks and not self._ticking:
             try:
-                start_thread(self._tick_while_asked, "questions")
                 self._ticking = True
+                start_thread(self._tick_while_asked, "questions")
             except RuntimeError as error:
+                self._ticking = False
                 log.error("what waits for an answer cannot sound by itself: %s", error)
 
     def _tick_while_asked(self) -> None:
-        while True:
+        while self._ticking:
             time.sleep(TICK_S)
-            self.tick()
+            try:
+                self.tick()
+            except Exception as error:  # it is tried again
+                log.error("questions: internal error (%s: %s)", type(error).__name__, error)
             with self._lock:
-                if self._paused or not self._questions:
-                    self._ticking = False
-                    return
+                self._ticking = bool(self._questions) and not self._paused
 
     def tick(self) -> None:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""

@@ -297,9 +297,16 @@ def test_of_many_answers_at_once_one_counts_and_no_noise_goes_on_after_the_end()
         assert types in ([["new", "end"], ["end", "new", "end"]] if taken == ["yes"] else [["end"]])
 
 
-def test_its_own_thread_sounds_in_time_also_after_a_pause_and_ends_with_the_questions():
+def test_its_own_thread_sounds_in_time_also_after_a_pause_or_an_error_and_ends_with_the_questions():
     done: list[Event] = []
-    questions = Confirmations(done.append)
+    errors = [RuntimeError("once")]
+
+    def act(found: Event) -> None:
+        if errors:
+            raise errors.pop()
+        done.append(found)
+
+    questions = Confirmations(act)
     questions.answer_s = 0.5
     found = event(id_="a", stage="supervised")
     questions(found)

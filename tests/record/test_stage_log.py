@@ -48,7 +48,7 @@ class Kept:
         self.journal = Journal(folder, run=self.run)
 
     def alarm(self, verdict: str | None = None, label: str | None = None, **more: Any) -> Event:
-        """One alarm of the camera ``yard`` in shadow, and its review."""
+        """Raise an alarm of the camera ``yard`` in shadow, and review it."""
         more = {"model": "bear@1", "stage": "shadow"} | more
         event = self.journal(self.run.event("bear", "new", uuid.uuid4().hex, "yard", NOW, **more))
         if verdict:
@@ -201,7 +201,7 @@ def lost_events(folder: Path) -> None:
 
 
 def torn_stages(folder: Path) -> None:
-    """The middle one of the table's leaves."""
+    """Spoil the middle one of the table's leaves."""
     leaves = pages_of(folder, "stages")
     assert len(leaves) > 4
     spoil(folder, leaves[len(leaves) // 2])
