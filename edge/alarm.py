@@ -138,7 +138,7 @@ class Alarm:
         if self.alerting.journal:
             self.rollout = self._rollout(before.rollout if before else None)
             self.drift = self._drift_watch()
-            self.alerting.beside = self._hear
+            self.alerting.hears = self._hear
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
 
     def _rollout(self, before: Rollout | None) -> Rollout:
@@ -212,7 +212,6 @@ class Alarm:
     def tick(self, now: float) -> None:
         """Call it about ten times a second; ``now``: time.monotonic()."""
         assert self.alerting
-        self.alerting.confirmations.tick()  # first: whatever fails below, what waits for an answer sounds in time
         if self.condition:
             self.condition.tick(now)
         self.alerting.tick(now)

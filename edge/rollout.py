@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -40,8 +39,9 @@ from edge.decide.stages import (
 from edge.errors import OptionError
 from edge.record.database import DiskError
 from edge.record.stage_log import (
+    count_frames,
     count_reviews,
-    newest_review,
+    newest_rows,
     read_notices,
     read_stages,
     watched_before,
@@ -54,12 +54,14 @@ if TYPE_CHECKING:
     from edge.schema import Event
     from edge.settings import Camera
 
-log = logging.getLogger(__name__)
-
 LOOK_S = 2.0  # how often the journal is asked for what people chose elsewhere
 COUNT_S = 600.0  # how often reviews of random frames are counted; those of alarms as soon as they come
 COUNT_WITHIN_S = 30.0  # evidence may lie on a disk that hangs, which must not hold up the stages
 START_S = 5.0  # what the journal may take at the start
+WRITE_S = 10.0  # an entry that is not in the journal after so long is a problem
+NO_CLOCK_DAYS = 400  # in shadow for longer by a clock that is not synchronised: it is wrong
+FIRST_YEAR = 2024  # so is a clock that shows an earlier year
+EARNED = "has earned the stage"
 SHADOW = "SHADOW: no bear alarm will reach anyone"
 
 
@@ -98,7 +100,7 @@ def standing_of(history: Sequence[StageEntry], place: Place, tally: Tally, goal:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the journal has of the cameras at the start."""
+    """The journal's entries of the cameras at the start."""
 
     stages: dict[str, list[StageEntry]]
     watched: set[str]  # cameras that have events and no stages
@@ -140,17 +142,20 @@ class Rollout:
         self._wall = wall
         self._lock = threading.RLock()
         self._looking = threading.Lock()
+        self._notifying = threading.Lock()
         self._unread = set(self._places)  # cameras whose entries in the journal are not known yet
         self._history: dict[str, list[StageEntry]] = {}
         self._last: dict[str, StageEntry | None] = {}  # the newest in the journal
-        self._unwritten: list[StageEntry] = []
+        self._unwritten: dict[StageEntry, float] = {}  # since when, time.monotonic()
         self._tallies: dict[str, Tally] = {}
         self._notices: list[tuple[str, str]] = []  # camera and words, until they are published
         self._said: dict[str, set[str]] = {name: set() for name in self._places}  # in the present stage
         self._counted: float | None = None  # time.monotonic()
+        self._read: tuple[int, int] | None = None  # the journal's file, and its newest stage that was read
         self._reviews = -1  # the row of the last that was counted
         self._problem: str | None = None
         self._looked: float | None = None
+        self._closed = False
         self._begin(before)
         self._counting = DeadlineExecutor("the evidence")
         self._asked = False  # to look; the worker has not begun yet
@@ -164,7 +169,15 @@ class Rollout:
 
     def problem(self) -> str | None:
         """Return why stages cannot be read or kept; None: all is well."""
-        return self._problem
+        with self._lock:
+            newest = (self._history[name][-1] for name in sorted(self._unread))
+            silent = [each.camera for each in newest if each.stage == "shadow" and not each.by]
+            if silent:
+                return f"{SHADOW} from {', '.join(silent)} until the journal can be read; {self._problem}"
+            for entry, at in self._unwritten.items():
+                if not self._problem and time.monotonic() - at > WRITE_S:
+                    return f"the disk does not take the stage of camera {entry.camera} ({entry.stage}) into the journal"
+            return self._problem
 
     def standing(self, camera: str) -> Standing:
         """Return how a camera stands. Raises OptionError for one that has no stages."""
@@ -186,6 +199,8 @@ class Rollout:
             raise OptionError(f"stage {stage!r} is none of shadow, supervised, autonomous; give one of them")
         with self._lock:
             last = self.standing(camera).entry
+            if self._closed:
+                raise OptionError("the alarm starts again; try once more")
             if last.stage != found:
                 self._take(chosen(last, found, by, self._wall(), NOT_YET))
         self._ask_to_look()
@@ -211,18 +226,22 @@ class Rollout:
             try:
                 if self._unread:
                     self._start(self._ask(), {})
-                self._adopt(read_stages(self._folder))
+                file, stage, review = newest_rows(self._folder)
+                if (file, stage) != self._read:
+                    self._adopt(read_stages(self._folder))
+                    self._read = file, stage
                 self._write()
-                self._count()
-                self._problem = None
-            except (DiskError, DeadlineError, OptionError, OSError) as error:
-                self._reviews = -1
+                self._problem = self._count(review)
+            except (DiskError, OptionError, OSError) as error:
+                self._read, self._reviews = None, -1
                 self._problem = f"the stages of the cameras cannot be kept: {error}"
             self._remind()
             self._notify()
 
     def close(self, within_s: float) -> None:
         """Publish and write what waits, for at most so many seconds, and end."""
+        with self._lock:
+            self._closed = True
         self._notify()
         if self._places:
             self._ask_to_look()
@@ -242,30 +261,33 @@ class Rollout:
     def _begin(self, before: Rollout | None) -> None:
         """Find each camera's stage in the alarm before, else in the journal, else in the config."""
         known: dict[str, list[StageEntry]] = {}
-        if before:
-            with before._lock:
-                known = {name: list(found) for name, found in before._history.items() if name not in before._unread}
-                self._last = {name: before._last.get(name) for name in known}
-                self._said |= {name: set(words) for name, words in before._said.items()}
-                self._unwritten = list(before._unwritten)
-                self._notices = list(before._notices)
         found: _Found | None = None
         if self._places:
             try:
                 found = call_with_deadline(self._ask, START_S, "stages")
             except (DiskError, DeadlineError, OSError) as error:
                 self._problem = f"the stages of the cameras cannot be read, so those of the config hold: {error}"
+        if before:  # after the disk's answer: whatever changed meanwhile is known there
+            with before._lock:
+                before._closed = True
+                known = {name: list(found) for name, found in before._history.items() if name not in before._unread}
+                self._last = {name: before._last.get(name) for name in known}
+                self._said |= {name: set(words) for name, words in before._said.items()}
+                self._unwritten = dict(before._unwritten)
+                self._notices = list(before._notices)
         self._start(found, known)
 
     def _ask(self) -> _Found:
         stages = read_stages(self._folder)
         watched = {name for name in self._places if name not in stages and watched_before(self._folder, name)}
-        said = {
-            name: read_notices(self._folder, name, present(stages[name])[-1].after)
-            for name in self._places
-            if name in stages
-        }
+        said = {name: self._read_said(stages[name]) for name in self._places if name in stages}
         return _Found(stages, watched, said)
+
+    def _read_said(self, history: Sequence[StageEntry]) -> set[str]:
+        """Return the notices since a camera's stage began; those that offer the next one since its count began."""
+        last = history[-1]
+        said = read_notices(self._folder, last.camera, present(history)[-1].after)
+        return {words for words in said if EARNED not in words} | read_notices(self._folder, last.camera, last.after)
 
     def _start(self, found: _Found | None, known: Mapping[str, list[StageEntry]]) -> None:
         """Begin with the cameras whose entries are not known yet; ``known``: those of the alarm before."""
@@ -275,12 +297,13 @@ class Rollout:
             for name in sorted(self._unread):
                 place = self._places[name]
                 history = list(history_of(place, stages, self._places))
+                first = not history
                 move = begin(history, place, now, NOT_YET, watched_before=bool(found and name in found.watched))
                 meanwhile: list[StageEntry] = []
                 if name not in known:
                     # What the alarm itself took meanwhile began in a stage that was not the camera's.
                     meanwhile = [each for each in self._unwritten if each.camera == name and each.by]
-                    self._unwritten = [each for each in self._unwritten if each.camera != name]
+                    self._unwritten = {each: at for each, at in self._unwritten.items() if each.camera != name}
                 self._history[name] = history
                 if not (history or found) and move:  # it may have entries
                     history.append(move.entry)
@@ -291,6 +314,8 @@ class Rollout:
                         self._said[name] = found.said.get(name, set())
                     if move:
                         self._take(move)
+                    if first and not meanwhile and history[-1].stage == "shadow":
+                        self._tell_once(name, f"camera {name} begins in {self.standing(name).words}")
                 for each in meanwhile:
                     self._take(Move(each))
                 self._apply(name)
@@ -299,7 +324,7 @@ class Rollout:
         """Let a move hold, and have it written and published."""
         entry = replace(move.entry, at=move.entry.at.replace(microsecond=move.entry.at.microsecond // 1000 * 1000))
         self._history[entry.camera].append(entry)
-        self._unwritten.append(entry)
+        self._unwritten[entry] = time.monotonic()
         if move.notice:
             self._notices.append((entry.camera, move.notice))
         self._begin_again(entry.camera)
@@ -307,8 +332,11 @@ class Rollout:
     def _begin_again(self, name: str) -> None:
         self._tallies.pop(name, None)
         self._reviews = -1
-        if len(present(self._history[name])) == 1:
+        history = self._history[name]
+        if len(present(history)) == 1:
             self._said[name].clear()
+        elif history[-2].after != history[-1].after:
+            self._said[name] = {words for words in self._said[name] if EARNED not in words}
         self._apply(name)
 
     def _apply(self, name: str) -> None:
@@ -316,22 +344,24 @@ class Rollout:
             publisher.stage = self._history[name][-1].stage
 
     def _notify(self) -> None:
-        with self._lock:
-            notices, self._notices = self._notices, []
-        for camera, words in notices:
-            self._publish(self._run.event("notice", "new", uuid.uuid4().hex, camera, label="stage", detail=words))
+        with self._notifying:  # until they are published: nobody else goes on as if they were
+            with self._lock:
+                notices, self._notices = self._notices, []
+            for camera, words in notices:
+                self._publish(self._run.event("notice", "new", uuid.uuid4().hex, camera, label="stage", detail=words))
 
     def _write(self) -> None:
         """Write what is not written yet; its notices first, for a kill between the two must not hide a move."""
-        self._notify()
         while True:
             with self._lock:
                 if not self._unwritten:
                     return
-                entry = self._unwritten[0]
+                entry = next(iter(self._unwritten))
+            self._notify()
             kept = write_stage(self._folder, entry)
             with self._lock:
-                self._unwritten.remove(entry)
+                self._reviews = -1  # from now on they can be counted
+                self._unwritten.pop(entry, None)
                 self._last[entry.camera] = kept
                 history = self._history.get(entry.camera, [])
                 history[:] = [kept if each == entry else each for each in history]
@@ -344,11 +374,13 @@ class Rollout:
                 waiting = [each for each in self._unwritten if each.camera == name]
                 if not there or (last and last not in there):
                     if not waiting:
-                        self._unwritten.append(history[-1])
+                        self._unwritten[history[-1]] = time.monotonic()
                 elif there[-1] != last and not any(replace(there[-1], after=each.after) == each for each in waiting):
                     stage = history[-1].stage
                     # The alarm's own moves began in a stage that is over; what people chose here comes later.
-                    self._unwritten = [each for each in self._unwritten if each not in waiting or each.by]
+                    for each in waiting:
+                        if not each.by:
+                            del self._unwritten[each]
                     history[:] = [*there, *(each for each in waiting if each.by)]
                     self._last[name] = there[-1]
                     entry = history[-1]
@@ -357,41 +389,63 @@ class Rollout:
                         self._notices.append((name, words))
                     self._begin_again(name)
 
-    def _count(self) -> None:
-        """Count reviews where there are new ones; take a stage away, or offer the next, as they show."""
-        now, newest = time.monotonic(), newest_review(self._folder)
+    def _count(self, newest: int) -> str | None:
+        """Count reviews where there are new ones; take a stage away, or offer the next, as they show.
+
+        ``newest``: the row of the newest review. Alarms go first, for evidence may hang: return why it cannot be read.
+        """
+        now = time.monotonic()
         if newest == self._reviews and self._counted is not None and now - self._counted < COUNT_S:
-            return
+            return self._problem  # of the frames
         self._reviews, self._counted = newest, now  # first: what is taken meanwhile has them counted again
         with self._lock:
             entries = {name: history[-1] for name, history in self._history.items()}
-        for name, entry in entries.items():
-            if entry.after == NOT_YET:
-                continue
-            wall = self._wall()
-            count = partial(count_reviews, self._folder, self._evidence, entry, wall, self._alarm_labels)
-            tally = self._counting(count, COUNT_WITHIN_S)
+        wall, problem = self._wall(), None
+        counted = [(each, self._count_alarms(each, wall)) for each in entries.values() if each.after != NOT_YET]
+        self._write()
+        for entry, tally in counted:
+            if self._evidence:
+                count = partial(count_frames, self._evidence, tally, entry, wall, self._alarm_labels)
+                try:
+                    tally = self._counting(count, COUNT_WITHIN_S)
+                except (DeadlineError, OSError) as error:
+                    problem = f"random frames cannot be counted: {error}"
+                    self._counted = now - COUNT_S + COUNT_WITHIN_S  # then again
+                    continue
             with self._lock:
-                if self._history[name][-1] != entry:
+                if self._history[entry.camera][-1] != entry:
                     continue
-                self._tallies[name] = tally
-                locked = self._places[name].locked
-                if move := wrong_alarms(entry, tally, self._goal, wall, NOT_YET, locked=locked):
-                    self._take(move)
-                    continue
+                self._tallies[entry.camera] = tally
                 way = progress(entry.stage, tally, self._goal)
                 if way.ready:
-                    words = f"camera {name} has earned the stage {way.next}; choose it on the page, or leave it"
-                    self._tell_once(name, words)
-        self._write()
+                    words = f"camera {entry.camera} {EARNED} {way.next}; choose it on the page, or leave it"
+                    self._tell_once(entry.camera, words)
+        return problem
+
+    def _count_alarms(self, entry: StageEntry, wall: datetime) -> Tally:
+        """Count the reviews of one camera's alarms, and take its stage away as they show."""
+        tally = count_reviews(self._folder, None, entry, wall, self._alarm_labels)
+        with self._lock:
+            if self._history[entry.camera][-1] == entry:
+                frames = self._tallies.get(entry.camera, Tally())
+                self._tallies[entry.camera] = replace(
+                    tally, frames=frames.frames, missed=frames.missed, reported=frames.reported
+                )
+                locked = self._places[entry.camera].locked
+                if move := wrong_alarms(entry, tally, self._goal, wall, NOT_YET, locked=locked):
+                    self._take(move)
+        return tally
 
     def _remind(self) -> None:
+        synced = self._run.clock_synced()
         with self._lock:
             for name, history in self._history.items():
                 now = self._wall()
-                if self._run.clock_synced() and (move := clock_ahead(history[-1], now)):
+                if synced and (move := clock_ahead(history[-1], now)):
                     self._take(move)
-                if history[-1].stage == "shadow" and now - since(history) >= timedelta(days=REMIND_DAYS):
+                lasted = now - since(history)
+                wrong = synced is False and (now.year < FIRST_YEAR or lasted > timedelta(days=NO_CLOCK_DAYS))
+                if history[-1].stage == "shadow" and lasted >= timedelta(days=REMIND_DAYS) and not wrong:
                     self._tell_once(name, f"camera {name} is still in {self.standing(name).words}")
 
     def _tell_once(self, name: str, words: str) -> None:

@@ -57,6 +57,7 @@ EXAMINE_S = 60.0  # after the start, when alarms are live, the whole journal is 
 JOURNAL_DEADLINE_S = 12.0  # a little more than the journal itself is patient with a disk
 LINES_S = 30.0  # what a file of lines may take
 ANSWER_S = 20.0  # what is tried out has so long
+EVENT_S = 10.0  # an answer may come before its event is in the journal
 TEST_WORDS = "a test of the alarm: there is no bear"
 AT_ONCE = ("the journal", "evidence", "config", "model")  # what is wrong there does not pass by itself
 
@@ -92,10 +93,11 @@ class Alerting:
         self.stats: Callable[[], Mapping[str, object]] = dict
         self.more: Callable[[], Mapping[str, Ask]] = dict
         self.page: Callable[[], str | None] = lambda: None
-        self.beside: Callable[[Event], None] = lambda event: None  # hears of each event; must return at once
+        self.hears: Callable[[Event], None] = lambda event: None  # of each event; must return at once
         self.evidence: MediaWriter | None = None
         self.sinks: list[Sink] = []
         self._left_tests: set[str] = set()  # sinks in which a test has not ended
+        self._handed_on = False  # questions, to the next alarm
         self._began = time.monotonic()
         self._looked = 0.0
         self.confirmations: Confirmations = before.confirmations if before else Confirmations(self._act)
@@ -151,7 +153,7 @@ class Alerting:
 
     @property
     def workers(self) -> list[Worker[Event]]:
-        """Every sink without a network, and MQTT's live state, the fastest first."""
+        """Return every sink without a network, and MQTT's live state, the fastest first."""
         return [*self._local.workers, *self._remote.workers, *self._journal_sink.workers, *self._terminal]
 
     @property
@@ -219,7 +221,6 @@ class Alerting:
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
         now = time.monotonic() if now is None else now
-        self.confirmations.tick()
         if now - self._looked >= LOOK_S:
             self._looked = now
             self._remote.try_again(now)
@@ -236,7 +237,9 @@ class Alerting:
     def losses(self) -> list[str]:
         """Return one line for each that failed, hung, or left something undone."""
         lines = [each.status() for each in self.workers if each.failures or each.dropped or each.hung]
-        if held := self.confirmations.held:
+        if self._reviews and (self._reviews.failures or self._reviews.dropped or self._reviews.hung):
+            lines.append(self._reviews.status())
+        if not self._handed_on and (held := self.confirmations.held):
             lines.append(f"{held} alarm{'' if held == 1 else 's'} waited for an answer, and made no noise")
         stats = ((each, each.stats) for each in self.deliverers)
         return lines + [each.status() for each, found in stats if found.dead_letters or found.waiting or found.hung]
@@ -252,7 +255,8 @@ class Alerting:
         """
         until = time.monotonic() + within_s
         if self.confirmations.act == self._act:  # one that hung until the next alarm took over pauses nothing
-            self.confirmations.paused = True
+            self.confirmations.pause()
+        self._handed_on = keep
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
         if self._reviews:
@@ -274,7 +278,7 @@ class Alerting:
             *self._local.ringing,
             *self._journal_sink.workers[:1],
             self._remote.show,
-            lambda event: self.beside(event),  # noqa: PLW0108 - it is set later
+            lambda event: self.hears(event),  # noqa: PLW0108 - it is set later
             *self._terminal,
         ]
 
@@ -287,10 +291,10 @@ class Alerting:
         """Have the questions, those of the alarm before too, act on what this one has."""
         confirmations = self.confirmations
         confirmations.answer_s, confirmations.sound = answer_s, sound
-        confirmations.act, confirmations.asked, confirmations.answered = self._act, self._remote.ask, self._answered
-        confirmations.paused = False
+        confirmations.act, confirmations.asked, confirmations.changed = self._act, self._remote.ask, self._changed
+        confirmations.resume()
 
-    def _answered(self, question: Question) -> None:
+    def _changed(self, question: Question) -> None:
         self._remote.ask(question)
         if question.answer and self._reviews:
             self._reviews(question)
@@ -298,16 +302,26 @@ class Alerting:
     def _parts(self) -> dict[str, Ask]:
         parts: dict[str, Ask] = {each.name: each.problem for each in self._terminal}
         parts |= self._local.parts | self._remote.parts | self._journal_sink.parts
+        if self._reviews:
+            parts[self._reviews.name] = self._reviews.problem
         parts["evidence"] = lambda: self.evidence.problem() if self.evidence else None
         return parts | dict(self.more())
 
 
 def write_review(state: Path, question: Question) -> None:
-    """Write an answer into the journal in ``state`` as a review. Raises OSError where that is not possible."""
-    from edge.record.review import Review, pass_on
+    """Write an answer into the journal in ``state`` as a review; wait for an event that is not there yet.
 
-    review = Review("confirmed" if question.answer == "yes" else "wrong", utc_text(datetime.now(UTC)), by=question.by)
-    if why := pass_on(state, [question.event.id], review):
+    Raises DiskError or OSError where that is not possible.
+    """
+    from edge.record.review import Review, pass_on
+    from edge.record.stage_log import keeps_event
+
+    id_, until = question.event.id, time.monotonic() + EVENT_S
+    review = Review("confirmed" if question.answer == "yes" else "wrong", utc_text(datetime.now(UTC)))
+    while not (there := keeps_event(state, id_)) and time.monotonic() < until:
+        time.sleep(1.0)
+    why = pass_on(state, [id_], review) if there else "its alarm is not there"
+    if why:
         raise OSError(f"the answer about {question.event.camera} is not in the journal as a review: {why}")
 
 
@@ -510,7 +524,7 @@ def _open(path: Path) -> FileIO:
 
 
 def _moved(path: Path, file: FileIO) -> bool:
-    """Return whether the file no longer lies there: rotated away, deleted, or another disk is mounted in its place."""
+    """Return True if the file no longer lies there: rotated away, deleted, or another disk is mounted in its place."""
     try:
         return not os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

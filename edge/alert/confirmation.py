@@ -12,6 +12,7 @@ a bear that is still there after the start is a new question.
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 import threading
 import time
@@ -19,11 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from edge.background import start_thread
 from edge.errors import OptionError
 from edge.schema import Event, Stage
 
+log = logging.getLogger(__name__)
+
 Answer = Literal["yes", "no"]
 ANSWER_WITHIN_S = 600.0  # an answer that comes later is refused
+TICK_S = 0.2
 GONE_S = 20.0  # a bear that left before the answer is driven off for so long
 
 
@@ -71,28 +76,24 @@ class Question:
 class Confirmations:
     """The gate before what makes a noise. A sink; safe to use from any thread, and nothing here waits.
 
-    ``act`` takes the events that may make a noise, and must return at once. ``answer_s``: how long an answer is waited
-    for. ``sound``: sound where none came; else stay silent. ``stage`` gives a camera's stage now. ``asked`` hears of
-    each question, in the loop's thread, and ``answered`` of each answer, in the thread that gave it, and of what sounds
-    without one; both must return at once. ``paused``: nothing that waited is acted on; ``tick`` does it afterwards.
+    While there are questions, a thread of its own calls ``tick``, so that it sounds in time whatever else hangs; with a
+    ``clock`` of yours, call it yourself. ``act`` takes the events that may make a noise. ``asked`` hears of each
+    question, in the loop's thread, and ``changed`` of each answer, in the thread that gave it, and of what sounds
+    without one. These three must return at once. ``stage`` gives a camera's stage now. ``answer_s``: how long an answer
+    is waited for. ``sound``: sound where none came; else stay silent.
     """
 
-    def __init__(
-        self,
-        act: Callable[[Event], None],
-        *,
-        answer_s: float = 30.0,
-        sound: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, act: Callable[[Event], None], *, clock: Callable[[], float] | None = None) -> None:
         self.act = act
-        self.answer_s = answer_s
-        self.sound = sound
+        self.answer_s = 30.0
+        self.sound = True
         self.stage: Callable[[str], Stage | None] = lambda camera: None
-        self.answered: Callable[[Question], None] = lambda question: None
+        self.changed: Callable[[Question], None] = lambda question: None
         self.asked: Callable[[Question], None] = lambda question: None
-        self.paused = False
-        self._clock = clock
+        self._paused = False
+        self._clock = clock or time.monotonic
+        self._ticks = clock is None
+        self._ticking = False  # in a thread
         self._lock = threading.Lock()  # also while ``act`` is called, so that events keep their order
         self._questions: dict[str, Question] = {}  # by the event's id
 
@@ -108,6 +109,7 @@ class Confirmations:
                 sounds_at = now + self.answer_s if self.sound else None
                 question = new = Question(event, now, sounds_at, now + max(ANSWER_WITHIN_S, self.answer_s))
                 self._questions[event.id] = question
+                self._tick_in_thread()
             holding = question is not None and (question.waits or question.held is not None)
             if question and holding and event.type == "end":
                 question.end = event
@@ -160,14 +162,44 @@ class Confirmations:
                 if question.sounded:  # what goes on until the bear is gone ends now
                     self.act(replace(question.event, type="end", escalated=None))
             self._act_on(question, now)
-        self.answered(question)
+        self.changed(question)
         return question
+
+    def pause(self) -> None:
+        """Act on nothing that waits, until ``resume``."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Act on what waits."""
+        with self._lock:
+            self._paused = False
+            if self._questions:
+                self._tick_in_thread()
+
+    def _tick_in_thread(self) -> None:
+        if self._ticks and not self._ticking:
+            try:
+                self._ticking = True
+                start_thread(self._tick_while_asked, "questions")
+            except RuntimeError as error:
+                self._ticking = False
+                log.error("what waits for an answer cannot sound by itself: %s", error)
+
+    def _tick_while_asked(self) -> None:
+        while self._ticking:
+            time.sleep(TICK_S)
+            try:
+                self.tick()
+            except Exception as error:  # it is tried again
+                log.error("questions: internal error (%s: %s)", type(error).__name__, error)
+            with self._lock:
+                self._ticking = bool(self._questions) and not self._paused
 
     def tick(self) -> None:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""
         sounding = []
         with self._lock:
-            if self.paused:
+            if self._paused:
                 return
             now = self._clock()
             for id_, question in list(self._questions.items()):
@@ -184,11 +216,11 @@ class Confirmations:
                 if over and (question.waits or not question.end):
                     del self._questions[id_]
         for question in sounding:
-            self.answered(question)
+            self.changed(question)
 
     def _act_on(self, question: Question, now: float) -> None:
         """Act on what was held; a bear that left meanwhile ends some seconds later."""
-        if self.paused:
+        if self._paused:
             return
         if question.held:
             self.act(question.held)

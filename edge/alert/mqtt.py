@@ -209,12 +209,14 @@ class Mqtt:
     def _step(self, due: float) -> float:
         """Do what is due, and return when the whole state is due again, time.monotonic()."""
         self._connection.tend()
-        if self._connection.up and self._listeners_called != self._connection.connects:
+        connected = self._connection.up and self._listeners_called != self._connection.connects
+        if connected:
             self._listeners_called = self._connection.connects
             for call in self._listeners:
                 call()
-        self._publish_questions()
-        announced, now, every_s = self._announce(self._receive()), time.monotonic(), self.settings.every_s
+        births = self._receive()
+        self._publish_questions(again=connected or any(births))
+        announced, now, every_s = self._announce(births), time.monotonic(), self.settings.every_s
         if not announced and now < due:
             self._publish_state(everything=False)
             return due
@@ -222,7 +224,12 @@ class Mqtt:
         self._publish_state(everything=True, with_last_alarm=announced)
         return now + (min(SETTLE_S, every_s) if announced else every_s)
 
-    def _publish_questions(self) -> None:
+    def _publish_questions(self, *, again: bool) -> None:
+        """Publish what is new; ``again``: all that waits, for those who were not there when it was asked."""
+        if again and self._confirmations:
+            queued = [question for question, _ in tuple(self._questions)]
+            waiting = (each for each in self._confirmations.open if each.waits and each not in queued)
+            self._questions.extend((each, False) for each in waiting)
         while self._questions and self._connection.up:
             question, over = self._questions.popleft()
             event, now = question.event, time.monotonic()

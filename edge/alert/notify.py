@@ -29,7 +29,8 @@ HELP = "https://appriseit.com/services/"
 # What these libraries log names tokens and addresses; what matters of it goes into the error.
 LOGGERS = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 SILENCE = logging.NullHandler()
-MIN_TOPIC = 16  # letters: a shorter topic of ntfy.sh, which everybody may read, can be guessed
+PUBLIC = "ntfy.sh"
+MIN_TOPIC = 16  # letters: a shorter topic there, which everybody may read, can be guessed
 
 _EMERGENCY: tuple[str, Any] = ("priority", "emergency")
 _URGENT: tuple[str, Any] = ("urgency", "high")
@@ -51,9 +52,9 @@ class Notify:
 
     ``url`` is any Apprise URL, used as it is. ``confirmations``: the questions about alarms; ``page``: the beginning of
     the URLs of the page on which they are answered, None where nobody reaches it. A topic of ntfy with a login gets
-    buttons, and no other service: anyone who reads a message could answer. Loading Apprise takes a moment. Without the
-    URL in it, raises OptionError for one that Apprise can never use, and UnavailableError where this system lacks what
-    the service needs.
+    buttons, at ntfy.sh only a long one, and no other service: anyone who reads a message could answer. Loading Apprise
+    takes a moment. Without the URL in it, raises OptionError for one that Apprise can never use, and UnavailableError
+    where this system lacks what the service needs.
     """
 
     people = True
@@ -79,7 +80,7 @@ class Notify:
         self.key = f"notify {scheme} {digest}"
 
     def wants(self, event: Event) -> bool:
-        """Alarms and tests; cameras and the alarm itself when they fail and when they are well again."""
+        """Return True for alarms, tests, notices, and what fails or is well again."""
         return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
 
     def send(self, message: Message) -> None:
@@ -152,11 +153,12 @@ def guessable(url: str) -> str | None:
     """Return one sentence for a topic of ntfy.sh that others may guess; None for any other URL."""
     try:
         parts = urlsplit(url.strip())
-        topics = [part for part in (parts.netloc, *parts.path.split("/")) if part and part != "ntfy.sh"]
+        host = parts.hostname
+        topics = [part for part in (host, *parts.path.split("/")) if part and part != PUBLIC]
     except ValueError:
         return None
-    public = parts.scheme in ("ntfy", "ntfys") and (len(topics) == 1 or parts.netloc == "ntfy.sh")
-    if not public or "@" in parts.netloc or all(len(topic) >= MIN_TOPIC for topic in topics):
+    public = parts.scheme in ("ntfy", "ntfys") and (len(topics) == 1 or host == PUBLIC)
+    if not public or all(len(topic) >= MIN_TOPIC for topic in topics):
         return None
     return (
         "a short topic of ntfy.sh can be guessed, and anyone who knows it can read every message; "
@@ -165,7 +167,7 @@ def guessable(url: str) -> str | None:
 
 
 def _load(url: str) -> tuple[Any, Any, Callable[[str], Any] | None, Any]:
-    """Apprise with one service, the same for alarms, a function that makes one with these actions, and the service.
+    """Return Apprise with one service, the same for alarms, a function for one with these actions, and the service.
 
     No function where the service may have no actions; None where the URL is not usable.
     """
@@ -203,6 +205,8 @@ def _load(url: str) -> tuple[Any, Any, Callable[[str], Any] | None, Any]:
 
     login = given.get("mode") == "private" and (given.get("user") or given.get("token"))  # only then it is sent
     private = given.get("schema") in {"ntfy", "ntfys"} and login
+    if private and given["host"].lower() == PUBLIC:  # where a login keeps nobody out of a topic
+        private = all(len(topic) >= MIN_TOPIC for topic in given["targets"])
     return sender(service), loud(), (lambda actions: loud(actions=actions)) if private else None, service
 
 

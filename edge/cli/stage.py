@@ -15,7 +15,7 @@ import typer
 from edge.cli.events.command import StateOpt
 from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
 from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
-from edge.decide.stages import MEANS, STAGES, Goal, Place, Tally, chosen, stage_of
+from edge.decide.stages import MEANS, NOT_YET, STAGES, Goal, Place, Tally, chosen, stage_of
 from edge.errors import OptionError
 from edge.record.database import NAME, DiskError
 from edge.record.database import STAGES as WITH_STAGES
@@ -149,7 +149,7 @@ def _standing(target: Target, place: Place, history: History, labels: Sequence[s
 
 def _set(target: Target, place: Place, history: History, word: str) -> None:
     """Write the stage that a person chose, then warn where it is not earned. Raises OptionError."""
-    from edge.record.stage_log import newest_event, write_stage
+    from edge.record.stage_log import write_stage
 
     to = stage_of(word)
     if to is None:
@@ -164,7 +164,7 @@ def _set(target: Target, place: Place, history: History, word: str) -> None:
         return
     now = datetime.now(UTC)
     with _in_one_sentence():
-        entry = chosen(last, to, user_name() or "somebody", now, newest_event(target.state)).entry
+        entry = chosen(last, to, user_name() or "somebody", now, NOT_YET).entry
         write_stage(target.state, entry)
     words = standing_of([*history, entry], place, Tally(), goal_of(target.settings.stages), now).words
     log.info("Camera %s: %s. A running alarm takes it within some seconds.", place.name, words)

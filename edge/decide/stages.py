@@ -11,7 +11,7 @@ interval (Wilson 1927, JASA 22).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -25,8 +25,9 @@ MAX_MISSED = 0.1  # of random frames without an alarm may show a bear, at the up
 REMIND_DAYS = 7  # in shadow: then people are reminded; and again after twice, four times … as long
 TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
 CLOCK_AHEAD = timedelta(days=1)  # a stage that began so long after now was written by a wrong clock
-MOST_NEEDED = 9999
+MOST_NEEDED = 200  # alarms or frames: nobody waits for more
 MOVED = "the camera was moved"
+ANOTHER_SOURCE = "its source is another one"
 NOT_YET = -1  # in place of the newest event's row, until the entry is written
 
 MEANS: dict[Stage, str] = {
@@ -55,7 +56,7 @@ class StageEntry:
     why: str  # a clause: "the camera was moved"
     by: str  # who moved it: a person, "config" for the file; "": the alarm itself
     model: str
-    source: str  # without secrets; by it a camera is known under another name
+    source: str  # without secrets; by it a camera is known under a name that is new
     configured: str  # its ``stage`` in the config then; "": none
 
 
@@ -132,6 +133,8 @@ def progress(stage: Stage, tally: Tally, goal: Goal) -> Progress:
     if frames:
         needs.append(f"{_counted(frames, 'more random frame')} reviewed, if none shows a bear")
     following: Stage | None = STAGES[STAGES.index(stage) + 1] if stage != STAGES[-1] else None
+    if max(right, frames) > MOST_NEEDED:
+        needs = ["too many wrong alarms or missed bears in this stage; choose by hand, or let a new count begin"]
     if following is None:
         needs, right, frames = [], 0, 0
     return Progress(following, precision, found, missed, tuple(needs), right + frames)
@@ -160,14 +163,14 @@ def begin(
             return Move(replace(entry, why="there were no stages before"), words)
         return Move(entry)
     last = history[-1]
-    entry = replace(
-        last, camera=place.name, at=now, after=after, by="", model=place.model, source=place.source,
-        configured=place.configured,
-    )  # fmt: skip
+    here = replace(last, camera=place.name, model=place.model, source=place.source, configured=place.configured)
+    entry = replace(here, at=now, after=after, by="")
     wanted = stage_of(place.configured)
     if wanted and place.configured != last.configured:
         entry = replace(entry, stage=wanted, why="set in the config", by="config")
         return Move(entry, "" if wanted == last.stage else f"camera {place.name} is {wanted} now: {entry.why}")
+    if place.source != last.source:
+        return moved_camera(here, now, after, locked=place.locked, why=ANOTHER_SOURCE)
     if place.model != last.model:
         tested = last.stage != "autonomous" or _tested(history, place.model, now)
         moved = replace(entry, why=f"the model is another one ({place.model})")
@@ -180,15 +183,13 @@ def begin(
             replace(entry, why=f"it was called {last.camera}"),
             f"camera {place.name} was called {last.camera}, and goes on as {last.stage}",
         )
-    if (last.source, last.configured) != (place.source, place.configured):
-        return Move(replace(entry, after=last.after, at=last.at, why=last.why, by=last.by))
-    return None
+    return None if here == last else Move(here)
 
 
-def moved_camera(last: StageEntry, now: datetime, after: int, *, locked: bool) -> Move:
+def moved_camera(last: StageEntry, now: datetime, after: int, *, locked: bool, why: str = MOVED) -> Move:
     """Return the move of a camera that shows another view: down from autonomous; else its count begins again."""
-    entry = replace(last, at=now, after=after, by="", why=MOVED)
-    return _down(last, entry, MOVED, locked=locked) if last.stage == "autonomous" else Move(entry)
+    entry = replace(last, at=now, after=after, by="", why=why)
+    return _down(last, entry, why, locked=locked) if last.stage == "autonomous" else Move(entry)
 
 
 def wrong_alarms(last: StageEntry, tally: Tally, goal: Goal, now: datetime, after: int, *, locked: bool) -> Move | None:
@@ -211,17 +212,18 @@ def clock_ahead(last: StageEntry, now: datetime) -> Move | None:
 
 
 def history_of(
-    place: Place, found: Mapping[str, Sequence[StageEntry]], places: Mapping[str, Place]
+    place: Place, found: Mapping[str, Sequence[StageEntry]], watched: Collection[str]
 ) -> Sequence[StageEntry]:
-    """Return the entries of a camera, also where it had another name: its source tells.
+    """Return the entries of a camera: those of its name; without any, those of its source under a former name.
 
-    ``found``: the entries of each name, the name with the newest entry last. ``places``: all that are watched now.
+    ``found``: the entries of each name, the name with the newest entry last. ``watched``: all names of now.
     """
-    for name, history in reversed([*found.items()]):
-        shared = name != place.name and name in places and places[name].source == place.source
-        if place.source and history[-1].source == place.source and not shared:
-            return history
-    return found.get(place.name, ())
+    former = (
+        history
+        for name, history in reversed([*found.items()])
+        if name not in watched and history[-1].source == place.source
+    )
+    return found.get(place.name) or next(former, ())
 
 
 def present(history: Sequence[StageEntry]) -> list[StageEntry]:
@@ -273,13 +275,13 @@ def _tested(history: Sequence[StageEntry], model: str, now: datetime) -> bool:
 
 
 def _more_right(right: int, whole: int, goal: float) -> int:
-    """Return how many more must be right, with none wrong, for the lower bound to reach the goal."""
-    return next((n for n in range(MOST_NEEDED) if wilson(right + n, whole + n)[0] >= goal), MOST_NEEDED)
+    """Return how many more must be right, with none wrong, for the lower bound to reach the goal; 201 at most."""
+    return next((n for n in range(MOST_NEEDED + 1) if wilson(right + n, whole + n)[0] >= goal), MOST_NEEDED + 1)
 
 
 def _more_frames(missed: int, whole: int) -> int:
-    """Return how many more must show no bear for the upper bound to fall to what may be missed."""
-    return next((n for n in range(MOST_NEEDED) if wilson(missed, whole + n)[1] <= MAX_MISSED), MOST_NEEDED)
+    """Return how many more must show no bear for the upper bound to fall to what may be missed; 201 at most."""
+    return next((n for n in range(MOST_NEEDED + 1) if wilson(missed, whole + n)[1] <= MAX_MISSED), MOST_NEEDED + 1)
 
 
 def _counted(number: int, what: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -28,30 +27,7 @@ from edge.page.guard import ANSWER, Refused, own_place
 if TYPE_CHECKING:
     from edge.alert.confirmation import Confirmations, Question
 
-MAX_WRONG = 10  # unknown tokens of one address within a minute; further ones have to wait
 UNKNOWN = "there is no such question, or it is long over; the events on the page say what happened"
-
-
-class WrongTokens:
-    """Counts the unknown tokens of each address in a minute. A known one is always taken: no stranger can prevent it.
-
-    Nobody guesses 24 random bytes; this ends what a program tries.
-    """
-
-    def __init__(self) -> None:
-        self._minute = 0.0
-        self._wrong: Counter[str] = Counter()
-
-    def __call__(self, address: str) -> Refused:
-        """Count one more, and return the refusal."""
-        minute = time.monotonic() // 60.0
-        if minute != self._minute:
-            self._minute = minute
-            self._wrong.clear()
-        self._wrong[address] += 1
-        if self._wrong[address] > MAX_WRONG:
-            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many answers to unknown questions; wait a minute")
-        return Refused(HTTPStatus.NOT_FOUND, UNKNOWN)
 
 
 def show(request: Request) -> Response:
@@ -89,12 +65,10 @@ def answer(request: Request) -> Response:
 
 def _asked(request: Request) -> tuple[Confirmations, Question]:
     """Return the questions, and the one whose token is in the address. Raises Refused."""
-    page = page_of(request)
-    alerting = page.alarm().alerting
+    alerting = page_of(request).alarm().alerting
     question = alerting.confirmations.find(request.path_params["token"]) if alerting else None
     if alerting is None or question is None:
-        wrong: WrongTokens = page.shared.setdefault("wrong tokens", WrongTokens())
-        raise wrong(request.client.host if request.client else "")
+        raise Refused(HTTPStatus.NOT_FOUND, UNKNOWN)
     return alerting.confirmations, question
 
 

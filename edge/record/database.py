@@ -497,7 +497,7 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
     import sqlite3
 
     lost: int | None = 0
-    rows: list[tuple[object, ...]] = []
+    rows: list[Any] = []
     try:
         rows.extend(source.execute(f"SELECT {', '.join(UNSENT)} FROM outbox WHERE state = 'waiting' ORDER BY id"))
     except sqlite3.Error:
@@ -508,9 +508,7 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
         elif row[3] in ("word", "picture"):
             to.execute(f"INSERT OR IGNORE INTO outbox({', '.join(UNSENT)}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
     if lost is None:
-        newest: list[tuple[int]] = []
-        with suppress(sqlite3.Error):
-            newest.extend(source.execute("SELECT id FROM events ORDER BY id DESC LIMIT ?", (SENT_AGAIN,)))
+        newest = _readable_rows(source, f"SELECT id FROM events ORDER BY id DESC LIMIT {SENT_AGAIN}")
         for (number,) in reversed(newest):
             event = _copy_event(source, to, number)
             for channel, part in rows_for(routes, event) if event else ():
@@ -519,19 +517,28 @@ def _copy_unsent(source: sqlite3.Connection, to: sqlite3.Connection, routes: Seq
                     "INSERT OR IGNORE INTO outbox(event, channel, part, picture, queued_at) VALUES(?, ?, ?, ?, ?)",
                     (number, channel, part, picture and readable(str(picture)), now),
                 )
-    with suppress(sqlite3.Error):  # a person's word is kept with the event it is of
-        first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"
-        for number, *review in source.execute(f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id"):
-            if number and _copy_event(source, to, number):
-                to.execute("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
+    first = "(SELECT min(id) FROM events WHERE events.event_id = reviews.event_id)"
+    reviews = _readable_rows(source, f"SELECT {first}, event_id, verdict, label, at FROM reviews ORDER BY id")
+    for number, *review in reviews:  # a person's word is kept with the event it is of
+        if number and _copy_event(source, to, number):
+            to.execute("INSERT OR IGNORE INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, ?)", review)
     for table in ("stages", "days"):
         for order in ("DESC", "ASC"):  # around rows that cannot be read; the newest count most
-            with suppress(sqlite3.Error):
-                for row in source.execute(f"SELECT * FROM {table} ORDER BY rowid {order}"):
-                    to.execute(f"INSERT OR IGNORE INTO {table} VALUES({', '.join('?' * len(row))})", row)
+            for row in _readable_rows(source, f"SELECT * FROM {table} ORDER BY rowid {order}"):
+                to.execute(f"INSERT OR IGNORE INTO {table} VALUES({', '.join('?' * len(row))})", row)
     # Numbers of events begin again after the newest one that came.
     to.execute("UPDATE stages SET after = min(after, (SELECT coalesce(max(id), 0) FROM events))")
     return lost
+
+
+def _readable_rows(source: sqlite3.Connection, query: str) -> list[Any]:
+    """Return the rows before the first one that cannot be read."""
+    import sqlite3
+
+    rows: list[Any] = []
+    with suppress(sqlite3.Error):
+        rows.extend(source.execute(query))
+    return rows
 
 
 def _copy_event(source: sqlite3.Connection, to: sqlite3.Connection, number: object) -> Event | None:

@@ -14,7 +14,7 @@ from edge.decide.stages import NOT_YET, StageEntry, Tally, stage_of
 from edge.errors import OptionError
 from edge.files import hand_over
 from edge.record import database
-from edge.record.database import ENDS, NAME, REVIEWS, STAGES, faults, utc
+from edge.record.database import ENDS, NAME, STAGES, faults, utc
 from edge.record.media_store import NEGATIVES, plain_name
 from edge.record.misses import read_misses
 from edge.record.review import REVIEW, TAKEN_BACK, read_review
@@ -70,23 +70,20 @@ def write_stage(folder: Path, entry: StageEntry) -> StageEntry:
     return replace(entry, after=row)
 
 
-def newest_event(folder: Path) -> int:
-    """Return the row of the journal's newest event; 0 where there is none. Raises DiskError."""
-    return _newest(folder, "events")
+def newest_rows(folder: Path) -> tuple[int, int, int]:
+    """Return numbers of the journal's file, and of its newest stage and review: the same while nothing is new.
 
-
-def newest_review(folder: Path) -> int:
-    """Return the row of the journal's newest review; 0 where there is none. Raises DiskError."""
-    return _newest(folder, "reviews")
-
-
-def _newest(folder: Path, table: str) -> int:
+    Zeros without a journal of this version. Raises DiskError.
+    """
     path = folder / NAME
     if not path.is_file():
-        return 0
+        return 0, 0, 0
     with faults(path), closing(database.connect(path, "ro")) as db:
-        known = database.version(db) >= REVIEWS  # an older one has events alone
-        return int(db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) if known else 0
+        if database.version(db) < STAGES:
+            return 0, 0, 0
+        query = "SELECT (SELECT coalesce(max(id), 0) FROM stages), (SELECT coalesce(max(id), 0) FROM reviews)"
+        stage, review = db.execute(query).fetchone()
+        return path.stat().st_ino, stage, review
 
 
 def watched_before(folder: Path, camera: str) -> bool:
@@ -96,6 +93,13 @@ def watched_before(folder: Path, camera: str) -> bool:
         return False
     with faults(path), closing(database.connect(path, "ro")) as db:
         return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE camera = ?)", (camera,)).fetchone()[0])
+
+
+def keeps_event(folder: Path, id_: str) -> bool:
+    """Return True if the journal in ``folder`` has this event. Raises DiskError."""
+    path = folder / NAME
+    with faults(path), closing(database.connect(path, "ro")) as db:
+        return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE event_id = ?)", (id_,)).fetchone()[0])
 
 
 def read_notices(folder: Path, camera: str, after: int) -> set[str]:
@@ -119,23 +123,29 @@ def count_reviews(
     ``evidence``: the folder of random frames and of reported misses; None: none are kept. ``alarm_labels``: the
     card's; an alarm that a person gave another label was wrong.
     """
-    alarms = _alarms(folder, entry)
-    verdicts = [_verdict(found, label, alarm_labels) for found, label in alarms]
+    verdicts = [_verdict(found, label, alarm_labels) for found, label in _alarms(folder, entry)]
     said = [each for each in verdicts if each in ("right", "wrong")]
     in_a_row = max((len([*run]) for verdict, run in groupby(said) if verdict == "wrong"), default=0)
-    begin = min(entry.at, now)  # the clock may have been ahead
-    frames, missed = _frames(evidence, entry, begin, alarm_labels) if evidence else (0, 0)
-    misses = read_misses(evidence) if evidence else []
-    seen = [at for miss in misses if miss.camera == entry.camera and (at := utc(miss.at))]
-    return Tally(
+    tally = Tally(
         right=verdicts.count("right"),
         wrong=verdicts.count("wrong"),
         unsure=verdicts.count("unsure"),
         unreviewed=verdicts.count(""),
         wrong_in_a_row=in_a_row,
-        frames=frames,
-        missed=missed,
-        reported=sum(at >= begin for at in seen),
+    )
+    return count_frames(evidence, tally, entry, now, alarm_labels) if evidence else tally
+
+
+def count_frames(
+    evidence: Path, tally: Tally, entry: StageEntry, now: datetime, alarm_labels: Collection[str]
+) -> Tally:
+    """Return a tally with the random frames and reported misses of ``evidence`` added. Raises OSError."""
+    begin = min(entry.at, now)  # the clock may have been ahead
+    frames, missed = _frames(evidence, entry, begin, alarm_labels)
+    seen = [at for miss in read_misses(evidence) if miss.camera == entry.camera and (at := utc(miss.at))]
+    reported = sum(at >= begin for at in seen)
+    return replace(
+        tally, frames=tally.frames + frames, missed=tally.missed + missed, reported=tally.reported + reported
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.alert import deterrent, sound
+from edge.alert import alerting, deterrent, sound
 from edge.alert.alerting import Alerting, JsonLines
 from edge.alert.delivery import BURST
 from edge.device.health import HALF, SelfMonitor
@@ -17,6 +17,7 @@ from edge.device.sensors import Reading
 from edge.record.journal import Journal
 from edge.record.run import EventFactory
 from edge.settings import AlertSettings, HealthSettings
+from tests.helpers.journal_stage import ask
 from tests.helpers.sink_world import event, lines, script, soon
 from tests.helpers.webhook_server import PostBox
 
@@ -115,14 +116,15 @@ def test_an_alarm_that_waits_for_an_answer_makes_its_noise_after_the_reload(begi
         answer()
         assert soon(lambda: lines(heard))
     first.close(0.2, keep=True)
+    assert first.losses() == []
     if when == "during":
         answer()
     second = begin(first, on_alarm=f"cat >> {heard}")
     if when == "after":
         answer()
-    second.tick()
+    second.confirmations.tick()
     assert soon(lambda: lines(heard))
-    second.tick()
+    second.confirmations.tick()
     assert len(lines(heard)) == 1
 
 
@@ -144,8 +146,45 @@ def test_an_alarm_that_waits_when_the_alarm_ends_makes_no_noise_and_is_counted(b
     (question,) = only.confirmations.open
     only.close(0.5)
     only.confirmations.answer(question.token, "yes", "anna")
-    assert only.losses() == ["1 alarm waited for an answer, and made no noise"]
+    assert "1 alarm waited for an answer, and made no noise" in only.losses()
     assert not heard.exists()
+
+
+def test_what_waits_for_an_answer_sounds_though_the_main_loop_hangs(begin, tmp_path):
+    heard = tmp_path / "heard"
+    only = begin(on_alarm=f"cat >> {heard}")
+    only.confirmations.answer_s = 0.5
+    only.publish(event(stage="supervised"))
+    assert soon(lambda: lines(heard))
+
+
+def test_an_answer_waits_until_its_event_is_in_the_journal(begin, tmp_path, monkeypatch):
+    disk_answers, write = threading.Event(), Journal.__call__
+
+    def slow(journal, what):
+        disk_answers.wait(30.0)
+        return write(journal, what)
+
+    monkeypatch.setattr(Journal, "__call__", slow)
+    only = begin()
+    only.publish(event(stage="supervised"))
+    only.confirmations.answer(only.confirmations.open[0].token, "no", "anna")
+    time.sleep(0.5)
+    disk_answers.set()
+    found = "SELECT event_id, verdict FROM reviews"
+    assert soon(lambda: ask(tmp_path / "state", found) == [("id1", "wrong")])
+    assert only.losses() == []
+
+
+def test_an_answer_about_what_the_journal_never_gets_is_a_problem_and_a_loss(begin, monkeypatch):
+    monkeypatch.setattr(alerting, "EVENT_S", 0.0)
+    only = begin()
+    only.confirmations(event(stage="supervised"))
+    only.confirmations.answer(only.confirmations.open[0].token, "no", "anna")
+    why = "the answer about yard is not in the journal as a review: its alarm is not there"
+    only.tick()
+    assert soon(lambda: only._health.parts["answers"]() == f"answers failed: {why}")
+    assert [why in line for line in only.losses()] == [True]
 
 
 def test_a_processor_that_was_hot_is_spared_after_a_reload_too(tmp_path):

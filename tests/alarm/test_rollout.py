@@ -19,7 +19,7 @@ from edge.record.database import NAME
 from edge.record.journal import Journal
 from edge.record.misses import Miss, write_miss
 from edge.record.run import EventFactory
-from edge.record.stage_log import count_reviews, newest_event, read_stages, write_stage
+from edge.record.stage_log import count_frames, read_stages, write_stage
 from edge.schema import utc_text
 from edge.settings import Camera
 from tests.helpers.rollout_world import RolloutWorld
@@ -78,6 +78,37 @@ def test_a_journal_from_before_stages_goes_on_as_autonomous_with_one_notice(tmp_
     assert world.restart() == []
     with closing(database.connect(folder / f"{NAME}.version-{version}")) as db:  # the copy of before
         assert database.version(db) == version
+    world.close()
+
+
+def test_whoever_begins_in_shadow_is_told_so_also_where_the_journal_was_lost(tmp_path: Path) -> None:
+    world = of(tmp_path / "state", "shadow")
+    assert world.look() == [
+        "camera yard begins in SHADOW: no bear alarm will reach anyone; you are reminded on 11 May 2026"
+    ]
+    assert world.restart() == []
+    world.rollout.choose("yard", "autonomous", "anna")
+    world.look()
+    world.rollout.close(5.0)
+    world.journal.close()
+    for end in database.ENDS:
+        (world.folder / (NAME + end)).unlink(missing_ok=True)
+    world.journal = Journal(world.folder, run=world.run)
+    world.start()
+    (said,) = world.look()
+    assert "begins in SHADOW" in said
+    world.close()
+
+
+def test_cameras_whose_addresses_are_exchanged_are_supervised_or_stay_in_shadow(tmp_path: Path) -> None:
+    hives, test = Camera("hives", "src0", stage=""), Camera("test", "src1", stage="")
+    world = RolloutWorld(tmp_path / "state", [hives, test])
+    world.rollout.choose("test", "shadow", "anna")
+    world.look()
+    world.cameras = [replace(hives, source="src1"), replace(test, source="src0")]
+    (said,) = world.restart()
+    assert "camera hives is supervised now, because its source is another one" in said
+    assert (world.stage("hives"), world.stage("test")) == ("supervised", "shadow")
     world.close()
 
 
@@ -145,19 +176,6 @@ def test_a_moved_camera_is_supervised_from_that_event_on(world: RolloutWorld) ->
     assert world.look() == []
 
 
-def test_another_model_ends_autonomous_and_the_one_before_does_not(world: RolloutWorld) -> None:
-    world.look()
-    world.model = "bear@2"
-    (said,) = world.restart()
-    assert "supervised now, because the model is another one (bear@2)" in said
-    assert world.stage() == "supervised"
-    world.rollout.choose("yard", "autonomous", "anna")
-    world.look()
-    world.model = "bear@1"
-    assert world.restart() == []
-    assert world.stage() == "autonomous"
-
-
 def test_wrong_reviews_in_a_row_end_autonomous_and_count_from_there(world: RolloutWorld) -> None:
     world.look()
     world.alarms("wrong", "wrong", "unsure", None, "confirmed", "wrong", "wrong")
@@ -195,7 +213,7 @@ def test_a_locked_camera_stays_and_people_are_notified_once(tmp_path: Path) -> N
 # What is offered
 
 
-def test_the_next_stage_is_offered_once_and_never_taken(tmp_path: Path) -> None:
+def test_the_next_stage_is_offered_once_for_each_count_and_never_taken(tmp_path: Path) -> None:
     world = of(tmp_path / "state", "supervised")
     world.goal = replace(world.goal, precision=0.5)
     world.restart()
@@ -216,15 +234,22 @@ def test_the_next_stage_is_offered_once_and_never_taken(tmp_path: Path) -> None:
     assert "yard has earned the stage autonomous" in said
     assert world.stage() == "supervised"
     assert [world.restart(), world.reload(), world.look()] == [[], [], []]
+    world.moved()
+    world.look()
+    assert not world.rollout.standing("yard").progress.ready
+    world.alarms(*["confirmed"] * 4)
+    assert [world.look(), world.restart(), world.reload()] == [[said], [], []]  # earned again
     write_miss(world.evidence, Miss("yard", utc_text(world.now), utc_text(world.now)))
     world.restart()
     assert not world.rollout.standing("yard").progress.ready
     world.close()
 
 
-def test_people_are_reminded_of_shadow_after_one_and_two_weeks_also_where_the_device_is_off_by_day(tmp_path: Path) -> None:
+def test_people_are_reminded_of_shadow_after_one_and_two_weeks_also_where_the_device_is_off_by_day(
+    tmp_path: Path,
+) -> None:
     world = of(tmp_path / "state", "shadow")
-    assert world.look() == []
+    world.look()
     said: list[list[str]] = []
     for _ in range(30):
         world.pass_days(0.9)
@@ -241,7 +266,8 @@ def test_people_are_reminded_of_shadow_after_one_and_two_weeks_also_where_the_de
 
 def test_a_clock_that_jumps_reminds_of_each_date_once(tmp_path: Path) -> None:
     world = of(tmp_path / "state", "shadow")
-    began, said = world.now, world.look()
+    world.look()
+    began, said = world.now, list[str]()
     for _ in range(5):
         world.now = datetime(1970, 1, 1, tzinfo=UTC)
         said += world.restart()
@@ -250,6 +276,19 @@ def test_a_clock_that_jumps_reminds_of_each_date_once(tmp_path: Path) -> None:
     assert len(said) == 1
     assert world.rollout.standing("yard").since == began
     assert world.stage() == "shadow"
+    world.close()
+
+
+def test_a_clock_that_is_known_to_be_wrong_reminds_only_of_a_date_that_may_be_right(tmp_path: Path) -> None:
+    world = of(tmp_path / "state", "shadow")
+    world.look()
+    world.run.clock_synced = lambda: False
+    began = world.now
+    world.pass_days(4000)
+    assert world.look() == []
+    world.now = began + timedelta(days=8)
+    (said,) = world.look()
+    assert "still in SHADOW" in said
     world.close()
 
 
@@ -298,6 +337,47 @@ def test_while_the_journal_cannot_be_read_the_config_holds_and_then_what_people_
     assert world.rollout.problem() is None
     assert (world.stage(), world.rows()) == ("shadow", rows)
     world.close()
+
+
+def test_a_camera_in_shadow_by_its_config_alone_is_a_problem_until_the_journal_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = of(tmp_path / "state", "shadow")
+    world.rollout.choose("yard", "autonomous", "anna")
+    world.look()
+    world.rollout.close(5.0)
+
+    def refuses(folder: Path) -> Any:
+        raise database.DiskError("it cannot be read", "broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rollout_module, "read_stages", refuses)
+        world.start()
+        world.look()
+        problem = str(world.rollout.problem())
+        assert problem.startswith("SHADOW: no bear alarm will reach anyone from yard until the journal can be read; ")
+    world.look()
+    assert (world.rollout.problem(), world.stage()) == (None, "autonomous")
+    world.close()
+
+
+def test_a_choice_during_a_reload_is_refused_or_holds(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.look()
+    before = world.rollout
+
+    def slow(folder: Path) -> Any:
+        if before.standing("yard").entry.stage == "autonomous":  # the disk is still asked
+            before.choose("yard", "shadow", "anna")
+        return read_stages(folder)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(rollout_module, "read_stages", slow)
+        world.start(before)
+    assert world.stage() == "shadow"
+    with pytest.raises(OptionError, match="the alarm starts again; try once more"):
+        before.choose("yard", "supervised", "anna")
+    world.look()
+    assert world.rows()[-1].stage == "shadow"
 
 
 def test_a_choice_while_the_journal_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +435,9 @@ def test_a_write_that_hangs_holds_up_nobody_and_is_in_the_journal_once(
     monkeypatch.setattr(rollout_module, "write_stage", slow)
     world.rollout.choose("yard", "shadow", "anna")
     assert hangs.wait(30.0)
+    assert world.rollout.problem() is None
+    monkeypatch.setattr(rollout_module, "WRITE_S", 0.0)
+    assert world.rollout.problem() == "the disk does not take the stage of camera yard (shadow) into the journal"
     assert soon(lambda: any("shadow now" in said for said in world.notices))
     world.rollout.choose("yard", "supervised", "anna")
     assert world.stage() == "supervised"
@@ -367,28 +450,41 @@ def test_a_write_that_hangs_holds_up_nobody_and_is_in_the_journal_once(
     answers.set()
     assert soon(lambda: not before._unwritten)
     world.look()
+    assert world.rollout.problem() is None
     assert [row.stage for row in world.rows()] == ["autonomous", "shadow", "supervised"]
     assert sum("shadow now" in said for said in world.notices) == 1
 
 
-def test_evidence_that_hangs_holds_up_no_choice(world: RolloutWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_that_hangs_holds_up_no_choice_and_wrong_alarms_count_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = threading.Event()
 
     def hangs(*given: Any) -> Any:
         answers.wait(30.0)
-        return count_reviews(*given)
+        return count_frames(*given)
 
+    world = RolloutWorld(tmp_path / "state", [Camera(name, name, stage="") for name in ("gate", "hives", "yard")])
+    world.evidence = tmp_path
+    world.restart()
     monkeypatch.setattr(rollout_module, "COUNT_WITHIN_S", 0.05)
-    monkeypatch.setattr(rollout_module, "count_reviews", hangs)
+    monkeypatch.setattr(rollout_module, "count_frames", hangs)
     for stage in ("shadow", "supervised"):
-        world.rollout.choose("yard", stage, "anna")
+        world.rollout.choose("gate", stage, "anna")
         world.look()
-        assert world.rows()[-1].stage == stage
-    assert "the evidence: no answer within 0.05 s" in str(world.rollout.problem())
-    world.alarms("confirmed")
+        assert world.rows("gate")[-1].stage == stage
+    assert world.rollout.problem() == "random frames cannot be counted: the evidence: no answer within 0.05 s"
+    for name in ("hives", "yard"):
+        world.alarms("wrong", "wrong", "wrong", name=name)
+    said = world.look()
+    assert [words for words in said if "3 reviewed alarms in a row were wrong" in words] == said
+    assert (world.stage("hives"), world.stage("yard")) == ("supervised", "supervised")
+    world.alarms("confirmed", name="gate")
+    world.look()
+    assert world.rollout.standing("gate").tally.right == 1
     answers.set()
     assert soon(lambda: (world.look(), world.rollout.problem())[1] is None)
-    assert world.rollout.standing("yard").tally.right == 1
+    world.close()
 
 
 def test_a_journal_that_is_replaced_while_the_alarm_runs_gets_its_stages_again(world: RolloutWorld) -> None:
@@ -426,7 +522,6 @@ def test_one_without_a_journal_file_says_so(tmp_path: Path) -> None:
         path.unlink()
     world.look()
     assert "there is no journal yet" in str(world.rollout.problem())
-    assert newest_event(world.folder) == 0
     world.journal = Journal(world.folder, run=world.run)
     world.look()
     assert world.rollout.problem() is None

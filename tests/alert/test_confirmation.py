@@ -10,7 +10,7 @@ import pytest
 from edge.alert.confirmation import ANSWER_WITHIN_S, GONE_S, Confirmations
 from edge.errors import OptionError
 from edge.schema import Event
-from tests.helpers.sink_world import event
+from tests.helpers.sink_world import event, soon
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -27,9 +27,10 @@ class Gate:
         self.stages: dict[str, str] = {}
         self.done: list[Event] = []
         self.told: list[tuple[str, str | None]] = []
-        self.questions = Confirmations(self.done.append, answer_s=ANSWER_S, sound=sound, clock=lambda: self.now)
+        self.questions = Confirmations(self.done.append, clock=lambda: self.now)
+        self.questions.sound = sound
         self.questions.stage = lambda camera: self.stages.get(camera, "supervised")  # type: ignore[assignment,return-value]
-        self.questions.answered = lambda question: self.told.append((question.event.id, question.answer))
+        self.questions.changed = lambda question: self.told.append((question.event.id, question.answer))
 
     def bear(self, id_: str = "a", type_: str = "new", camera: str = "yard", **more: object) -> Event:
         """Have a bear come, change or go."""
@@ -77,7 +78,7 @@ def test_whatever_happens_in_whatever_order_no_noise_comes_before_a_yes_or_the_t
         if what == "wait":
             gate.wait(which)
         elif what == "pause":
-            gate.questions.paused = which
+            gate.questions.pause() if which else gate.questions.resume()
         elif what in {"shadow", "supervised", "autonomous"}:
             gate.stages[which] = what
             gate.wait(0.0)
@@ -108,7 +109,7 @@ def test_whatever_happens_in_whatever_order_no_noise_comes_before_a_yes_or_the_t
             elif asked.get(id_) != question.asked_at:
                 asked[id_] = question.asked_at
                 allowed.discard(id_)
-    gate.questions.paused = False
+    gate.questions.resume()
     gate.wait(ANSWER_S)
     gate.wait(GONE_S)
     for id_ in {each.id for each in gate.done if each.alarms and each.id != f"{each.camera}{number[each.camera]}"}:
@@ -258,12 +259,12 @@ def test_a_camera_that_goes_to_shadow_drops_its_question():
 def test_while_the_alarm_is_exchanged_an_answer_is_kept_for_the_next_one():
     gate, after = Gate(), list[Event]()
     new = gate.bear()
-    gate.questions.paused = True
+    gate.questions.pause()
     gate.questions.answer(gate.token(), "yes", "anna")
     gate.bear(type_="end")
     assert gate.questions.held == 1
     gate.questions.act = after.append
-    gate.questions.paused = False
+    gate.questions.resume()
     gate.wait(0.1)
     assert (gate.types, after) == ([("a", "end")], [new])
 
@@ -294,6 +295,30 @@ def test_of_many_answers_at_once_one_counts_and_no_noise_goes_on_after_the_end()
         gate.wait(GONE_S)
         types = [type_ for id_, type_ in gate.types if id_ == str(number)]
         assert types in ([["new", "end"], ["end", "new", "end"]] if taken == ["yes"] else [["end"]])
+
+
+def test_its_own_thread_sounds_in_time_also_after_a_pause_or_an_error_and_ends_with_the_questions():
+    done: list[Event] = []
+    errors = [RuntimeError("once")]
+
+    def act(found: Event) -> None:
+        if errors:
+            raise errors.pop()
+        done.append(found)
+
+    questions = Confirmations(act)
+    questions.answer_s = 0.5
+    found = event(id_="a", stage="supervised")
+    questions(found)
+    questions.pause()
+    assert soon(lambda: not questions._ticking)
+    assert done == []
+    questions.resume()
+    assert soon(lambda: done == [found])
+    assert questions._ticking  # an answer may still come
+    questions.stage = lambda camera: "shadow"
+    assert soon(lambda: not questions._ticking)
+    assert questions.of_event("a") is None
 
 
 def test_nothing_shows_a_token():

@@ -35,9 +35,10 @@ class Asking:
 
     def __init__(self, broker: Broker, listener: Listener, *, sound: bool = True, answer_s: float = 500.0) -> None:
         self.done: list[str] = []
-        self.questions = Confirmations(lambda event: self.done.append(event.id), answer_s=answer_s, sound=sound)
+        self.questions = Confirmations(lambda event: self.done.append(event.id))
+        self.questions.answer_s, self.questions.sound = answer_s, sound
         self.mqtt = Mqtt(settings_from_url(broker.url), ["yard"], confirmations=self.questions)
-        self.questions.asked = self.questions.answered = self.mqtt.ask
+        self.questions.asked = self.questions.changed = self.mqtt.ask
         self.listener = listener
         assert until(lambda: self.mqtt._connection.up)
 
@@ -85,7 +86,7 @@ def test_a_question_is_published_and_a_persons_yes_is_taken(private):
 def test_what_sounds_without_an_answer_is_published_and_a_no_after_it_too(private):
     with asking(private, "nobody", answer_s=0.5) as (alarm, listener):
         token = alarm.bear("late")
-        assert until(lambda: alarm.questions.tick() or said(listener, ANSWERED, "late"))
+        assert until(lambda: said(listener, ANSWERED, "late"))
         listener.say(ANSWER, json.dumps({"token": token, "answer": "no"}))
         assert until(lambda: len(said(listener, ANSWERED, "late")) == 2)
         assert [(each["answer"], each["by"], each["words"]) for each in said(listener, ANSWERED, "late")] == [
@@ -155,6 +156,20 @@ def test_a_question_that_was_answered_while_the_broker_was_away_is_not_asked_aga
         assert said(listener, QUESTION, "open")[0]["token"] == open_
         assert said(listener, QUESTION, "answered") == []
         assert until(lambda: said(listener, ANSWERED, "answered"))
+
+
+def test_an_open_question_is_published_again_when_home_assistant_or_the_broker_comes_back(private):
+    with asking(private, "again") as (alarm, listener):
+        answered, open_ = alarm.bear("heard"), alarm.bear("unheard")
+        alarm.questions.answer(answered, "no", "anna")
+        listener.say("homeassistant/status", "online")
+        assert until(lambda: len(said(listener, QUESTION, "unheard")) == 2)
+        private.stop()
+        assert until(lambda: not alarm.mqtt._connection.up)
+        private.start()
+        assert until(lambda: len(said(listener, QUESTION, "unheard")) == 3)
+        assert {each["token"] for each in said(listener, QUESTION, "unheard")} == {open_}
+        assert len(said(listener, QUESTION, "heard")) == 1
 
 
 def test_where_everyone_is_let_in_nothing_is_asked_and_no_answer_is_taken(tmp_path):

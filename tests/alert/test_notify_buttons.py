@@ -21,7 +21,8 @@ class Asked:
     """An open question about ``BEAR``, and what a channel has sent about it."""
 
     def __init__(self, *, answer_s: float = 30.0, sound: bool = True) -> None:
-        self.questions = Confirmations(lambda event: None, answer_s=answer_s, sound=sound)
+        self.questions = Confirmations(lambda event: None)
+        self.questions.answer_s, self.questions.sound = answer_s, sound
         self.questions(BEAR)
         (self.question,) = self.questions.open
 
@@ -68,6 +69,12 @@ def test_where_others_read_there_is_no_token_and_the_words_say_that_the_page_ans
     assert "X-Actions" not in headers
     assert message.splitlines()[-1].startswith("Is it a bear? Answer on the alarm's page. Without an answer")
     assert asked.question.token not in f"{message} {headers}"
+
+
+@pytest.mark.parametrize("path", ["bears", f"{TOPIC}/bears", "?to=bears", TOPIC])
+def test_at_ntfy_sh_a_login_lets_nobody_else_in_only_where_the_topic_cannot_be_guessed(path):
+    with_buttons = Notify(f"ntfys://bob:hunter22@ntfy.sh/{path}")._with_buttons
+    assert (with_buttons is not None) == (path == TOPIC)
 
 
 def test_without_a_page_that_others_reach_there_are_no_buttons(asked):

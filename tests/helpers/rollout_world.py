@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from edge.alert.events import EventPublisher
-from edge.decide.stages import Goal, StageEntry, chosen
+from edge.decide.stages import NOT_YET, Goal, StageEntry, chosen
 from edge.record.journal import Journal
 from edge.record.review import Review, pass_on
 from edge.record.run import EventFactory
-from edge.record.stage_log import newest_event, read_stages, write_stage
+from edge.record.stage_log import read_stages, write_stage
 from edge.rollout import Rollout
 from edge.schema import Event, Stage, utc_text
 from edge.settings import Camera
@@ -113,7 +112,7 @@ class RolloutWorld:
     def choose_elsewhere(self, stage: Stage, name: str = "yard", by: str = "anna") -> None:
         """Choose a stage as a command does, in a process of its own."""
         last = self.rows(name)[-1]
-        write_stage(self.folder, chosen(last, stage, by, self.now, newest_event(self.folder)).entry)
+        write_stage(self.folder, chosen(last, stage, by, self.now, NOT_YET).entry)
 
     def pass_days(self, days: float) -> None:
         """Let time pass, or set the clock back."""
@@ -123,8 +122,3 @@ class RolloutWorld:
         """End all of it."""
         self.rollout.close(5.0)
         self.journal.close()
-
-
-def cameras(*names: str, stage: str = "") -> Sequence[Camera]:
-    """Return cameras of a config."""
-    return [Camera(name, f"src{number}", stage=stage) for number, name in enumerate(names)]

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from edge.alert.confirmation import Question
-from edge.page.answer import MAX_WRONG
 from edge.record.journal import Journal
 from edge.settings import AlertSettings, Camera, PageSettings, StageSettings
 from tests.helpers.page_world import World, page_world, wait_for
@@ -133,10 +132,9 @@ def test_an_alarm_can_be_answered_while_nobody_gets_in_any_more(world, phone, as
         accounts.write_bytes(kept)
 
 
-def test_an_address_that_guesses_has_to_wait_keeps_nobody_out_and_nothing_logs_a_token(phone, world, caplog, asked):
+def test_nothing_logs_a_token(phone, world, caplog, asked):
     caplog.set_level(logging.DEBUG)
-    answers = [phone.get(f"/answer/guess{n}").status_code for n in range(3 * MAX_WRONG)]
-    assert set(answers) >= {429}
+    assert phone.get("/answer/guess1").status_code == 404
     assert phone.post(f"/answer/{asked.token}", content="answer=no", headers=FORM).status_code == 200
     logged = [each.getMessage() for each in caplog.records if not each.name.startswith("http")]  # not the client's
     assert not any(asked.token in words or "guess1" in words for words in logged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 
 from edge.decide.stages import NOT_YET, StageEntry, Tally
 from edge.errors import OptionError
+from edge.record import database
 from edge.record.database import NAME, DiskError
 from edge.record.journal import Journal
 from edge.record.media_store import sample_path
@@ -22,8 +24,7 @@ from edge.record.review import Review, Verdict, pass_on, write_review
 from edge.record.run import EventFactory
 from edge.record.stage_log import (
     count_reviews,
-    newest_event,
-    newest_review,
+    newest_rows,
     read_notices,
     read_stages,
     watched_before,
@@ -47,9 +48,9 @@ class Kept:
         self.journal = Journal(folder, run=self.run)
 
     def alarm(self, verdict: str | None = None, label: str | None = None, **more: Any) -> Event:
-        """One alarm of the camera ``yard`` in shadow, and its review."""
+        """Raise an alarm of the camera ``yard`` in shadow, and review it."""
         more = {"model": "bear@1", "stage": "shadow"} | more
-        event = self.journal(self.run.event("bear", "new", f"{newest_event(self.folder):032x}", "yard", NOW, **more))
+        event = self.journal(self.run.event("bear", "new", uuid.uuid4().hex, "yard", NOW, **more))
         if verdict:
             self.review(event, verdict, label)
         return event
@@ -59,6 +60,10 @@ class Kept:
 
     def tally(self, entry: StageEntry, evidence: Path | None = None, now: datetime = NOW) -> Tally:
         return count_reviews(self.folder, evidence, entry, now, LABELS)
+
+
+def newest_event(kept: Kept) -> int:
+    return int(ask(kept.folder, "SELECT coalesce(max(id), 0) FROM events")[0][0])
 
 
 @pytest.fixture
@@ -79,6 +84,21 @@ def test_an_entry_is_written_after_the_newest_event_and_only_once(kept: Kept) ->
     assert read_stages(kept.folder) == {"yard": [written, ahead]}
 
 
+def test_what_is_new_changes_the_newest_rows_and_so_does_another_file(kept: Kept, tmp_path: Path) -> None:
+    seen = [newest_rows(kept.folder)]
+    event = kept.alarm()
+    assert newest_rows(kept.folder) == seen[0]
+    write_stage(kept.folder, ENTRY)
+    seen.append(newest_rows(kept.folder))
+    kept.review(event, "confirmed")
+    seen.append(newest_rows(kept.folder))
+    kept.journal.close()
+    (tmp_path / "copy").write_bytes((kept.folder / NAME).read_bytes())
+    (tmp_path / "copy").replace(kept.folder / NAME)
+    seen.append(newest_rows(kept.folder))
+    assert len(set(seen)) == 4
+
+
 def test_the_camera_with_the_newest_entry_comes_last(kept: Kept) -> None:
     for number, name in enumerate(("a", "b", "a")):
         write_stage(kept.folder, replace(ENTRY, camera=name, at=NOW + timedelta(seconds=number)))
@@ -87,7 +107,7 @@ def test_the_camera_with_the_newest_entry_comes_last(kept: Kept) -> None:
 
 def test_where_there_is_no_journal_nothing_is_known_and_nothing_written(tmp_path: Path) -> None:
     assert read_stages(tmp_path) == {}
-    assert (newest_event(tmp_path), newest_review(tmp_path), watched_before(tmp_path, "yard")) == (0, 0, False)
+    assert (newest_rows(tmp_path), watched_before(tmp_path, "yard")) == ((0, 0, 0), False)
     assert read_notices(tmp_path, "yard", 0) == set()
     with pytest.raises(OptionError, match="there is no journal yet; start the alarm once"):
         write_stage(tmp_path, ENTRY)
@@ -119,7 +139,7 @@ def test_reviews_are_counted_since_the_stage_of_its_model_and_its_camera(kept: K
     ):  # fmt: skip
         kept.alarm(verdict, label)
     assert kept.tally(entry) == Tally(right=3, wrong=2, unsure=1, unreviewed=1, wrong_in_a_row=2)
-    assert kept.tally(replace(entry, after=newest_event(kept.folder))) == Tally()
+    assert kept.tally(replace(entry, after=newest_event(kept))) == Tally()
 
 
 def test_of_reviews_that_contradict_each_other_the_last_counts_and_one_taken_back_is_none(kept: Kept) -> None:
@@ -163,7 +183,7 @@ def test_notices_are_read_after_a_row(kept: Kept) -> None:
         kept.journal(kept.run.event("notice", "new", words, camera, NOW, detail=words))
 
     notice("old")
-    row = newest_event(kept.folder)
+    row = newest_event(kept)
     notice("new")
     notice("of another", "gate")
     assert read_notices(kept.folder, "yard", row) == {"new"}
@@ -181,7 +201,7 @@ def lost_events(folder: Path) -> None:
 
 
 def torn_stages(folder: Path) -> None:
-    """The middle one of the table's leaves."""
+    """Spoil the middle one of the table's leaves."""
     leaves = pages_of(folder, "stages")
     assert len(leaves) > 4
     spoil(folder, leaves[len(leaves) // 2])
@@ -208,9 +228,23 @@ def test_what_can_be_read_of_a_damaged_journal_is_kept(tmp_path: Path, how: Spoi
     assert [replace(each, after=30) for each in (found[0], found[-1])] == [entries[0], entries[-1]]
     assert len(found) > 80
     # Later alarms count, though the numbers of events begin again.
-    assert found[-1].after == newest_event(kept.folder)
+    assert found[-1].after == newest_event(kept)
     assert ask(kept.folder, "SELECT day, night FROM days") == [("2026-05-04", 0), ("2026-05-04", 1)]
     event = again(EventFactory().event("bear", "new", "e" * 32, "yard", NOW, model="bear@1"))
     assert event.durable
     assert count_reviews(kept.folder, None, found[-1], NOW, LABELS).unreviewed == 1
     again.close()
+
+
+def test_a_new_journal_that_takes_no_stages_is_no_new_journal(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100):
+        write_stage(kept.folder, replace(ENTRY, why=f"{number:03} {'x' * 300}"))
+    real = database.prepare
+
+    def small(db: sqlite3.Connection, *, log: bool) -> None:
+        real(db, log=log)
+        db.execute("PRAGMA max_page_count = 16")
+
+    monkeypatch.setattr(database, "prepare", small)
+    with pytest.raises(sqlite3.OperationalError, match="is full"):
+        database.copy_unsent(kept.folder / NAME, kept.folder / "new.db", (), AT)
