@@ -119,7 +119,7 @@ def test_check_names_cameras_in_shadow_and_a_file_made_without_questions_has_non
     path = tmp_path / "bear-alarm.yml"
     path.write_text("cameras: {yard: {source: demo, stage: shadow}, bins: {source: 0, stage: supervised}}\n")
     printed = run("config", "check", path).stdout
-    assert "2 cameras: yard, bins (yard in shadow at first: no bear alarm will reach anyone); notifies" in printed
+    assert "2 cameras: yard, bins (yard in shadow: no bear alarm will reach anyone); notifies" in printed
     assert json.loads(run("config", "check", path, "--json").stdout)["shadow"] == ["yard"]
     assert load_text(template(), path).settings.cameras[0].stage == ""
 
