@@ -180,7 +180,10 @@ def stages_of(settings: Settings, config: Path | None) -> Mapping[str, Sequence[
             found = read_stages(Target(settings, config).state)
     except (DiskError, OptionError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        log.warning("The journal cannot be read (%s), so the stages are those of the config; try it with sudo.", why)
+        log.warning(
+            "The journal cannot be read (%s), so the stages are those of the config; sudo helps where it is another "
+            "user's.", why
+        )  # fmt: skip
     stages: dict[str, Sequence[StageEntry]] = {}
     for name, place in places.items():
         history = history_of(place, found, places)
