@@ -151,7 +151,7 @@ def _set(target: Target, place: Place, history: History, word: str) -> None:
     """Write the stage that a person chose, then warn where it is not earned. Raises OptionError."""
     from edge.record.stage_log import newest_event, write_stage
 
-    to = stage_of(word.lower())
+    to = stage_of(word)
     if to is None:
         near = get_close_matches(word.lower(), STAGES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else "give one of them"

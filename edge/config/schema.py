@@ -532,7 +532,7 @@ class Looking(Section):
 def _stage(value: Any, folder: Path) -> Stage:
     if value is None:
         raise ValueError(f"no stage is named; write {ONE_STAGE}, or delete the line")
-    stage = stage_of(text_of(value).lower())
+    stage = stage_of(text_of(value))
     if stage is None:
         raise ValueError(f"{value!r} is no stage; write {ONE_STAGE}")
     return stage
