@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.background import NO_ANSWER, call_in_thread
-from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of
+from edge.cli.options import ConfigOpt, alert_settings, config_for, options_of, settings_of, stages_of
 from edge.cli.watch.signals import Stop, stop_on_signal
 from edge.errors import OptionError
 from edge.schema import TEST_S
@@ -63,7 +63,8 @@ def send_test(
     path = config_for(config)
     if path:
         log.info("Settings from %s.", path)
-    settings = alerts(settings_of(path).alerts)
+    base = settings_of(path)
+    settings = alerts(base.alerts)
     words = "a test of the alarm: there is no bear"
     event = EventFactory().event("test", "new", uuid.uuid4().hex, "test", label="test", detail=words, latency_ms=0.0)
     with stop_on_signal() as stop:
@@ -74,6 +75,11 @@ def send_test(
         log.info("What FAILED is not sent later: mend it, and run the test again.")
     if not settings.anyone:
         log.info("Only this terminal is alerted; `bear-alarm watch --help-all` lists the other ways.")
+    for name, history in stages_of(base, path).items():
+        if history[-1].stage == "shadow":
+            log.warning("%s is in shadow: a real bear would reach nobody.", name)
+        elif history[-1].stage == "supervised":
+            log.warning("%s is supervised: people would be notified, and noises would wait for a yes.", name)
     raise typer.Exit(0 if reached else 1)
 
 

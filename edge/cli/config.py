@@ -74,6 +74,7 @@ def check(
     path = file or find_config()
     if path is None:
         raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
+    from edge.cli.options import other_stage, stages_of
     from edge.config.check import doubts
     from edge.config.load import load
 
@@ -91,13 +92,17 @@ def check(
     warnings = [*loaded.warnings, *doubts(loaded.settings.alerts)]
     if not loaded.settings.cameras:
         warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
+    stages = stages_of(loaded.settings, path)
+    shadow = [name for name, history in stages.items() if history[-1].stage == "shadow"]
     if as_json:
-        print_json(_facts(path, loaded.settings, warnings))
+        print_json(_facts(path, loaded.settings, shadow, warnings))
         return
     for warning in warnings:
         log.warning("%s", warning)
+    for line in filter(None, map(other_stage, stages.values())):
+        log.info("%s", line)
     how = f"it can be used, with {counted(len(warnings), 'warning')}" if warnings else "fine"
-    print(f"{path}: {how}; {summary(loaded.settings)}")
+    print(f"{path}: {how}; {summary(loaded.settings, shadow)}")
 
 
 def _check_for_anything(path: Path, settings: Settings) -> None:
@@ -109,18 +114,17 @@ def _check_for_anything(path: Path, settings: Settings) -> None:
         raise ConfigError(path, [ConfigProblem(0, 0, "", words)])
 
 
-def summary(settings: Settings) -> str:
-    """Return a config in one line: its cameras, its alerts, what is kept; no secrets."""
+def summary(settings: Settings, shadow: Sequence[str]) -> str:
+    """Return a config in one line: its cameras, those in ``shadow``, its alerts, what is kept; no secrets."""
     names = [camera.name for camera in settings.cameras]
     cameras = f"{counted(len(names), 'camera')}: {', '.join(names)}" if names else "no camera"
-    if shadow := _in_shadow(settings):
-        cameras += f" ({', '.join(shadow)} in shadow at first: {MEANS['shadow']})"
+    if shadow:
+        cameras += f" ({', '.join(shadow)} in shadow: {MEANS['shadow']})"
+    notifies = f"notifies {', '.join(_notified(settings)) or 'the terminal'}"
+    if names and len(shadow) == len(names):
+        notifies += " (no bears: shadow)"
     kept = "no pictures kept" if not settings.evidence.keep else f"pictures in {settings.evidence.folder or 'evidence'}"
-    return "; ".join([cameras, f"notifies {', '.join(_notified(settings)) or 'the terminal'}", kept])
-
-
-def _in_shadow(settings: Settings) -> list[str]:
-    return [camera.name for camera in settings.cameras if camera.stage == "shadow"]
+    return "; ".join([cameras, notifies, kept])
 
 
 def _notified(settings: Settings) -> list[str]:
@@ -136,12 +140,12 @@ def _notified(settings: Settings) -> list[str]:
     return found + ([f"the file {alerts.events}"] if alerts.events else [])
 
 
-def _facts(path: Path, settings: Settings, warnings: Sequence[str]) -> dict[str, object]:
+def _facts(path: Path, settings: Settings, shadow: Sequence[str], warnings: Sequence[str]) -> dict[str, object]:
     return {
         "file": str(path),
         "fine": True,
         "cameras": [camera.name for camera in settings.cameras],
-        "shadow": _in_shadow(settings),
+        "shadow": shadow,
         "told": _notified(settings),
         "warnings": list(warnings),
         "problems": [],

@@ -13,11 +13,12 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,9 @@ from edge.decide.schedule import parse_schedule
 from edge.errors import BearAlarmError, OptionError
 from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, Settings
+
+if TYPE_CHECKING:
+    from edge.decide.stages import StageEntry
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +157,51 @@ StateOpt = Annotated[
         "with a network channel."
     ),
 ]
+
+
+# The stages of cameras, beside an alarm.
+
+
+def stages_of(settings: Settings, config: Path | None) -> Mapping[str, Sequence[StageEntry]]:
+    """Return each camera's stages, the present one last: by the journal, as an alarm with this config goes on.
+
+    A journal that cannot be read is logged; then the stages are the config's.
+    """
+    from edge.cli.doctor.findings import Target
+    from edge.decide.stages import begin, history_of
+    from edge.record.database import DiskError
+    from edge.record.stage_log import read_stages
+    from edge.rollout import place_of
+
+    places = {each.name: place_of(each, "") for each in settings.cameras if each.stage is not None}
+    found: Mapping[str, Sequence[StageEntry]] = {}
+    try:
+        if places:
+            found = read_stages(Target(settings, config).state)
+    except (DiskError, OptionError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        log.warning(
+            "The journal cannot be read (%s), so the stages are those of the config; sudo helps where it is another "
+            "user's.", why
+        )  # fmt: skip
+    stages: dict[str, Sequence[StageEntry]] = {}
+    for name, place in places.items():
+        history = history_of(place, found, places)
+        place = replace(place, model=history[-1].model if history else "")
+        move = begin(history, place, datetime.now(UTC), 0)
+        stages[name] = [*history, move.entry] if move else history
+    return stages
+
+
+def other_stage(history: Sequence[StageEntry]) -> str | None:
+    """Return that a camera is in another stage than its config says, and why; None where it is not."""
+    from edge.decide.stages import present
+
+    last = history[-1]
+    if last.configured in {"", last.stage}:
+        return None
+    why = present(history)[-1].why
+    return f"{last.camera}: the config says {last.configured}, and it is {last.stage} now ({why})"
 
 
 # Who is notified: options of ``watch`` and ``alert test``.

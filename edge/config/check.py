@@ -304,13 +304,21 @@ def _check_devices(watched: dict[str, CameraSection], add: Add) -> None:
             continue
         for field, word in (("source", camera.source), ("motion_source", camera.motion_source)):
             key = ("cameras", name, field)
-            device = f"/dev/video{word}" if word and word.isdecimal() else word
-            if not device or not re.match(r"/dev/|picamera://", device):
+            device = device_of(word or "")
+            if not device.startswith(("/dev/", "picamera://")):
                 continue
-            device = str(Path(device).resolve()) if device.startswith("/") else device.partition("?")[0]
             if device in seen:
                 add(key, f"it is the device of {key_text(seen[device])}, which only one can have", seen[device])
             seen.setdefault(device, key)
+
+
+def device_of(source: str) -> str:
+    """Return a source by the one name of its device: 0 is /dev/video0, and links are followed."""
+    if source.isdecimal():
+        source = f"/dev/video{source}"
+    if source.startswith("/dev/"):
+        return str(Path(source).resolve())
+    return source.partition("?")[0] if source.startswith("picamera://") else source
 
 
 def _check_rates(key: Key, fps: float, idle_fps: float | None, add: Add) -> None:

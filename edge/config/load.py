@@ -167,12 +167,12 @@ def sentence(error: ErrorDetails, key: Key, document: Document) -> str:
     if kind.startswith("bool"):
         return f"{shown} is neither on nor off"
     if kind == "literal_error":
-        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}"
+        return f"{shown} is none of {', '.join(about(key).get('enum', ()))}. {about(key).get('description', '')}"
     if kind.startswith(("float", "int", "finite")):
         give = f"; give one {_bounds(key)}" if _bounds(key) else ""
-        return f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{give}"
+        return f"{shown} is no {'whole ' if kind.startswith('int') else ''}number{give}{_as_share(key, shown)}"
     if kind.startswith(("greater", "less")):
-        return f"{shown} is not {_bounds(key)}"
+        return f"{shown} is not {_bounds(key)}{_as_share(key, shown)}"
     return f"{shown} cannot be used here. {about(key).get('description', '')}".rstrip()
 
 
@@ -232,6 +232,15 @@ def _bounds(key: Key) -> str:
     if low is None or high is None:
         return ""
     return f"between {low:g} and {high:g}"
+
+
+def _as_share(key: Key, shown: str) -> str:
+    """Return how to write a percentage where a share is wanted; empty for what is none."""
+    percent = re.fullmatch(r"'(\d+(?:\.\d+)?) ?%?'", shown)
+    low, high = about(key).get("minimum"), about(key).get("maximum")
+    if not percent or low is None or high is None or not low <= (share := float(percent[1]) / 100) <= high < 1:
+        return ""
+    return f"; write {share:g} for {percent[1]} %"
 
 
 def settings_of(config: Config) -> Settings:

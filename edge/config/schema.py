@@ -38,6 +38,7 @@ from edge.alert.sound import LONGEST_S as LONGEST_SOUND_S
 from edge.alert.sound import NAMES, is_path, read_wav, unknown_sound
 from edge.config.yaml_tree import Key
 from edge.decide.schedule import Schedule, parse_schedule
+from edge.decide.stages import STAGES, stage_of
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import NOT_HERE, OptionError
 from edge.schema import Stage
@@ -59,6 +60,7 @@ CAMERA_NAME = re.compile(r"\w[\w -]*")
 ZONE_NAME = re.compile(r"[A-Za-z][\w-]*")
 MAX_NAME = 64
 DEMO = "demo"
+ONE_STAGE = f"{', '.join(STAGES[:-1])} or {STAGES[-1]}"
 HERE = "this"  # in place of an option's name, which the sentence then does not begin with
 
 
@@ -70,8 +72,10 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, data: Any) -> Any:
-        """Leave out settings that were left empty."""
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        """Leave out settings that were left empty; a stage says who is notified, so it must not be."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key == "stage"}
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Show nothing: a password may be among the values."""
@@ -525,6 +529,15 @@ class Looking(Section):
     ] = None
 
 
+def _stage(value: Any, folder: Path) -> Stage:
+    if value is None:
+        raise ValueError(f"no stage is named; write {ONE_STAGE}, or delete the line")
+    stage = stage_of(text_of(value))
+    if stage is None:
+        raise ValueError(f"{value!r} is no stage; write {ONE_STAGE}")
+    return stage
+
+
 class CameraSection(Section):
     """One camera. A camera of which nothing but the source is set may be that alone: ``yard: 0``."""
 
@@ -545,6 +558,7 @@ class CameraSection(Section):
     enabled: Annotated[bool, described("`no`: the camera is not watched, and its settings are kept.", False)] = True
     stage: Annotated[
         Stage | None,
+        Words(_stage, {"enum": [*STAGES], "type": "string"}),
         described(
             "Stage in which the camera begins: `shadow` alarms nobody, `supervised` waits for a yes before it makes a "
             "noise, `autonomous` alarms at once. Later the page or `bear-alarm stage` changes it; changing this line "
@@ -747,7 +761,11 @@ class StagesSection(Section):
     ] = 30.0
     unanswered: Annotated[
         Literal["sound", "silence"],
-        described("What a supervised alarm does when nobody answers in time.", "silence"),
+        described(
+            "What a supervised alarm does when nobody answers in time: `sound`: it sounds; `silence`: it makes no "
+            "noise.",
+            "silence",
+        ),
     ] = "sound"
 
 
@@ -853,8 +871,10 @@ def unknown(key: Key, value: Any = None) -> str:
     if plain in here:
         return f"no such setting; did you mean {plain}?"
     elsewhere = [each for each in settings() if each[-1] == plain]
-    if elsewhere and not get_close_matches(plain, here, n=1, cutoff=0.8):
-        return f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
+    if elsewhere:
+        belongs = f"no such setting here; it belongs {' or '.join(_under(each) for each in elsewhere[:3])}"
+        near = get_close_matches(plain, here, n=1, cutoff=0.8)  # stage and stages
+        return f"{belongs}; or did you mean {near[0]}?" if near else belongs
     if near := get_close_matches(plain, here, n=1):
         return f"no such setting; did you mean {near[0]}?"
     if not level and isinstance(value, dict) and {("cameras", NAME, each) for each in value} & settings().keys():

@@ -246,8 +246,8 @@ def reminds_at(history: Sequence[StageEntry], now: datetime) -> datetime | None:
 
 
 def stage_of(word: str) -> Stage | None:
-    """Return the stage of that name; None where there is none."""
-    return next((stage for stage in STAGES if stage == word), None)
+    """Return the stage of that name, also in capitals; None where there is none."""
+    return next((stage for stage in STAGES if stage == word.lower()), None)
 
 
 def _down(last: StageEntry, entry: StageEntry, why: str, *, locked: bool) -> Move:

@@ -16,6 +16,7 @@ from edge.cli.config import asked, check, init
 from edge.config.load import load_text
 from edge.config.schema import FILLED, NAME, config_schema, editor_schema, settings
 from edge.config.template import template
+from edge.files import JOURNAL
 from tests.cli.test_command import ROOT, sentence
 from tests.helpers.command import bear_alarm as run
 from tests.helpers.config_text import uncommented
@@ -119,8 +120,13 @@ def test_check_names_cameras_in_shadow_and_a_file_made_without_questions_has_non
     path = tmp_path / "bear-alarm.yml"
     path.write_text("cameras: {yard: {source: demo, stage: shadow}, bins: {source: 0, stage: supervised}}\n")
     printed = run("config", "check", path).stdout
-    assert "2 cameras: yard, bins (yard in shadow at first: no bear alarm will reach anyone); notifies" in printed
+    assert "2 cameras: yard, bins (yard in shadow: no bear alarm will reach anyone); notifies" in printed
     assert json.loads(run("config", "check", path, "--json").stdout)["shadow"] == ["yard"]
+    path.write_text(f"{path.read_text()}state: {tmp_path}\n")
+    (tmp_path / JOURNAL).write_text("no journal")
+    ran = run("config", "check", path)
+    assert "so the stages are those of the config" in ran.stderr
+    assert "yard in shadow" in ran.stdout
     assert load_text(template(), path).settings.cameras[0].stage == ""
 
 

@@ -104,7 +104,7 @@ def test_a_person_sets_a_stage_and_is_warned_where_it_is_not_earned(place):
     said = ask(place, "yard", "shadow")[1]
     assert "Camera yard: SHADOW: no bear alarm will reach anyone; you are reminded on" in said
     assert "earned" not in said
-    assert "is shadow already; nothing was changed" in ask(place, "yard", "shadow")[1]
+    assert "is shadow already; nothing was changed" in ask(place, "yard", "Shadow")[1]
     assert len(read_stages(place.folder)["yard"]) == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -96,10 +97,42 @@ def test_each_start_names_what_alarms_nobody_and_what_waits(clip, model, tmp_pat
         assert code == 0, err
         named = [line for line in err.splitlines() if line.split(":")[0] in ("yard", "bins", "hives")]
         assert named[0].startswith("yard: SHADOW: no bear alarm will reach anyone; you are reminded on ")
-        assert named[1].endswith("noises wait for a yes; without an answer it stays SILENT.")
+        nobody = "nobody can answer: see docs/notifications.md"
+        assert named[1].endswith(f"noises wait for a yes; without an answer it stays SILENT; {nobody}.")
+        assert f"noises wait for a yes: without an answer it stays silent; {nobody}, evidence/" in err
     assert len(re.findall("^(?:yard|bins|hives): (?:SHADOW|supervised|autonomous)", err, re.MULTILINE)) == 2
     assert "in shadow: nobody is notified" in err
     assert set((tmp_path / "rang").read_text().split()) == {"hives"}
+
+
+def test_where_the_journal_has_another_stage_than_the_config_both_are_shown(clip, model, tmp_path):
+    (tmp_path / "bear-alarm.yml").write_text(
+        f"cameras:\n  yard: {{source: '{clip}', stage: shadow}}\n  bins: {{source: '{clip}', stage: shadow}}\n"
+        f"model: '{model}'\nstate: state\nsound: siren\nbell: no\n"
+    )
+    checked, shadow = run("config", "check", cwd=tmp_path)[1], "in shadow: no bear alarm will reach anyone"
+    assert f"(yard, bins {shadow}); notifies sound siren (no bears: shadow);" in checked
+    assert run("watch", cwd=tmp_path)[0] == 0
+    assert run("stage", "yard", "supervised", cwd=tmp_path)[0] == 0
+    _, checked, beside = run("config", "check", cwd=tmp_path)
+    both = f"yard: the config says shadow, and it is supervised now (chosen by {getpass.getuser()})"
+    assert both in beside.splitlines()
+    assert f"(bins {shadow}); notifies sound siren;" in checked
+    said = run("alert", "test", "--config", "bear-alarm.yml", cwd=tmp_path)[2].splitlines()
+    assert said[-2:] == [
+        "yard is supervised: people would be notified, and noises would wait for a yes.",
+        "bins is in shadow: a real bear would reach nobody.",
+    ]
+    code, _, err = run("watch", cwd=tmp_path)
+    assert code == 0
+    assert f"{both}." in err.splitlines()
+    code, _, err = run("watch", f"yard={clip}", "1=demo", "--config", "bear-alarm.yml", "--no-evidence", cwd=tmp_path)
+    assert code == 0
+    assert [line for line in err.splitlines() if "named on the command line" in line] == [
+        f"{name} is named on the command line, so it has no stage: its alarms reach everyone; with the config it is "
+        f"{stage}. `bear-alarm watch` alone uses the config."
+        for name, stage in (("yard", "supervised"), ("bins", "in shadow"))
+    ]
 
 
 def test_events_in_a_file_are_durable_and_appended(clip, model, tmp_path):

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from edge.alert.events import ENDED_WORDS, UNKNOWN, EventPublisher
+from edge.alert.mqtt_settings import settings_from_url
 from edge.camera.reconnect import ReconnectingSource
-from edge.cli.watch.terminal import OVER, alert, next_steps, sum_up
+from edge.cli.watch.terminal import OVER, alert, answered, next_steps, sum_up
 from edge.detect.camera_check import FaultReport
 from edge.detect.frame_rate import LoopStats
 from edge.local_time import lasting
 from edge.schema import CameraFault, Event
-from edge.settings import AlertSettings, Settings
+from edge.settings import AlertSettings, PageSettings, Settings
 
 
 def event(kind="bear", type_="new", **more):
@@ -54,7 +55,6 @@ WORDS = [
     (event("health", detail="mqtt: it is away"), "PROBLEM  the alarm itself at T: mqtt: it is away"),
     (event("health", "end", detail="mqtt: all is well"), "well again  the alarm itself at T: mqtt: all is well"),
     (event(stage="shadow"), "BEAR  yard at T: brown bear 0.95, in shadow: nobody is notified"),
-    (event(stage="supervised"), "BEAR  yard at T: brown bear 0.95, noises wait for a yes"),
     (event("notice", detail="camera yard is supervised now."), "NOTICE  yard at T: is supervised now"),
     (event("notice", detail="since 12 October darker: dirty?"), "NOTICE  yard at T: since 12 October darker: dirty?"),
     (event("test"), "TEST  at T: this is only a test"),
@@ -66,6 +66,19 @@ WORDS = [
 def test_every_kind_of_event_has_its_words(told, says, time_zone):
     time_zone("UTC")
     assert alert(told) == says.replace(" T:", " 02:12:07Z:")
+
+
+@pytest.mark.parametrize(
+    ("page", "mqtt", "says"),
+    [
+        (None, "mqtt://broker", "nobody can answer: see docs/notifications.md"),
+        ("127.0.0.1:8470", None, "answer on the page (http://127.0.0.1:8470)"),
+        ("127.0.0.1:8470", "mqtt://bees:x@broker", "answer on the page (http://127.0.0.1:8470) or over MQTT"),
+    ],
+)
+def test_where_a_supervised_alarm_is_answered(page, mqtt, says):
+    alerts = AlertSettings(mqtt=settings_from_url(mqtt) if mqtt else None)
+    assert answered(Settings(alerts=alerts, page=PageSettings(page))) == says
 
 
 def test_a_camera_that_is_back_is_shown_to_be_well(time_zone):
@@ -140,6 +153,8 @@ def test_the_next_command_can_be_typed_where_the_program_is_on_no_path(monkeypat
     (tmp_path / "bear-alarm").write_text("#!/bin/sh\n")
     (tmp_path / "bear-alarm").chmod(0o755)
     assert next_steps()[0].split(":", 1)[1].strip() == "bear-alarm snapshot 0"
+    (tmp_path / "bear-alarm.yml").touch()
+    assert next_steps()[1].endswith("bear-alarm watch  (with your camera in bear-alarm.yml)")
 
 
 def test_one_picture_is_no_proof_and_has_no_rate():

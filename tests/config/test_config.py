@@ -111,7 +111,7 @@ def test_everything_may_be_set(tmp_path):
 def test_what_is_written_shorter_means_the_same():
     short = made(
         """
-        cameras: {yard: 0}
+        cameras: {yard: 0, bins: {source: 1, stage: Shadow}}
         sound: [siren, horn]
         relay: 17:30
         deterrent: off
@@ -125,7 +125,7 @@ def test_what_is_written_shorter_means_the_same():
     )
     long = made(
         """
-        cameras: {yard: {source: 0}}
+        cameras: {yard: {source: 0}, bins: {source: 1, stage: shadow}}
         sound: {play: [siren, horn]}
         relay: [{pin: 17, seconds: 30}]
         command: {on_alarm: logger}

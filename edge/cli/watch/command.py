@@ -33,10 +33,11 @@ from edge.cli.options import (
     names,
     options_of,
     settings_of,
+    stages_of,
 )
 from edge.cli.watch.reload import CONFIG, Checked, Reload
 from edge.cli.watch.signals import LAST_S, Stop, dump_on_request, stop_on_signal
-from edge.cli.watch.terminal import Terminal, Write, introduce, next_steps, sum_up
+from edge.cli.watch.terminal import Terminal, Write, introduce, next_steps, sum_up, waiting
 from edge.decide.schedule import parse_schedule
 from edge.detect.zones import parse_masks, parse_zones
 from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Notifier, Order, Watchdog
@@ -267,6 +268,23 @@ def _cameras(base: Settings, source: Sequence[str], *, follow: bool, motion_from
     return found
 
 
+def _warn_of_no_stage(watched: Settings, base: Settings, path: Path | None) -> None:
+    """Warn of a camera of the config that is named on the command line by its source, and so has no stage."""
+    from edge.config.check import device_of
+
+    named = {each.name for each in watched.cameras if each.stage is None}
+    devices = {device_of(each.source) for each in watched.cameras if each.stage is None}
+    again = [each.name for each in base.cameras if each.name in named or device_of(each.source) in devices]
+    stages = stages_of(replace(base, state=watched.state), path) if again else {}
+    for name in again:
+        if (stage := stages[name][-1].stage) != "autonomous":
+            log.warning(
+                "%s is named on the command line, so it has no stage: its alarms reach everyone; with the config it is "
+                "%s. `bear-alarm watch` alone uses the config.",
+                name, "in shadow" if stage == "shadow" else stage,
+            )  # fmt: skip
+
+
 @common_options(
     "--config", "--model", "--evidence", "--events", "--sound", "--on-alarm", "--follow", "--zone", "--mask", "--fps"
 )
@@ -310,7 +328,9 @@ def watch(
         """Read the config, the options laid over it; called again on SIGHUP."""
         base = settings_of(path)
         alerting = alerts(base.alerts, bell=False) if quiet else alerts(base.alerts)
-        return options(replace(base, alerts=alerting, evidence=evidence(base.evidence)), sources)
+        found = options(replace(base, alerts=alerting, evidence=evidence(base.evidence)), sources)
+        _warn_of_no_stage(found, base, path)
+        return found
 
     run_alarm(settings, path, quiet=quiet, verbose=verbose)
 
@@ -335,6 +355,7 @@ def run_alarm(
             from edge.camera_thread import complaints
 
             alarm = Alarm(wanted, terminal=terminal)
+            terminal.waits = lambda event: waiting(alarm, event)
         except BaseException:
             notifier.stopping()
             raise

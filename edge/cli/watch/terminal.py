@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alert.events import UNKNOWN
+from edge.cli.options import other_stage
 from edge.cli.output import counted
 from edge.cli.stage import unanswered_text
+from edge.config import find_config
 from edge.local_time import clock, lasting
 from edge.schema import Event
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from edge.camera import Source
     from edge.detect.classifier import Classifier
     from edge.detect.frame_rate import LoopStats
+    from edge.rollout import Rollout
+    from edge.settings import Settings
     from edge.watch import Watcher
 
 log = logging.getLogger(__name__)
@@ -36,21 +41,28 @@ Write = Callable[..., None]  # log.info, or log.debug with --quiet
 
 
 class Terminal:
-    """Prints each event as a line; ``pictures`` are those of the first alarms."""
+    """Prints each event as a line; ``pictures`` are those of the first alarms.
+
+    ``waits`` says what the noises of a supervised camera's alarm wait for.
+    """
 
     def __init__(self) -> None:
         self.pictures: list[str] = []
+        self.waits: Callable[[Event], str] = lambda event: ""
 
     def __call__(self, event: Event) -> None:
         """Print it, as a warning where somebody is wanted."""
         wrong = event.alarms or (event.kind != "bear" and event.type == "new")
-        log.log(logging.WARNING if wrong else logging.INFO, "%s", alert(event))
+        log.log(logging.WARNING if wrong else logging.INFO, "%s", alert(event, self.waits))
         if event.alarms and event.evidence and len(self.pictures) < 2:
             self.pictures.append(event.evidence)
 
 
-def alert(event: Event) -> str:
-    """Return one line for people: what, where, when by this place's clock, how sure, and where the picture lies."""
+def alert(event: Event, waits: Callable[[Event], str] = lambda event: "") -> str:
+    """Return one line for people: what, where, when by this place's clock, how sure, and where the picture lies.
+
+    ``waits``: as ``Terminal.waits``.
+    """
     when = f"{event.media_time_s or 0.0:.1f} s"
     if event.media_time_s is None:
         when = clock(datetime.fromisoformat(event.captured_at), date=False)
@@ -74,7 +86,7 @@ def alert(event: Event) -> str:
     if alarm and event.stage == "shadow":
         words.append("in shadow: nobody is notified")
     elif event.alarms and event.stage == "supervised":
-        words.append("noises wait for a yes")
+        words += [waited] if (waited := waits(event)) else []
     words += [detail] if detail else []
     words += [from_here(Path(event.evidence))] if event.evidence else []
     return f"{f'{_head(event)}  ' if alarm else ''}{event.camera} at {when}: {', '.join(words)}"
@@ -106,6 +118,27 @@ def _head(event: Event) -> str:
     return head
 
 
+def waiting(alarm: Alarm, event: Event) -> str:
+    """Return what the noises of an alarm wait for, for how long, and where to answer; empty if nothing was asked."""
+    question = alarm.alerting.confirmations.of_event(event.id) if alarm.alerting else None
+    if question is None:
+        return ""
+    words = question.words(time.monotonic())
+    return f"noises wait for a yes: {words}; {answered(alarm.settings)}" if question.waits else words
+
+
+def answered(settings: Settings) -> str:
+    """Return where a supervised camera's alarm is answered, a clause."""
+    page, mqtt, ways = settings.page, settings.alerts.mqtt, []
+    if page.listen:
+        from edge.page.serving import addresses_of
+
+        ways.append(f"on the page ({addresses_of(page)[0]})")
+    if mqtt and (mqtt.user or mqtt.tls):
+        ways.append("over MQTT")
+    return f"answer {' or '.join(ways)}" if ways else "nobody can answer: see docs/notifications.md"
+
+
 def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
     """Print what is watched with which model, its licence and limits, and how fast the alarm can be at best."""
     from edge.camera import shown
@@ -132,14 +165,21 @@ def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
             write(
                 "At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best
             )
-    rollout = alarm.rollout
-    for name, one in [(name, rollout.standing(name)) for name in rollout.cameras] if rollout else ():
+    if alarm.rollout:
+        _introduce_stages(alarm.rollout, alarm.settings, write)
+    if alarm.state and alarm.clock.synced() is False:
+        write("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
+
+
+def _introduce_stages(rollout: Rollout, settings: Settings, write: Write) -> None:
+    for name in rollout.cameras:
+        one = rollout.standing(name)
         if one.entry.stage == "shadow":
             log.warning("%s: %s.", name, one.words)
         elif one.entry.stage == "supervised":
-            log.warning("%s: %s; %s.", name, one.words, unanswered_text(alarm.settings.stages))
-    if alarm.state and alarm.clock.synced() is False:
-        write("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
+            log.warning("%s: %s; %s; %s.", name, one.words, unanswered_text(settings.stages), answered(settings))
+        if other := other_stage(rollout.history(name)):
+            write("%s.", other)
 
 
 def model_line(classifier: Classifier) -> str:
@@ -218,12 +258,17 @@ def _print_cost(tallies: Sequence[LoopStats], taken_s: float, write: Write) -> N
 
 
 def next_steps() -> tuple[str, str]:
-    """Return the commands to type after the demo, with the path of this program if it is not on PATH."""
+    """Return the commands to type after the demo, with the path of this program if it is not on PATH.
+
+    Where there is a config, the alarm is started with it. Raises OptionError for one that is named and not there.
+    """
     called = Path(sys.argv[0])
     program = "bear-alarm"
     if called.stem == program and shutil.which(program) is None:  # in an environment that is not on the PATH
         program = shlex.quote(from_here(called.absolute()))
-    return f"Next, aim your camera:  {program} snapshot 0", f"Then let it watch:      {program} watch 0"
+    config = find_config()
+    watch = f"watch  (with your camera in {config})" if config else "watch 0"
+    return f"Next, aim your camera:  {program} snapshot 0", f"Then let it watch:      {program} {watch}"
 
 
 def _lost(opened: Source) -> str | None:
