@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from edge.alert.events import UNKNOWN
 from edge.cli.output import counted
-from edge.cli.stage import unanswered_text
 from edge.local_time import clock, lasting
 from edge.schema import Event
 
@@ -137,7 +136,7 @@ def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
         if one.entry.stage == "shadow":
             log.warning("%s: %s.", name, one.words)
         elif one.entry.stage == "supervised":
-            log.warning("%s: %s; %s.", name, one.words, unanswered_text(alarm.settings.stages))
+            log.warning("%s: %s; %s.", name, one.words, alarm.settings.stages.unanswered_words)
     if alarm.state and alarm.clock.synced() is False:
         write("The clock is not synchronised, so times may be wrong%s.", f" ({alarm.clock.how})" if verbose else "")
 
