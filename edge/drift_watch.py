@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 WRITE_S = 600.0  # a power cut loses no more
 MOST_MINUTES = 10_000  # that wait for a disk
-FEEDBACK = "Its pictures help the next model: `bear-alarm events export`, docs/feedback.md"
+FEEDBACK = "Its pictures help the next model: bear-alarm events export"
 
 
 @dataclass(frozen=True, slots=True)
