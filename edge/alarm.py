@@ -19,7 +19,7 @@ from edge.alert.alerting import Alerting
 from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.camera_thread import CameraThread, Shared, connect, end_all, make_watcher, open_kept, rule_for
-from edge.decide.stages import Goal, stage_of
+from edge.decide.stages import stage_of
 from edge.detect.classifier import Classifier, load
 from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
@@ -151,7 +151,7 @@ class Alarm:
             model=self.classifier.name,
             folder=self.state,
             evidence=self.writer.folder if self.writer else None,
-            goal=Goal(self.settings.stages.precision, self.settings.stages.wrong_in_a_row),
+            goal=self.settings.stages.goal,
             alarm_labels=self.classifier.card.alarm_labels,
             run=self.run,
             publish=alerting.publish,

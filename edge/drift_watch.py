@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from edge.detect.drift import REFERENCE, Course, Drift, course, unlike
 from edge.errors import OptionError
 from edge.record.database import DiskError
 from edge.record.days import (
-    ENOUGH_REVIEWS,
+    FIRST_DAY,
     Day,
     Key,
     Minute,
@@ -27,7 +27,6 @@ from edge.record.days import (
     add_up,
     day_of,
     read_days,
-    reviewed_days,
 )
 from edge.record.stage_log import read_stages
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 WRITE_S = 600.0  # a power cut loses no more
 MOST_MINUTES = 10_000  # that wait for a disk
-FEEDBACK = "Its pictures help the next model: `bear-alarm events export`, docs/feedback.md"
+FEEDBACK = "Its pictures help the next model: bear-alarm events export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,12 @@ FIGURES = {
         "less sharp than before: is the lens dirty or out of focus?",
         lambda value: f"{math.exp(value):.2f}",
     ),
-    "crops": Figure(
-        "Crops an hour",
+    "busy": Figure(
+        "Minutes an hour with something moving",
         0.1,
-        "more moves than before: new animals, people, or leaves in the wind?",
-        "less moves than before: does something hide the view?",
-        lambda value: f"{math.expm1(value):.0f}",
+        "more is moving here than before: new animals, people, or leaves in the wind?",
+        "less is moving here than before: does something hide the view?",
+        lambda value: f"{math.expm1(value):.1f}",
     ),
     "size": Figure(
         "Size of what moves",
@@ -95,13 +94,6 @@ FIGURES = {
         "what moves is less like the training pictures than before: new animals, or other light?",
         "what moves is more like the training pictures than before",
         lambda value: f"{value:.2f}",
-    ),
-    "wrong": Figure(
-        "Alarms reviewed as wrong",
-        0.05,
-        "more of its alarms are wrong than before",
-        "fewer of its alarms are wrong than before",
-        lambda value: f"{value:.0%}",
     ),
     "place": Figure(
         "Unknown crops",
@@ -125,21 +117,27 @@ class Monitor:
 
     @property
     def part(self) -> str:
-        """Return "by day" or "at night"; "" for a figure of both."""
-        return "" if self.figure == "wrong" else "at night" if self.night else "by day"
-
-    @property
-    def words(self) -> str:
-        """Return the drift in words, without a full stop; "" where there is none."""
-        drift, figure = self.course.drift, FIGURES[self.figure]
-        if not drift:
-            return ""
-        words = f"since {drift.since.day} {drift.since:%B} {figure.more if drift.up else figure.less}"
-        return f"{self.part} {words}".strip()
+        """Return "by day" or "at night"."""
+        return "at night" if self.night else "by day"
 
     def shown(self, value: float | None) -> str:
         """Return a value of the figure for people; "" for None."""
         return "" if value is None else FIGURES[self.figure].show(value)
+
+
+def drifts_in_words(monitors: Sequence[Monitor], today: date) -> list[str]:
+    """Return the drifts of one camera in words, without full stops; by day and at night together where they agree."""
+    alike = dict[tuple[str, bool], list[tuple[Drift, str]]]()
+    for each in monitors:
+        if drift := each.course.drift:
+            alike.setdefault((each.figure, drift.up), []).append((drift, each.part))
+    found = []
+    for (name, up), drifts in alike.items():
+        since, figure = min(drift.since for drift, _ in drifts), FIGURES[name]
+        year = "" if since.year == today.year else f" {since.year}"
+        parts = " and ".join(part for _, part in drifts)
+        found.append(f"{parts} since {since.day} {since:%B}{year} {figure.more if up else figure.less}")
+    return found
 
 
 def names_of(folder: Path, camera: str, watched: Collection[str]) -> list[str]:
@@ -153,45 +151,37 @@ def names_of(folder: Path, camera: str, watched: Collection[str]) -> list[str]:
     return [camera, *gone]
 
 
-def monitors_of(folder: Path, camera: str, watched: Collection[str], card: Card, now: datetime) -> list[Monitor]:
+def monitors_of(
+    folder: Path, camera: str, watched: Collection[str], now: datetime, promised: float | None = None
+) -> list[Monitor]:
     """Return a camera's figures by the journal in ``folder``, of days that are over at ``now``. Raises DiskError.
 
-    They begin after the camera was moved last or got another model.
+    They begin after the camera was moved last, or got another model or source. ``promised``: the share of unknown crops
+    by the model's card; None: the place is not compared with it.
     """
     names = names_of(folder, camera, watched)
     days = _since_last_change(read_days(folder, names, day_of(now, night=False)))
-    if not days:
-        return []
-    found = []
+    found: list[Monitor] = []
     for night in (False, True):
         over = day_of(now, night=night)
         rows = {day: each for (day, at_night), each in days.items() if at_night == night}
         figures = {day: each.figures for day, each in rows.items() if day < over}
-        for name in ("brightness", "sharpness", "crops", "size", "bear", "ood"):
+        for name in ("brightness", "sharpness", "busy", "size", "bear", "ood") if days else ():
             values = [(day, each[name]) for day, each in figures.items() if name in each]
             found.append(_monitor(camera, name, night, values, rows))
-        if not any("place" in each.looked for each in rows.values()):
+        if promised is not None and not any("place" in each.looked for each in rows.values()):
             shares = [(day, each["unknown"]) for day, each in figures.items() if "unknown" in each]
-            found += _place(camera, night, shares, card, rows)
-    first, model = next(iter(days))[0], next((each.model for each in reversed(days.values()) if each.model), "")
-    reviewed = reviewed_days(folder, names, model, card.alarm_labels)
-    over = day_of(now, night=False)
-    shares = [
-        (day, wrong / count)
-        for day, (count, wrong) in reviewed.items()
-        if first <= day < over and count >= ENOUGH_REVIEWS
-    ]
-    by_day = {day: each for (day, night), each in days.items() if not night}
-    return [*found, _monitor(camera, "wrong", False, shares, by_day)]
+            found += _place(camera, night, shares, promised, rows)
+    return found
 
 
 def _since_last_change(days: Mapping[tuple[date, bool], Day]) -> dict[tuple[date, bool], Day]:
-    """Return the days from the last on which the camera was moved or got another model."""
-    model, first = "", next(iter(days), None)
+    """Return the days from the last on which what is usual began again."""
+    known, first = Day(), next(iter(days), None)
     for key, day in days.items():
-        if day.moved or (model and day.model and day.model != model):
+        if day.begins_after(known):
             first = key
-        model = day.model or model
+        known = Day(day.model or known.model, day.source or known.source)
     return {key: day for key, day in days.items() if first is not None and key >= first}
 
 
@@ -204,12 +194,11 @@ def _monitor(
 
 
 def _place(
-    camera: str, night: bool, shares: list[tuple[date, float]], card: Card, rows: Mapping[date, Day]
+    camera: str, night: bool, shares: list[tuple[date, float]], promised: float, rows: Mapping[date, Day]
 ) -> Iterator[Monitor]:
-    promised = 1.0 - card.ood.quantile
     if unlike([share for _, share in shares], promised):
         share = sum(each for _, each in shares[:REFERENCE]) / REFERENCE
-        drift = Drift(shares[0][0], shares[REFERENCE - 1][0], True, promised, 0.0)
+        drift = Drift(shares[0][0], shares[REFERENCE - 1][0], True, promised, 0.0, 0.0)
         yield Monitor(
             camera, "place", night, Course(len(shares), promised, share, drift), _noticed("place", drift, rows)
         )
@@ -240,7 +229,7 @@ class DriftWatch:
         self._watchers = {name: watcher for name, watcher in watchers.items() if watcher.camera_check}
         self._watched = list(watchers)
         self._model = model
-        self._card = card
+        self._promised = 1.0 - card.ood.quantile
         self._folder = folder
         self._run = run
         self._clock = clock
@@ -248,6 +237,7 @@ class DriftWatch:
         self._minutes = {name: deque[Minute](maxlen=MOST_MINUTES) for name in self._watchers}
         for name, watcher in self._watchers.items():
             watcher.minutes = MinuteFigures(self._minutes[name].append, card.ood.threshold)
+        self._reading = threading.Lock()  # while the journal is read: what was read later is assigned later
         self._lock = threading.RLock()  # of all that follows
         self._unwritten: dict[Key, Day] = {}
         self._monitors: list[Monitor] = []
@@ -266,9 +256,14 @@ class DriftWatch:
         """Return the figures that drifted and are not back."""
         return [each for each in self.monitors() if each.course.drift]
 
+    @property
+    def today(self) -> date:
+        """Return the local date by the alarm's clock."""
+        return day_of(self._clock.wall(), night=False)
+
     def problem(self) -> str | None:
         """Return why the figures cannot be kept or read; None: all is well."""
-        return self._problem
+        return self._problem or self._worker.problem()
 
     def looked(self, camera: str, figure: str, *, night: bool) -> None:
         """Note that a person looked after a drift: what is usual begins again. Raises DiskError, OptionError."""
@@ -276,6 +271,8 @@ class DriftWatch:
         if (camera, figure, night) not in known:
             raise OptionError(f"camera {camera!r} has no drift of this kind any more; load the page again")
         day = day_of(self._clock.wall(), night=night)
+        if day < FIRST_DAY:
+            raise OptionError(f"this device's clock says {day}, so it was never set; set it, and try again")
         add_days(self._folder, {(camera, day, night): Day(looked=[figure])})
         self._read(self._clock.wall())
 
@@ -316,7 +313,8 @@ class DriftWatch:
 
     def _notify(self, camera: str, drifts: list[Monitor]) -> None:
         autonomous = self._watchers[camera].publisher.stage == "autonomous"
-        said = [*(each.words for each in drifts), *(["Consider the stage supervised"] if autonomous else []), FEEDBACK]
+        said = drifts_in_words(drifts, self.today)
+        said += [*(["Consider the stage supervised"] if autonomous else []), FEEDBACK]
         words = f"camera {camera}: {'. '.join(said).replace('?.', '?')}"
         self._publish(self._run.event("notice", "new", uuid4().hex, camera, label="drift", detail=words))
         for each in drifts:
@@ -324,8 +322,10 @@ class DriftWatch:
             self._keep({key: Day(noticed=[each.figure])})
 
     def _write(self) -> None:
+        stages = read_stages(self._folder)
         for camera, minutes in self._minutes.items():
-            self._keep(add_up(camera, (minutes.popleft() for _ in range(len(minutes))), self._model))
+            source = stages[camera][-1].source if camera in stages else ""
+            self._keep(add_up(camera, (minutes.popleft() for _ in range(len(minutes))), self._model, source))
         with self._lock:
             days, self._unwritten = self._unwritten, {}
         try:
@@ -344,13 +344,14 @@ class DriftWatch:
 
     def _read(self, now: datetime) -> None:
         found: list[Monitor] = []
-        for camera in self._watchers:
-            found += monitors_of(self._folder, camera, self._watched, self._card, now)
-        with self._lock:
-            self._monitors = found
-            for each in self.reports():
-                assert each.course.drift
-                key = each.camera, each.figure, each.night, each.course.drift.since
-                if not each.noticed and key not in self._noticed:
-                    self._noticed.add(key)
-                    self._notices.append(each)
+        with self._reading:
+            for camera in self._watchers:
+                found += monitors_of(self._folder, camera, self._watched, now, self._promised)
+            with self._lock:
+                self._monitors = found
+                for each in self.reports():
+                    assert each.course.drift
+                    key = each.camera, each.figure, each.night, each.course.drift.since
+                    if not each.noticed and key not in self._noticed:
+                        self._noticed.add(key)
+                        self._notices.append(each)

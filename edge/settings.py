@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge.decide.schedule import Schedule
+from edge.decide.stages import Goal
 from edge.detect.zones import Polygon, Zone
 from edge.errors import OptionError
 
@@ -96,6 +97,18 @@ class StageSettings:
     wrong_in_a_row: int = 3  # reviewed alarms: so many end "autonomous"
     answer_s: float = 30.0  # how long a supervised alarm waits for an answer
     unanswered: Literal["sound", "silence"] = "sound"
+
+    @property
+    def goal(self) -> Goal:
+        """Return what is asked of a camera."""
+        return Goal(self.precision, self.wrong_in_a_row)
+
+    @property
+    def unanswered_words(self) -> str:
+        """Return what a supervised alarm does when nobody answers, a clause."""
+        if self.unanswered == "silence":
+            return "without an answer it stays SILENT"
+        return f"without an answer it sounds after {self.answer_s:g} s"
 
 
 @dataclass(frozen=True)

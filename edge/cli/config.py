@@ -18,7 +18,7 @@ from edge.alert.sound import NAMES
 from edge.cli.help_page import command_group
 from edge.cli.output import JsonOpt, check_new_file, counted, print_json
 from edge.config import BESIDE, SYSTEM, find_config
-from edge.decide.stages import MEANS
+from edge.decide.stages import MEANS, stage_of
 from edge.errors import ConfigError, ConfigProblem, OptionError
 
 if TYPE_CHECKING:
@@ -219,10 +219,11 @@ def asked() -> dict[str, str]:
         topic = new_topic()
         log.info(f"In the ntfy app, subscribe to: {topic}. Anyone who knows this name can read every message.")
         who = f"ntfy://{topic}"
-    log.info("In which stage does it begin? Best in shadow, for a week: then you know how often it is wrong here.")
+    log.info("In which stage does camera yard begin? Best in shadow for a week: then you know how often it is wrong.")
     for name, means in MEANS.items():
         log.info(f"  {name:<11} {means}")
-    stage = _ask("Stage", "shadow").strip().lower()
+    while not stage_of(stage := _ask("Stage", "shadow").strip().lower()):
+        log.warning("%r is none of %s", stage, ", ".join(MEANS))
     return {"camera": "yard", "source": source, "stage": stage} | section_of(who)
 
 

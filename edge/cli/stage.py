@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +15,8 @@ import typer
 from edge.cli.events.command import StateOpt
 from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
 from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
-from edge.decide.stages import MEANS, NOT_YET, STAGES, Goal, Place, Tally, chosen, stage_of
-from edge.errors import OptionError
+from edge.decide.stages import MEANS, NOT_YET, STAGES, Place, Tally, begin, chosen, history_of, stage_of
+from edge.errors import ModelError, OptionError
 from edge.record.database import NAME, DiskError
 from edge.record.database import STAGES as WITH_STAGES
 from edge.rollout import Standing, place_of, standing_of
@@ -25,10 +25,12 @@ from edge.schema import utc_text
 if TYPE_CHECKING:
     from edge.cli.doctor.findings import Target
     from edge.decide.stages import StageEntry
+    from edge.schema import Stage
     from edge.settings import StageSettings
 
 log = logging.getLogger(__name__)
 
+FROM_START = "from the alarm's next start on"
 History = Sequence["StageEntry"]  # of one camera, the oldest first
 
 
@@ -54,29 +56,33 @@ def stage(
     places = _places(target, found)
     if camera is not None and camera not in places:
         raise OptionError(f"no camera {camera!r} has a stage; these have: {', '.join(places) or 'none'}")
-    if camera is not None and to is not None:
-        _set(target, places[camera], found.get(camera, []), to)
+    wanted = _stage_named(to) if to is not None else None
+    labels = _alarm_labels(target)
+    if camera is not None and wanted is not None:
+        _set(target, places[camera], at_start(places[camera], found, places), wanted, labels)
         if not as_json:
             return
         found = _histories(target)
-    if camera is not None:
-        places = {camera: places[camera]}
-    elif not places:
+    shown = places if camera is None else {camera: places[camera]}
+    if not places:
         log.info("No camera has a stage: only those of a config have (`bear-alarm config init` writes one).")
-    labels = _alarm_labels(target)
-    watched = {name: _standing(target, each, found[name], labels) for name, each in places.items() if name in found}
-    for name in [each for each in places if each not in watched]:
+    known = {name: each for name, place in shown.items() if (each := at_start(place, found, places))}
+    watched = {name: _standing(target, shown[name], each, labels) for name, each in known.items()}
+    for name in [each for each in shown if each not in watched]:
         log.info("Camera %s was not watched yet; it begins as %s.", name, places[name].configured or STAGES[-1])
     if as_json:
+        uncounted = {"reviewed": None, "progress": None} if labels is None else {}
         cameras = [
-            _facts(one) | ({"history": [_entry(each) for each in found[name]]} if camera else {})
+            _facts(one) | uncounted | ({"history": [_entry(each) for each in known[name]]} if camera else {})
             for name, one in watched.items()
         ]
         print_json({"schema_version": 1, "kind": "stages", "cameras": cameras})
         return
     wide = max(map(len, watched), default=0)
     for name, one in watched.items():
-        print("\n".join([*_lines(one, target.settings.stages, wide), *(_past(one, found[name]) if camera else [])]))
+        tally = one.tally if labels is not None else None
+        past = _past(tally, known[name]) if camera else []
+        print("\n".join([*_lines(one, target.settings.stages, wide), *past]))
 
 
 @contextmanager
@@ -117,60 +123,70 @@ def _places(target: Target, found: Mapping[str, History]) -> dict[str, Place]:
     return named or {name: Place(name, entry.source, entry.configured) for name, entry in last.items()}
 
 
-def goal_of(settings: StageSettings) -> Goal:
-    """Return what the settings ask of a camera."""
-    return Goal(settings.precision, settings.wrong_in_a_row)
+def at_start(place: Place, found: Mapping[str, History], places: Mapping[str, Place]) -> list[StageEntry]:
+    """Return the entries of a camera, with the one that the alarm adds at its start; none where it was never watched.
+
+    It may have had another name, and its stage in the config may be another one. Which model comes is not asked.
+    """
+    history = history_of(place, found, places)
+    if not history:
+        return []
+    move = begin(history, replace(place, model=history[-1].model), datetime.now(UTC), NOT_YET)
+    return [*history, *([move.entry] if move else [])]
 
 
-def unanswered_text(settings: StageSettings) -> str:
-    """Return what a supervised alarm does when nobody answers, a clause."""
-    if settings.unanswered == "silence":
-        return "without an answer it stays SILENT"
-    return f"without an answer it sounds after {settings.answer_s:g} s"
-
-
-def _alarm_labels(target: Target) -> Sequence[str]:
-    """Return the labels of the model that raise the alarm. Raises ModelError."""
+def _alarm_labels(target: Target) -> Sequence[str] | None:
+    """Return the labels of the model that raise the alarm; None, and a warning, where it cannot be read."""
     from edge.detect.classifier import load
 
-    return load(target.settings.model).card.alarm_labels
+    try:
+        return load(target.settings.model).card.alarm_labels
+    except ModelError as error:
+        log.warning("Reviews are not counted, because the model cannot be read: %s", error)
+        return None
 
 
-def _standing(target: Target, place: Place, history: History, labels: Sequence[str]) -> Standing:
-    """Return how a camera stands, its reviews counted. Raises OptionError."""
+def _standing(target: Target, place: Place, history: History, labels: Sequence[str] | None) -> Standing:
+    """Return how a camera stands, its reviews counted where there are ``labels``. Raises OptionError."""
     from edge.record.stage_log import count_reviews
 
-    now = datetime.now(UTC)
-    evidence = target.evidence if target.settings.evidence.keep else None
-    with _in_one_sentence():
-        tally = count_reviews(target.state, evidence, history[-1], now, labels)
-    return standing_of(history, place, tally, goal_of(target.settings.stages), now)
+    now, tally = datetime.now(UTC), Tally()
+    if labels is not None and history[-1].after != NOT_YET:
+        evidence = target.evidence if target.settings.evidence.keep else None
+        with _in_one_sentence():
+            tally = count_reviews(target.state, evidence, history[-1], now, labels)
+    one = standing_of(history, place, tally, target.settings.stages.goal, now)
+    return one if labels is not None else replace(one, progress=replace(one.progress, next=None, needs=(), reviews=0))
 
 
-def _set(target: Target, place: Place, history: History, word: str) -> None:
+def _stage_named(word: str) -> Stage:
+    """Return the stage that a person named. Raises OptionError."""
+    if to := stage_of(word):
+        return to
+    near = get_close_matches(word.lower(), STAGES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else "give one of them"
+    raise OptionError(f"stage {word!r} is none of {', '.join(STAGES)}; {hint}")
+
+
+def _set(target: Target, place: Place, history: History, to: Stage, labels: Sequence[str] | None) -> None:
     """Write the stage that a person chose, then warn where it is not earned. Raises OptionError."""
     from edge.record.stage_log import write_stage
 
-    to = stage_of(word)
-    if to is None:
-        near = get_close_matches(word.lower(), STAGES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else "give one of them"
-        raise OptionError(f"stage {word!r} is none of {', '.join(STAGES)}; {hint}")
     if not history:
         raise OptionError(f"camera {place.name} was not watched yet; start the alarm once, and try again")
     last = history[-1]
-    if last.stage == to:
+    if last.stage == to and last.after != NOT_YET:
         log.info("Camera %s is %s already; nothing was changed.", place.name, to)
         return
     now = datetime.now(UTC)
     with _in_one_sentence():
         entry = chosen(last, to, user_name() or "somebody", now, NOT_YET).entry
         write_stage(target.state, entry)
-    words = standing_of([*history, entry], place, Tally(), goal_of(target.settings.stages), now).words
+    words = standing_of([*history, entry], place, Tally(), target.settings.stages.goal, now).words
     log.info("Camera %s: %s. A running alarm takes it within some seconds.", place.name, words)
-    if STAGES.index(to) < STAGES.index(last.stage):
+    if labels is None or STAGES.index(to) <= STAGES.index(last.stage):
         return
-    way = _standing(target, place, history, _alarm_labels(target)).progress
+    way = _standing(target, place, history, labels).progress
     if way.needs:
         log.warning("It has not earned that: %s needs %s.", way.next, _needs(way.reviews, way.needs))
     elif way.next != to:
@@ -188,7 +204,9 @@ def _lines(one: Standing, settings: StageSettings, wide: int) -> list[str]:
     head = f"{entry.camera:<{wide}}  {entry.stage:<10}  since {began}, {entry.why}"
     notes = [one.words if entry.stage == "shadow" else MEANS[entry.stage]]
     if entry.stage == "supervised":
-        notes[0] += f"; {unanswered_text(settings)}"
+        notes[0] += f"; {settings.unanswered_words}"
+    if entry.after == NOT_YET:
+        notes.append(FROM_START)
     if one.locked:
         notes.append("the alarm itself never takes it away (stage_lock)")
     if way.ready:
@@ -199,15 +217,13 @@ def _lines(one: Standing, settings: StageSettings, wide: int) -> list[str]:
     return [head, *(line for note in notes for line in wrapped(note, line_width(), indent, f"{indent}  "))]
 
 
-def _past(one: Standing, history: History) -> list[str]:
-    """Return what was reviewed since the stage began, and the camera's stages, the newest first."""
-    tally = one.tally
-    lines = [
-        "",
-        f"Alarms: {tally.right} right, {tally.wrong} wrong, {tally.unsure} unsure, {tally.unreviewed} not reviewed",
-    ]
-    lines += [f"Random frames reviewed: {tally.frames}, with a bear: {tally.missed}"]
-    lines += [f"Bears reported as missed: {tally.reported}", ""]
+def _past(tally: Tally | None, history: History) -> list[str]:
+    """Return what was reviewed since the stage began, if it was counted, and the stages, the newest first."""
+    lines = [""]
+    if tally:
+        alarms = f"{tally.right} right, {tally.wrong} wrong, {tally.unsure} unsure, {tally.unreviewed} not reviewed"
+        lines += [f"Alarms: {alarms}", f"Random frames reviewed: {tally.frames}, with a bear: {tally.missed}"]
+        lines += [f"Bears reported as missed: {tally.reported}", ""]
     for entry in reversed(history):
         lines.append(f"{entry.at.astimezone():%Y-%m-%d %H:%M}  {entry.stage:<10}  {entry.why}, {entry.model}")
     return lines
@@ -217,6 +233,7 @@ def _facts(one: Standing) -> dict[str, Any]:
     """Return one camera ready for JSON; times are UTC, intervals 95 %."""
     way = one.progress
     found = _entry(one.entry) | {"since": utc_text(one.since), "means": one.words, "locked": one.locked}
+    found |= {"from_next_start": one.entry.after == NOT_YET}
     found |= {"reminds_at": utc_text(one.reminds_at) if one.reminds_at else None}
     found |= {"reviewed": asdict(one.tally), "progress": asdict(way) | {"ready": way.ready}}
     return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 
@@ -32,10 +32,10 @@ SLACK = 1.0  # k, of the scale: a day must lie further off to count
 CLIP = 3.0  # c, of the scale: no single day is a drift
 FOLLOW_DAYS = 28.0  # time constant of the level; that of the scale is three times as long
 GAP_DAYS = 30  # without a figure for longer: what was usual is too old, and the reference begins again
-BACK_DAYS = 5  # the median of so many days within one scale of what was usual: the drift is over
+BACK_DAYS = 5  # the median of so many days says where a figure is while a drift lasts
 
 BUDGET = 0.5  # false drifts a camera-year, of all figures together
-FIGURES = 13  # of a camera: six by day, six at night, and its reviews
+FIGURES = 12  # of a camera: six by day and six at night
 LEAST_LIMIT = 9.0  # three weeks are too few to know the worst week of a year
 SEASON = 1.5  # amplitude of the season added in the drawn years, of the scale: 3 from its lowest to its highest
 BLOCK_DAYS = 5
@@ -83,11 +83,12 @@ class Chart:
 class Drift:
     """A figure that has left what was usual."""
 
-    since: date  # from when on the sum that passed the limit never was 0
+    since: date  # from when on the sum that passed the limit never was 0; or the first day of a further change
     found: date
     up: bool
     usual: float  # the level before
     scale: float
+    size: float  # how far away it is, two scales at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def course(
 
     ``least``: the scale is never below it, in the figure's own unit. ``limit``: of the sums, by the reference and
     ``least``; the default is ``limit_of``. What lies before a gap of more than ``GAP_DAYS`` does not count.
+    While a drift lasts, the median of ``BACK_DAYS`` days decides: within one scale of what was usual, it is over;
+    twice as far, or as far to the other side, it is another drift.
     """
     gaps = [n for n in range(1, len(days)) if (days[n][0] - days[n - 1][0]).days > GAP_DAYS]
     days = days[gaps[-1] :] if gaps else days
@@ -131,10 +134,16 @@ def course(
         day = days[n][0]
         if drift:
             back = [*back, values[n]][-BACK_DAYS:]
-            if len(back) == BACK_DAYS and abs(float(np.median(back)) - drift.usual) <= drift.scale:
+            off = float(np.median(back)) - drift.usual
+            if len(back) < BACK_DAYS:
+                continue
+            if abs(off) <= drift.scale:
                 chart = Chart(np.array([drift.usual]), np.array([drift.scale]), least, follow_days)
                 begins = dict.fromkeys(begins, (n + 1, chart.level, chart.scale))
                 drift = None
+            elif abs(off) >= drift.size * (2.0 if drift.up == (off > 0.0) else 1.0):
+                since = days[n - BACK_DAYS // 2][0]  # most of the days until now are there
+                drift, back = replace(drift, since=since, found=day, up=off > 0.0, size=abs(off)), []
             continue
         chart.take(np.array([values[n]]), (day - days[n - 1][0]).days)
         for up, total in ((True, chart.up), (False, chart.down)):
@@ -142,7 +151,9 @@ def course(
                 begins[up] = n + 1, chart.level, chart.scale
             elif total[0] > most:
                 first, level, scale = begins[up]
-                drift, back = Drift(days[first][0], day, up, float(level[0]), float(scale[0])), []
+                usual, width = float(level[0]), float(scale[0])
+                size = max(abs(float(np.median(values[n + 1 - BACK_DAYS : n + 1])) - usual), 2.0 * width)
+                drift, back = Drift(days[first][0], day, up, usual, width, size), []
     return Course(len(days), drift.usual if drift else float(chart.level[0]), now, drift)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
-
-from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm
@@ -25,7 +22,7 @@ def banner(alarm: Alarm, *, owner: bool) -> dict[str, object]:
             {
                 "id": each.event.id,
                 "camera": each.event.camera,
-                "words": words_of(each, now),
+                "words": _sentence(each, now),
                 "answer": f"/answer/{each.token}" if owner and each.open else "",
             }
             for each in questions
@@ -33,13 +30,6 @@ def banner(alarm: Alarm, *, owner: bool) -> dict[str, object]:
     }
 
 
-def words_of(question: Question, now: float) -> str:
-    """Return what happens to a bear's noises; ``now``: time.monotonic()."""
-    if question.answer:
-        silent = "no more noise" if question.sounded else "the alarm stays silent"
-        return f"{question.by} said {question.answer}: {silent if question.answer == 'no' else 'the alarm sounds'}."
-    if question.sounded:
-        return "Nobody answered: the alarm sounds."
-    if question.sounds_at is None:
-        return "The alarm stays silent until somebody says yes."
-    return f"The alarm sounds in {lasting(max(math.ceil(question.sounds_at - now), 0))}, unless somebody says no."
+def _sentence(question: Question, now: float) -> str:
+    words = question.words(now)
+    return f"{words[:1].upper()}{words[1:]}{f' ({question.by})' if question.by else ''}."

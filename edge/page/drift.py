@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.detect.drift import BUDGET, REFERENCE
-from edge.drift_watch import FIGURES, DriftWatch
+from edge.drift_watch import FIGURES, DriftWatch, drifts_in_words
 from edge.errors import OptionError
 from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused
@@ -19,10 +19,9 @@ from edge.record.database import DiskError
 
 
 def drift_of(request: Request) -> DriftWatch:
-    """Return the alarm's daily figures. Raises Refused where there are none."""
+    """Return the alarm's daily figures."""
     found = page_of(request).alarm().drift
-    if found is None:
-        raise Refused(HTTPStatus.NOT_FOUND, "this alarm keeps no journal, so it has no daily figures")
+    assert found  # a page is only served where there is a journal
     return found
 
 
@@ -36,6 +35,7 @@ def drift(request: Request) -> Response:
         path="/health",  # where it is found
         cameras=cameras,
         figures=FIGURES,
+        words=lambda monitor: drifts_in_words([monitor], found.today)[0],
         problem=found.problem(),
         reference=REFERENCE,
         budget=BUDGET,

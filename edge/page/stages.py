@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.decide.stages import MEANS, STAGES
+from edge.decide.stages import MAX_MISSED, MEANS, STAGES
 from edge.errors import OptionError
 from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused
@@ -37,6 +37,7 @@ def show(request: Request) -> Response:
         rules=alarm.settings.stages,
         kept=alarm.writer is not None,
         means=MEANS,
+        max_missed=MAX_MISSED,
         chosen=rollout.standing(chosen) if chosen in rollout.cameras else None,
     )
 

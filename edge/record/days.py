@@ -24,9 +24,8 @@ from edge.detect.card import logit
 from edge.detect.motion import Grey
 from edge.errors import OptionError
 from edge.record import database
-from edge.record.database import NAME, STAGES, faults, utc
-from edge.record.review import TAKEN_BACK
-from edge.schema import Event, Frame, Score
+from edge.record.database import NAME, STAGES, faults
+from edge.schema import Frame, Score
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -39,7 +38,6 @@ FIRST_DAY = date(2024, 1, 1)  # a clock that shows an earlier one was never set
 NOON = timedelta(hours=12)
 ENOUGH_S = 2 * 3600.0  # of watching, for a day or night to count
 ENOUGH_MINUTES = 10  # with crops, for their scores and sizes
-ENOUGH_REVIEWS = 3  # of alarms
 MOST_FAULTY = 0.1  # of the time watched
 FLAT = CameraCheckSettings().structure
 
@@ -55,7 +53,6 @@ class Minute:
     watched_s: float
     well: bool  # no fault of the camera
     moved: bool = False  # the camera was moved just now
-    crops: int = 0
     bear: float | None = None  # mean log-odds of the crops
     ood: float | None = None
     size: float | None = None  # log of the regions' longer side in pixels of the frame
@@ -107,7 +104,7 @@ class MinuteFigures:
         if len(crops) and np.isfinite(crops).all():
             bear, ood, size = (float(each) for each in crops.mean(axis=0))
             unknown = float(np.mean(crops[:, 1] > self._unknown_above))
-            found = replace(found, crops=len(crops), bear=bear, ood=ood, size=size, unknown=unknown)
+            found = replace(found, bear=bear, ood=ood, size=size, unknown=unknown)
         if grey is not None:
             found = replace(found, brightness=math.log(max(float(grey.mean()), 1.0)), sharpness=sharpness(grey))
         return found
@@ -128,11 +125,11 @@ class Day:
     __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False}
 
     model: str = ""
+    source: str = ""  # of the camera, without secrets; "": it has no stage
     moved: bool = False  # the camera was moved on it; the sums are of what came after
     watched_s: float = 0.0
     faulty_s: float = 0.0
-    crops: int = 0
-    busy: int = 0  # minutes with crops
+    busy: int = 0  # minutes with crops: something moved
     bear: float = 0.0
     ood: float = 0.0
     size: float = 0.0
@@ -145,12 +142,12 @@ class Day:
     looked: list[str] = field(default_factory=list)  # figures that a person looked after
 
     @staticmethod
-    def of(minute: Minute, model: str) -> Day:
+    def of(minute: Minute) -> Day:
         """Return a day of one minute."""
-        day = Day(model, minute.moved, watched_s=minute.watched_s, faulty_s=0.0 if minute.well else minute.watched_s)
+        day = Day(moved=minute.moved, watched_s=minute.watched_s, faulty_s=0.0 if minute.well else minute.watched_s)
         if minute.bear is not None and minute.ood is not None and minute.size is not None:
-            day.crops, day.busy = minute.crops, 1
-            day.bear, day.ood, day.size, day.unknown = minute.bear, minute.ood, minute.size, minute.unknown or 0.0
+            day.busy, day.unknown = 1, minute.unknown or 0.0
+            day.bear, day.ood, day.size = minute.bear, minute.ood, minute.size
         if minute.brightness is not None:
             day.views, day.brightness = 1, minute.brightness
         if minute.sharpness is not None:
@@ -158,20 +155,25 @@ class Day:
         return day
 
     def then(self, more: Day) -> Day:
-        """Return this and what came later that day; only the later where the camera was moved or the model changed."""
-        again = more.moved or bool(more.model and self.model and more.model != self.model)
+        """Return this and what came later that day; only the later where it begins again."""
+        again = more.begins_after(self)
         sums: dict[str, Any] = {}
         for each in fields(Day):
             before, after = getattr(self, each.name), getattr(more, each.name)
             if each.name in {"noticed", "looked"}:
                 sums[each.name] = sorted({*before, *after})
-            elif each.name == "model":
+            elif each.name in {"model", "source"}:
                 sums[each.name] = after or before
             elif each.name == "moved":
                 sums[each.name] = before or after
             else:
                 sums[each.name] = after if again else before + after
         return Day(**sums)
+
+    def begins_after(self, before: Day) -> bool:
+        """Return True if what is usual begins again: the camera was moved, or has another model or another source."""
+        names = (self.model, before.model), (self.source, before.source)
+        return self.moved or any(now and then and now != then for now, then in names)
 
     @property
     def enough(self) -> bool:
@@ -184,7 +186,7 @@ class Day:
         if not self.enough:
             return {}
         hours = (self.watched_s - self.faulty_s) / 3600.0
-        found = {"crops": math.log1p(self.crops / hours)}
+        found = {"busy": math.log1p(self.busy / hours)}
         if self.busy >= ENOUGH_MINUTES:
             found |= {name: getattr(self, name) / self.busy for name in ("bear", "ood", "size", "unknown")}
         if self.views:
@@ -200,14 +202,14 @@ def day_of(wall: datetime, *, night: bool) -> date:
     return (local - NOON if night else local).date()
 
 
-def add_up(camera: str, minutes: Iterable[Minute], model: str) -> dict[Key, Day]:
+def add_up(camera: str, minutes: Iterable[Minute], model: str, source: str = "") -> dict[Key, Day]:
     """Return minutes, in their order, as days; those of a clock that was never set do not count."""
     found: dict[Key, Day] = {}
     for minute in minutes:
         day = day_of(minute.wall, night=minute.night)
         if day >= FIRST_DAY:
             key = camera, day, minute.night
-            found[key] = found.get(key, Day(model)).then(Day.of(minute, model))
+            found[key] = found.get(key, Day(model, source)).then(Day.of(minute))
     return found
 
 
@@ -247,37 +249,6 @@ def read_days(folder: Path, cameras: Collection[str], today: date) -> dict[tuple
         if day and FIRST_DAY <= at <= today:
             known = found.get((at, bool(night)))
             found[at, bool(night)] = known.then(day) if known else day
-    return dict(sorted(found.items()))
-
-
-def reviewed_days(
-    folder: Path, cameras: Collection[str], model: str, alarm_labels: Collection[str]
-) -> dict[date, tuple[int, int]]:
-    """Return for each day how many alarms of one model people reviewed, and how many of them were wrong.
-
-    ``cameras``: all names of one camera. Raises DiskError.
-    """
-    path, found = folder / NAME, dict[date, tuple[int, int]]()
-    if not path.is_file():
-        return found
-    query = (
-        "SELECT events.json, verdict, label FROM events JOIN reviews ON reviews.id ="
-        " (SELECT max(id) FROM reviews WHERE reviews.event_id = events.event_id) WHERE kind = 'bear' AND type = 'new'"
-        f" AND camera IN ({', '.join('?' * len(cameras))})"
-    )
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        rows = db.execute(query, tuple(cameras)).fetchall() if database.version(db) >= STAGES else []
-    for line, verdict, label in rows:
-        try:
-            event = Event.from_json(line)
-        except ValueError:
-            continue
-        at = utc(event.captured_at)
-        if at and at.date() >= FIRST_DAY and event.model == model and verdict not in {TAKEN_BACK, "unsure"}:
-            wrong = verdict != "confirmed" and not (verdict == "relabelled" and label in alarm_labels)
-            day = day_of(at, night=False)
-            reviewed, bad = found.get(day, (0, 0))
-            found[day] = reviewed + 1, bad + wrong
     return dict(sorted(found.items()))
 
 

@@ -220,9 +220,11 @@ def test_on_a_terminal_it_asks_for_the_camera_for_whom_to_notify_and_for_the_sta
     found = load_text(path.read_text(), path).settings
     camera = found.cameras[0]
     assert (camera.source, camera.stage, found.alerts.sounds) == ("rtsp://10.0.0.20/main", "shadow", ("siren",))
-    shown = answered(tmp_path / "b.yml", "demo", "nowhere://x", "no", "demo", "mqtt://u:p@broker", "Autonomous")
+    shown = answered(tmp_path / "b.yml", "demo", "nowhere://x", "", "demo", "mqtt://u:p@broker", "Auto", "Autonomous")
     assert "knows no such service" in shown
-    assert "cameras.yard.stage: " in shown
+    assert "does camera yard begin" in shown
+    assert "'auto' is none of shadow, supervised, autonomous" in shown
+    assert shown.count("Which camera") == 2
     found = load_text((tmp_path / "b.yml").read_text(), path).settings
     assert found.alerts.mqtt is not None
     assert found.alerts.mqtt.where == "broker:1883"

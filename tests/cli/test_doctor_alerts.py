@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from edge.alert.mqtt_settings import settings_from_url
 from edge.cli.doctor import alerts as alert_checks
 from edge.cli.doctor.command import check_anyone
 from edge.decide.stages import StageEntry
+from edge.page.accounts import Accounts
 from edge.record.run import RunLock
 from edge.record.stage_log import write_stage
 from edge.settings import AlertSettings, Camera, HealthSettings, PageSettings, Settings, StageSettings
@@ -212,16 +214,33 @@ def test_the_journal_goes_before_the_config_and_one_of_before_stages_is_autonomo
     assert stage_of(tmp_path, "shadow")["stage yard"].state == "unknown"
 
 
+def test_a_new_line_in_the_config_or_a_new_name_counts_as_it_will_at_the_start(tmp_path):
+    state = StateFolder(tmp_path / "state")
+    entry = StageEntry("garden", "supervised", datetime.now(UTC), 0, "moved", "", "", "demo", "shadow")
+    write_stage(state.folder, entry)
+    for stage, words in (("shadow", "supervised: "), ("autonomous", "autonomous: ")):
+        found = stage_of(tmp_path, stage)["stage yard"].words
+        assert found.startswith(words)
+        assert "; from the alarm's next start on" in found
+    write_stage(state.folder, replace(entry, camera="yard"))
+    assert "next start" not in stage_of(tmp_path, "shadow")["stage yard"].words
+
+
 @pytest.mark.parametrize(
-    ("page", "mqtt", "state", "says"),
+    ("page", "claimed", "mqtt", "state", "says"),
     [
-        ("127.0.0.1:8470", "mqtt://127.0.0.1", "doubt", "nobody can answer from another device"),
-        ("0.0.0.0:8470", None, "fine", "answer on the page"),
-        (None, "mqtt://u:p@127.0.0.1", "fine", "answer over MQTT"),
-        ("0.0.0.0:8470", "mqtts://127.0.0.1", "fine", "answer on the page or over MQTT"),
+        ("127.0.0.1:8470", True, "mqtt://127.0.0.1", "doubt", "nobody can answer from another device"),
+        ("0.0.0.0:8470", True, None, "fine", "answer on the page"),
+        ("0.0.0.0:8470", False, None, "doubt", "nobody can answer from another device"),
+        (None, False, "mqtt://u:p@127.0.0.1", "fine", "answer over MQTT"),
+        ("0.0.0.0:8470", True, "mqtts://127.0.0.1", "fine", "answer on the page or over MQTT"),
     ],
 )
-def test_a_supervised_camera_needs_a_way_to_answer(page, mqtt, state, says, tmp_path):
+def test_a_supervised_camera_needs_a_way_to_answer(page, claimed, mqtt, state, says, tmp_path):
+    if claimed:
+        (tmp_path / "state").mkdir()
+        accounts = Accounts(tmp_path / "state")
+        accounts.claim(accounts.new_claim(), "four words in a row")
     alerts = AlertSettings(mqtt=settings_from_url(mqtt) if mqtt else None)
     found = stage_of(tmp_path, "supervised", alerts=alerts, page=PageSettings(page))["stage yard"]
     assert (found.state, found.words.rpartition("; ")[2]) == (state, says)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 
 import cv2
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from edge.camera import DEMO
 from edge.cli.doctor import cameras
 from edge.cli.doctor.findings import Target
+from edge.record.days import day_of
 from edge.settings import Camera, CameraSettings, Settings
 from tests.helpers import fake_rpicam_vid
 from tests.helpers.broker import free_port
+from tests.helpers.day_rows import journal, write_days
 from tests.helpers.doctor_world import by_name, put, states
 
 FAKE = f"{sys.executable} {fake_rpicam_vid.__file__}"
@@ -159,3 +162,17 @@ def test_a_folder_that_is_followed_and_a_camera_that_is_not_tried(tmp_path):
     }  # fmt: skip
     (found,) = tried("demo", try_cameras=False)
     assert found.state == "unknown"
+
+
+def test_a_drift_is_in_doubt_and_a_camera_without_one_is_no_line(tmp_path):
+    folder = journal(tmp_path / "state")
+    last = day_of(datetime.now(UTC), night=True) - timedelta(days=1)
+    write_days(folder, last=last, dark_days=10)
+    write_days(folder, "bins", last=last)
+    settings = Settings(cameras=(Camera("yard", "demo"), Camera("bins", "demo")), state=folder)
+    (found,) = cameras.check_drift(Target(settings))
+    assert (found.name, found.state) == ("drift yard", "doubt")
+    assert found.words.startswith("by day since ")
+    assert found.words.endswith("darker than before: is the lens dirty?")
+    assert "Has anything changed at a camera?" in found.todo
+    assert list(cameras.check_drift(Target(settings, given_state=tmp_path / "elsewhere"))) == []

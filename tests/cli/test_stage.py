@@ -36,7 +36,8 @@ def place(tmp_path, time_zone):
     (tmp_path / "clip.mp4").write_text("")
     state = StateFolder(tmp_path / "state")
     began = datetime.now(UTC) - timedelta(days=3)
-    bins = StageEntry("bins", "autonomous", began, 0, "as its config says", "", MODEL, "clip.mp4", "")
+    clip = str(tmp_path / "clip.mp4")
+    bins = StageEntry("bins", "autonomous", began, 0, "as its config says", "", MODEL, clip, "")
     moved = replace(bins, stage="supervised", at=began + timedelta(days=1), why="the camera was moved")
     for entry in (replace(bins, camera="yard", stage="shadow", source="demo", configured="shadow"), bins, moved):
         write_stage(state.folder, entry)
@@ -87,6 +88,7 @@ def test_programs_get_the_same_as_json(place):
     reviewed(place, *["confirmed"] * 4)
     (yard, bins) = json.loads(ask(place, "--json")[0])["cameras"]
     assert (yard["stage"], yard["reviewed"]["right"], yard["progress"]["reviews"]) == ("shadow", 4, 47)
+    assert yard["from_next_start"] is False
     assert (yard["progress"]["next"], yard["progress"]["ready"], bins["locked"]) == ("supervised", False, True)
     assert datetime.fromisoformat(yard["reminds_at"]) > datetime.now(UTC)
     (bins,) = json.loads(ask(place, "bins", "--json")[0])["cameras"]
@@ -106,6 +108,41 @@ def test_a_person_sets_a_stage_and_is_warned_where_it_is_not_earned(place):
     assert "earned" not in said
     assert "is shadow already; nothing was changed" in ask(place, "yard", "Shadow")[1]
     assert len(read_stages(place.folder)["yard"]) == 3
+
+
+def test_a_model_that_cannot_be_read_keeps_nobody_from_setting_a_stage(place, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    config = tmp_path / "bear-alarm.yml"
+    config.write_text(f"{CONFIG}model: m.onnx\n")
+    reviewed(place, "confirmed")
+    shown, said = ask(place, "yard", "supervised")
+    assert read_stages(place.folder)["yard"][-1].stage == "supervised"
+    assert said.startswith("Reviews are not counted, because the model cannot be read: ")
+    assert len(said.splitlines()) == 2
+    shown, said = ask(place, "yard")
+    assert "supervised  since" in shown
+    assert "review" not in shown
+    (found,) = json.loads(ask(place, "yard", "--json")[0])["cameras"]
+    assert (found["stage"], found["reviewed"], found["progress"]) == ("supervised", None, None)
+
+
+def test_a_new_name_or_a_new_line_in_the_config_counts_from_the_next_start(place, tmp_path):
+    config = tmp_path / "bear-alarm.yml"
+    config.write_text(CONFIG.replace("yard: {source: demo, stage: shadow}", "garden: {source: demo, stage: shadow}"))
+    reviewed(place, "confirmed")
+    shown = " ".join(ask(place)[0].split())
+    assert "garden shadow since" in shown
+    assert "it was called yard SHADOW" in shown
+    assert "from the alarm's next start on for supervised: 51 more reviews" in shown
+    config.write_text(CONFIG.replace("source: demo, stage: shadow", "source: demo, stage: autonomous"))
+    shown, _ = ask(place, "yard")
+    assert "autonomous  since" in shown
+    assert "set in the config\n" in shown
+    assert "from the alarm's next start on" in shown
+    ask(place, "yard", "autonomous")
+    last = read_stages(place.folder)["yard"][-1]
+    assert (last.stage, last.configured, last.by) == ("autonomous", "autonomous", getpass.getuser())
+    assert "next start" not in ask(place, "yard")[0]
 
 
 def test_without_a_config_the_cameras_are_those_of_the_journal(place, tmp_path):

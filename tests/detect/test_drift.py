@@ -22,6 +22,7 @@ from edge.detect.drift import (
     REFERENCE,
     SLACK,
     UNLIKE,
+    Chart,
     Course,
     brightness,
     course,
@@ -141,12 +142,37 @@ def test_a_drift_ends_when_the_figure_is_back_and_another_is_found_again():
     assert abs((again.since - BEGIN).days - 150) <= 2
 
 
-def test_a_figure_that_stays_elsewhere_stays_reported():
-    values = quiet(400)
+def drifts(values):
+    """Return each drift of a series, as it was found day by day."""
+    found = [course(days_of(values[:n]), LEAST).drift for n in range(REFERENCE, len(values) + 1)]
+    return [*dict.fromkeys(each for each in found if each)]
+
+
+def test_a_figure_that_stays_elsewhere_stays_one_drift():
+    values = quiet(250)
     values[60:] += 4.0
-    drift = course(days_of(values), LEAST).drift
-    assert drift
+    (drift,) = drifts(values)
     assert (drift.since - BEGIN).days in range(58, 63)
+
+
+@pytest.mark.parametrize(("then", "new"), [(6.0, True), (4.0, False), (-3.0, True), (-1.5, False)])
+def test_a_drift_that_doubles_or_crosses_to_the_other_side_is_a_new_one(then, new):
+    values = 0.3 * quiet(120)
+    values[60:] += 3.0
+    values[90:] += then - 3.0
+    found = drifts(values)
+    assert len(found) == 1 + new
+    if new:
+        assert (found[1].up, found[1].usual) == (then > 0, found[0].usual)
+        assert (found[1].since - BEGIN).days in range(86, 94)
+        back = [*values, *0.3 * quiet(BACK_DAYS, 1)]
+        assert course(days_of(back), LEAST).drift is None  # where it was before the first
+
+
+def test_a_drift_of_years_has_few_notices_however_far_it_goes():
+    values = 0.3 * quiet(400)
+    values[100:] += np.linspace(0.0, 12.0, 300)
+    assert len(drifts(values)) in range(2, 6)
 
 
 def test_after_a_long_gap_what_is_usual_begins_again():
@@ -176,6 +202,20 @@ def test_weather_that_lasts_for_weeks_has_a_higher_limit():
     lasting = tuple(np.repeat([0.0, 1.0, 0.0], REFERENCE // 3))
     changing = tuple(np.tile([0.0, 1.0, 0.0], REFERENCE // 3))
     assert limit_of(lasting, LEAST) > limit_of(changing, LEAST) == LEAST_LIMIT
+
+
+def test_a_season_to_come_raises_the_limit(monkeypatch):
+    lasting = tuple(np.repeat([0.0, 1.0, 0.0], REFERENCE // 3))
+    with_season = limit_of(lasting, LEAST)
+    monkeypatch.setattr("edge.detect.drift.SEASON", 0.0)
+    assert limit_of.__wrapped__(lasting, LEAST) < with_season
+
+
+def test_the_scale_follows_three_times_as_slowly_as_the_level():
+    chart = Chart(np.array([0.0]), np.array([1.0]), LEAST, follow_days=28.0)
+    for _ in range(3 * 28):
+        chart.take(chart.level)  # nothing scatters any more
+    assert chart.scale[0] ** 2 == pytest.approx(math.exp(-1))
 
 
 def test_a_place_is_unlike_only_where_the_days_agree():

@@ -24,15 +24,15 @@ def journal(folder: Path) -> Path:
     return folder
 
 
-def day(model: str = MODEL, *, minutes: int = MINUTES, faulty: int = 0, **figures: float) -> Day:
+def day(model: str = MODEL, source: str = "", *, minutes: int = MINUTES, faulty: int = 0, **figures: float) -> Day:
     """A day or night with these means."""
     means = {"bear": -4.0, "ood": 0.8, "size": math.log(90), "unknown": 0.02} | figures
     busy, views = 60, minutes - faulty
     return Day(
         model,
+        source,
         watched_s=60.0 * minutes,
         faulty_s=60.0 * faulty,
-        crops=400,
         busy=busy,
         bear=busy * means["bear"],
         ood=busy * means["ood"],

@@ -50,7 +50,7 @@ STAYS = 0.6  # correlation of a day's weather with the day before
 USUAL = {
     "brightness": (4.6, 3.2, 0.10, 0.10),
     "sharpness": (2.0, 1.6, 0.06, 0.06),
-    "crops": (1.6, 1.2, 0.30, 0.30),
+    "busy": (1.6, 1.2, 0.30, 0.30),
     "size": (4.5, 4.4, 0.10, 0.05),
     "bear": (-3.0, -2.6, 0.25, 0.10),
     "ood": (0.30, 0.35, 0.03, 0.02),
@@ -399,19 +399,18 @@ def change(figures: dict[str, float], happenings: Sequence[Happening], day: int,
         elif each.what == "snow" and lasts:
             figures["brightness"] += 0.4
         elif each.what == "dogs" and lasts:
-            figures["crops"] += 0.5
+            figures["busy"] += 0.5
         elif each.what == "model" and day >= each.day:
             figures["bear"] += 0.5
 
 
 def day_with(figures: dict[str, float], model: str) -> Day:
     """Return a day of ten hours with these figures."""
-    minutes, hours = 100, 10
-    sums: dict[str, Any] = {
-        name: minutes * figures[name] for name in ("bear", "ood", "size", "brightness", "sharpness")
-    }
-    crops = max(round(hours * math.expm1(figures["crops"])), 0)
-    return Day(model, watched_s=hours * 3600.0, crops=crops, busy=minutes, views=minutes, sharp_views=minutes, **sums)
+    views, hours = 100, 10
+    busy = max(round(hours * math.expm1(figures["busy"])), 0)
+    sums: dict[str, Any] = {name: busy * figures[name] for name in ("bear", "ood", "size")}
+    sums |= {name: views * figures[name] for name in ("brightness", "sharpness")}
+    return Day(model, watched_s=hours * 3600.0, busy=busy, views=views, sharp_views=views, **sums)
 
 
 def _watcher(publisher: EventPublisher) -> Watcher:

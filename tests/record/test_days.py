@@ -32,14 +32,12 @@ from edge.record.days import (
     add_up,
     day_of,
     read_days,
-    reviewed_days,
     sharpness,
 )
 from edge.schema import Frame, Region, Score
 from edge.watch import Watcher
 from tests.alarm.test_watch import BOAR, RULE, Colours, scene, walk
 from tests.helpers.day_rows import MODEL, day, journal
-from tests.helpers.state_folder import NIGHT, StateFolder
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TODAY = date(2026, 12, 1)
@@ -61,10 +59,9 @@ def watched(frames, *, above=0.5):
 
 def test_the_loop_gives_minutes_with_what_it_saw():
     first, second = watched(walk(122.0, (70.0, 90.0, BOAR, 50, 20), fps=2))
-    assert (first.crops, first.bear, first.size, first.unknown) == (0, None, None, None)
+    assert (first.bear, first.size, first.unknown) == (None, None, None)
     assert first.watched_s == pytest.approx(60.0)
     assert math.exp(first.brightness) == pytest.approx(small_grey(scene()).mean(), 1)
-    assert second.crops >= 20
     assert second.bear == pytest.approx(logit(0.01))  # nothing red
     assert 60 < math.exp(second.size) < 200
     assert second.unknown == 0.0
@@ -87,19 +84,19 @@ def score(bear=0.5, ood=0.0, kind="motion", box=(0.0, 0.0, 0.5, 0.5)):
 def test_what_is_no_number_is_no_figure():
     for bad in (score(ood=math.nan), score(ood=math.inf), score(bear=math.nan)):
         found = minute_of([score(), bad], grey=np.zeros((180, 320), np.float32))
-        assert (found.crops, found.bear, found.ood) == (0, None, None)
+        assert (found.bear, found.ood) == (None, None)
         assert (found.brightness, found.sharpness) == (0.0, None)
 
 
 def test_a_minute_with_a_fault_has_no_figures_and_is_counted():
     found = minute_of([score()], well=False, grey=np.full((180, 320), 99, np.float32))
     assert found == Minute(NOON, False, 10.0, False)  # a camera that was away for a minute was not watched
-    assert Day.of(found, MODEL).faulty_s == 10.0
+    assert Day.of(found).faulty_s == 10.0
 
 
 def test_only_crops_count_the_scan_of_a_frame_is_on_another_scale():
     found = minute_of([score(bear=0.9, ood=1.0), score(bear=0.1, kind="scan")])
-    assert (found.crops, found.unknown) == (2, 1.0)
+    assert found.unknown == 1.0
     assert found.bear == pytest.approx(logit(0.9))
     assert math.exp(found.size) == pytest.approx(320)
 
@@ -118,7 +115,7 @@ def test_dirt_takes_sharpness_and_darkness_does_not():
 
 
 def minutes(count=30, *, wall=NOON, night=False, **more):
-    found = Minute(wall, night, 60.0, True, False, 4, -3.0, 0.7, 4.0, 0.25, 4.5, -0.5)
+    found = Minute(wall, night, 60.0, True, False, -3.0, 0.7, 4.0, 0.25, 4.5, -0.5)
     return [replace(found, wall=wall + timedelta(minutes=n), bear=-3.0 - n / 7, **more) for n in range(count)]
 
 
@@ -134,15 +131,15 @@ def test_restarts_change_no_day(tmp_path_factory, cuts):
     for (camera, at, night), expected in add_up("yard", whole, MODEL).items():
         assert camera == "yard"
         mine = found[at, night]
-        for name in ("watched_s", "crops", "busy", "bear", "ood", "size", "unknown", "views", "brightness"):
+        for name in ("watched_s", "busy", "bear", "ood", "size", "unknown", "views", "brightness"):
             assert getattr(mine, name) == pytest.approx(getattr(expected, name)), name
     assert list(found) == [(date(2026, 11, 24), False), (date(2026, 11, 24), True)]
 
 
-@pytest.mark.parametrize("change", ["moved", "model"])
+@pytest.mark.parametrize("change", ["moved", "model", "source"])
 def test_what_was_before_a_change_is_not_of_that_day(tmp_path, change):
     folder = journal(tmp_path)
-    add_days(folder, add_up("yard", minutes(30), MODEL))
+    add_days(folder, add_up("yard", minutes(30), MODEL, "rtsp://10.0.0.7"))
     later = minutes(5, wall=NOON + timedelta(hours=2))
     if change == "moved":
         later = [
@@ -150,10 +147,11 @@ def test_what_was_before_a_change_is_not_of_that_day(tmp_path, change):
             Minute(later[0].wall, False, 0.0, True, moved=True),
             *later,
         ]
-    add_days(folder, add_up("yard", later, MODEL if change == "moved" else "other@1"))
+    model = "other@1" if change == "model" else MODEL
+    add_days(folder, add_up("yard", later, model, "rtsp://10.0.0.8" if change == "source" else "rtsp://10.0.0.7"))
     found = read_days(folder, ["yard"], TODAY)[date(2026, 11, 24), False]
     assert (found.watched_s, found.moved) == (300.0, change == "moved")
-    assert found.model == (MODEL if change == "moved" else "other@1")
+    assert found.model == model
 
 
 def test_a_night_belongs_to_its_evening():
@@ -199,36 +197,21 @@ def test_a_damaged_row_is_not_used_and_said(tmp_path, caplog, line):
 
 def test_without_a_journal_there_are_no_days(tmp_path):
     assert read_days(tmp_path, ["yard"], TODAY) == {}
-    assert reviewed_days(tmp_path, ["yard"], MODEL, ["brown_bear"]) == {}
     (tmp_path / NAME).write_bytes(b"this is no journal at all" * 99)
     with pytest.raises(DiskError, match="not a database"):
         read_days(tmp_path, ["yard"], TODAY)
 
 
 def test_a_day_that_says_too_little_has_no_figures():
-    assert set(day().figures) == {"crops", "bear", "ood", "size", "unknown", "brightness", "sharpness"}
+    assert set(day().figures) == {"busy", "bear", "ood", "size", "unknown", "brightness", "sharpness"}
     assert Day(MODEL, watched_s=ENOUGH_S - 1).figures == {}
     assert day(faulty=61).figures == {}
-    assert set(replace(day(), busy=ENOUGH_MINUTES - 1).figures) == {"crops", "brightness", "sharpness"}
-    assert set(replace(day(), crops=0, busy=0, views=0, sharp_views=0).figures) == {
-        "crops"
-    }  # nothing came: that counts
+    assert set(replace(day(), busy=ENOUGH_MINUTES - 1).figures) == {"busy", "brightness", "sharpness"}
+    assert replace(day(), busy=0, views=0, sharp_views=0).figures == {"busy": 0.0}  # nothing came: that counts
 
 
-def test_reviews_are_counted_on_the_day_of_their_alarm(tmp_path):
-    state = StateFolder(tmp_path)
-    said = [
-        ("a", "confirmed", None),
-        ("b", "wrong", None),
-        ("c", "relabelled", "fox"),
-        ("d", "relabelled", "brown_bear"),
-    ]
-    said += [("e", "unsure", None), ("f", "taken back", None)]
-    for id_, verdict, label in said:
-        state.event(id_, "new", model=MODEL)
-        state.sql("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, '')", id_, "wrong", None)
-        state.sql("INSERT INTO reviews(event_id, verdict, label, at) VALUES(?, ?, ?, '')", id_, verdict, label)
-    state.event("other", "new", model="other@1")
-    state.sql("INSERT INTO reviews(event_id, verdict, at) VALUES('other', 'wrong', '')")
-    found = reviewed_days(tmp_path, ["yard"], MODEL, ["brown_bear"])
-    assert found == {day_of(NIGHT, night=False): (4, 2)}
+def test_how_many_frames_are_looked_at_changes_no_figure_of_how_much_moves():
+    fast, slow = (
+        add_up("yard", watched(walk(182.0, (70.0, 90.0, BOAR, 50, 20), fps=fps)), MODEL).popitem()[1] for fps in (8, 2)
+    )
+    assert fast.busy == slow.busy == 1

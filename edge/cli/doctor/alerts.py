@@ -20,7 +20,6 @@ from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
     from edge.rollout import Standing
-    from edge.settings import Settings
 
 
 WITHIN_S = 8.0  # for an answer over the network
@@ -204,21 +203,20 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
 
 def check_stages(target: Target) -> Iterator[CheckResult]:
     """Check whom each camera's alarms reach, and that a supervised one can be answered."""
-    from edge.cli.stage import goal_of
+    from edge.cli.stage import at_start
     from edge.decide.stages import Tally, begin
     from edge.record.database import DiskError
     from edge.record.stage_log import read_stages, watched_before
     from edge.rollout import place_of, standing_of
 
     now = datetime.now(UTC)
-    for camera in target.settings.cameras:
-        if camera.stage is None:
-            continue
-        name, place = f"stage {camera.name}", place_of(camera, "")
+    places = {each.name: place_of(each, "") for each in target.settings.cameras if each.stage is not None}
+    for place in places.values():
+        name = f"stage {place.name}"
         try:
             state = target.state
-            history = read_stages(state).get(camera.name)
-            move = None if history else begin([], place, now, 0, watched_before=watched_before(state, camera.name))
+            entries = at_start(place, read_stages(state), places)
+            move = None if entries else begin([], place, now, 0, watched_before=watched_before(state, place.name))
         except (DiskError, PermissionError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             yield unknown(
@@ -227,27 +225,43 @@ def check_stages(target: Target) -> Iterator[CheckResult]:
             continue
         except OptionError:
             return  # the check of the disk has reported it
-        entries = history or ([move.entry] if move else [])
-        yield _stage(name, standing_of(entries, place, Tally(), goal_of(target.settings.stages), now), target.settings)
+        standing = standing_of(
+            entries or ([move.entry] if move else []), place, Tally(), target.settings.stages.goal, now
+        )
+        yield _stage(name, standing, target)
 
 
-def _stage(name: str, one: Standing, settings: Settings) -> CheckResult:
-    from edge.cli.stage import unanswered_text
+def _stage(name: str, one: Standing, target: Target) -> CheckResult:
+    from edge.cli.stage import FROM_START
+    from edge.decide.stages import NOT_YET
 
+    settings = target.settings
     words = one.words + ("; the alarm itself never takes it away (stage_lock)" if one.locked else "")
+    words += f"; {FROM_START}" if one.entry.after == NOT_YET else ""
     if one.entry.stage == "shadow":
         todo = f"review what it records (bear-alarm events --unreviewed), then: bear-alarm stage {one.entry.camera}"
         return doubt(name, words, todo)
     if one.entry.stage == "autonomous":
         return fine(name, words)
     mqtt, page = settings.alerts.mqtt, settings.page
-    ways = ["on the page"] if page.listen and (page.names or not page.loopback) else []
+    reached = page.listen and (page.names or not page.loopback) and _claimed(target)
+    ways = ["on the page"] if reached else []
     ways += ["over MQTT"] if mqtt and (mqtt.user or mqtt.tls) else []
-    words += f"; {unanswered_text(settings.stages)}"
+    words += f"; {settings.stages.unanswered_words}"
     if ways:
         return fine(name, f"{words}; answer {' or '.join(ways)}")
-    todo = "let phones reach the page (`page: 0.0.0.0:8470`), or give MQTT a user or TLS"
+    todo = "let phones reach the page (`page: 0.0.0.0:8470`) and claim it, or give MQTT a user or TLS"
     return doubt(name, f"{words}; nobody can answer from another device", todo)
+
+
+def _claimed(target: Target) -> bool:
+    """Return True if the page has an owner; False where that cannot be read, which its own check reports."""
+    from edge.page.accounts import Accounts
+
+    try:
+        return Accounts(target.state).claimed
+    except OptionError:
+        return False
 
 
 # Pins of relays and lamps: whether the kernel has them, and free. None is switched.

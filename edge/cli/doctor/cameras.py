@@ -9,12 +9,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge.alert.redact import scrub, secrets_of
 from edge.cli.doctor.child import call
 from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, unknown
+from edge.errors import OptionError
 from edge.settings import Camera
 
 # Nodes of a Raspberry Pi that are no USB camera; edge.camera.live knows them too, and needs OpenCV.
@@ -249,3 +251,23 @@ def _sharpness(grey: Any) -> float | None:
         return None
     value = float(np.median(view.sharpness[edged]))
     return value if math.isfinite(value) else None
+
+
+# Drift: from the journal, so no camera is opened.
+
+
+def check_drift(target: Target) -> Iterator[CheckResult]:
+    """Check whether the daily figures of a camera have left what was usual at its place."""
+    from edge.drift_watch import drifts_in_words, monitors_of
+    from edge.record.database import DiskError
+
+    now = datetime.now(UTC)
+    names = [each.name for each in target.settings.cameras]
+    for camera in names:
+        try:
+            found = drifts_in_words(monitors_of(target.state, camera, names, now), now.astimezone().date())
+        except (DiskError, OSError, OptionError):
+            return  # the check of the disk has reported it
+        for words in found:
+            todo = "look at the camera; then, on the page: Health, Has anything changed at a camera?"
+            yield doubt(f"drift {camera}", words, todo)

@@ -206,6 +206,7 @@ def all_checks() -> tuple[Check, ...]:
         Check("Config", "secrets", service.check_secrets),
         Check("Model", "model", software.check_model, software.MODEL_S + 5),
         Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
+        Check("Cameras", "drift", cameras.check_drift),
         Check("Board", "board", machine.check_board),
         Check("Board", "power", machine.check_power),
         Check("Board", "clock", machine.check_clock),

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from edge.alert.events import UNKNOWN
 from edge.cli.options import other_stage
 from edge.cli.output import counted
-from edge.cli.stage import unanswered_text
 from edge.config import find_config
 from edge.local_time import clock, lasting
 from edge.schema import Event
@@ -177,7 +176,7 @@ def _introduce_stages(rollout: Rollout, settings: Settings, write: Write) -> Non
         if one.entry.stage == "shadow":
             log.warning("%s: %s.", name, one.words)
         elif one.entry.stage == "supervised":
-            log.warning("%s: %s; %s; %s.", name, one.words, unanswered_text(settings.stages), answered(settings))
+            log.warning("%s: %s; %s; %s.", name, one.words, settings.stages.unanswered_words, answered(settings))
         if other := other_stage(rollout.history(name)):
             write("%s.", other)
 
