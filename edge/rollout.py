@@ -177,7 +177,7 @@ class Rollout:
             for entry, at in self._unwritten.items():
                 if not self._problem and time.monotonic() - at > WRITE_S:
                     return f"the disk does not take the stage of camera {entry.camera} ({entry.stage}) into the journal"
-            return self._problem
+            return self._problem or self._worker.problem()
 
     def standing(self, camera: str) -> Standing:
         """Return how a camera stands. Raises OptionError for one that has no stages."""

@@ -159,7 +159,7 @@ def begin(
             place.name, stage, now, after, "as its config says", "", place.model, place.source, place.configured
         )
         if watched_before and not place.configured:
-            words = f"stages are new: camera {place.name} goes on as before ({stage}); docs/stages.md"
+            words = f"stages are new: camera {place.name} goes on as before ({stage})"
             return Move(replace(entry, why="there were no stages before"), words)
         return Move(entry)
     last = history[-1]
