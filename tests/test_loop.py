@@ -150,7 +150,9 @@ def test_from_shadow_to_a_new_model_in_shadow_and_its_promotion(
                 alarm.rollout.look()
                 stands = alarm.rollout.standing("meadow")
     assert [(event.stage, event.alarms) for event in bears(old)] == [("shadow", False)] * 3
-    assert [words for words in old.said if "still in SHADOW" in words] == old.said != []
+    begins, *reminders = old.said
+    assert begins.startswith("camera meadow begins in SHADOW")
+    assert [words for words in reminders if "still in SHADOW" in words] == reminders != []
     assert (stands.tally.right, stands.tally.frames, stands.progress.ready) == (3, 3, False)
     assert [need.split(" reviewed")[0] for need in stands.progress.needs] == ["13 more alarms", "32 more random frames"]
 

@@ -11,6 +11,7 @@ interval (Wilson 1927, JASA 22).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +26,8 @@ MAX_MISSED = 0.1  # of random frames without an alarm may show a bear, at the up
 REMIND_DAYS = 7  # in shadow: then people are reminded; and again after twice, four times … as long
 TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
 CLOCK_AHEAD = timedelta(days=1)  # a stage that began so long after now was written by a wrong clock
-MOST_NEEDED = 200  # alarms or frames: nobody waits for more
+MANY = 200  # more good reviews, after bad ones: a new count is sooner there
+MOST_NEEDED = 9999
 MOVED = "the camera was moved"
 ANOTHER_SOURCE = "its source is another one"
 NOT_YET = -1  # in place of the newest event's row, until the entry is written
@@ -133,7 +135,7 @@ def progress(stage: Stage, tally: Tally, goal: Goal) -> Progress:
     if frames:
         needs.append(f"{_counted(frames, 'more random frame')} reviewed, if none shows a bear")
     following: Stage | None = STAGES[STAGES.index(stage) + 1] if stage != STAGES[-1] else None
-    if max(right, frames) > MOST_NEEDED:
+    if max(right, frames) > MANY and (tally.wrong or tally.missed or tally.reported):
         needs = ["too many wrong alarms or missed bears in this stage; choose by hand, or let a new count begin"]
     if following is None:
         needs, right, frames = [], 0, 0
@@ -275,13 +277,13 @@ def _tested(history: Sequence[StageEntry], model: str, now: datetime) -> bool:
 
 
 def _more_right(right: int, whole: int, goal: float) -> int:
-    """Return how many more must be right, with none wrong, for the lower bound to reach the goal; 201 at most."""
-    return next((n for n in range(MOST_NEEDED + 1) if wilson(right + n, whole + n)[0] >= goal), MOST_NEEDED + 1)
+    """Return how many more must be right, with none wrong, for the lower bound to reach the goal."""
+    return bisect_left(range(MOST_NEEDED), goal, key=lambda n: wilson(right + n, whole + n)[0])
 
 
 def _more_frames(missed: int, whole: int) -> int:
-    """Return how many more must show no bear for the upper bound to fall to what may be missed; 201 at most."""
-    return next((n for n in range(MOST_NEEDED + 1) if wilson(missed, whole + n)[1] <= MAX_MISSED), MOST_NEEDED + 1)
+    """Return how many more must show no bear for the upper bound to fall to what may be missed."""
+    return bisect_left(range(MOST_NEEDED), -MAX_MISSED, key=lambda n: -wilson(missed, whole + n)[1])
 
 
 def _counted(number: int, what: str) -> str:

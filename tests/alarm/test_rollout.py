@@ -81,7 +81,7 @@ def test_a_journal_from_before_stages_goes_on_as_autonomous_with_one_notice(tmp_
     world.close()
 
 
-def test_whoever_begins_in_shadow_is_told_so_also_where_the_journal_was_lost(tmp_path: Path) -> None:
+def test_a_camera_that_begins_in_shadow_says_so_also_where_the_journal_was_lost(tmp_path: Path) -> None:
     world = of(tmp_path / "state", "shadow")
     assert world.look() == [
         "camera yard begins in SHADOW: no bear alarm will reach anyone; you are reminded on 11 May 2026"

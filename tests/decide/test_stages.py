@@ -93,6 +93,7 @@ def test_what_is_needed_is_enough_and_one_less_is_not(stage: Stage, tally: Tally
 def test_what_hundreds_of_reviews_would_be_needed_for_is_said_in_words(tally: Tally) -> None:
     (need,) = progress("shadow", tally, Goal()).needs
     assert need.startswith("too many wrong alarms or missed bears in this stage; choose by hand")
+    assert progress("shadow", Tally(), Goal(precision=0.99)).needs[0].startswith("381 more alarms")
 
 
 def test_unsure_counts_neither_way() -> None:
