@@ -88,7 +88,7 @@ def print_noticed(years: Sequence[Year], seldom: Sequence[Year]) -> None:
         *((f"{name}: then autonomous", partial(_rise, camera=name, day=0)) for name in names()),
         ("trail is turned: supervised", partial(_fall, cameras=["trail"], why="was moved", day=MOVED)),
         ("trail: autonomous again", partial(_rise, camera="trail", day=MOVED)),
-        ("dogs at the hives: supervised", partial(_fall, cameras=["hives"], why="alarms were wrong", day=DOGS)),
+        ("dogs at the hives: supervised", partial(_fall, cameras=["hives"], why="in a row were wrong", day=DOGS)),
         ("hives: autonomous again", partial(_rise, camera="hives", day=DOGS)),
         ("new model: supervised", partial(_fall, cameras=names(), why="was not in shadow", day=MODEL)),
         ("dirty lens: notice", lambda year: [_line(year, "gate", "less sharp", DIRT)]),
