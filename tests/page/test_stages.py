@@ -272,6 +272,7 @@ def test_a_question_comes_by_itself_and_a_key_answers_it(supervised: World) -> N
         assert page.locator("#note").input_value() == "a bear at the hives"
         world.yard.bear = False
         page.locator("#questions .seen", has_text=", gone since").wait_for()
+        assert question.settled_at
         question.settled_at -= SHOWN_S
         page.locator("#questions section").wait_for(state="detached")
 

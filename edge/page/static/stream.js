@@ -30,7 +30,7 @@
   const ask = (questions) => {
     const cards = [...part("questions").children];
     for (const card of cards) if (!questions.some(({ id }) => id === card.dataset.id)) card.remove();
-    for (const { id, answer, ...words } of questions) {
+    for (const { id, camera, head, seen, words, answer } of questions) {
       let card = cards.find(({ dataset }) => dataset.id === id);
       if (!card) {
         card = part("question").content.firstElementChild.cloneNode(true);
@@ -38,10 +38,10 @@
         card.querySelector(".event").href = `/events/${id}`;
       }
       if (!card.isConnected) part("questions").append(card);
-      card.setAttribute("aria-label", `${words.head} ${words.camera}`);
-      for (const name of ["head", "camera", "seen", "words"]) {
+      card.setAttribute("aria-label", `${head} ${camera}`);
+      for (const [name, text] of Object.entries({ head, asked: camera, seen, words })) {
         const said = card.querySelector(`.${name}`);
-        if (said.textContent !== words[name]) said.textContent = words[name];
+        if (said.textContent !== text) said.textContent = text;
       }
       const form = card.querySelector("form");
       if (!form) continue;
