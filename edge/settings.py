@@ -95,7 +95,7 @@ class StageSettings:
 
     precision: float = 0.8  # share of right alarms, at the lower bound, for the next stage to be offered
     wrong_in_a_row: int = 3  # reviewed alarms: so many end "autonomous"
-    answer_s: float = 30.0  # how long a supervised alarm waits for an answer
+    answer_s: float = 30.0  # without an answer a supervised alarm sounds after so long, unless silence was chosen
     unanswered: Literal["sound", "silence"] = "sound"
 
     @property
@@ -107,7 +107,7 @@ class StageSettings:
     def unanswered_words(self) -> str:
         """Return what a supervised alarm does when nobody answers, a clause."""
         if self.unanswered == "silence":
-            return "without an answer it stays SILENT"
+            return "it stays SILENT until somebody says yes"
         return f"without an answer it sounds after {self.answer_s:g} s"
 
 

@@ -296,6 +296,9 @@ class Alerting:
 
     def _changed(self, question: Question) -> None:
         self._remote.ask(question)
+        camera = question.event.camera
+        words = f"camera {camera}: {question.words(time.monotonic())}"
+        self.publish(self.run.event("notice", "new", uuid.uuid4().hex, camera, label="answer", detail=words))
         if question.answer and self._reviews:
             self._reviews(question)
 

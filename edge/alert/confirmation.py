@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Literal
 
 from edge.background import start_thread
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Answer = Literal["yes", "no"]
 ANSWER_WITHIN_S = 600.0  # an answer that comes later is refused
+SHOWN_S = 60.0  # the outcome is shown for so long at least
 TICK_S = 0.2
 GONE_S = 20.0  # a bear that left before the answer is driven off for so long
 
@@ -43,7 +45,10 @@ class Question:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     answer: Answer | None = None
     by: str = ""
-    sounded: bool = False  # nobody answered in time
+    sounded: bool = False  # nobody answered in time, or the camera became autonomous
+    expired: bool = False  # nobody answered, and it stayed silent
+    settled_at: float | None = None  # when it got an answer, sounded or expired
+    gone: Event | None = None  # the bear's end
     held: Event | None = None  # the newest alarm
     end: Event | None = None  # of a bear that left meanwhile: passed on at once, and again after what is held
     ends_at: float = 0.0  # when again
@@ -56,21 +61,39 @@ class Question:
     @property
     def waits(self) -> bool:
         """Return True while it makes no noise yet, and may."""
-        return self.open and not self.sounded
+        return self.open and not self.sounded and not self.expired
 
     def left_s(self, now: float) -> float | None:
         """Return the seconds until it sounds without an answer; None where it never will, or has."""
         return None if self.sounds_at is None or not self.waits else max(self.sounds_at - now, 0.0)
 
+    @property
+    def said(self) -> str:
+        """Return who answered what, in one clause; empty before that."""
+        return f"{self.by} said {'yes, a bear' if self.answer == 'yes' else 'no bear'}" if self.answer else ""
+
+    @property
+    def seen(self) -> str:
+        """Return when the bear was seen, and since when it is gone, in local time."""
+        both = (datetime.fromisoformat(each.captured_at).astimezone() for each in (self.event, self.gone) if each)
+        return f"seen {', gone since '.join(f'{each:%H:%M:%S}' for each in both)}"
+
     def words(self, now: float) -> str:
         """Return how it stands, in one clause."""
         if self.answer:
-            bear, then = ("yes, a bear", "it sounds") if self.answer == "yes" else ("no bear", "it stays silent")
-            return f"{bear}: {'it had sounded already' if self.sounded else then}"
-        if self.sounded:
-            return "nobody answered, so it sounds"
+            then = "it sounds" if self.answer == "yes" else "it stays silent"
+            return f"{self.said}: {'it had sounded already' if self.sounded else then}"
+        if self.expired:
+            return f"nobody answered within {ANSWER_WITHIN_S / 60:.0f} minutes; it stayed silent"
+        if self.sounded and self.sounds_at is None:
+            return "the camera is autonomous now, so the alarm sounds"
+        if self.sounded and self.sounds_at is not None:
+            return f"nobody answered within {self.sounds_at - self.asked_at:.0f} s, so the alarm sounds"
         left_s = self.left_s(now)
-        return "without an answer it " + ("stays silent" if left_s is None else f"sounds in {left_s:.0f} s")
+        if left_s is not None:
+            return f"without an answer it sounds in {left_s:.0f} s"
+        until = datetime.now().astimezone() + timedelta(seconds=self.until - now)
+        return f"it stays silent until somebody says yes (until {until:%H:%M})"
 
 
 class Confirmations:
@@ -78,9 +101,9 @@ class Confirmations:
 
     While there are questions, a thread of its own calls ``tick``, so that it sounds in time whatever else hangs; with a
     ``clock`` of yours, call it yourself. ``act`` takes the events that may make a noise. ``asked`` hears of each
-    question, in the loop's thread, and ``changed`` of each answer, in the thread that gave it, and of what sounds
-    without one. These three must return at once. ``stage`` gives a camera's stage now. ``answer_s``: how long an answer
-    is waited for. ``sound``: sound where none came; else stay silent.
+    question, in the loop's thread, and ``changed`` of each answer, in the thread that gave it, and of what sounds or
+    expires without one. These three must return at once. ``stage`` gives a camera's stage now. ``sound``: sound where
+    no answer came in ``answer_s``; else stay silent.
     """
 
     def __init__(self, act: Callable[[Event], None], *, clock: Callable[[], float] | None = None) -> None:
@@ -99,24 +122,30 @@ class Confirmations:
 
     def __call__(self, event: Event) -> None:
         """Pass an event on, or hold it until there is an answer."""
-        new = None
+        new: Question | None = None
+        expired: Question | None = None
         with self._lock:
             now, question = self._clock(), self._questions.get(event.id)
             if question and question.waits and question.sounds_at is None and now >= question.until:
-                del self._questions[event.id]  # nobody can answer it any more
-                question = None
+                expired = question  # nobody can answer it any more
+                self._expire(expired, now)
+            if question and question.expired and event.type != "end":
+                question = None  # a bear that becomes more serious is asked about again
             if question is None and event.kind == "bear" and event.stage == "supervised" and event.alarms:
                 sounds_at = now + self.answer_s if self.sound else None
-                question = new = Question(event, now, sounds_at, now + max(ANSWER_WITHIN_S, self.answer_s))
+                question = new = Question(event, now, sounds_at, max(now + ANSWER_WITHIN_S, sounds_at or 0.0))
                 self._questions[event.id] = question
                 self._tick_in_thread()
             holding = question is not None and (question.waits or question.held is not None)
-            if question and holding and event.type == "end":
-                question.end = event
+            if question and event.type == "end":
+                question.gone = event
+                question.end = event if holding else question.end
             elif question and holding and event.alarms:
                 question.held = event
             if event.type == "end" or question is None or not (holding or question.answer == "no"):
                 self.act(event)
+        if expired:
+            self.changed(expired)
         if new:
             self.asked(new)
 
@@ -126,6 +155,17 @@ class Confirmations:
         now = self._clock()
         with self._lock:
             return [each for each in self._questions.values() if each.open and now < each.until]
+
+    @property
+    def shown(self) -> list[Question]:
+        """Return what people should see: each until it is settled, its bear is gone and a minute is over."""
+        now = self._clock()
+        with self._lock:
+            return [
+                each
+                for each in self._questions.values()
+                if each.settled_at is None or not each.gone or now < each.settled_at + SHOWN_S
+            ]
 
     @property
     def held(self) -> int:
@@ -153,10 +193,11 @@ class Confirmations:
         with self._lock:
             now = self._clock()
             if question.answer:
-                raise OptionError(f"this was answered already: {question.answer}")
+                ends = "; the noise ends by itself, or stop the alarm to end it now" if question.answer == "yes" else ""
+                raise OptionError(f"this was answered already: {question.answer}{ends}")
             if now >= question.until or self._questions.get(question.event.id) is not question:
                 raise OptionError("this answer comes too late; the question is over")
-            question.answer, question.by = answer, by
+            question.answer, question.by, question.settled_at = answer, by, now
             if answer == "no":
                 question.held = question.end = None
                 if question.sounded:  # what goes on until the bear is gone ends now
@@ -197,7 +238,7 @@ class Confirmations:
 
     def tick(self) -> None:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""
-        sounding = []
+        settled = []
         with self._lock:
             if self._paused:
                 return
@@ -206,8 +247,12 @@ class Confirmations:
                 waited, stage = question.waits, self.stage(question.event.camera)
                 overdue = question.sounds_at is not None and now >= question.sounds_at
                 if waited and (overdue or stage == "autonomous"):
-                    question.sounded = True
-                    sounding.append(question)
+                    question.sounded, question.settled_at = True, now
+                    question.sounds_at = question.sounds_at if overdue else None
+                    settled.append(question)
+                elif waited and now >= question.until:
+                    self._expire(question, now)
+                    settled.append(question)
                 if stage == "shadow":
                     question.held = None
                 if not question.waits:
@@ -215,8 +260,13 @@ class Confirmations:
                 over = stage == "shadow" or now >= question.until + ANSWER_WITHIN_S
                 if over and (question.waits or not question.end):
                     del self._questions[id_]
-        for question in sounding:
+        for question in settled:
             self.changed(question)
+
+    @staticmethod
+    def _expire(question: Question, now: float) -> None:
+        question.expired, question.settled_at = True, now
+        question.held = question.end = None
 
     def _act_on(self, question: Question, now: float) -> None:
         """Act on what was held; a bear that left meanwhile ends some seconds later."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.cli.doctor.findings import Target
     from edge.decide.stages import StageEntry
     from edge.schema import Stage
-    from edge.settings import StageSettings
+    from edge.settings import Settings, StageSettings
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def stage(
     """Show each camera's stage: whom its alarms reach, and what the next stage still needs. Or set it.
 
     In shadow, bears are recorded and alarm nobody. Supervised, people are notified and noises wait for a yes.
-    Autonomous, everything comes at once. A running alarm takes a new stage within some seconds.
+    Autonomous, everything comes at once. A running alarm uses a new stage within some seconds.
     """
     from edge.cli.doctor.findings import Target
 
@@ -54,8 +54,8 @@ def stage(
     target = Target(settings_of(path), path, given_state=state)
     found = _histories(target)
     places = _places(target, found)
-    if camera is not None and camera not in places:
-        raise OptionError(f"no camera {camera!r} has a stage; these have: {', '.join(places) or 'none'}")
+    if camera is not None:
+        camera = _named(camera, to, places)
     wanted = _stage_named(to) if to is not None else None
     labels = _alarm_labels(target)
     if camera is not None and wanted is not None:
@@ -83,6 +83,36 @@ def stage(
         tally = one.tally if labels is not None else None
         past = _past(tally, known[name]) if camera else []
         print("\n".join([*_lines(one, target.settings.stages, wide), *past]))
+    if any(one.progress.needs for one in watched.values()):
+        log.info("%s", _where_to_review(target.settings))
+
+
+def _named(camera: str, to: str | None, places: Mapping[str, Place]) -> str:
+    """Return the camera that a person named, in capitals or not. Raises OptionError."""
+    found = [camera] if camera in places else [each for each in places if each.lower() == camera.lower()]
+    if len(found) == 1:
+        return found[0]
+    if stage := stage_of(camera):
+        raise OptionError(f"the camera comes first: bear-alarm stage {to or next(iter(places), 'CAMERA')} {stage}")
+    these = (
+        f"these have: {', '.join(places)}" if places else "only cameras of a config have; see bear-alarm config init"
+    )
+    raise OptionError(f"no camera {camera!r} has a stage; {these}")
+
+
+def _where_to_review(settings: Settings) -> str:
+    from edge.record.recorder import NEGATIVES_PER_DAY
+
+    if not settings.evidence.keep:
+        return "Nothing can be reviewed, because no pictures are kept (record: off)."
+    where, frames = "bear-alarm events --unreviewed lists what to review", settings.evidence.negatives_per_day
+    if settings.page.listen:
+        from edge.page.serving import addresses_of
+
+        where = f"Review at {addresses_of(settings.page)[0]}/review"
+    return (
+        f"{where}; about {NEGATIVES_PER_DAY if frames is None else frames:g} random frames come a day, of each camera."
+    )
 
 
 @contextmanager
@@ -95,9 +125,9 @@ def _in_one_sentence() -> Iterator[None]:
 
 
 def _histories(target: Target) -> Mapping[str, History]:
-    """Return the entries of each camera in the journal, the oldest first.
+    """Return the entries of each camera in the journal, the oldest first; none before the config's first start.
 
-    Raises OptionError or JournalReadError without a journal that can be read.
+    Raises OptionError or JournalReadError without a config, or for a journal that cannot be read.
     """
     from edge.record.history import NoJournalError, ReadOnly
     from edge.record.stage_log import read_stages
@@ -107,7 +137,11 @@ def _histories(target: Target) -> Mapping[str, History]:
         with ReadOnly(path) as journal:
             version = journal.version
     except NoJournalError:
-        raise OptionError(f"{path}: there is no journal yet; start the alarm once, and try again") from None
+        if target.config and not target.given_state:
+            return {}
+        raise OptionError(
+            f"{path}: there is no journal; start the alarm once, or name yours with --config or --state"
+        ) from None
     if version < WITH_STAGES:
         raise OptionError(
             f"{path}: an older Bear Alarm made this journal, without stages; start the alarm with this one first"
@@ -173,7 +207,7 @@ def _set(target: Target, place: Place, history: History, to: Stage, labels: Sequ
     from edge.record.stage_log import write_stage
 
     if not history:
-        raise OptionError(f"camera {place.name} was not watched yet; start the alarm once, and try again")
+        raise OptionError(f"camera {place.name} was not watched yet; write `stage: {to}` for it in the config")
     last = history[-1]
     if last.stage == to and last.after != NOT_YET:
         log.info("Camera %s is %s already; nothing was changed.", place.name, to)
@@ -183,7 +217,8 @@ def _set(target: Target, place: Place, history: History, to: Stage, labels: Sequ
         entry = chosen(last, to, user_name() or "somebody", now, NOT_YET).entry
         write_stage(target.state, entry)
     words = standing_of([*history, entry], place, Tally(), target.settings.stages.goal, now).words
-    log.info("Camera %s: %s. A running alarm takes it within some seconds.", place.name, words)
+    where = "in " if to == "shadow" else ""
+    log.info("Camera %s is now %s%s. A running alarm uses it within some seconds.", place.name, where, words)
     if labels is None or STAGES.index(to) <= STAGES.index(last.stage):
         return
     way = _standing(target, place, history, labels).progress

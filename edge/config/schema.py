@@ -757,13 +757,20 @@ class StagesSection(Section):
         int, described("So many alarms in a row, reviewed as wrong, end `autonomous`.", 5, ge=2, le=20)
     ] = 3
     answer_s: Annotated[
-        float, described("How long a supervised alarm waits for an answer, in seconds.", 60, ge=5.0, le=3600.0)
+        float,
+        described(
+            "Without an answer a supervised alarm sounds after so many seconds. With `unanswered: silence` it means "
+            "nothing.",
+            60,
+            ge=5.0,
+            le=3600.0,
+        ),
     ] = 30.0
     unanswered: Annotated[
         Literal["sound", "silence"],
         described(
-            "What a supervised alarm does when nobody answers in time: `sound`: it sounds; `silence`: it makes no "
-            "noise.",
+            "What a supervised alarm does when nobody answers: `sound`: it sounds after `answer_s`; `silence`: it "
+            "stays silent until somebody says yes, within ten minutes.",
             "silence",
         ),
     ] = "sound"

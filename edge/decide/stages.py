@@ -157,9 +157,8 @@ def begin(
     """
     if not history:
         stage = stage_of(place.configured) or "autonomous"
-        entry = StageEntry(
-            place.name, stage, now, after, "as its config says", "", place.model, place.source, place.configured
-        )
+        why = "as its config says" if place.configured else "no stage is written"
+        entry = StageEntry(place.name, stage, now, after, why, "", place.model, place.source, place.configured)
         if watched_before and not place.configured:
             words = f"stages are new: camera {place.name} goes on as before ({stage})"
             return Move(replace(entry, why="there were no stages before"), words)

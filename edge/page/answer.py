@@ -40,6 +40,8 @@ def show(request: Request) -> Response:
         request,
         "answer.html",
         event=question.event,
+        said=question.said,
+        seen=question.seen,
         open=question.open and now < question.until,
         words=question.words(now),
         left_s=None if left_s is None else math.ceil(left_s),
@@ -53,9 +55,10 @@ def answer(request: Request) -> Response:
     form, access = request.state.form, request.state.access
     given = form.get("answer")
     if given not in ("yes", "no"):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the answer {given!r} is neither yes nor no; give one of them")
+        what = "no answer was sent" if given is None else f"the answer {given!r} is neither yes nor no"
+        raise Refused(HTTPStatus.BAD_REQUEST, f"{what}; send answer=yes or answer=no")
     try:
-        confirmations.answer(question.token, given, access.name if access else "phone")
+        confirmations.answer(question.token, given, access.name if access else "a phone")
     except OptionError as error:
         raise Refused(HTTPStatus.CONFLICT, str(error)) from None
     if "text/html" not in request.headers.get("Accept", ""):

@@ -13,23 +13,21 @@ if TYPE_CHECKING:
 def banner(alarm: Alarm, *, owner: bool) -> dict[str, object]:
     """Return what every page says at its top; only the owner's has the places to answer at. It waits for nothing."""
     assert alarm.alerting
-    gate, now = alarm.alerting.confirmations, time.monotonic()
-    there = (gate.of_event(one.id) for thread in alarm.threads for one in thread.watcher.decider.open_incidents)
-    questions = [*gate.open, *(each for each in there if each and not each.open)]
+    now = time.monotonic()
     return {
         "shadow": ", ".join(each.camera.name for each in alarm.threads if each.watcher.publisher.stage == "shadow"),
-        "questions": [
-            {
-                "id": each.event.id,
-                "camera": each.event.camera,
-                "words": _sentence(each, now),
-                "answer": f"/answer/{each.token}" if owner and each.open else "",
-            }
-            for each in questions
-        ],
+        "questions": [_shown(each, now, owner=owner) for each in alarm.alerting.confirmations.shown],
     }
 
 
-def _sentence(question: Question, now: float) -> str:
-    words = question.words(now)
-    return f"{words[:1].upper()}{words[1:]}{f' ({question.by})' if question.by else ''}."
+def _shown(question: Question, now: float, *, owner: bool) -> dict[str, str]:
+    open_ = question.open and now < question.until
+    words = question.words(now).removeprefix(f"{question.said}: ")
+    return {
+        "id": question.event.id,
+        "camera": question.event.camera,
+        "head": question.said or ("Is it a bear?" if open_ else "Nobody answered"),
+        "seen": question.seen,
+        "words": f"{words[:1].upper()}{words[1:]}.",
+        "answer": f"/answer/{question.token}" if owner and open_ else "",
+    }

@@ -254,7 +254,7 @@ def all_now(page: Page, *, owner: bool) -> dict[str, object]:
     return banner(alarm, owner=owner) | {
         "cameras": [asdict(each) for each in cameras],
         "alarm": bool(bears),
-        "silent": bears[0].silent if bears and all(each.silent for each in bears) else "",
+        "silent": bears[0].silent.removeprefix("SHADOW: ") if bears and all(each.silent for each in bears) else "",
         "events": changes(alarm),
         "well": not ill(alarm, now),
         "place": len(looking(page).live) < MAX_LIVE,

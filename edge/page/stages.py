@@ -14,6 +14,7 @@ from edge.decide.stages import MAX_MISSED, MEANS, STAGES
 from edge.errors import OptionError
 from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused
+from edge.record.recorder import NEGATIVES_PER_DAY
 
 if TYPE_CHECKING:
     from edge.rollout import Rollout, Standing
@@ -36,6 +37,7 @@ def show(request: Request) -> Response:
         problem=rollout.problem(),
         rules=alarm.settings.stages,
         kept=alarm.writer is not None,
+        frames=f"{alarm.writer.negatives_per_day if alarm.writer else NEGATIVES_PER_DAY:g}",
         means=MEANS,
         max_missed=MAX_MISSED,
         chosen=rollout.standing(chosen) if chosen in rollout.cameras else None,
@@ -78,7 +80,7 @@ def _warning(now: Standing, stage: Stage) -> str:
         return ""
     if stage != now.progress.next:
         return "it has not earned this: supervised comes first"
-    return f"it has not earned this: at least {now.progress.reviews} more reviews are needed"
+    return "it has not earned this yet"
 
 
 ROUTES = [Route(PLACE, show, methods=["GET"]), Route(PLACE, choose, methods=["POST"])]

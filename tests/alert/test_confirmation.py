@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.alert.confirmation import ANSWER_WITHIN_S, GONE_S, Confirmations
+from edge.alert.confirmation import ANSWER_WITHIN_S, GONE_S, SHOWN_S, Confirmations
 from edge.errors import OptionError
 from edge.schema import Event
 from tests.helpers.sink_world import event, soon
@@ -148,6 +148,46 @@ def test_without_an_answer_it_sounds_or_stays_silent_as_its_owner_chose(sound, t
     assert gate.told == told
 
 
+def test_silence_without_an_answer_is_said_once_when_the_question_is_over():
+    gate = Gate(sound=False)
+    gate.questions.answer_s = 3600.0  # means nothing here
+    gate.bear()
+    question = gate.questions.of_event("a")
+    assert question
+    assert question.words(0.0).startswith("it stays silent until somebody says yes (until ")
+    gate.wait(ANSWER_WITHIN_S - 0.1)
+    assert gate.told == []
+    gate.wait(0.1)
+    gate.wait(1.0)
+    assert gate.told == [("a", None)]
+    assert question.words(gate.now) == "nobody answered within 10 minutes; it stayed silent"
+    assert gate.questions.held == 0
+
+
+@pytest.mark.parametrize("answer", ["no", None])
+def test_a_question_is_shown_until_it_is_settled_its_bear_is_gone_and_a_minute_is_over(answer):
+    gate = Gate()
+    gate.bear()
+    gate.bear(type_="end")
+    gate.wait(ANSWER_S - 0.1)
+    (question,) = gate.questions.shown
+    if answer:
+        gate.questions.answer(question.token, answer, "anna")
+    gate.wait(0.1)
+    gate.wait(SHOWN_S - 0.2)
+    assert gate.questions.shown == [question]
+    gate.wait(0.2)
+    assert gate.questions.shown == []
+
+
+def test_what_is_shown_of_a_bear_that_is_still_there_stays():
+    gate = Gate()
+    gate.bear()
+    gate.questions.answer(gate.token(), "no", "anna")
+    gate.wait(2 * SHOWN_S)
+    assert [each.said for each in gate.questions.shown] == ["anna said no bear"]
+
+
 def test_the_newest_alarm_is_held_and_sounds_once():
     gate = Gate()
     gate.bear()
@@ -188,7 +228,7 @@ def test_a_token_is_good_for_one_answer_about_one_bear():
     token = gate.token("a")
     gate.questions.answer(token, "yes", "anna")
     assert gate.types == [("a", "new")], "the bear at the other camera still waits"
-    with pytest.raises(OptionError, match="this was answered already: yes"):
+    with pytest.raises(OptionError, match="this was answered already: yes; the noise ends by itself"):
         gate.questions.answer(token, "no", "eve")
     for foreign in ("", "guess", token[:-1], "ä€", "\ud800"):
         with pytest.raises(OptionError, match="belongs to no question"):
@@ -238,6 +278,9 @@ def test_a_camera_that_becomes_autonomous_sounds_at_once():
     gate.wait(0.1)
     assert gate.done == [new]
     assert gate.told == [("a", None)]
+    question = gate.questions.of_event("a")
+    assert question
+    assert question.words(gate.now) == "the camera is autonomous now, so the alarm sounds"
     gate.bear(type_="end")
     assert gate.types == [("a", "new"), ("a", "end")]
 

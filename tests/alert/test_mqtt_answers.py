@@ -75,7 +75,7 @@ def test_a_question_is_published_and_a_persons_yes_is_taken(private):
         assert alarm.done == []
         listener.say(ANSWER, json.dumps({"token": token, "answer": "yes", "by": "Anna"}))
         assert until(lambda: said(listener, ANSWERED, "bear"))
-        expected = about | {"answer": "yes", "by": "Anna (MQTT)", "words": "yes, a bear: it sounds"}
+        expected = about | {"answer": "yes", "by": "Anna (MQTT)", "words": "Anna (MQTT) said yes, a bear: it sounds"}
         assert said(listener, ANSWERED, "bear") == [expected]
         assert alarm.done == ["bear"]
         assert not any(retained for topic, _, retained in listener.got if topic in (QUESTION, ANSWERED))
@@ -90,8 +90,8 @@ def test_what_sounds_without_an_answer_is_published_and_a_no_after_it_too(privat
         listener.say(ANSWER, json.dumps({"token": token, "answer": "no"}))
         assert until(lambda: len(said(listener, ANSWERED, "late")) == 2)
         assert [(each["answer"], each["by"], each["words"]) for each in said(listener, ANSWERED, "late")] == [
-            (None, "", "nobody answered, so it sounds"),
-            ("no", "MQTT", "no bear: it had sounded already"),
+            (None, "", "nobody answered within 0 s, so the alarm sounds"),
+            ("no", "MQTT", "MQTT said no bear: it had sounded already"),
         ]
 
 

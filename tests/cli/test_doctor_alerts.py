@@ -249,4 +249,5 @@ def test_a_supervised_camera_needs_a_way_to_answer(page, claimed, mqtt, state, s
 
 def test_silence_without_an_answer_is_named(tmp_path):
     found = stage_of(tmp_path, "supervised", stages=StageSettings(unanswered="silence"))["stage yard"]
-    assert "without an answer it stays SILENT" in found.words
+    assert "it stays SILENT until somebody says yes; nobody can answer" in found.words
+    assert found.state == "broken"

@@ -72,7 +72,10 @@ def test_each_camera_has_its_stage_what_it_means_and_what_the_next_one_needs(pla
         in flat
     )
     assert flat.count("stage_lock") == 1
-    assert said == "Camera hives was not watched yet; it begins as supervised.\n"
+    assert said.splitlines() == [
+        "Camera hives was not watched yet; it begins as supervised.",
+        "bear-alarm events --unreviewed lists what to review; about 4 random frames come a day, of each camera.",
+    ]
 
 
 def test_a_camera_shows_its_reviews_and_its_history_the_newest_first(place):
@@ -99,14 +102,16 @@ def test_a_person_sets_a_stage_and_is_warned_where_it_is_not_earned(place):
     row = place.event("ab" * 16, "new")
     shown, said = ask(place, "yard", "supervised")
     assert shown == ""
-    assert "Camera yard: supervised: people are notified, and noises wait for a yes. A running alarm takes it" in said
+    assert (
+        "Camera yard is now supervised: people are notified, and noises wait for a yes. A running alarm uses it" in said
+    )
     assert "It has not earned that: supervised needs 51 more reviews (16 more alarms" in said
     last = read_stages(place.folder)["yard"][-1]
     assert (last.stage, last.by, last.after, last.model) == ("supervised", getpass.getuser(), row, MODEL)
     said = ask(place, "yard", "shadow")[1]
-    assert "Camera yard: SHADOW: no bear alarm will reach anyone; you are reminded on" in said
+    assert "Camera yard is now in SHADOW: no bear alarm will reach anyone; you are reminded on" in said
     assert "earned" not in said
-    assert "is shadow already; nothing was changed" in ask(place, "yard", "Shadow")[1]
+    assert "is shadow already; nothing was changed" in ask(place, "YARD", "Shadow")[1]
     assert len(read_stages(place.folder)["yard"]) == 3
 
 
@@ -156,13 +161,32 @@ def test_without_a_config_the_cameras_are_those_of_the_journal(place, tmp_path):
     [
         (["yrd"], "no camera 'yrd' has a stage; these have: yard, bins, hives"),
         (["yard", "supervise"], "is none of shadow, supervised, autonomous; did you mean supervised?"),
-        (["hives", "shadow"], "camera hives was not watched yet; start the alarm once, and try again"),
-        (["--state", "elsewhere"], "journal.db: there is no journal yet; start the alarm once, and try again"),
+        (["hives", "shadow"], "camera hives was not watched yet; write `stage: shadow` for it in the config"),
+        (["Supervised", "yard"], "the camera comes first: bear-alarm stage yard supervised"),
+        (["supervised"], "the camera comes first: bear-alarm stage yard supervised"),
+        (["--state", "elsewhere"], "there is no journal; start the alarm once, or name yours with --config or --state"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(place, words, says):
     assert sentence("stage", *words, cwd=place.folder.parent).endswith(says)
     assert len(read_stages(place.folder)) == 2
+
+
+def test_before_the_first_start_the_config_speaks(place, tmp_path):
+    place.path.unlink()
+    shown, said = ask(place)
+    assert shown == ""
+    assert [line.rpartition("; ")[2] for line in said.splitlines()] == [
+        "it begins as shadow.",
+        "it begins as autonomous.",
+        "it begins as supervised.",
+    ]
+
+
+def test_the_page_is_where_to_review(place, tmp_path):
+    (tmp_path / "bear-alarm.yml").write_text(f"{CONFIG}page: 127.0.0.1:8470\nrecord: {{negatives_per_day: 9}}\n")
+    said = ask(place)[1].splitlines()[-1]
+    assert said == "Review at http://127.0.0.1:8470/review; about 9 random frames come a day, of each camera."
 
 
 def test_a_journal_of_another_version_or_a_damaged_one_is_one_sentence(place, tmp_path):

@@ -98,8 +98,9 @@ def test_each_start_names_what_alarms_nobody_and_what_waits(clip, model, tmp_pat
         named = [line for line in err.splitlines() if line.split(":")[0] in ("yard", "bins", "hives")]
         assert named[0].startswith("yard: SHADOW: no bear alarm will reach anyone; you are reminded on ")
         nobody = "nobody can answer: see docs/notifications.md"
-        assert named[1].endswith(f"noises wait for a yes; without an answer it stays SILENT; {nobody}.")
-        assert f"noises wait for a yes: without an answer it stays silent; {nobody}, evidence/" in err
+        assert named[1].endswith(f"noises wait for a yes; it stays SILENT until somebody says yes; {nobody}.")
+        assert "noises wait for a yes: it stays silent until somebody says yes (until " in err
+        assert f"); {nobody}, evidence/" in err
     assert len(re.findall("^(?:yard|bins|hives): (?:SHADOW|supervised|autonomous)", err, re.MULTILINE)) == 2
     assert "in shadow: nobody is notified" in err
     assert set((tmp_path / "rang").read_text().split()) == {"hives"}

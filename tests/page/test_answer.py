@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import sqlite3
 import time
@@ -56,13 +57,13 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 def test_a_button_of_the_phones_app_answers_without_a_log_in(phone, asked):
     done = phone.post(f"/answer/{asked.token}", content="answer=yes", headers=FORM)
-    assert (done.status_code, done.text) == (200, "yes, a bear: it sounds\n")
-    assert (asked.answer, asked.by) == ("yes", "phone")
+    assert (done.status_code, done.text) == (200, "a phone said yes, a bear: it sounds\n")
+    assert (asked.answer, asked.by) == ("yes", "a phone")
 
 
 def test_a_used_token_an_old_one_and_a_foreign_one_are_one_sentence(world, phone, asked):
     link = f"/answer/{asked.token}"
-    assert phone.post(link, content="answer=no", headers=FORM).text == "no bear: it stays silent\n"
+    assert phone.post(link, content="answer=no", headers=FORM).text == "a phone said no bear: it stays silent\n"
     again = phone.post(link, content="answer=yes", headers=FORM)
     assert (again.status_code, again.text) == (409, "this was answered already: no\n")
     old = ask(world, "old")
@@ -76,6 +77,14 @@ def test_a_used_token_an_old_one_and_a_foreign_one_are_one_sentence(world, phone
     assert (asked.answer, old.answer) == ("no", None)
 
 
+def test_no_answer_says_what_to_send_and_a_second_one_how_to_end_the_noise(phone, asked):
+    link = f"/answer/{asked.token}"
+    assert phone.post(link, content="", headers=FORM).text == "no answer was sent; send answer=yes or answer=no\n"
+    phone.post(link, content="answer=yes", headers=FORM)
+    again = phone.post(link, content="answer=no", headers=FORM).text
+    assert again == "this was answered already: yes; the noise ends by itself, or stop the alarm to end it now\n"
+
+
 @pytest.mark.parametrize("content", ["", "answer=maybe", "answer=YES", "yes", "a" * 300_000])
 def test_what_is_no_answer_changes_nothing(phone, asked, content):
     refused = phone.post(f"/answer/{asked.token}", content=content, headers=FORM)
@@ -87,7 +96,8 @@ def test_a_link_that_is_looked_at_answers_nothing_and_shows_no_more_than_it_must
     shown = phone.get(f"/answer/{asked.token}", headers={"Accept": "text/html"})
     assert shown.status_code == 200
     assert "Camera yard: brown bear, 98% sure." in shown.text
-    assert shown.text.count('name="answer"') == 2
+    assert re.findall(r'<button name="answer" value="(\w+)">', shown.text) == ["no", "yes"]
+    assert re.search(r"Seen \d\d:\d\d:\d\d\.", shown.text)
     assert "<img" not in shown.text
     assert shown.headers["Cache-Control"] == "no-store"
     assert asked.open
@@ -98,7 +108,7 @@ def test_a_link_that_is_looked_at_answers_nothing_and_shows_no_more_than_it_must
 def test_a_browser_that_answers_reads_what_happened_and_may_read_it_again(phone, asked):
     link = f"/answer/{asked.token}"
     done = phone.post(link, data={"answer": "yes"}, headers={"Accept": "text/html"}, follow_redirects=True)
-    assert "Yes, a bear: it sounds." in done.text
+    assert "A phone said yes, a bear: it sounds." in done.text
     assert 'name="answer"' not in done.text
 
 
@@ -160,8 +170,8 @@ def test_on_a_small_phone_two_big_buttons_and_the_time_that_is_left(world):
                 page.emulate_media(color_scheme=scheme)
                 page.evaluate(AXE.read_text())
                 assert page.evaluate(FAULTS) == []
-        page.get_by_role("button", name="No: stay silent").press("Enter")
-        page.wait_for_selector("text=No bear: it stays silent.")
+        page.get_by_role("button", name="No bear").press("Enter")
+        page.wait_for_selector("text=A phone said no bear: it stays silent.")
     assert questions.of_event("in a browser").answer == "no"
 
 
@@ -207,6 +217,13 @@ def test_a_supervised_bear_starts_nothing_before_a_yes_or_the_time_out(tmp_path,
         if sounds:
             assert json.loads(wait_for(lambda: lines(heard))[0])["id"] == question.event.id
         world.yard.bear = False
+        said = {
+            "yes": "camera yard: a phone said yes, a bear: it sounds",
+            "no": "camera yard: a phone said no bear: it stays silent",
+            None: f"camera yard: nobody answered within {answer_s:.0f} s, so the alarm sounds",
+        }[answer]
+        if answer or sounds:
+            wait_for(lambda: outcomes(world) == [said])
         evidence, kept = Path(question.event.evidence or "").parent, journal_lines(world)
         assert not any(question.token in text for text in kept)
         assert not any(question.token.encode() in each.read_bytes() for each in evidence.rglob("*") if each.is_file())
@@ -235,12 +252,17 @@ def test_the_yes_button_of_a_phones_message_makes_the_noise(tmp_path):
         yes = json.loads(posted[0].headers["X-Actions"])[0]
         at = yes["url"].replace("https://bees.example.org", world.address)  # without the proxy
         done = httpx.request(yes["method"], at, content=yes["body"], headers=yes["headers"], trust_env=False)
-        assert done.text == "yes, a bear: it sounds\n"
+        assert done.text == "a phone said yes, a bear: it sounds\n"
         wait_for(lambda: lines(heard))
 
 
 def journal_knows(world: World, id_: str) -> bool:
     return any(id_ in line for line in journal_lines(world))
+
+
+def outcomes(world: World) -> list[str]:
+    found = [json.loads(line) for line in journal_lines(world)]
+    return [each["detail"] for each in found if each["kind"] == "notice" and each["label"] == "answer"]
 
 
 def journal_lines(world: World) -> list[str]:

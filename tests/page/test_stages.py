@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from edge.alert.confirmation import Question
+from edge.alert.confirmation import SHOWN_S, Question
 from edge.decide.stages import NOT_YET
 from edge.page.guard import COOKIE
 from edge.record.media_store import sample_path
@@ -92,13 +92,13 @@ def test_a_shadow_camera_is_marked_on_every_page(shadow: World) -> None:
 def test_a_bear_in_shadow_says_that_it_reached_nobody_and_its_review_counts(shadow: World) -> None:
     with shadow.client() as owner, listening(owner) as states:
         shadow.yard.bear = True
-        assert next(state for state in states if state["alarm"])["silent"] == SHADOW
+        assert next(state for state in states if state["alarm"])["silent"] == SHADOW.removeprefix("SHADOW: ")
         id_ = shadow.bear()
         for place in ("/events", f"/events/{id_}"):
-            assert "SHADOW: it reached nobody" in owner.get(place).text
+            assert "in shadow: it reached nobody" in owner.get(place).text
         page = plain(owner.get("/stages").text)
         for what in ("Right alarms", "Bears found", "Random frames"):
-            assert f"{what} none reviewed yet" in page
+            assert f"{what} none yet" in page
         unit = wait_for(lambda: re.search(r'name="unit" value="([^"]+)"', owner.get(f"/review?event={id_}").text))
         owner.change("/review", {"unit": unit[1], "verdict": "confirmed"})
         wait_for(lambda: "Right alarms 1 of 1 (100 %); at least 21 %" in plain(owner.get("/stages").text))
@@ -112,10 +112,10 @@ def test_a_bear_that_reached_people_once_shadow_was_over_says_nothing_of_shadow(
     place = f"/events/{id_}"
     with shadow.client() as owner:
         alerting.publish(bear("new", stage="shadow"))
-        wait_for(lambda: "SHADOW: it reached nobody" in owner.get(place).text)
+        wait_for(lambda: "in shadow: it reached nobody" in owner.get(place).text)
         alerting.publish(bear("update", stage="autonomous", escalated="rising score"))
         alerting.publish(bear("end", stage="autonomous"))
-        wait_for(lambda: "SHADOW: it reached nobody" not in owner.get(place).text)
+        wait_for(lambda: "in shadow: it reached nobody" not in owner.get(place).text)
         assert "no noise" not in owner.get(place).text
 
 
@@ -158,13 +158,15 @@ def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path) -> None:
             "10 more alarms reviewed as right",
             "Right alarms 14 of 15 (93 %); at least 70 %, and 80 % is asked for",
             "Of several reviews of one picture the last one counts",
-            "Without an answer it stays SILENT.",
+            "It stays SILENT until somebody says yes.",
             "Random frames 12 reviewed, none with a bear that was missed: at most 24 %, and 10 % may be",
             "Locked in the config",
-            "! It has not earned this: at least 33 more reviews are needed.",
+            "! It has not earned this yet.",
+            "What is a random frame? A picture without an alarm, kept at random: 4 a day of each camera.",
         ):
             assert words in plain(page)
         assert "has earned" not in page
+        assert plain(page).count("33 more") == 1
         reviewed(world, right=16, wrong=0, frames=28)
         page = wait_for(lambda: "yard has earned this stage" in (text := owner.get("/stages").text) and text)
         assert "yard: Choose autonomous" in page
@@ -211,9 +213,12 @@ def test_the_owner_alone_gets_what_answers_a_question(supervised: World) -> None
         gate(supervised).answer(question.token, "no", "anna")
         with listening(owner) as states:
             (seen,) = next(states)["questions"]
-        assert (seen["words"], seen["answer"]) == ("No bear: it stays silent (anna).", "")
+        assert (seen["head"], seen["words"], seen["answer"]) == ("anna said no bear", "It stays silent.", "")
         supervised.yard.bear = False
-        wait_for(lambda: "(anna)" not in owner.get("/health").text)
+        wait_for(lambda: "anna said no bear" in (page := owner.get("/health").text) and ", gone since" in page)
+        assert question.settled_at
+        question.settled_at -= SHOWN_S
+        assert "anna said" not in owner.get("/health").text
 
 
 # In a browser.
@@ -261,10 +266,14 @@ def test_a_question_comes_by_itself_and_a_key_answers_it(supervised: World) -> N
         page.get_by_role("button", name="Yes, a bear").first.focus()
         page.keyboard.press("Enter")
         wait_for(lambda: question.answer == "yes")
-        page.get_by_text("Yes, a bear: it sounds (owner).").wait_for()
+        page.get_by_text("owner said yes, a bear").wait_for()
         assert not buttons.first.is_visible()
+        assert page.locator("#questions .event").first.get_attribute("href") == f"/events/{question.event.id}"
         assert page.locator("#note").input_value() == "a bear at the hives"
         world.yard.bear = False
+        page.locator("#questions .seen", has_text=", gone since").wait_for()
+        assert question.settled_at
+        question.settled_at -= SHOWN_S
         page.locator("#questions section").wait_for(state="detached")
 
 
@@ -281,7 +290,7 @@ def test_a_question_that_is_over_says_so_and_without_scripts_it_is_answered_too(
     with browsing(world, java_script_enabled=False) as page:
         page.goto(f"{world.address}/health")
         page.get_by_role("button", name="No bear").first.click()
-        page.get_by_text("No bear: it stays silent (owner).").wait_for()
+        page.get_by_text("owner said no bear").wait_for()
         assert page.url == f"{world.address}/health"
     assert question.answer == "no"
 

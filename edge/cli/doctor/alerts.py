@@ -244,13 +244,15 @@ def _stage(name: str, one: Standing, target: Target) -> CheckResult:
     if one.entry.stage == "autonomous":
         return fine(name, words)
     mqtt, page = settings.alerts.mqtt, settings.page
-    reached = page.listen and (page.names or not page.loopback) and _claimed(target)
-    ways = ["on the page"] if reached else []
+    here = page.listen and _claimed(target)
+    ways = ["on the page"] if here and (page.names or not page.loopback) else []
     ways += ["over MQTT"] if mqtt and (mqtt.user or mqtt.tls) else []
     words += f"; {settings.stages.unanswered_words}"
     if ways:
         return fine(name, f"{words}; answer {' or '.join(ways)}")
     todo = "let phones reach the page (`page: 0.0.0.0:8470`) and claim it, or give MQTT a user or TLS"
+    if settings.stages.unanswered == "silence" and not here:
+        return broken(name, f"{words}; nobody can answer, so no bear makes a noise", todo)
     return doubt(name, f"{words}; nobody can answer from another device", todo)
 
 

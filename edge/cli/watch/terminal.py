@@ -68,7 +68,7 @@ def alert(event: Event, waits: Callable[[Event], str] = lambda event: "") -> str
     detail = (event.detail or "").rstrip(".")
     if event.kind != "bear":
         # A camera's detail begins with its name, as the line does.
-        what = detail.removeprefix(f"{event.camera}: ").removeprefix(f"camera {event.camera} ")
+        what = detail.removeprefix(f"{event.camera}: ").removeprefix(f"camera {event.camera}").lstrip(": ")
         where = "" if event.kind == "test" else "the alarm itself " if event.kind == "health" else f"{event.camera} "
         what = what or ("this is only a test" if event.kind == "test" else "something is wrong")
         return f"{_head(event)}  {where}at {when}: {what}"

@@ -30,17 +30,19 @@
   const ask = (questions) => {
     const cards = [...part("questions").children];
     for (const card of cards) if (!questions.some(({ id }) => id === card.dataset.id)) card.remove();
-    for (const { id, camera, words, answer } of questions) {
+    for (const { id, camera, head, seen, words, answer } of questions) {
       let card = cards.find(({ dataset }) => dataset.id === id);
       if (!card) {
         card = part("question").content.firstElementChild.cloneNode(true);
         card.dataset.id = id;
-        card.setAttribute("aria-label", `Is it a bear? ${camera}`);
-        card.querySelector(".camera").textContent = camera;
+        card.querySelector(".event").href = `/events/${id}`;
       }
       if (!card.isConnected) part("questions").append(card);
-      const said = card.querySelector(".words");
-      if (said.textContent !== words) said.textContent = words;
+      card.setAttribute("aria-label", `${head} ${camera}`);
+      for (const [name, text] of Object.entries({ head, asked: camera, seen, words })) {
+        const said = card.querySelector(`.${name}`);
+        if (said.textContent !== text) said.textContent = text;
+      }
       const form = card.querySelector("form");
       if (!form) continue;
       form.action = answer;
