@@ -168,7 +168,7 @@ def stages_of(settings: Settings, config: Path | None) -> Mapping[str, Sequence[
     A journal that cannot be read is logged; then the stages are the config's.
     """
     from edge.cli.doctor.findings import Target
-    from edge.decide.stages import begin, history_of
+    from edge.decide.stages import NOT_YET, at_start, begin
     from edge.record.database import DiskError
     from edge.record.stage_log import read_stages
     from edge.rollout import place_of
@@ -184,12 +184,11 @@ def stages_of(settings: Settings, config: Path | None) -> Mapping[str, Sequence[
             "The journal cannot be read (%s), so the stages are those of the config; sudo helps where it is another "
             "user's.", why
         )  # fmt: skip
+    now = datetime.now(UTC)
     stages: dict[str, Sequence[StageEntry]] = {}
     for name, place in places.items():
-        history = history_of(place, found, places)
-        place = replace(place, model=history[-1].model if history else "")
-        move = begin(history, place, datetime.now(UTC), 0)
-        stages[name] = [*history, move.entry] if move else history
+        first = begin([], place, now, NOT_YET)
+        stages[name] = at_start(place, found, places, now) or ([first.entry] if first else [])
     return stages
 
 

@@ -15,7 +15,7 @@ import typer
 from edge.cli.events.command import StateOpt
 from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
 from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
-from edge.decide.stages import MEANS, NOT_YET, STAGES, Place, Tally, begin, chosen, history_of, stage_of
+from edge.decide.stages import MEANS, NOT_YET, STAGES, Place, Tally, at_start, chosen, stage_of
 from edge.errors import ModelError, OptionError
 from edge.record.database import NAME, DiskError
 from edge.record.database import STAGES as WITH_STAGES
@@ -59,14 +59,15 @@ def stage(
     wanted = _stage_named(to) if to is not None else None
     labels = _alarm_labels(target)
     if camera is not None and wanted is not None:
-        _set(target, places[camera], at_start(places[camera], found, places), wanted, labels)
+        _set(target, places[camera], at_start(places[camera], found, places, datetime.now(UTC)), wanted, labels)
         if not as_json:
             return
         found = _histories(target)
     shown = places if camera is None else {camera: places[camera]}
     if not places:
         log.info("No camera has a stage: only those of a config have (`bear-alarm config init` writes one).")
-    known = {name: each for name, place in shown.items() if (each := at_start(place, found, places))}
+    now = datetime.now(UTC)
+    known = {name: each for name, place in shown.items() if (each := at_start(place, found, places, now))}
     watched = {name: _standing(target, shown[name], each, labels) for name, each in known.items()}
     for name in [each for each in shown if each not in watched]:
         log.info("Camera %s was not watched yet; it begins as %s.", name, places[name].configured or STAGES[-1])
@@ -155,18 +156,6 @@ def _places(target: Target, found: Mapping[str, History]) -> dict[str, Place]:
     named = {each.name: place_of(each, "") for each in target.settings.cameras if each.stage is not None}
     last = {name: history[-1] for name, history in found.items()}
     return named or {name: Place(name, entry.source, entry.configured) for name, entry in last.items()}
-
-
-def at_start(place: Place, found: Mapping[str, History], places: Mapping[str, Place]) -> list[StageEntry]:
-    """Return the entries of a camera, with the one that the alarm adds at its start; none where it was never watched.
-
-    It may have had another name, and its stage in the config may be another one. Which model comes is not asked.
-    """
-    history = history_of(place, found, places)
-    if not history:
-        return []
-    move = begin(history, replace(place, model=history[-1].model), datetime.now(UTC), NOT_YET)
-    return [*history, *([move.entry] if move else [])]
 
 
 def _alarm_labels(target: Target) -> Sequence[str] | None:

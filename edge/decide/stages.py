@@ -227,6 +227,20 @@ def history_of(
     return found.get(place.name) or next(former, ())
 
 
+def at_start(
+    place: Place, found: Mapping[str, Sequence[StageEntry]], places: Mapping[str, Place], now: datetime
+) -> list[StageEntry]:
+    """Return the entries of a camera, with the one that an alarm adds at its start; none where it was never watched.
+
+    It may have had another name, and its stage in the config may be another one. Which model comes is not asked.
+    """
+    history = history_of(place, found, places)
+    if not history:
+        return []
+    move = begin(history, replace(place, model=history[-1].model), now, NOT_YET)
+    return [*history, *([move.entry] if move else [])]
+
+
 def present(history: Sequence[StageEntry]) -> list[StageEntry]:
     """Return the entries of the present stage, the newest first."""
     return list(takewhile(lambda entry: entry.stage == history[-1].stage, reversed(history)))

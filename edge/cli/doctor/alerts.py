@@ -203,8 +203,7 @@ def _answers(name: str, url: str, away: str) -> CheckResult:
 
 def check_stages(target: Target) -> Iterator[CheckResult]:
     """Check whom each camera's alarms reach, and that a supervised one can be answered."""
-    from edge.cli.stage import at_start
-    from edge.decide.stages import Tally, begin
+    from edge.decide.stages import Tally, at_start, begin
     from edge.record.database import DiskError
     from edge.record.stage_log import read_stages, watched_before
     from edge.rollout import place_of, standing_of
@@ -215,7 +214,7 @@ def check_stages(target: Target) -> Iterator[CheckResult]:
         name = f"stage {place.name}"
         try:
             state = target.state
-            entries = at_start(place, read_stages(state), places)
+            entries = at_start(place, read_stages(state), places, datetime.now(UTC))
             move = None if entries else begin([], place, now, 0, watched_before=watched_before(state, place.name))
         except (DiskError, PermissionError) as error:
             why = error.strerror if isinstance(error, OSError) else error
