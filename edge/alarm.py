@@ -122,8 +122,6 @@ class Alarm:
             watcher.publisher.stage = stage_of(camera.stage or "")  # until the journal is asked
             self.threads.append(CameraThread(camera, opened, watcher))
         self.alerting.watching = self._watching
-        publishers = {thread.camera.name: thread.watcher.publisher for thread in self.threads}
-        self.alerting.confirmations.stage = lambda name: publishers[name].stage if name in publishers else None
         self.alerting.stats = self._stats
         if live:
             self.condition = SelfMonitor(
@@ -140,6 +138,9 @@ class Alarm:
             self.drift = self._drift_watch()
             self.alerting.hears = self._hear
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
+        # Last: until the journal is read, questions of the alarm before go by its stages.
+        publishers = {thread.camera.name: thread.watcher.publisher for thread in self.threads}
+        self.alerting.confirmations.stage = lambda name: publishers[name].stage if name in publishers else None
 
     def _rollout(self, before: Rollout | None) -> Rollout:
         assert self.alerting

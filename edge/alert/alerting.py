@@ -221,6 +221,7 @@ class Alerting:
     def tick(self, now: float | None = None) -> None:
         """Call it often: it asks every part how it is every 5 s, and has the journal beat every ten minutes."""
         now = time.monotonic() if now is None else now
+        self.confirmations.tick()  # where no thread could be had for it
         if now - self._looked >= LOOK_S:
             self._looked = now
             self._remote.try_again(now)
@@ -246,6 +247,7 @@ class Alerting:
 
     def silence(self) -> None:
         """Noises and relays off, for good, within half a second."""
+        self._pause()
         self._local.silence()
 
     def close(self, within_s: float, *, keep: bool = False) -> None:
@@ -254,14 +256,13 @@ class Alerting:
         ``keep``: leave the journal open, for the next alarm in this process.
         """
         until = time.monotonic() + within_s
-        if self.confirmations.act == self._act:  # one that hung until the next alarm took over pauses nothing
-            self.confirmations.pause()
+        self._pause()
         self._handed_on = keep
         for worker in [*self._local.workers, *self._remote.workers]:
             worker.close(until - time.monotonic())
+        self._journal_sink.finish(until - time.monotonic(), keep=keep)
         if self._reviews:
             self._reviews.close(until - time.monotonic())
-        self._journal_sink.finish(until - time.monotonic(), keep=keep)
         for worker in self._terminal:
             worker.close(until - time.monotonic())
         self._remote.close(until - time.monotonic())
@@ -286,6 +287,10 @@ class Alerting:
         """Give an event to what makes a noise or does something."""
         for worker in self._local.acting:
             worker(event)
+
+    def _pause(self) -> None:
+        if self.confirmations.act == self._act:  # one that hung until the next alarm took over pauses nothing
+            self.confirmations.pause()
 
     def _take_over(self, answer_s: float, *, sound: bool) -> None:
         """Have the questions, those of the alarm before too, act on what this one has."""

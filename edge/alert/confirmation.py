@@ -16,7 +16,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -83,6 +83,8 @@ class Question:
         if self.answer:
             then = "it sounds" if self.answer == "yes" else "it stays silent"
             return f"{self.said}: {'it had sounded already' if self.sounded else then}"
+        if self.expired and self.settled_at is not None and self.settled_at < self.until:
+            return "the camera is in shadow now, so it stays silent"
         if self.expired:
             return f"nobody answered within {ANSWER_WITHIN_S / 60:.0f} minutes; it stayed silent"
         if self.sounded and self.sounds_at is None:
@@ -119,6 +121,7 @@ class Confirmations:
         self._ticking = False  # in a thread
         self._lock = threading.Lock()  # also while ``act`` is called, so that events keep their order
         self._questions: dict[str, Question] = {}  # by the event's id
+        self._unsaid: list[Question] = []  # what changed while paused
 
     def __call__(self, event: Event) -> None:
         """Pass an event on, or hold it until there is an answer."""
@@ -145,7 +148,7 @@ class Confirmations:
             if event.type == "end" or question is None or not (holding or question.answer == "no"):
                 self.act(event)
         if expired:
-            self.changed(expired)
+            self._say([expired])
         if new:
             self.asked(new)
 
@@ -203,7 +206,7 @@ class Confirmations:
                 if question.sounded:  # what goes on until the bear is gone ends now
                     self.act(replace(question.event, type="end", escalated=None))
             self._act_on(question, now)
-        self.changed(question)
+        self._say([question])
         return question
 
     def pause(self) -> None:
@@ -211,11 +214,21 @@ class Confirmations:
         self._paused = True
 
     def resume(self) -> None:
-        """Act on what waits."""
+        """Act on what waits, and have ``changed`` hear of what was answered meanwhile."""
         with self._lock:
             self._paused = False
+            unsaid, self._unsaid = self._unsaid, []
             if self._questions:
                 self._tick_in_thread()
+        self._say(unsaid)
+
+    def _say(self, questions: Sequence[Question]) -> None:
+        with self._lock:
+            if self._paused:  # nobody hears of it now
+                self._unsaid += questions
+                return
+        for question in questions:
+            self.changed(question)
 
     def _tick_in_thread(self) -> None:
         if self._ticks and not self._ticking:
@@ -227,7 +240,7 @@ class Confirmations:
                 log.error("what waits for an answer cannot sound by itself: %s", error)
 
     def _tick_while_asked(self) -> None:
-        while self._ticking:
+        while True:
             time.sleep(TICK_S)
             try:
                 self.tick()
@@ -235,33 +248,43 @@ class Confirmations:
                 log.error("questions: internal error (%s: %s)", type(error).__name__, error)
             with self._lock:
                 self._ticking = bool(self._questions) and not self._paused
+                if not self._ticking:
+                    return
 
     def tick(self) -> None:
         """Sound what nobody has answered in time, and forget what is over. Call it often."""
-        settled = []
-        with self._lock:
-            if self._paused:
-                return
-            now = self._clock()
-            for id_, question in list(self._questions.items()):
-                waited, stage = question.waits, self.stage(question.event.camera)
-                overdue = question.sounds_at is not None and now >= question.sounds_at
-                if waited and (overdue or stage == "autonomous"):
-                    question.sounded, question.settled_at = True, now
-                    question.sounds_at = question.sounds_at if overdue else None
-                    settled.append(question)
-                elif waited and now >= question.until:
-                    self._expire(question, now)
-                    settled.append(question)
-                if stage == "shadow":
-                    question.held = None
-                if not question.waits:
-                    self._act_on(question, now)
-                over = stage == "shadow" or now >= question.until + ANSWER_WITHIN_S
-                if over and (question.waits or not question.end):
-                    del self._questions[id_]
-        for question in settled:
-            self.changed(question)
+        settled: list[Question] = []
+        try:
+            with self._lock:
+                if not self._paused:
+                    now = self._clock()
+                    for id_, question in list(self._questions.items()):
+                        settled += [question] if self._settles(question, now) else []
+                        if self._over(question, now):
+                            del self._questions[id_]
+        finally:
+            self._say(settled)
+
+    def _settles(self, question: Question, now: float) -> bool:
+        """Return True if a question that waits ends now: it sounds, or nobody can answer it any more."""
+        waited, stage = question.waits, self.stage(question.event.camera)
+        overdue = question.sounds_at is not None and now >= question.sounds_at
+        if waited and stage == "shadow":
+            self._expire(question, now)
+        elif waited and (overdue or stage == "autonomous"):
+            question.sounded, question.settled_at = True, now
+            question.sounds_at = question.sounds_at if overdue else None
+        elif waited and now >= question.until:
+            self._expire(question, now)
+        if stage == "shadow":
+            question.held = None
+        if not question.waits:
+            self._act_on(question, now)
+        return waited and not question.waits
+
+    def _over(self, question: Question, now: float) -> bool:
+        over = self.stage(question.event.camera) == "shadow" or now >= question.until + ANSWER_WITHIN_S
+        return over and not question.end
 
     @staticmethod
     def _expire(question: Question, now: float) -> None:

@@ -210,6 +210,42 @@ def test_a_reload_with_another_model_ends_autonomous_with_a_notice(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("written", ["shadow", "autonomous"])
+def test_a_question_outlives_a_reload_whatever_the_config_says_while_the_journal_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    heard, settings = (
+        tmp_path / "heard",
+        Settings(
+            cameras=(Camera("yard", "http://127.0.0.1:9/none", stage=written),),
+            alerts=AlertSettings(bell=False, on_alarm=f"echo $BEAR_TYPE >> '{tmp_path / 'heard'}'"),
+            evidence=EvidenceSettings(keep=False),
+            stages=StageSettings(answer_s=60.0),
+            model=str(write_tiny_model(tmp_path / "tiny.onnx", tiny_card())),
+            state=tmp_path / "state",
+            waits=True,
+        ),
+    )
+    first = Alarm(settings)
+    assert first.alerting
+    assert first.rollout
+    first.rollout.choose("yard", "supervised", "anna")
+    first.rollout.look()
+    assert read_stages(tmp_path / "state")["yard"][-1].stage == "supervised"
+    first.alerting.publish(first.run.event("bear", "new", uuid.uuid4().hex, "yard", label="bear", stage="supervised"))
+    first.close(1.0, keep=True)
+    monkeypatch.setattr("edge.rollout.read_stages", lambda folder: (time.sleep(1.0), read_stages(folder))[1])
+    second = Alarm(settings, before=first)
+    try:
+        assert second.alerting
+        (question,) = second.alerting.confirmations.open
+        assert not heard.exists()
+        second.alerting.confirmations.answer(question.token, "yes", "anna")
+        assert soon(heard.exists)
+    finally:
+        second.close(1.0)
+
+
 def test_a_bear_that_is_there_when_its_camera_goes_to_shadow_ends_for_all_who_heard_of_it(tmp_path: Path) -> None:
     with device(tmp_path, "autonomous") as made:
         made.yard.bear = True

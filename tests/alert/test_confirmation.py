@@ -285,6 +285,17 @@ def test_a_camera_that_becomes_autonomous_sounds_at_once():
     assert gate.types == [("a", "new"), ("a", "end")]
 
 
+def test_an_answer_in_a_pause_is_heard_of_afterwards():
+    gate = Gate()
+    gate.bear()
+    gate.questions.pause()
+    gate.questions.answer(gate.token(), "yes", "anna")
+    assert (gate.told, gate.types) == ([], [])
+    gate.questions.resume()
+    gate.wait(0.0)
+    assert (gate.told, gate.types) == ([("a", "yes")], [("a", "new")])
+
+
 def test_a_camera_that_goes_to_shadow_drops_its_question():
     gate = Gate()
     gate.bear()
@@ -293,6 +304,7 @@ def test_a_camera_that_goes_to_shadow_drops_its_question():
     gate.wait(0.1)
     gate.wait(ANSWER_S)
     assert gate.questions.open == []
+    assert gate.told == [("a", None)]
     with pytest.raises(OptionError, match="belongs to no question"):
         gate.questions.answer(token, "yes", "anna")
     gate.bear(type_="end")
