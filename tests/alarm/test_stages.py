@@ -234,7 +234,12 @@ def test_a_question_outlives_a_reload_whatever_the_config_says_while_the_journal
     assert read_stages(tmp_path / "state")["yard"][-1].stage == "supervised"
     first.alerting.publish(first.run.event("bear", "new", uuid.uuid4().hex, "yard", label="bear", stage="supervised"))
     first.close(1.0, keep=True)
-    monkeypatch.setattr("edge.rollout.read_stages", lambda folder: (time.sleep(1.0), read_stages(folder))[1])
+
+    def slowly(folder: Path) -> Any:
+        time.sleep(1.0)
+        return read_stages(folder)
+
+    monkeypatch.setattr("edge.rollout.read_stages", slowly)
     second = Alarm(settings, before=first)
     try:
         assert second.alerting
