@@ -41,7 +41,7 @@ MEANS: dict[Stage, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What an owner asks of a camera before it is offered the next stage, and when it loses one."""
+    """Goal that an owner sets: what earns the next stage, and what ends autonomous."""
 
     precision: float = 0.8  # of its alarms, at the lower bound; and of known bears found, at theirs
     wrong_in_a_row: int = 3
