@@ -38,6 +38,7 @@ from edge.decide.stages import (
 )
 from edge.errors import OptionError
 from edge.record.database import DiskError
+from edge.record.days import FIRST_DAY
 from edge.record.stage_log import (
     count_frames,
     count_reviews,
@@ -60,7 +61,6 @@ COUNT_WITHIN_S = 30.0  # evidence may lie on a disk that hangs, which must not h
 START_S = 5.0  # what the journal may take at the start
 WRITE_S = 10.0  # an entry that is not in the journal after so long is a problem
 NO_CLOCK_DAYS = 400  # in shadow for longer by a clock that is not synchronised: it is wrong
-FIRST_YEAR = 2024  # so is a clock that shows an earlier year
 EARNED = "has earned the stage"
 SHADOW = "SHADOW: no bear alarm will reach anyone"
 
@@ -444,7 +444,7 @@ class Rollout:
                 if synced and (move := clock_ahead(history[-1], now)):
                     self._take(move)
                 lasted = now - since(history)
-                wrong = synced is False and (now.year < FIRST_YEAR or lasted > timedelta(days=NO_CLOCK_DAYS))
+                wrong = synced is False and (now.date() < FIRST_DAY or lasted > timedelta(days=NO_CLOCK_DAYS))
                 if history[-1].stage == "shadow" and lasted >= timedelta(days=REMIND_DAYS) and not wrong:
                     self._tell_once(name, f"camera {name} is still in {self.standing(name).words}")
 

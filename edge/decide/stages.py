@@ -16,12 +16,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
+from statistics import NormalDist
 from typing import get_args
 
 from edge.schema import Stage
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
-Z = 1.96  # 95 %, two-sided
+Z95 = NormalDist().inv_cdf(0.975)  # 95 %, two-sided
 MAX_MISSED = 0.1  # of random frames without an alarm may show a bear, at the upper bound
 REMIND_DAYS = 7  # in shadow: then people are reminded; and again after twice, four times … as long
 TESTED_DAYS = 7  # in shadow with a model: then it counts as tested here
@@ -114,12 +115,16 @@ class Move:
 
 def wilson(part: int, whole: int) -> tuple[float, float]:
     """Return the bounds of a share, 0 and 1 of nothing."""
-    if whole == 0:
-        return 0.0, 1.0
-    share, spread = part / whole, Z * Z / whole
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(share * (1 - share) / whole + spread / (4 * whole)) / (1 + spread)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return score_interval(part / whole, whole) if whole else (0.0, 1.0)
+
+
+def score_interval(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of ``n`` independent trials; ``n`` need not be whole."""
+    spread = Z95 * Z95 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    # Rounding may put a bound on the wrong side of the share.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def progress(stage: Stage, tally: Tally, goal: Goal) -> Progress:

@@ -106,6 +106,20 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
+@contextmanager
+def reading(folder: Path, tables: int = 0) -> Iterator[sqlite3.Connection | None]:
+    """Open the journal in ``folder`` for reading; None: there is none, or one older than version ``tables``.
+
+    Raises DiskError.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        yield None
+        return
+    with faults(path), closing(connect(path, "ro")) as db:
+        yield db if version(db) >= tables else None
+
+
 def fault(db: sqlite3.Connection) -> str | None:
     """Return why this journal cannot be used, or None; checks for ``CHECK_S`` seconds. Raises sqlite3.Error."""
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

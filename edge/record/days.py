@@ -24,7 +24,7 @@ from edge.detect.card import logit
 from edge.detect.motion import Grey
 from edge.errors import OptionError
 from edge.record import database
-from edge.record.database import NAME, STAGES, faults
+from edge.record.database import NAME, STAGES, faults, reading
 from edge.schema import Frame, Score
 
 if TYPE_CHECKING:
@@ -234,12 +234,10 @@ def read_days(folder: Path, cameras: Collection[str], today: date) -> dict[tuple
 
     Days that only a wrong clock can have made, and rows that cannot be read, are not among them.
     """
-    path, found = folder / NAME, dict[tuple[date, bool], Day]()
-    if not path.is_file():
-        return found
+    found: dict[tuple[date, bool], Day] = {}
     query = f"SELECT camera, day, night, json FROM days WHERE camera IN ({', '.join('?' * len(cameras))})"
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        rows = db.execute(query, tuple(cameras)).fetchall() if database.version(db) >= STAGES else []
+    with reading(folder, STAGES) as db:
+        rows = db.execute(query, tuple(cameras)).fetchall() if db else []
     for *key, line in rows:
         day, (_, when, night) = _read(line, key), key
         try:

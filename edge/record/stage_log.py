@@ -9,16 +9,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.decide.stages import NOT_YET, StageEntry, Tally, stage_of
 from edge.errors import OptionError
 from edge.files import hand_over
 from edge.record import database
-from edge.record.database import ENDS, NAME, STAGES, faults, utc
+from edge.record.database import ENDS, NAME, STAGES, faults, reading, utc
 from edge.record.media_store import NEGATIVES, plain_name
 from edge.record.misses import read_misses
 from edge.record.review import REVIEW, TAKEN_BACK, read_review
 from edge.schema import Event, utc_text
+
+if TYPE_CHECKING:
+    import sqlite3
 
 COLUMNS = ("camera", "stage", "at", "after", "why", "by", "model", "source", "configured")
 REVIEWED_FRAME = re.compile(rf"(\d{{6}})-([\w.-]+)-[0-9a-f]{{4}}\.{re.escape(REVIEW)}")
@@ -29,13 +33,9 @@ def read_stages(folder: Path) -> dict[str, list[StageEntry]]:
 
     The camera with the newest entry is the last one.
     """
-    path, found = folder / NAME, dict[str, list[StageEntry]]()
-    if not path.is_file():
-        return found
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        if database.version(db) < STAGES:
-            return found
-        for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM stages ORDER BY id"):
+    found: dict[str, list[StageEntry]] = {}
+    with reading(folder, STAGES) as db:
+        for row in db.execute(f"SELECT {', '.join(COLUMNS)} FROM stages ORDER BY id") if db else ():
             values = dict(zip(COLUMNS, row, strict=True))
             stage, at = stage_of(values.pop("stage")), utc(values.pop("at"))
             if stage and at:
@@ -75,41 +75,36 @@ def newest_rows(folder: Path) -> tuple[int, int, int]:
 
     Zeros without a journal of this version. Raises DiskError.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return 0, 0, 0
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        if database.version(db) < STAGES:
+    with reading(folder, STAGES) as db:
+        if db is None:
             return 0, 0, 0
         query = "SELECT (SELECT coalesce(max(id), 0) FROM stages), (SELECT coalesce(max(id), 0) FROM reviews)"
         stage, review = db.execute(query).fetchone()
-        return path.stat().st_ino, stage, review
+        return (folder / NAME).stat().st_ino, stage, review
 
 
 def watched_before(folder: Path, camera: str) -> bool:
     """Return True if the journal has events of a camera. Raises DiskError."""
-    path = folder / NAME
-    if not path.is_file():
-        return False
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE camera = ?)", (camera,)).fetchone()[0])
+    with reading(folder) as db:
+        return db is not None and _is_there(db, "camera", camera)
 
 
 def keeps_event(folder: Path, id_: str) -> bool:
     """Return True if the journal in ``folder`` has this event. Raises DiskError."""
-    path = folder / NAME
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        return bool(db.execute("SELECT EXISTS(SELECT 1 FROM events WHERE event_id = ?)", (id_,)).fetchone()[0])
+    with reading(folder) as db:
+        return db is not None and _is_there(db, "event_id", id_)
+
+
+def _is_there(db: sqlite3.Connection, column: str, value: str) -> bool:
+    return bool(db.execute(f"SELECT EXISTS(SELECT 1 FROM events WHERE {column} = ?)", (value,)).fetchone()[0])
 
 
 def read_notices(folder: Path, camera: str, after: int) -> set[str]:
     """Return the words of a camera's notices after a row of the journal. Raises DiskError."""
-    path, found = folder / NAME, set[str]()
-    if not path.is_file():
-        return found
+    found: set[str] = set()
     query = "SELECT json FROM events WHERE id > ? AND camera = ? AND kind = 'notice'"
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        for (line,) in db.execute(query, (after, camera)):
+    with reading(folder) as db:
+        for (line,) in db.execute(query, (after, camera)) if db else ():
             with suppress(ValueError):
                 found.add(Event.from_json(line).detail or "")
     return found
@@ -151,16 +146,13 @@ def count_frames(
 
 def _alarms(folder: Path, entry: StageEntry) -> list[tuple[str | None, str | None]]:
     """Return the last verdict and label of each alarm of the stage, in the order of the alarms."""
-    path = folder / NAME
-    if not path.is_file():
-        return []
     query = (
         "SELECT events.json, verdict, label FROM events LEFT JOIN reviews ON reviews.id ="
         " (SELECT max(id) FROM reviews WHERE reviews.event_id = events.event_id)"
         " WHERE events.id > ? AND events.camera = ? AND kind = 'bear' AND type = 'new' ORDER BY events.id"
     )
-    with faults(path), closing(database.connect(path, "ro")) as db:
-        rows = db.execute(query, (entry.after, entry.camera)).fetchall()
+    with reading(folder) as db:
+        rows = db.execute(query, (entry.after, entry.camera)).fetchall() if db else []
     found = []
     for line, verdict, label in rows:
         try:

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge.decide.stages import Z95, score_interval
 from train.metrics.rates import (
-    Z95,
     Rate,
     clustered_rate,
     design_effect,
     effective_n,
     recall_at,
-    score_interval,
     t95,
     too_few,
     wilson,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.decide.stages import Z95
 from train.metrics.paired import (
     Pair,
     auc_difference,
@@ -17,7 +18,7 @@ from train.metrics.paired import (
     recall_difference,
     score_difference,
 )
-from train.metrics.rates import Z95, bootstrap, mean_recall, mean_recalls, threshold_at
+from train.metrics.rates import bootstrap, mean_recall, mean_recalls, threshold_at
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
+from edge.decide.stages import Z95
 from train.metrics.rates import (
     CHUNK,
-    Z95,
     Figure,
     bootstrap,
     cluster_numbers,

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, ndtri, stdtrit
+from scipy.special import expit, stdtrit
 
+from edge.decide.stages import Z95, score_interval
 from edge.detect.card import logit
 from edge.tuning import max_alarms
-
-Z95 = float(ndtri(0.975))  # the normal distribution's 97.5 % point
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,6 @@ def wilson(k: int, n: int) -> Rate | None:
     if n == 0:
         return None
     return Rate(k, n, k / n, *score_interval(k / n, n))
-
-
-def score_interval(share: float, n: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share of ``n`` independent trials; ``n`` need not be whole, as scipy's must."""
-    spread = Z95 * Z95 / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    # Rounding may put a bound on the wrong side of the share.
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def auc(bears: Sequence[float], others: Sequence[float]) -> Auc | None:
