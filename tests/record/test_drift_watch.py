@@ -66,10 +66,10 @@ class Place:
     def look(self):
         """Have it write and read, and publish what it found; return the words of the notices."""
         self.drift.look()
-        before = len(self.published)
+        before, done = len(self.published), self.drift._worker.done
         self.at += WRITE_S
-        self.drift.tick(self.at)
-        self.drift.look()  # writes down that people were notified
+        self.drift.tick(self.at)  # its thread writes down that people were notified
+        wait_for(lambda: self.drift._worker.done > done)
         return [event.detail for event in self.published[before:]]
 
     def missing(self, figure="brightness", *, night=False):
