@@ -8,6 +8,8 @@ Pictures are ``uint8 (H, W, 3)`` in BGR order, as OpenCV gives them.
 from __future__ import annotations
 
 import json
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -55,6 +57,57 @@ class LazyImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Packet:
+    """One picture of a camera's own H.264 (Annex B), as it came; a key picture has its parameter sets before it."""
+
+    data: bytes
+    time: float  # when it is shown, seconds on the clock of the frames
+    decode_time: float  # when it is decoded: earlier than ``time`` where pictures come in another order
+    key: bool  # decoding may begin here
+
+
+class VideoBuffer:
+    """The last seconds of a camera's own H.264, from a key picture on: its reader adds, who records takes.
+
+    ``seconds``: how much to keep; 0: nothing, for nobody records. At most ``max_bytes``. For any thread.
+    """
+
+    def __init__(self, max_bytes: int = 8_000_000) -> None:
+        self.seconds = 0.0
+        self.max_bytes = max_bytes
+        self._bytes = 0
+        self._groups: deque[list[Packet]] = deque()  # each begins with a key picture
+        self._lock = threading.Lock()
+
+    def add(self, packet: Packet) -> None:
+        """Take one more; what is older than ``seconds`` is dropped, a group of pictures at a time."""
+        if self.seconds <= 0.0:
+            return
+        with self._lock:
+            if packet.key:
+                self._groups.append([])
+            if not self._groups:
+                return
+            self._groups[-1].append(packet)
+            self._bytes += len(packet.data)
+            oldest = packet.decode_time - self.seconds
+            while len(self._groups) > 1 and (self._groups[1][0].decode_time <= oldest or self._bytes > self.max_bytes):
+                self._drop()
+            if self._bytes > self.max_bytes:
+                self._drop()
+
+    def since(self, time: float) -> tuple[Packet, ...]:
+        """Return the packets from the last key picture at or before ``time`` on, or all that there are."""
+        with self._lock:
+            begins = [group for group in self._groups if group[0].decode_time <= time][-1:]
+            first = begins[0][0].decode_time if begins else float("-inf")
+            return tuple(each for group in self._groups if group[0].decode_time >= first for each in group)
+
+    def _drop(self) -> None:
+        self._bytes -= sum(len(each.data) for each in self._groups.popleft())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture from one camera, with the time it was taken.
 
@@ -75,6 +128,7 @@ class Frame:
     frozen_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
     file: str | None = None  # of a source of pictures: which one it is
     jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
+    video: VideoBuffer | None = None  # the camera's own H.264 up to now; one for all frames of a connection
 
     @property
     def image(self) -> Picture:
