@@ -23,7 +23,7 @@ NPM := $(shell command -v npm)
 # Four workers on two cores: much of a test is waiting. The slowest are listed.
 PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
 
-.PHONY: help demo test test-all test-web prove docs phone-app test-edge install uninstall clean check-python
+.PHONY: help demo test test-all test-web prove benchmarks docs phone-app test-edge install uninstall clean check-python
 
 help:
 	@echo 'make demo        the alarm on the bundled clip, in an environment of its own (no torch)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-all    every test: brokers, browsers, notebooks, kill -9 (REQUIRE="ffmpeg" or REQUIRE=all forbids skips)'
 	@echo 'make test-web    the types and tests of the web app for phones (node 20 and npm; part of `make test` where they are)'
 	@echo 'make prove       what takes longer than a test, measured on this machine, as docs/proofs.md keeps it'
+	@echo 'make benchmarks  a frame in our loop, and in what people would use instead (brings torch and ultralytics, AGPL-3.0, apart)'
 	@echo 'make docs        the documents as a site with search, in site/'
 	@echo 'make phone-app   the web app for phones, built with node and npm into edge/phone/app (CHECK=--check: compares only)'
 	@echo 'make test-edge   the quick tests of what runs on the device, without torch: fit for a Raspberry Pi (MARKS= for all)'
@@ -67,6 +68,13 @@ $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
 
 prove: .venv/.ready
 	@for each in tests/proofs/prove_*.py; do echo; .venv/bin/python "$$each" || exit 1; done
+
+# ultralytics is AGPL-3.0: it has an environment of its own, and only writes the peers' networks.
+benchmarks: .venv/.ready
+	"$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/pip install -q -r benchmarks/requirements.txt
+	.venv-peers/bin/python benchmarks/export_peers.py .venv-peers/networks
+	.venv/bin/python benchmarks/compare.py .venv-peers/networks --plot docs/benchmarks.svg
 
 docs: .venv/.ready
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
