@@ -57,7 +57,7 @@ STAGES = ("decode", "motion", "scan", "crop", "inference", "decide", "evidence")
 STILL_S, ENDS_S = 1.8, 13.5
 STILL = 3  # of its first frames: further on the grass sways in them
 ALONE, TOGETHER = 0.11, 0.36  # shares of a round: each of the cameras alone; all cores
-SHARE = 0.8  # of what all cores can do together: the rest is for receiving, sending and the system
+SHARE = 0.85  # of what all cores can do together: the rest is for receiving, sending and the system
 CHILD_S = 25.0  # of the whole program on the clip; a slow board has had its alarm by then
 LOOK_S = 0.05
 FLOAT = "float"
@@ -210,6 +210,8 @@ class TimedWatcher(Watcher):
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
         """Score the regions, timed."""
         self.crops = sum(region.kind != "scan" for region in regions)
+        if not self.crops:
+            return super().score(frame, regions)
         with self.clock("crop"):
             return super().score(frame, regions)
 
@@ -298,26 +300,29 @@ class Lane:
         """Yield the clip again and again, on one clock, and note what each frame has cost."""
         clock, fps, number = self.watcher.clock, FPS[self.kind], 0
         still = cycle(still_frames(self.source)) if self.kind == "idle" else None
+        skipped_s, ends_s = (0.0, STILL_S) if still else (STILL_S, ENDS_S)
         while True:
             with open_source(self.source, fps=fps) as source:
                 frames = iter(source)
-                while True:
-                    if not self._turn():
-                        return
+                while next(frames).time < skipped_s:  # with the first the decoder starts
+                    continue
+                while self._turn():
                     clock.spent.clear()
                     began, cpu = time.perf_counter(), time.thread_time()
                     with clock("decode"):
                         frame = next(frames)
-                    if frame.time >= (STILL_S if still else ENDS_S):
+                    if frame.time >= ends_s:
                         break
                     shown = timed(standing(frame, next(still)) if still else frame, clock)
+                    self.watcher.crops = 0
                     yield replace(shown, time=number / fps, index=number, handed_over=time.monotonic())
                     number += 1
                     took = time.perf_counter() - began, time.thread_time() - cpu
-                    if frame.time >= STILL_S if self.kind == "active" else self.watcher.crops == 0:
-                        watcher, spent = self.watcher, dict(clock.spent)
-                        self._rows.append(Row(*took, watcher.crops, watcher.latency_s, spent))
-                    self.watcher.crops = 0
+                    if not (still and self.watcher.crops):
+                        row = Row(*took, self.watcher.crops, self.watcher.latency_s, dict(clock.spent))
+                        self._rows.append(row)
+                else:
+                    return
 
 
 def still_frames(source: str) -> list[Frame]:
