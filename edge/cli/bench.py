@@ -37,7 +37,7 @@ def bench(
         typer.Option(
             min=1.0, max=3600.0, help="How long to measure, beside the start; 600 shows what heat does to this machine."
         ),
-    ] = 20.0,
+    ] = 15.0,
     row: Annotated[bool, typer.Option("--row", help="Print a line for the table of boards in docs/boards.md.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -127,13 +127,16 @@ def _way_words(found: Bench) -> Iterator[str]:
 
 def _heat(found: Bench) -> str:
     rounds = found.rounds
-    parts = [f"{', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms a crop"]
-    for unit, values in (("°C", [each.temperature_c for each in rounds]), ("MHz", [each.mhz for each in rounds])):
-        known = [f"{value:.0f}" for value in values if value is not None]
-        parts.append(f"{', '.join(known)} {unit}" if known else f"{unit} {UNKNOWN}")
+    degrees = [f"{each.temperature_c:.0f}" for each in rounds if each.temperature_c is not None]
+    clocks = [each.mhz for each in rounds if each.mhz is not None]
     slowed = {each.slowed for each in rounds}
-    parts.append(f"slowed down: {'yes' if True in slowed else 'no' if False in slowed else UNKNOWN}")
-    return f"Heat, in fifths of the time: {'; '.join(parts)}."
+    parts = {
+        "a crop": f"{', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms",
+        "processor": f"{', '.join(degrees)} °C" if degrees else UNKNOWN,
+        "clock at least": _unit(min(clocks, default=None), "MHz"),
+        "slowed down": "yes" if True in slowed else "no" if False in slowed else UNKNOWN,
+    }
+    return f"In fifths of the time: {'; '.join(f'{what} {words}' for what, words in parts.items())}."
 
 
 def what_follows(found: Bench) -> list[str]:

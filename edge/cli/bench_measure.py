@@ -7,6 +7,7 @@ MJPEG, idle and active), the ways to score a crop, the journal, and as many acti
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from edge.alert.events import EventPublisher
 from edge.background import call_in_thread, in_background
 from edge.camera import open_source
+from edge.config import ENVIRONMENT
 from edge.decide.alarms import Decision
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
@@ -58,7 +60,7 @@ STILL_S, ENDS_S = 1.8, 13.5
 STILL = 3  # of its first frames: further on the grass sways in them
 ALONE, TOGETHER = 0.11, 0.36  # shares of a round: each of the cameras alone; all cores
 SHARE = 0.85  # of what all cores can do together: the rest is for receiving, sending and the system
-CHILD_S = 25.0  # of the whole program on the clip; a slow board has had its alarm by then
+CHILD_S = 20.0  # of the whole program on the clip; a slow board has had its alarm by then
 LOOK_S = 0.05
 FLOAT = "float"
 
@@ -448,18 +450,19 @@ def ways_of(models: Sequence[Path], cores: int) -> tuple[list[tuple[str, str, in
         image = next(iter(source)).image
     ways, works = list[tuple[str, str, int]](), list[Callable[[], object]]()
     for path in models:
-        for name, in_float in precisions(path):
+        usual = Classifier(path)
+        for name, in_float in precisions(usual):
             for threads in sorted({1, cores}):
-                classifier = Classifier(path, threads=threads, in_float=in_float)
+                own = threads == 1 and in_float == usual.fallback
+                classifier = usual if own else Classifier(path, threads=threads, in_float=in_float)
                 crop = cut(image, (0.6, 0.6, 0.2, 0.3), classifier.size)[None]
                 ways.append((classifier.name, name, threads))
                 works.append(lambda classifier=classifier, crop=crop: classifier(crop))  # type: ignore[misc]
     return ways, works
 
 
-def precisions(path: Path) -> list[tuple[str, bool]]:
-    """Return how this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
-    classifier = Classifier(path)
+def precisions(classifier: Classifier) -> list[tuple[str, bool]]:
+    """Return how this machine can run a model, the alarm's own way first: a name, and whether that is in float."""
     if classifier.fallback:
         return [(FLOAT, True)]
     own = classifier.card.precision
@@ -503,6 +506,8 @@ def program(model: Path) -> tuple[float | None, float | None]:
         child = psutil.Popen(
             [sys.executable, "-m", "edge", *words],
             cwd=Path(__file__).parents[2],
+            # A config that is named there counts for recordings too: its alerts must not go off.
+            env={name: value for name, value in os.environ.items() if name != ENVIRONMENT},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -122,9 +122,8 @@ def test_an_int8_file_may_be_run_in_float_from_the_beginning() -> None:
 
 
 def test_a_file_that_is_no_int8_has_one_way(tmp_path: Path) -> None:
-    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
-    assert precisions(path) == [("fp32", False)]
-    assert precisions(BUNDLED) == [("int8", False), ("float", True)]
+    assert precisions(Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card()))) == [("fp32", False)]
+    assert precisions(Classifier(BUNDLED)) == [("int8", False), ("float", True)]
     with pytest.raises(ModelError):
         measure([tmp_path / "gone.onnx"], 1.0)
 
@@ -133,7 +132,7 @@ def test_where_int8_is_computed_wrongly_only_float_is_measured(monkeypatch: pyte
     """As on a processor with AVX2 and no VNNI: the int8 session answers nonsense."""
     whole = Classifier._golden_error
     monkeypatch.setattr(Classifier, "_golden_error", lambda self: whole(self) if self.fallback else 0.9)
-    assert precisions(BUNDLED) == [("float", True)]
+    assert precisions(Classifier(BUNDLED)) == [("float", True)]
     assert "computes int8 wrongly" in what_follows(board(ways=board().ways[1:]))[1]
 
 
@@ -213,7 +212,7 @@ def test_what_is_computed_of_the_measurements() -> None:
     [
         (board(), "51 cameras of 1280x720 at 10 frames a second fit, 6 where something always moves."),
         (board(200.0, 500.0), "Use `--fps 5`: 5 cameras of 1280x720 at 5 frames a second fit, 1 where"),
-        (board(9000.0, 9000.0), "Use `--fps 0.28`: 1 camera of 1280x720"),
+        (board(9000.0, 9000.0), "Use `--fps 0.28`: 2 cameras of 1280x720"),
         (board(20_000.0, 20_000.0), "This machine is too slow: not one camera fits."),
         (
             board(ways=(Way("bear@12", "int8", 1, spread(30.0)), Way("bear@12", "float", 1, spread(20.0)))),
@@ -241,7 +240,7 @@ def test_the_table_is_for_a_person() -> None:
     assert "decode H.264            3.00    4.50    6.00       3.00" in text
     assert "inference                  –" in text
     assert "Start to the first scored frame: 2.5 s. Memory at most: 180 MB. Power: 3.0 / 5.5 W (the board)." in text
-    assert "20.0, 21.0 ms a crop; 50, 51 °C; 1500, 1500 MHz; slowed down: no." in text
+    assert "a crop 20.0, 21.0 ms; processor 50, 51 °C; clock at least 1500 MHz; slowed down no." in text
     assert len(text.splitlines()) <= 25
 
 
@@ -266,10 +265,12 @@ def test_a_row_fits_the_table_of_boards() -> None:
     assert piped.count("|") == len(COLUMNS) + 1
 
 
-def test_the_program_is_started_and_held_to_its_first_frame(
+@pytest.mark.slow
+def test_the_program_is_started_without_the_config_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("edge.cli.bench_measure.CHILD_S", 60.0)
+    monkeypatch.setenv("BEAR_ALARM_CONFIG", str(tmp_path / "gone.yml"))  # with which `watch` does not begin
     start_s, memory_mb = program(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
     assert start_s
     assert memory_mb
@@ -278,6 +279,7 @@ def test_the_program_is_started_and_held_to_its_first_frame(
     assert "analysed no frame" in caplog.text
 
 
+@pytest.mark.slow
 def test_as_a_user_types_it(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
     other = write_tiny_model(tmp_path / "o.onnx", replace(tiny_card(), name="other"))
@@ -288,6 +290,9 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
     assert {way["model"].partition("@")[0] for way in printed["ways"]} == {"tiny", "other"}
     assert printed["power_of"] is None or printed["rest_w"] > 0
     assert not (tmp_path / "state").exists()  # it keeps nothing
+
+
+def test_what_it_cannot_do_is_one_sentence() -> None:
     assert "no such model file" in sentence("bench", "--model", Path("gone.onnx"))
     assert "seconds" in sentence("bench", "--seconds", 0)
     assert "give one of them" in sentence("bench", "--row", "--json")
