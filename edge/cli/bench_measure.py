@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from statistics import mean, median
@@ -39,7 +40,19 @@ from edge.detect.crops import cut
 from edge.detect.frame_rate import CropBudget
 from edge.detect.frame_scan import scan_of
 from edge.detect.motion import Motion, MotionFinder
-from edge.device.sensors import About, PowerMeter, about, asked_throttling, pairs, temperature_c, throttled
+from edge.device.sensors import (
+    About,
+    PowerMeter,
+    about,
+    asked_throttling,
+    clock_mhz,
+    existing,
+    pairs,
+    temperature_c,
+    throttled,
+)
+from edge.errors import OptionError
+from edge.files import state_folder
 from edge.record.journal import Journal
 from edge.record.recorder import MediaWriter
 from edge.record.run import EventFactory
@@ -367,7 +380,7 @@ def measure(models: Sequence[Path], seconds: float) -> Bench:
     ways, works = ways_of(models, machine.cores)
     took: list[list[float]] = [[] for _ in works]
     with ExitStack() as last_first:
-        folder = Path(last_first.enter_context(TemporaryDirectory(prefix="bear-alarm-", ignore_cleanup_errors=True)))
+        folder = Path(last_first.enter_context(scratch()))
         run = EventFactory()
         journal = Journal(folder / "state", run=run)
         last_first.callback(journal.close)
@@ -429,6 +442,15 @@ def measure(models: Sequence[Path], seconds: float) -> Bench:
         rest.of if rest else None,
         round(lasted_s, 1),
     )
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """Make a temporary folder on the disk that the alarm would write on; elsewhere where that cannot be written."""
+    make = partial(TemporaryDirectory, prefix="bear-alarm-", ignore_cleanup_errors=True)
+    try:
+        return make(dir=existing(state_folder()))
+    except (OSError, OptionError):
+        return make()
 
 
 def write_mjpeg(path: Path) -> None:
@@ -497,7 +519,7 @@ def program(model: Path) -> tuple[float | None, float | None]:
     Seconds until its first frame was scored, and the most memory that it and its children held, MB (10^6 bytes); None
     where it failed.
     """
-    with TemporaryDirectory(prefix="bear-alarm-", ignore_cleanup_errors=True) as name:
+    with scratch() as name:
         folder = Path(name)
         trace = folder / "trace.jsonl"
         words = ["watch", "demo", "--model", str(model.absolute()), "--no-bell", "--quiet", "--trace", str(trace)]
@@ -546,11 +568,11 @@ def _children(child: Any) -> list[Any]:
 
 
 def _round(crops_s: Sequence[float], watts: float | None) -> Round:
-    firmware, root, clock = asked_throttling(), Path("/"), psutil.cpu_freq()
+    firmware, root = asked_throttling(), Path("/")
     return Round(
         round(median(crops_s) * 1000.0, 3),
         temperature_c(),
-        round(clock.current) if clock and clock.current else None,
+        clock_mhz(root),
         firmware.slowed or firmware.undervolted if firmware else throttled(root),
         None if watts is None else round(watts, 2),
     )

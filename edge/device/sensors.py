@@ -11,6 +11,7 @@ here. Where each board reports what, from the kernels' own sources and documenta
   (drivers/thermal/cpufreq_cooling.c).
 - Wear: Documentation/ABI/testing/sysfs-fs-ext4, Documentation/driver-api/mmc/mmc-dev-attrs.rst, JESD84-B51 (eMMC:
   life_time, pre_eol_info). An SD card does not report its wear; what the file system counts is all there is.
+- Clock: Documentation/admin-guide/pm/cpufreq.rst.
 - Power: Documentation/hwmon/ina2xx.rst and acpi_power_meter.rst, Documentation/ABI/testing/sysfs-class-power,
   Documentation/power/powercap/powercap.rst; on a Raspberry Pi 5 ``vcgencmd pmic_read_adc``, which lists volts and
   amperes of each rail of its power chip. Boards before it have no sensor.
@@ -213,6 +214,12 @@ def throttled(root: Path) -> bool | None:
         if (text(each / "type") or "").startswith("cpufreq-") and (state := number(each / "cur_state")) is not None
     ]
     return any(slowed) if slowed else None
+
+
+def clock_mhz(root: Path) -> float | None:
+    """Return the clock of the slowest core now, MHz."""
+    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return min((khz / 1000 for file in files if (khz := number(file))), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from edge.cli.bench_measure import (
     measure,
     precisions,
     program,
+    scratch,
     speedup,
     standing,
     still_frames,
@@ -290,6 +291,19 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
     assert {way["model"].partition("@")[0] for way in printed["ways"]} == {"tiny", "other"}
     assert printed["power_of"] is None or printed["rest_w"] > 0
     assert not (tmp_path / "state").exists()  # it keeps nothing
+
+
+def test_the_journal_is_timed_on_the_disk_that_the_alarm_writes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEAR_ALARM_STATE", str(tmp_path / "state"))
+    with scratch() as folder:
+        assert Path(folder).parent == tmp_path
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BEAR_ALARM_STATE", str(tmp_path / "file"))  # where no folder can be
+    with scratch() as folder:
+        assert Path(folder).is_dir()
 
 
 def test_what_it_cannot_do_is_one_sentence() -> None:

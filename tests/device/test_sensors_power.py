@@ -1,4 +1,4 @@
-"""Power as each kind of machine reports it; where none does, it is not known, and never nothing."""
+"""Power and clock as each kind of machine reports them; where none does, they are not known, and never nothing."""
 
 from __future__ import annotations
 
