@@ -133,7 +133,7 @@ def _heat(found: Bench) -> str:
     parts = {
         "a crop": f"{', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms",
         "processor": f"{', '.join(degrees)} °C" if degrees else UNKNOWN,
-        "clock at least": _unit(min(clocks, default=None), "MHz"),
+        "lowest clock": _unit(min(clocks, default=None), "MHz"),
         "slowed down": "yes" if True in slowed else "no" if False in slowed else UNKNOWN,
     }
     return f"In fifths of the time: {'; '.join(f'{what} {words}' for what, words in parts.items())}."

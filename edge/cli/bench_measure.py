@@ -550,11 +550,11 @@ def program(model: Path) -> tuple[float | None, float | None]:
 
 
 def _held(child: Any) -> int:
-    """Return the bytes that a process and its children hold now."""
+    """Return the bytes that a process and its children hold now; on Linux what they share counts once."""
     held = 0
     for each in [child, *_children(child)]:
         try:
-            held += each.memory_info().rss
+            held += each.memory_full_info().pss if sys.platform == "linux" else each.memory_info().rss
         except psutil.Error:
             continue  # it has just ended
     return held

@@ -81,7 +81,7 @@ def pi4(root: Path) -> Path:
     return pi(root, model="Raspberry Pi 4 Model B Rev 1.5", features=ARM_OLD, total_kb=3_885_000)
 
 
-# Of a Raspberry Pi 5 at rest: what ``vcgencmd pmic_read_adc`` prints, a rail's current apart from its voltage.
+# In the form in which ``vcgencmd pmic_read_adc`` prints it on a Raspberry Pi 5: currents first, then voltages.
 PMIC_ADC = """     3V7_WL_SW_A current(0)=0.09759640A
        3V3_SYS_A current(1)=0.05953380A
        1V8_SYS_A current(2)=0.15615420A
