@@ -325,8 +325,8 @@ class Lane:
                     clock.spent.clear()
                     began, cpu = time.perf_counter(), time.thread_time()
                     with clock("decode"):
-                        frame = next(frames)
-                    if frame.time >= ends_s:
+                        frame = next(frames, None)
+                    if frame is None or frame.time >= ends_s:
                         break
                     shown = timed(standing(frame, next(still)) if still else frame, clock)
                     self.watcher.crops = 0
