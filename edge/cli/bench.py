@@ -1,20 +1,30 @@
-"""``bear-alarm bench``: what the alarm costs on this machine, and what follows."""
+"""``bear-alarm bench``: whether this machine does, with how many cameras, at which settings."""
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from edge.cli.bench_measure import MIN_CROPS, Bench, Cost, Way, measure
+from edge.cli.bench_measure import CODECS, FPS, STAGES, Bench, Spread, measure
 from edge.cli.options import ModelOpt
 from edge.cli.output import JsonOpt, counted, print_json
+from edge.errors import OptionError
+from edge.version import __version__
 
-FRAME_S = 0.25  # the same as edge.settings.CameraSettings.frame_s
 NEAR = 0.05  # of a ratio: within that, two ways are equally fast
 SLOWED = 1.25
-ENOUGH_ROUNDS = 9  # to judge whether it became slower
+MIN_FPS = 0.25  # as `watch` takes it
+UNKNOWN = "not measured"
+HEAD = f"{'p50':>8}{'p95':>8}{'max':>8}"
+COLUMNS = (
+    "machine", "system", "Python", "onnxruntime", "model", "crop", "frame idle / active", "cameras quiet / busy",
+    "latency p95", "start", "memory", "power at rest / busy", "hottest", "version", "date",
+)  # fmt: skip
 
 
 def bench(
@@ -23,124 +33,213 @@ def bench(
         list[str] | None, typer.Option(metavar="MODEL", help="Another model file to compare it with; may be repeated.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=1.0, max=3600.0, help="How long to measure; five rounds at least.")
-    ] = 20.0,
+        float,
+        typer.Option(
+            min=1.0, max=3600.0, help="How long to measure, beside the start; 600 shows what heat does to this machine."
+        ),
+    ] = 15.0,
+    row: Annotated[bool, typer.Option("--row", help="Print a line for the table of boards in docs/boards.md.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Measure what the alarm costs on this machine, and which way of running the model is fastest here.
+    """Measure whether this machine does, with how many cameras, and at which settings.
 
-    The same file is run as it is and in float, one crop at a time and a full set of twelve, on one thread and on all
-    cores, all by turns; and one 1280x720 frame is read, looked at for motion and as a whole, and compressed. End a
-    running alarm first: both would be slower.
+    The alarm's own loop analyses the bundled clip, as H.264 and as MJPEG, while nothing moves and while animals pass;
+    then on all cores together. `watch` is started once, for its start and memory. It takes less than a minute. Stop a
+    running alarm first.
     """
     from edge.detect.classifier import find
 
+    if row and as_json:
+        raise OptionError("--row and --json are two ways to print the result; give one of them")
+    _need_quiet()
     found = measure([find(model), *map(find, against or [])], seconds)
     if as_json:
         print_json(report(found))
+    elif row:
+        print(table_row(cells(found)))
     else:
         print(bench_text(found))
 
 
+def _need_quiet() -> None:
+    """Raise OptionError while an alarm runs here: each would slow the other down."""
+    from edge.cli.doctor.findings import Target
+    from edge.device.systemd_host import NAME
+    from edge.settings import Settings
+
+    if Target(Settings()).alarm_runs:
+        raise OptionError(
+            "an alarm is running here, and would be slowed down; stop it first (as a service: "
+            f"sudo systemctl stop {NAME}), and start it again afterwards"
+        )
+
+
 def report(found: Bench) -> dict[str, Any]:
     """Return all figures and what follows from them, ready for JSON."""
-    follows = {
-        "crops_in_a_frame": found.crops_within(FRAME_S),
-        "cameras_quiet": round(found.cameras(), 1),
-        "cameras_moving": round(found.cameras(MIN_CROPS), 1),
-        "cameras_busy": round(found.cameras(found.crops_within(FRAME_S)), 1),
-        "words": what_follows(found),
-    }
-    return {**asdict(found), "follows": follows}
+    software = {"bear_alarm": __version__, "python": platform.python_version(), "onnxruntime": _onnxruntime()}
+    follows = {f"cameras_{kind}": found.cameras(kind) for kind in FPS} | {"words": what_follows(found)}
+    return {"software": software, **asdict(found), "busy_w": found.busy_w, "fps": FPS, "follows": follows}
 
 
 def bench_text(found: Bench) -> str:
     """Return the table and what follows, for a person."""
-    first = found.ways[0]
-    many = any(way.model != first.model for way in found.ways)
-    rows = [(_way_words(way, first, named=many), way.cost) for way in found.ways]
-    rows += [("read a frame of H.264", found.read), ("look for motion, nothing moves", found.motion)]
-    rows += [("look at it as a whole", found.scan), ("compress it for evidence", found.jpeg)]
-    wide = max(len(words) for words, _ in rows)
+    first, cores = found.ways[0], counted(found.machine.cores, "core")
+    program = {
+        "Start to the first scored frame": _unit(found.start_s, "s", 1),
+        "Memory at most": _unit(found.memory_mb, "MB"),
+        "Power": _power(found),
+    }
     lines = [
-        f"{first.model} on {found.machine}, {counted(found.cores, 'core')}",
-        f"{found.rounds} rounds in {found.seconds:.0f} s; frames are 1280x720",
+        f"{_machine(found)}, {cores}; {found.model}, {first.precision}; {found.seconds:.0f} s; frames are 1280x720",
         "",
-        f"  {'':<{wide}}  {'median':>9}  eight of ten rounds",
-        *(f"  {words:<{wide}}  {_cost(cost)}" for words, cost in rows),
+        f"{'':20}{'nothing moves':>24}   {f'animals pass, {found.crops:.1f} crops':>24}",
+        f"{'milliseconds':20}{HEAD}   {HEAD}",
+        *_stage_lines(found),
+        f"{'latency':20}{'':24}   {_times(found.latency_ms)}",
+        f"{'journal':20}{'':24}   {_times(found.journal)}",
+        "",
+        f"A crop: {'; '.join(_way_words(found))}.",
+        f"All cores together analyse {found.speedup:.1f} times the frames of one.",
+        " ".join(f"{what}: {words}." for what, words in program.items()),
+        _heat(found),
         "",
     ]
-    memory = ", ".join(f"{mb:.0f} MB in {name}" for name, mb in found.memory_mb.items() if mb is not None)
-    lines += [f"Memory at the most: {memory}."] if memory else []
-    if found.before_c is not None and found.after_c is not None:
-        lines.append(f"Temperature: {found.before_c:.0f} °C before, {found.after_c:.0f} °C after.")
     return "\n".join([*lines, *what_follows(found)])
 
 
+def _stage_lines(found: Bench) -> Iterator[str]:
+    decoded = [f"decode {codec}" for codec in CODECS]
+    for name in (*decoded, *STAGES[1:]):
+        yield f"{name:20}" + "   ".join(_times(found.stages[kind].get(name)) for kind in FPS)
+    for codec in CODECS:
+        yield f"{f'whole frame, {codec}':20}" + "   ".join(_times(found.frames[kind][codec]) for kind in FPS)
+
+
+def _times(spread: Spread | None) -> str:
+    return f"{spread.p50:8.2f}{spread.p95:8.2f}{spread.max:8.2f}" if spread else f"{'–':>8}" * 3
+
+
+def _way_words(found: Bench) -> Iterator[str]:
+    for way in found.ways:
+        named = f"{way.model} " if way.model != found.model else ""
+        yield f"{named}{way.precision}, {counted(way.threads, 'thread')} {way.crop.p50:.1f} ms"
+
+
+def _heat(found: Bench) -> str:
+    rounds = found.rounds
+    degrees = [f"{each.temperature_c:.0f}" for each in rounds if each.temperature_c is not None]
+    clocks = [each.mhz for each in rounds if each.mhz is not None]
+    slowed = {each.slowed for each in rounds}
+    parts = {
+        "a crop": f"{', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms",
+        "processor": f"{', '.join(degrees)} °C" if degrees else UNKNOWN,
+        "lowest clock": _unit(min(clocks, default=None), "MHz"),
+        "slowed down": "yes" if True in slowed else "no" if False in slowed else UNKNOWN,
+    }
+    return f"In fifths of the time: {'; '.join(f'{what} {words}' for what, words in parts.items())}."
+
+
 def what_follows(found: Bench) -> list[str]:
-    """Return sentences: which way is fastest here, how many crops a frame and how many cameras there may be."""
-    words = [*_precisions(found), *_models(found)]
-    crops, frame_s = found.crops_within(FRAME_S), found.ways[0].crop_ms / 1000.0
-    if crops * frame_s <= FRAME_S:
-        words.append(f"{FRAME_S:g} s for a frame leave room for {counted(crops, 'crop')}.")
-    else:
-        words.append(
-            f"A frame is given {crops} crops in any case, which take {crops * frame_s:.2f} s here: fewer frames are "
-            "looked at than are set, and an animal that does not move is found later."
+    """Return sentences: how many cameras fit, at which settings, and what slows this machine down."""
+    return [_fit(found), *_precisions(found), *_models(found), *_slowed(found)]
+
+
+def _fit(found: Bench) -> str:
+    quiet, busy = found.cameras("idle") or 0.0, found.cameras("active") or 0.0
+    fps = FPS["active"]
+    if busy >= 1.0:
+        return (
+            f"Use the settings as they are: {counted(int(quiet), 'camera')} of 1280x720 at {fps:g} frames a second "
+            f"fit, {int(busy)} where something always moves."
         )
-    quiet = found.cameras()
-    if quiet >= 1.0:
-        least, many = (int(found.cameras(each)) or "none" for each in (MIN_CROPS, crops))
-        busy = f"{least} with {MIN_CROPS} crops in every frame (one animal)"
-        busy += f", {many} with {crops} (rain)" if crops > MIN_CROPS else ""
-        words.append(f"At 10 frames a second it can watch {counted(int(quiet), 'quiet camera')}, {busy}.")
-        words.append(
-            "That is worked out from the steps above; `bear-alarm watch CLIP` shows what a frame of yours takes."
-        )
-    else:
-        words.append(f"At 10 frames a second it cannot watch one camera; {quiet * 10.0:.1g} frames a second it can.")
-    if found.rounds >= ENOUGH_ROUNDS and found.slowed > SLOWED:
-        words.append(
-            f"At the end all took {found.slowed:.1f} times as long as at the beginning: it grew too warm, or something "
-            "else was running."
-        )
-    return words
+    slower = busy * fps  # frames a second of one camera
+    if slower < MIN_FPS:
+        return "This machine is too slow: not one camera fits."
+    slower = float(int(slower)) if slower >= 1.0 else round(slower, 2)
+    quiet = found.cameras("idle", slower / 2) or 0.0
+    return (
+        f"Use `--fps {slower:g}`: {counted(max(int(quiet), 1), 'camera')} of 1280x720 at {slower:g} frames a second "
+        "fit, 1 where something always moves. A bear is noticed later than on a faster machine."
+    )
 
 
 def _precisions(found: Bench) -> list[str]:
     first = found.ways[0]
-    other = next((way for way in found.ways if way.precision == "float" and way.model == first.model), None)
     if first.precision == "float":
         return ["This processor computes int8 wrongly, so the model runs in float."]
-    if other is None:
+    other = next((way for way in found.ways if way.precision == "float" and way.model == first.model), None)
+    if other is None or other.crop.p50 / first.crop.p50 >= 1.0 - NEAR:
         return []
-    ratio = other.crop_ms / first.crop_ms
-    if abs(ratio - 1.0) <= NEAR:
-        return [f"{first.precision} is as fast as the same file in float."]
-    if ratio > 1.0:
-        return [f"{first.precision} is {ratio:.1f} x as fast as the same file in float."]
-    advice = (
-        "export it with `--precision fp32`, compare the two with `bench --against FILE`, choose one with `model use`"
-    )
-    return [f"The same file is {1.0 / ratio:.1f} x as fast in float as in {first.precision}: {advice}."]
+    todo = "export it with `--precision fp32`, compare the two with `bench --against FILE`, choose one with `model use`"
+    return [f"The model is {first.crop.p50 / other.crop.p50:.1f} x as fast in float as in {first.precision}: {todo}."]
 
 
 def _models(found: Bench) -> list[str]:
     first = found.ways[0]
     others = {way.model: way for way in reversed(found.ways) if way.model != first.model}
-    words = []
-    for name, way in others.items():
-        longer = f"{way.crop_ms / first.crop_ms:.2f} x as long for a crop as {first.model} ({first.precision})"
-        words.append(f"{name} ({way.precision}) takes {longer}.")
-    return words
+    return [
+        f"{name} ({way.precision}) takes {way.crop.p50 / first.crop.p50:.2f} x as long for a crop as {first.model} "
+        f"({first.precision})."
+        for name, way in others.items()
+    ]
 
 
-def _way_words(way: Way, first: Way, *, named: bool) -> str:
-    crops, threads = counted(way.crops, "crop"), counted(way.threads, "thread")
-    model = f"{way.model}, " if named else ""
-    usual = " (as the alarm runs)" if way == first else ""
-    return f"score {crops}, {model}{way.precision}, {threads}{usual}"
+def _slowed(found: Bench) -> list[str]:
+    ratio = found.rounds[-1].crop_ms / found.rounds[0].crop_ms
+    if any(each.slowed for each in found.rounds):
+        return ["It was slowed down by heat or low voltage: give it a better supply, a heat sink or air."]
+    if ratio > SLOWED:
+        why = "it grew too warm, or something else was running"
+        return [f"At the end a crop took {ratio:.1f} times as long as at the beginning: {why}."]
+    return []
 
 
-def _cost(cost: Cost) -> str:
-    return f"{cost.median_ms:>6.1f} ms  {cost.low_ms:.1f} to {cost.high_ms:.1f}"
+def cells(found: Bench) -> tuple[str, ...]:
+    """Return what the table of boards has in each column."""
+    machine, first = found.machine, found.ways[0]
+    frames = " / ".join(_unit(max((each.mean for each in found.frames[kind].values() if each), default=None), "ms", 1)
+                        for kind in FPS)  # fmt: skip
+    cameras = " / ".join(str(int(found.cameras(kind) or 0)) for kind in FPS)
+    hottest = max((each.temperature_c for each in found.rounds if each.temperature_c is not None), default=None)
+    return (
+        f"{_machine(found)}, {counted(machine.cores, 'core')}",
+        machine.system or platform.system(),
+        platform.python_version(),
+        _onnxruntime(),
+        f"{found.model}, {first.precision}",
+        _unit(first.crop.p50, "ms", 1),
+        frames,
+        cameras,
+        _unit(found.latency_ms.p95 if found.latency_ms else None, "ms"),
+        _unit(found.start_s, "s", 1),
+        _unit(found.memory_mb, "MB"),
+        _power(found),
+        _unit(hottest, "°C"),
+        __version__,
+        f"{datetime.now(UTC):%Y-%m-%d}",
+    )
+
+
+def table_row(words: tuple[str, ...]) -> str:
+    """Return one line of a Markdown table."""
+    return f"| {' | '.join(each.replace('|', '/') for each in words)} |"
+
+
+def _machine(found: Bench) -> str:
+    return ", ".join(filter(None, (found.machine.board, found.processor))) or found.machine.machine
+
+
+def _power(found: Bench) -> str:
+    if found.rest_w is None or found.busy_w is None:
+        return UNKNOWN if found.busy_w is None else f"{found.busy_w:.1f} W busy ({found.power_of})"
+    return f"{found.rest_w:.1f} / {found.busy_w:.1f} W ({found.power_of})"
+
+
+def _unit(value: float | None, unit: str, digits: int = 0) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f} {unit}"
+
+
+def _onnxruntime() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,265 +1,592 @@
-"""Measure what the alarm costs here: the steps take turns, because boards slow down in heat.
+"""Measure what the alarm costs here: its real loop on the bundled clip, stage by stage, and the whole program.
 
-python -m edge.cli.bench_measure MODEL [float]      the peak memory of a process that does each step once, MB
+Everything takes turns in five rounds, because a board becomes slower as it grows warm: four cameras alone (H.264 and
+MJPEG, idle and active), the ways to score a crop, the journal, and as many active cameras as there are cores together.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import random
+import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, median
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
+from edge.alert.events import EventPublisher
+from edge.background import call_in_thread, in_background
 from edge.camera import open_source
+from edge.config import ENVIRONMENT
+from edge.decide.alarms import Decision
+from edge.decide.evidence import Rule
+from edge.detect.camera_check import CameraCheck
 from edge.detect.classifier import Classifier
-from edge.detect.crops import cut_all
-from edge.detect.frame_rate import SCAN_EVERY_S, SCAN_SHARE, CropBudget
-from edge.detect.frame_scan import FrameScanner
-from edge.detect.motion import MotionFinder
-from edge.device.sensors import about, peak_memory_mb, temperature_c
-from edge.record.recorder import ACTIVE_S, IDLE_S, compressed
-from edge.schema import Frame
+from edge.detect.crops import cut
+from edge.detect.frame_rate import CropBudget
+from edge.detect.frame_scan import scan_of
+from edge.detect.motion import Motion, MotionFinder
+from edge.device.sensors import (
+    About,
+    PowerMeter,
+    about,
+    asked_throttling,
+    clock_mhz,
+    existing,
+    pairs,
+    temperature_c,
+    throttled,
+)
+from edge.errors import OptionError
+from edge.files import state_folder
+from edge.record.journal import Journal
+from edge.record.recorder import MediaWriter
+from edge.record.run import EventFactory
+from edge.schema import Event, Frame, LazyImage, Picture, Region, Score
 from edge.settings import CameraSettings
+from edge.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-MANY = 12  # crops a frame is given at most
-ACROSS, DOWN = 4, 3  # of them over a frame
-MIN_ROUNDS = 5
-FPS = CameraSettings.fps
-STILL = 3  # of the demo's first frames: further on the grass sways in them
-MIN_CROPS = 3  # crops a frame is given in any case (edge.detect.frame_rate)
-USABLE = 0.7  # of all cores: the rest is for the system, writing and sending
-CHILD_S = 300.0
+ROUNDS = 5
+SETTINGS = CameraSettings()
+FPS = {"idle": SETTINGS.quiet_fps, "active": SETTINGS.fps}  # frames analysed a second, as the alarm has it
+CODECS = {"H.264": "demo", "MJPEG": "mjpeg.avi"}
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+STAGES = ("decode", "motion", "scan", "crop", "inference", "decide", "evidence")
+# Seconds of the clip: until then nothing moves; until then a fox and a boar pass by. The bear's clip is not made here.
+STILL_S, ENDS_S = 1.8, 13.5
+STILL = 3  # of its first frames: further on the grass sways in them
+ALONE, TOGETHER = 0.11, 0.36  # shares of a round: each of the cameras alone; all cores
+SHARE = 0.85  # of what all cores can do together: the rest is for receiving, sending and the system
+CHILD_S = 20.0  # of the whole program on the clip; a slow board has had its alarm by then
+LOOK_S = 0.05
 FLOAT = "float"
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Cost of one step, milliseconds of wall-clock time."""
+class Spread:
+    """Times of one thing, milliseconds of wall-clock time."""
 
-    median_ms: float
-    low_ms: float  # a tenth was faster
-    high_ms: float  # a tenth was slower
-    slowed: float  # the last third took so many times what the first third did
+    p50: float
+    p95: float
+    max: float
+    mean: float
+    count: int
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Cost:
-        """Return the cost of three measurements or more, in the order in which they were made."""
-        tenths = quantiles(seconds, n=10, method="inclusive")
-        third = len(seconds) // 3
-        middle, low, high = (round(each * 1000.0, 3) for each in (median(seconds), tenths[0], tenths[-1]))
-        return cls(middle, low, high, round(median(seconds[-third:]) / median(seconds[:third]), 2))
+    def of(cls, seconds: Sequence[float]) -> Spread | None:
+        """Return the spread of some times in seconds; None of none."""
+        if not seconds:
+            return None
+        ms = np.array(seconds) * 1000.0
+        half, most, worst, average = (
+            round(float(each), 3) for each in (*np.percentile(ms, [50, 95]), ms.max(), ms.mean())
+        )
+        return cls(half, most, worst, average, len(ms))
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of scoring crops."""
+    """One way to score a crop, and its cost."""
 
     model: str  # name and short digest
     precision: str  # "int8", "fp32"; "float": an int8 file that is run so
     threads: int
-    crops: int  # scored together
-    cost: Cost  # of all of them
+    crop: Spread
 
-    @property
-    def crop_ms(self) -> float:
-        """Return the milliseconds that one crop takes."""
-        return self.cost.median_ms / self.crops
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """State of the machine at the end of one fifth of the time."""
+
+    crop_ms: float  # median of scoring a crop, as the alarm does
+    temperature_c: float | None
+    mhz: float | None
+    slowed: bool | None  # by heat or low voltage, as the firmware or the kernel reports it
+    watts: float | None  # with all cores at work
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Everything that was measured, and on what."""
+    """Everything that was measured, and on what. None: not measured."""
 
-    machine: str
-    cores: int
-    dot_products: bool | None  # whether the processor has what makes int8 fast
+    machine: About
+    processor: str | None  # its name, where the kernel has one
+    model: str
+    stages: dict[str, dict[str, Spread | None]]  # "idle", "active"; of the frames in which a stage had work
+    frames: dict[str, dict[str, Spread | None]]  # the same, by codec: a whole frame, decoding included
+    cpu_ms: dict[str, dict[str, float | None]]  # mean CPU time of it in the loop's thread
+    crops: float  # of an active frame, on average
+    latency_ms: Spread | None  # of active frames: handed over -> the sinks called, had there been an alarm
+    journal: Spread | None  # an event written to the disk, in a thread of its own
     ways: tuple[Way, ...]  # the first is how the alarm runs
-    read: Cost  # a 1280x720 frame of H.264
-    motion: Cost  # looking for motion in it where nothing moves
-    jpeg: Cost  # compressing it for evidence
-    scan: Cost  # looking at it as a whole, as the alarm runs
-    memory_mb: dict[str, float | None]  # peak of the whole process, by precision, of the first model; 10^6 bytes
-    before_c: float | None
-    after_c: float | None
-    rounds: int
+    speedup: float  # frames all cores analyse together, times those of one
+    rounds: tuple[Round, ...]
+    start_s: float | None  # of the program, until the first frame was scored
+    memory_mb: float | None  # peak of the program and its children, 10^6 bytes
+    rest_w: float | None  # before it began
+    power_of: str | None  # what the sensor measures
     seconds: float
 
-    def crops_within(self, seconds: float) -> int:
-        """Return how many crops of a frame can be scored within so many seconds, as the alarm counts them."""
-        budget = CropBudget(seconds)
-        budget.note(1, self.ways[0].crop_ms / 1000.0)
-        return budget.crops
-
-    def cameras(self, crops_each: int = 0) -> float:
-        """Return how many 1280x720 streams of so many frames a second this machine can watch, on most of its cores.
-
-        ``crops_each``: scored in every frame, because something moves in it; 0: nothing does. The whole frame is looked
-        at as often as ``edge.detect.frame_rate.ScanTimer`` has it.
-        """
-        frame_ms = FPS * (self.read.median_ms + self.motion.median_ms)
-        kept = 1.0 / (ACTIVE_S if crops_each else IDLE_S)
-        scan_ms = min(self.scan.median_ms / SCAN_EVERY_S, 1000.0 * SCAN_SHARE)
-        busy_ms = frame_ms + FPS * crops_each * self.ways[0].crop_ms + scan_ms + kept * self.jpeg.median_ms
-        return USABLE * self.cores * 1000.0 / busy_ms
+    def cameras(self, kind: str, fps: float | None = None) -> float | None:
+        """Return how many cameras fit where all are "idle" or "active", at so many frames a second of each."""
+        known = [each.mean for each in self.frames[kind].values() if each]
+        return SHARE * self.speedup * 1000.0 / max(known) / (fps or FPS[kind]) if known else None
 
     @property
-    def slowed(self) -> float:
-        """Return how many times as long the alarm's own way took at the end as at the beginning."""
-        return self.ways[0].cost.slowed
+    def busy_w(self) -> float | None:
+        """Return the watts with all cores at work."""
+        found = [each.watts for each in self.rounds if each.watts is not None]
+        return mean(found) if found else None
 
 
-class Steps:
-    """Steps on a frame of the demo, without scoring it; each call takes the next frame."""
+class Stopwatch(threading.local):
+    """Times of one frame by stage, seconds; each thread has its own. What runs inside a stage counts there alone."""
 
     def __init__(self) -> None:
-        self._source = open_source("demo", fps=FPS)
-        self._frames = iter(self._source)
-        self._still = list(itertools.islice(self._frames, 1, 1 + STILL))
-        # To and fro: from the last to the first it would jump.
-        self._again = itertools.cycle([*self._still, *self._still[-2:0:-1]])
-        self._finder = MotionFinder()
-        self._numbers = itertools.count()
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        self._open: list[str] = []
+        self._at = 0.0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time inside for a stage."""
+        self._settle()
+        self._open.append(stage)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def _settle(self) -> None:
+        now = time.perf_counter()
+        if self._open:
+            self.spent[self._open[-1]] += now - self._at
+        self._at = now
+
+
+class TimedClassifier(Classifier):
+    """Classifier whose inference is timed."""
+
+    clock: Stopwatch | None = None
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Score crops, as ``Classifier`` does."""
+        if self.clock is None:
+            return super().__call__(crops)
+        with self.clock("inference"):
+            return super().__call__(crops)
+
+
+class TimedWatcher(Watcher):
+    """The alarm's own loop, with a clock on each stage."""
+
+    def __init__(self, classifier: Classifier, clock: Stopwatch, publisher: EventPublisher) -> None:
+        finder, scan = MotionFinder(), scan_of(classifier, ())
+        self.clock = clock
+        self.crops = 0  # of the last frame
+        self.latency_s = 0.0  # and from its being handed over to the sinks
+
+        def motion(frame: Frame) -> Motion:
+            with clock("motion"):
+                return finder(frame)
+
+        def scanned(image: Picture) -> list[Score]:
+            with clock("scan"):
+                return scan(image)
+
+        super().__init__(
+            classifier,
+            Rule.from_card(classifier.card),
+            publisher,
+            SETTINGS,
+            budget=CropBudget(SETTINGS.frame_s),
+            camera_check=CameraCheck(),
+            motion=motion,
+            scan=scanned,
+        )
+
+    def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
+        """Score the regions, timed."""
+        self.crops = sum(region.kind != "scan" for region in regions)
+        if not self.crops:
+            return super().score(frame, regions)
+        with self.clock("crop"):
+            return super().score(frame, regions)
+
+    def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Decision]:
+        """Decide, timed."""
+        with self.clock("decide"):
+            return super().decide(frame, scores)
+
+    def publish(self, frame: Frame, decisions: Sequence[Decision], scores: Sequence[Score]) -> list[Event]:
+        """Publish, timed."""
+        with self.clock("decide"):
+            events = super().publish(frame, decisions, scores)
+        self.latency_s = time.monotonic() - frame.handed_over
+        return events
+
+    def keep(self, frame: Frame, motion: Motion, scores: Sequence[Score]) -> None:
+        """Keep evidence, timed."""
+        with self.clock("evidence"):
+            super().keep(frame, motion, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cost of one frame, seconds."""
+
+    wall_s: float
+    cpu_s: float
+    crops: int
+    latency_s: float
+    spent: dict[str, float]
+
+
+@dataclass
+class Lane:
+    """One camera in a thread of its own: it analyses frames of the clip, as fast as it can, while it has its turn."""
+
+    kind: str  # "idle", "active"
+    codec: str
+    source: str
+    watcher: TimedWatcher
+    alone: list[Row] = field(default_factory=list)
+    shared: list[Row] = field(default_factory=list)  # while all cores are at work
+    _rows: list[Row] = field(default_factory=list)
+    _until: float = 0.0
+    _closed: bool = False
+    _go: threading.Event = field(default_factory=threading.Event)
+    _rests: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._loop = call_in_thread(self._watch, f"bench {self.kind} {self.codec}")
+
+    def begin(self, seconds: float, *, together: bool = False) -> None:
+        """Have a turn of so many seconds, one frame at least."""
+        self._rests.wait()
+        self._rows = self.shared if together else self.alone
+        self._until = time.monotonic() + seconds
+        self._rests.clear()
+        self._go.set()
+
+    def end(self) -> None:
+        """Wait for the end of the turn. Raises what ended the loop."""
+        self._rests.wait()
+        if self._loop.done():
+            self._loop.result()
 
     def close(self) -> None:
-        """Close the clip."""
-        self._source.close()
+        """End the loop."""
+        self._closed = True
+        self._go.set()
+        self._loop.exception()
 
-    def crops(self, size: int, count: int) -> NDArray[np.uint8]:
-        """Return so many crops of one frame: uint8 (count, size, size, 3)."""
-        grid = [(x / ACROSS, y / DOWN, 1 / ACROSS, 1 / DOWN) for y in range(DOWN) for x in range(ACROSS)]
-        return cut_all(self._still[0].image, itertools.islice(itertools.cycle(grid), count), size)
-
-    def scan(self, scanner: FrameScanner) -> int:
-        """Look at a frame as a whole: how many bears were found."""
-        return len(scanner(self._still[0].image))
-
-    def read(self) -> Frame:
-        """Return the next frame of the clip, from its beginning again after its end."""
+    def _watch(self) -> None:
         try:
-            return next(self._frames)
-        except StopIteration:
-            self._source.close()
-            self._source = open_source("demo", fps=FPS)
-            self._frames = iter(self._source)
-            return next(self._frames)
+            self.watcher(self._frames())
+        finally:
+            self._rests.set()
 
-    def motion(self) -> int:
-        """Look for motion where nothing moves: how many regions were found."""
-        return len(self._finder(replace(next(self._again), time=next(self._numbers) / FPS)).regions)
+    def _turn(self) -> bool:
+        if time.monotonic() >= self._until:
+            self._rests.set()
+            self._go.wait()
+            self._go.clear()
+        return not self._closed
 
-    def jpeg(self) -> int:
-        """Compress a frame as evidence wants it: its bytes."""
-        return len(compressed(self._still[0]))
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the clip again and again, on one clock, and note what each frame has cost."""
+        clock, fps, number = self.watcher.clock, FPS[self.kind], 0
+        still = cycle(still_frames(self.source)) if self.kind == "idle" else None
+        skipped_s, ends_s = (0.0, STILL_S) if still else (STILL_S, ENDS_S)
+        while True:
+            with open_source(self.source, fps=fps) as source:
+                frames = iter(source)
+                while next(frames).time < skipped_s:  # with the first the decoder starts
+                    continue
+                while self._turn():
+                    clock.spent.clear()
+                    began, cpu = time.perf_counter(), time.thread_time()
+                    with clock("decode"):
+                        frame = next(frames, None)
+                    if frame is None or frame.time >= ends_s:
+                        break
+                    shown = timed(standing(frame, next(still)) if still else frame, clock)
+                    self.watcher.crops = 0
+                    yield replace(shown, time=number / fps, index=number, handed_over=time.monotonic())
+                    number += 1
+                    took = time.perf_counter() - began, time.thread_time() - cpu
+                    if not (still and self.watcher.crops):
+                        row = Row(*took, self.watcher.crops, self.watcher.latency_s, dict(clock.spent))
+                        self._rows.append(row)
+                else:
+                    return
+
+
+def still_frames(source: str) -> list[Frame]:
+    """Return frames in which nothing moves, to and fro: from the last to the first it would jump."""
+    with open_source(source, fps=SETTINGS.fps) as opened:
+        frames = [frame for frame, _ in zip(opened, range(STILL), strict=False)]
+    return [*frames, *frames[-2:0:-1]]
+
+
+def standing(frame: Frame, still: Frame) -> Frame:
+    """Return a frame in which motion sees a still one; its colours cost what they cost."""
+    return replace(frame, picture=still.picture) if still.luma is None else replace(frame, luma=still.luma)
+
+
+def timed(frame: Frame, clock: Stopwatch) -> Frame:
+    """Return the frame; what its colours cost when somebody asks for them is decoding."""
+    picture = frame.picture
+    if not isinstance(picture, LazyImage):
+        return frame
+
+    def make() -> Picture:
+        with clock("decode"):
+            return picture()
+
+    return replace(frame, picture=LazyImage(make, picture.size_wh))
 
 
 def measure(models: Sequence[Path], seconds: float) -> Bench:
-    """Measure for so many seconds, five rounds at least; ``models``: the alarm's own, then some to compare it with.
+    """Measure for about so many seconds; ``models``: the alarm's own, then some to compare it with.
 
     Raises ModelError, SourceError.
     """
     from edge.cli.output import track
 
-    machine, before_c = about(Path("/")), temperature_c()
-    memory = {name: peak_mb(models[0], in_float) for name, in_float in precisions(models[0])}
-    with closing(Steps()) as steps:
-        ways: list[tuple[str, str, int, int]] = []
-        scanner = FrameScanner(Classifier(models[0]))
-        works: list[Callable[[], object]] = [steps.read, steps.motion, steps.jpeg, partial(steps.scan, scanner)]
-        for path in models:
-            for (name, in_float), threads in itertools.product(precisions(path), sorted({1, machine.cores})):
-                classifier = Classifier(path, threads=threads, in_float=in_float)
-                for count in (1, MANY):
-                    ways.append((classifier.name, name, threads, count))
-                    works.append(partial(classifier, steps.crops(classifier.size, count)))
-        started = time.monotonic()
-        took = by_turns(works, track(rounds(seconds), "measuring, rounds"))
-    read, motion, jpeg, scan, *scored = map(Cost.of, took)
+    machine, meter = about(Path("/")), PowerMeter()
+    meter()
+    time.sleep(LOOK_S)
+    rest = meter()
+    clock, classifier = Stopwatch(), TimedClassifier(models[0])
+    ways, works = ways_of(models, machine.cores)
+    took: list[list[float]] = [[] for _ in works]
+    with ExitStack() as last_first:
+        folder = Path(last_first.enter_context(scratch()))
+        run = EventFactory()
+        journal = Journal(folder / "state", run=run)
+        last_first.callback(journal.close)
+        writer = MediaWriter(folder / "evidence")
+        last_first.callback(writer.close, 1.0)
+        sink = in_background(journal, "the journal")
+        last_first.callback(sink.close, 5.0)
+        classifier.clock = clock
+        write_mjpeg(folder / CODECS["MJPEG"])
+
+        def lane(kind: str, codec: str) -> Lane:
+            evidence = writer.camera(context=classifier.card.crop.context)
+            publisher = EventPublisher([sink], model=classifier.name, evidence=evidence, run=run)
+            source = CODECS[codec] if codec == "H.264" else str(folder / CODECS[codec])
+            made = Lane(kind, codec, source, TimedWatcher(classifier, clock, publisher))
+            last_first.callback(made.close)
+            return made
+
+        lanes = [lane(kind, codec) for kind in FPS for codec in CODECS]
+        active = next(each for each in lanes if (each.kind, each.codec) == ("active", "H.264"))
+        together = [active, *(lane("active", "H.264") for _ in range(machine.cores - 1))]
+        works = [*works, lambda: journal(run.event("test", "new", run.id, "bench"))]
+        took.append([])
+        rounds: list[Round] = []
+        began, part_s = time.monotonic(), seconds / ROUNDS
+        for _ in track(range(ROUNDS), "measuring, rounds"):
+            before = len(took[0])
+            for each in lanes:
+                each.begin(ALONE * part_s)
+                each.end()
+            by_turns(works, took, (1.0 - ALONE * len(lanes) - TOGETHER) * part_s)
+            for each in together:
+                each.begin(TOGETHER * part_s, together=True)
+            meter()
+            time.sleep(TOGETHER * part_s * 0.9)
+            watts = meter()
+            rounds.append(_round(took[0][before:], watts.watts if watts else None))
+            for each in together:
+                each.end()
+        lasted_s = time.monotonic() - began
+    start_s, memory_mb = program(models[0])
+    crops = [row.crops for each in lanes for row in each.alone if each.kind == "active"]
     return Bench(
-        machine.board or machine.system or machine.machine,
-        machine.cores,
-        machine.dot_products,
-        tuple(Way(*way, cost) for way, cost in zip(ways, scored, strict=True)),
-        read,
-        motion,
-        jpeg,
-        scan,
-        memory,
-        before_c,
-        temperature_c(),
-        len(took[0]),
-        round(time.monotonic() - started, 1),
+        machine,
+        pairs(Path("/proc/cpuinfo")).get("model name"),
+        classifier.name,
+        {kind: _stages([each for each in lanes if each.kind == kind]) for kind in FPS},
+        _by_codec(lanes, lambda rows: Spread.of([row.wall_s for row in rows])),
+        _by_codec(lanes, lambda rows: round(mean(row.cpu_s for row in rows) * 1000.0, 3) if rows else None),
+        round(mean(crops), 2) if crops else 0.0,
+        Spread.of([row.latency_s for each in lanes for row in each.alone if row.crops and each.kind == "active"]),
+        Spread.of(took[-1]),
+        tuple(Way(*way, spread) for way, each in zip(ways, took, strict=False) if (spread := Spread.of(each))),
+        speedup(active.alone, [each.shared for each in together], machine.cores),
+        tuple(rounds),
+        start_s,
+        memory_mb,
+        rest.watts if rest else None,
+        rest.of if rest else None,
+        round(lasted_s, 1),
     )
 
 
-def precisions(path: Path) -> list[tuple[str, bool]]:
-    """Return how this machine can run a model file, the alarm's own way first: a name, and whether that is in float."""
-    classifier = Classifier(path)
+def scratch() -> TemporaryDirectory[str]:
+    """Make a temporary folder on the disk that the alarm would write on; elsewhere where that cannot be written."""
+    make = partial(TemporaryDirectory, prefix="bear-alarm-", ignore_cleanup_errors=True)
+    try:
+        return make(dir=existing(state_folder()))
+    except (OSError, OptionError):
+        return make()
+
+
+def write_mjpeg(path: Path) -> None:
+    """Write the clip as a camera sends it that compresses each picture by itself."""
+    with open_source("demo", fps=SETTINGS.fps) as source:
+        writer: cv2.VideoWriter | None = None
+        for frame in source:
+            writer = writer or cv2.VideoWriter(str(path), MJPG, SETTINGS.fps, frame.size_wh)
+            writer.write(frame.image)
+            if frame.time >= ENDS_S:
+                break
+        if writer:
+            writer.release()
+
+
+def ways_of(models: Sequence[Path], cores: int) -> tuple[list[tuple[str, str, int]], list[Callable[[], object]]]:
+    """Return the ways to score a crop of the clip, the alarm's own first: model, precision, threads; and the work."""
+    with open_source("demo", fps=SETTINGS.fps) as source:
+        image = next(iter(source)).image
+    ways, works = list[tuple[str, str, int]](), list[Callable[[], object]]()
+    for path in models:
+        usual = Classifier(path)
+        for name, in_float in precisions(usual):
+            for threads in sorted({1, cores}):
+                own = threads == 1 and in_float == usual.fallback
+                classifier = usual if own else Classifier(path, threads=threads, in_float=in_float)
+                crop = cut(image, (0.6, 0.6, 0.2, 0.3), classifier.size)[None]
+                ways.append((classifier.name, name, threads))
+                works.append(lambda classifier=classifier, crop=crop: classifier(crop))  # type: ignore[misc]
+    return ways, works
+
+
+def precisions(classifier: Classifier) -> list[tuple[str, bool]]:
+    """Return how this machine can run a model, the alarm's own way first: a name, and whether that is in float."""
     if classifier.fallback:
         return [(FLOAT, True)]
     own = classifier.card.precision
     return [(own, False), (FLOAT, True)] if own == "int8" else [(own, False)]
 
 
-def by_turns(works: Sequence[Callable[[], object]], rounds: Iterable[int]) -> list[list[float]]:
-    """Return the seconds each piece of work took, in another order each round; the first round is dropped."""
-    took: list[list[float]] = [[] for _ in works]
-    order = list(range(len(works)))
-    for number in rounds:
-        random.shuffle(order)
-        for index in order:
-            started = time.perf_counter()
-            works[index]()
-            if number:
-                took[index].append(time.perf_counter() - started)
-    return took
-
-
-def rounds(seconds: float) -> Iterator[int]:
-    """Yield 0, 1, 2 … until so many seconds have passed and there were five after the first."""
+def by_turns(works: Sequence[Callable[[], object]], took: Sequence[list[float]], seconds: float) -> None:
+    """Do all the work by turns for so many seconds, once at least, and add the seconds each took."""
     until = time.monotonic() + seconds
-    for number in itertools.count():
-        if number > MIN_ROUNDS and time.monotonic() >= until:
+    while True:
+        for work, times in zip(works, took, strict=True):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+        if time.monotonic() >= until:
             return
-        yield number
 
 
-def peak_mb(path: Path, in_float: bool) -> float | None:
-    """Return the most memory that a process of its own takes to look at a frame and score a full set of crops."""
-    command = [sys.executable, "-m", "edge.cli.bench_measure", str(path.absolute()), *([FLOAT] if in_float else [])]
-    home = Path(__file__).parents[2]
+def speedup(alone: Sequence[Row], together: Sequence[Sequence[Row]], cores: int) -> float:
+    """Return how many times as many frames a second all cores analyse as one does; at most the number of cores."""
+
+    def rate(rows: Sequence[Row]) -> float:
+        return len(rows) / sum(row.wall_s for row in rows) if rows else 0.0
+
+    found = sum(map(rate, together))
+    return round(min(found / rate(alone), cores), 2) if found and alone else 1.0
+
+
+def program(model: Path) -> tuple[float | None, float | None]:
+    """Run ``bear-alarm watch demo``, with journal and evidence, and return what it costs.
+
+    Seconds until its first frame was scored, and the most memory that it and its children held, MB (10^6 bytes); None
+    where it failed.
+    """
+    with scratch() as name:
+        folder = Path(name)
+        trace = folder / "trace.jsonl"
+        words = ["watch", "demo", "--model", str(model.absolute()), "--no-bell", "--quiet", "--trace", str(trace)]
+        words += ["--state", str(folder / "state"), "--evidence", str(folder / "evidence")]
+        began = time.monotonic()
+        child = psutil.Popen(
+            [sys.executable, "-m", "edge", *words],
+            cwd=Path(__file__).parents[2],
+            # A config that is named there counts for recordings too: its alerts must not go off.
+            env={name: value for name, value in os.environ.items() if name != ENVIRONMENT},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        start_s: float | None = None
+        peak = 0
+        while child.poll() is None and time.monotonic() - began < CHILD_S:
+            if start_s is None and trace.is_file() and b'"kind":"moment"' in trace.read_bytes():
+                start_s = round(time.monotonic() - began, 2)
+            peak = max(peak, _held(child))
+            time.sleep(LOOK_S)
+        if child.poll() is None:
+            child.terminate()
+        child.wait()
+    if start_s is None:
+        log.warning("`bear-alarm watch demo` analysed no frame here, so its start and its memory are not known")
+        return None, None
+    return start_s, round(peak / 1e6, 1)
+
+
+def _held(child: Any) -> int:
+    """Return the bytes that a process and its children hold now; on Linux what they share counts once."""
+    held = 0
+    for each in [child, *_children(child)]:
+        try:
+            held += each.memory_full_info().pss if sys.platform == "linux" else each.memory_info().rss
+        except psutil.Error:
+            continue  # it has just ended
+    return held
+
+
+def _children(child: Any) -> list[Any]:
     try:
-        ran = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=CHILD_S)
-        return float(ran.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        log.debug("peak memory: %s", error)
-        return None
+        return list(child.children(recursive=True))
+    except psutil.Error:
+        return []
 
 
-def main() -> None:
-    """Do each step once and write the peak memory, MB."""
-    path, *words = sys.argv[1:]
-    classifier = Classifier(path, in_float=FLOAT in words)
-    with closing(Steps()) as steps:
-        steps.motion()
-        steps.jpeg()
-        steps.scan(FrameScanner(classifier))
-        classifier(steps.crops(classifier.size, MANY))
-    peak = peak_memory_mb()
-    sys.stdout.write("unknown\n" if peak is None else f"{peak:.1f}\n")
+def _round(crops_s: Sequence[float], watts: float | None) -> Round:
+    firmware, root = asked_throttling(), Path("/")
+    return Round(
+        round(median(crops_s) * 1000.0, 3),
+        temperature_c(),
+        clock_mhz(root),
+        firmware.slowed or firmware.undervolted if firmware else throttled(root),
+        None if watts is None else round(watts, 2),
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _stages(lanes: Sequence[Lane]) -> dict[str, Spread | None]:
+    found: dict[str, Spread | None] = {}
+    for lane in lanes:
+        found[f"decode {lane.codec}"] = Spread.of([row.spent["decode"] for row in lane.alone])
+    rows = [row for lane in lanes for row in lane.alone]
+    for stage in STAGES[1:]:
+        found[stage] = Spread.of([row.spent[stage] for row in rows if stage in row.spent])
+    return found
+
+
+def _by_codec(lanes: Sequence[Lane], of: Callable[[Sequence[Row]], Any]) -> dict[str, dict[str, Any]]:
+    return {kind: {each.codec: of(each.alone) for each in lanes if each.kind == kind} for kind in FPS}

@@ -11,6 +11,10 @@ here. Where each board reports what, from the kernels' own sources and documenta
   (drivers/thermal/cpufreq_cooling.c).
 - Wear: Documentation/ABI/testing/sysfs-fs-ext4, Documentation/driver-api/mmc/mmc-dev-attrs.rst, JESD84-B51 (eMMC:
   life_time, pre_eol_info). An SD card does not report its wear; what the file system counts is all there is.
+- Clock: Documentation/admin-guide/pm/cpufreq.rst.
+- Power: Documentation/hwmon/ina2xx.rst and acpi_power_meter.rst, Documentation/ABI/testing/sysfs-class-power,
+  Documentation/power/powercap/powercap.rst; on a Raspberry Pi 5 ``vcgencmd pmic_read_adc``, which lists volts and
+  amperes of each rail of its power chip. Boards before it have no sensor.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +58,7 @@ RESERVE_LOW = 2  # eMMC, pre_eol_info: 80 % of the reserve are used; 3: 90 %
 DOT_PRODUCTS = ("asimddp", "i8mm", "avx_vnni", "avx512_vnni", "amx_int8")
 
 PROGRAM_WITHIN_S = 3.0
+PMIC = ["vcgencmd", "pmic_read_adc"]
 PLACES = ("/usr/sbin", "/sbin", "/usr/bin", "/opt/vc/bin")  # iw lies where a plain user's PATH does not lead
 FAR_AWAY = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))  # for documentation, RFC 5737 and 3849
 
@@ -210,6 +216,12 @@ def throttled(root: Path) -> bool | None:
     return any(slowed) if slowed else None
 
 
+def clock_mhz(root: Path) -> float | None:
+    """Return the clock of the slowest core now, MHz."""
+    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return min((khz / 1000 for file in files if (khz := number(file))), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Throttling:
     """Power and heat by a Raspberry Pi's firmware, now and since the machine started (``before``)."""
@@ -221,11 +233,74 @@ class Throttling:
 
 
 def asked_throttling() -> Throttling | None:
-    """Ask ``vcgencmd get_throttled``, for the doctor alone: ``throttled=0x50005``."""
+    """Ask ``vcgencmd get_throttled``, for `doctor` and `bench`: ``throttled=0x50005``."""
     bits = whole((_answer(["vcgencmd", "get_throttled"]) or "").rpartition("=")[2].strip() or None, 16)
     if bits is None or not 0 <= bits < 1 << 32:
         return None
     return Throttling(bool(bits & 1), bool(bits & 0b110), bool(bits >> 16 & 1), bool(bits >> 16 & 0b110))
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Electric power."""
+
+    watts: float
+    of: str  # what the sensor measures
+
+
+class PowerMeter:
+    """Reads the power that this machine draws, from the sensor that measures most of it."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+        self._energy: tuple[float, float] | None = None  # time.monotonic(), joules of the processor
+
+    def __call__(self) -> Power | None:
+        """Return the power now, of the processor alone since the last call; None: not known on this board.
+
+        Nothing draws 0 W: a sensor that reads it measures something else.
+        """
+        asks = {"the supply": self._supply, "the board without USB": _rails, "the battery": self._battery}
+        for name, ask in (asks | {"the processor": self._processor}).items():
+            if watts := ask():
+                return Power(round(watts, 2), name)
+        return None
+
+    def _supply(self) -> float:
+        """Return what passes a shunt (INA219, INA226 and the like) or a server's power meter."""
+        chips = self.root.glob("sys/class/hwmon/hwmon*")
+        meters = [chip for chip in chips if (text(chip / "name") or "").startswith(("ina2", "power_meter"))]
+        files = [chip / name for chip in meters for name in ("power1_input", "power1_average")]
+        return max((number(file) or 0 for file in files), default=0) / 1e6
+
+    def _battery(self) -> float:
+        """Return what a laptop's batteries give."""
+        watts = 0.0
+        for each in self.root.glob("sys/class/power_supply/*"):
+            own = text(each / "type") == "Battery" and text(each / "scope") != "Device"  # a mouse has one too
+            if own and text(each / "status") == "Discharging":
+                volts, amperes = ((number(each / f"{name}_now") or 0) / 1e6 for name in ("voltage", "current"))
+                watts += (number(each / "power_now") or 0) / 1e6 or volts * abs(amperes)
+        return watts
+
+    def _processor(self) -> float:
+        """Return what the processor has drawn since the last call (RAPL), where this user may read that."""
+        zones = [zone for zone in self.root.glob("sys/class/powercap/intel-rapl:*") if zone.name.count(":") == 1]
+        packages = [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
+        counted = [joules for zone in packages if (joules := number(zone / "energy_uj")) is not None]
+        before, self._energy = self._energy, (time.monotonic(), sum(counted) / 1e6) if counted else None
+        if before is None or self._energy is None or self._energy[0] <= before[0]:
+            return 0.0
+        return max((self._energy[1] - before[1]) / (self._energy[0] - before[0]), 0.0)  # less: the counter began again
+
+
+def _rails() -> float:
+    """Return what a Raspberry Pi 5's power chip gives: lines such as ``VDD_CORE_A current(7)=0.85232000A``."""
+    found: dict[str, float] = {}
+    for rail, value in re.findall(r"(\w+_[AV]) (?:current|volt)\(\d+\)=([0-9.]+)[AV]", _answer(PMIC) or ""):
+        with suppress(ValueError):
+            found[rail] = float(value)
+    return sum(amperes * found.get(f"{rail[:-1]}V", 0.0) for rail, amperes in found.items() if rail.endswith("A"))
 
 
 # What the events are kept on.

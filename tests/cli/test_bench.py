@@ -1,63 +1,119 @@
-"""``bench``: every step is measured by turns, with the real model, and what is printed follows from the figures."""
+"""``bench``: the alarm's own loop is measured stage by stage, and what is printed follows from the figures."""
 
 from __future__ import annotations
 
 import json
-import math
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edge.cli.bench import bench_text, report, what_follows
-from edge.cli.bench_measure import MANY, Bench, Cost, Steps, Way, by_turns, measure, peak_mb, precisions, rounds
+from edge.camera import open_source
+from edge.cli.bench import COLUMNS, bench_text, cells, report, table_row, what_follows
+from edge.cli.bench_measure import (
+    CODECS,
+    ENDS_S,
+    FPS,
+    STAGES,
+    STILL_S,
+    Bench,
+    Round,
+    Row,
+    Spread,
+    Stopwatch,
+    Way,
+    by_turns,
+    measure,
+    precisions,
+    program,
+    scratch,
+    speedup,
+    standing,
+    still_frames,
+    timed,
+    write_mjpeg,
+)
 from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.motion import MotionFinder
+from edge.device.sensors import About
 from edge.errors import ModelError
+from edge.record.run import keep_alone
+from edge.schema import LazyImage
 from tests.cli.test_command import sentence
 from tests.helpers.command import bear_alarm as run
 from tests.helpers.tiny import tiny_card, write_tiny_model
 
-
-def cost(milliseconds, slowed=1.0):
-    return Cost(milliseconds, milliseconds * 0.9, milliseconds * 1.2, slowed)
+ROOT = Path(__file__).parents[2]
 
 
-def board(int8=20.0, in_float=40.0, *, cores=4, **more):
-    """A made-up board on which a crop takes so many milliseconds."""
-    ways = (
-        Way("bear@12", "int8", 1, 1, cost(int8)),
-        Way("bear@12", "int8", 1, MANY, cost(int8 * MANY)),
-        Way("bear@12", "float", 1, 1, cost(in_float)),
-    )
-    memory = {"int8": 178.0, "float": None}
+def spread(ms: float) -> Spread:
+    return Spread(ms, ms * 1.5, ms * 2, ms, 40)
+
+
+def rounds(*crops_ms: float, slowed: bool | None = None, watts: float | None = None) -> tuple[Round, ...]:
+    return tuple(Round(ms, 50.0 + number, 1500.0, slowed, watts) for number, ms in enumerate(crops_ms))
+
+
+def board(idle: float = 10.0, active: float = 40.0, **more: Any) -> Bench:
+    """A made-up board on which a frame takes so many milliseconds; its four cores do what three could."""
+    stages = {kind: {"decode H.264": spread(3.0), "motion": spread(1.0), "inference": None} for kind in FPS}
     known = Bench(
-        "Raspberry Pi 5", cores, True, ways, cost(8.0), cost(2.0), cost(3.0), cost(50.0), memory, 51.2, 60.0, 40, 20.0
+        machine=About("Raspberry Pi 5", "Debian GNU/Linux 12 (bookworm)", "aarch64", 4, True, 8000.0),
+        processor=None,
+        model="bear@12",
+        stages=stages,
+        frames={kind: dict.fromkeys(CODECS, spread(ms)) for kind, ms in (("idle", idle), ("active", active))},
+        cpu_ms={kind: dict.fromkeys(CODECS, ms) for kind, ms in (("idle", idle), ("active", active))},
+        crops=2.0,
+        latency_ms=spread(30.0),
+        journal=spread(5.0),
+        ways=(Way("bear@12", "int8", 1, spread(20.0)), Way("bear@12", "float", 1, spread(40.0))),
+        speedup=3.0,
+        rounds=rounds(20.0, 20.0, 20.0, 20.0, 20.0),
+        start_s=2.5,
+        memory_mb=180.0,
+        rest_w=None,
+        power_of=None,
+        seconds=20.0,
     )
     return replace(known, **more)
 
 
 @pytest.mark.slow
-def test_the_real_model_is_measured_both_ways_on_this_machine(tmp_path):
-    found = measure([BUNDLED], 0.0)
-    named = {(way.precision, way.threads, way.crops) for way in found.ways}
-    threads = {1, found.cores}
-    assert named == {(how, many, crops) for how in ("int8", "float") for many in threads for crops in (1, MANY)}
-    assert (found.ways[0].precision, found.ways[0].threads, found.ways[0].crops) == ("int8", 1, 1)
-    assert found.rounds == 5
-    for each in (*(way.cost for way in found.ways), found.read, found.motion, found.jpeg, found.scan):
-        assert 0.0 < each.low_ms <= each.median_ms <= each.high_ms
-    one, whole = found.ways[:2]
-    assert (one.crops, whole.crops) == (1, MANY)
-    assert one.cost.low_ms < whole.cost.low_ms  # of five rounds on a busy machine the median may be one that waited
-    assert all(mb and mb > 50 for mb in found.memory_mb.values())
-    assert list(found.memory_mb) == ["int8", "float"]
-    assert json.loads(json.dumps(report(found)))["follows"]["crops_in_a_frame"] >= 3
-    assert found.ways[0].model in bench_text(found)
+def test_the_real_loop_is_measured_in_each_of_its_stages_on_this_machine() -> None:
+    found = measure([BUNDLED], 3.0)
+    for stage in ("decode H.264", "decode MJPEG", *STAGES[1:]):
+        each = found.stages["active"][stage]
+        assert each, stage
+        assert 0.0 < each.p50 <= each.p95 <= each.max, stage
+    assert found.stages["idle"]["inference"] is None  # nothing was found in these frames
+    assert found.stages["idle"]["scan"]
+    assert found.crops > 0.5
+    active = found.frames["active"]["MJPEG"]
+    assert active
+    # A stage holds nothing of the others, so together they are no more than the frames they are of.
+    parts = [found.stages["active"][stage] for stage in ("decode MJPEG", "motion", "inference")]
+    assert sum(part.mean for part in parts if part) < 2 * active.mean
+    assert found.latency_ms
+    assert found.journal
+    assert {(way.precision, way.threads) for way in found.ways} == {
+        (how, many) for how in ("int8", "float") for many in {1, found.machine.cores}
+    }
+    assert (found.ways[0].precision, found.ways[0].threads) == ("int8", 1)
+    assert 0.0 < found.speedup <= found.machine.cores
+    assert len(found.rounds) == 5
+    assert found.start_s
+    assert found.memory_mb
+    assert found.memory_mb > 80.0  # the program and its children
+    whole = json.loads(json.dumps(report(found)))
+    assert whole["follows"]["words"] == what_follows(found)
+    assert whole["stages"]["active"]["motion"]["count"] >= whole["stages"]["active"]["inference"]["count"] > 0
 
 
-def test_an_int8_file_may_be_run_in_float_from_the_beginning():
+def test_an_int8_file_may_be_run_in_float_from_the_beginning() -> None:
     as_it_is, in_float = Classifier(BUNDLED), Classifier(BUNDLED, in_float=True)
     crops = np.random.default_rng(5).integers(0, 255, (3, in_float.size, in_float.size, 3), np.uint8)
     one, two = as_it_is(crops)[0], in_float(crops)[0]
@@ -66,104 +122,202 @@ def test_an_int8_file_may_be_run_in_float_from_the_beginning():
     assert not in_float.fallback
 
 
-def test_a_file_that_is_no_int8_has_one_way(tmp_path):
-    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
-    assert precisions(path) == [("fp32", False)]
-    assert precisions(BUNDLED) == [("int8", False), ("float", True)]
+def test_a_file_that_is_no_int8_has_one_way(tmp_path: Path) -> None:
+    assert precisions(Classifier(write_tiny_model(tmp_path / "m.onnx", tiny_card()))) == [("fp32", False)]
+    assert precisions(Classifier(BUNDLED)) == [("int8", False), ("float", True)]
     with pytest.raises(ModelError):
         measure([tmp_path / "gone.onnx"], 1.0)
 
 
-def test_where_int8_is_computed_wrongly_only_float_is_measured(tmp_path, monkeypatch):
+def test_where_int8_is_computed_wrongly_only_float_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor with AVX2 and no VNNI: the int8 session answers nonsense."""
     whole = Classifier._golden_error
     monkeypatch.setattr(Classifier, "_golden_error", lambda self: whole(self) if self.fallback else 0.9)
-    assert precisions(BUNDLED) == [("float", True)]
-    first = replace(board().ways[2], crops=1)
-    assert "computes int8 wrongly" in what_follows(board(ways=(first,)))[0]
+    assert precisions(Classifier(BUNDLED)) == [("float", True)]
+    assert "computes int8 wrongly" in what_follows(board(ways=board().ways[1:]))[1]
 
 
-def test_nothing_moves_in_the_frames_for_motion_and_the_clip_begins_again():
-    with closing(Steps()) as steps:
-        assert not any(steps.motion() for _ in range(60))
-        assert steps.jpeg() > 5000
-        seen = [steps.read() for _ in range(330)]
-        assert {frame.size_wh for frame in seen} == {(1280, 720)}
-        assert sum(frame.index == 0 for frame in seen) == 1
-        crops = steps.crops(64, 30)
-        assert crops.shape == (30, 64, 64, 3)
+@pytest.fixture(scope="module")
+def mjpeg(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("bench") / "clip.avi"
+    write_mjpeg(path)
+    return str(path)
 
 
-def test_every_piece_of_work_has_its_turn_in_each_round():
+def test_nothing_moves_in_an_idle_frame(mjpeg: str) -> None:
+    for source in ("demo", mjpeg):
+        still, finder = still_frames(source), MotionFinder()
+        with open_source(source, fps=FPS["idle"]) as opened:
+            frames = [frame for frame, _ in zip(opened, range(9), strict=False)]
+        assert frames[-1].time < STILL_S
+        for number in range(60):
+            shown = standing(frames[number % len(frames)], still[number % len(still)])
+            assert not finder(replace(shown, time=number / FPS["idle"])).regions
+
+
+def test_the_same_clip_is_there_as_mjpeg(mjpeg: str) -> None:
+    with open_source(mjpeg, fps=1.0) as ours, open_source("demo", fps=1.0) as demo:
+        pairs = list(zip(ours, demo, strict=False))
+    assert len(pairs) == int(ENDS_S) + 1
+    for one, other in pairs:
+        assert np.abs(one.image.astype(int) - other.image).mean() < 6.0  # compressed once more
+
+
+def test_a_stage_inside_another_counts_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.0, 1.0, 5.0, 7.0])
+    monkeypatch.setattr("edge.cli.bench_measure.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    clock = Stopwatch()
+    with clock("crop"), clock("inference"):
+        pass
+    assert clock.spent == {"crop": 3.0, "inference": 4.0}
+
+
+def test_colours_that_are_decoded_later_count_as_decoding() -> None:
+    frame = still_frames("demo")[0]
+    clock = Stopwatch()
+    lazy = replace(frame, picture=LazyImage(lambda: frame.image, frame.size_wh))
+    with clock("crop"):
+        assert timed(lazy, clock).image is frame.image
+    assert set(clock.spent) == {"crop", "decode"}
+
+
+def test_every_piece_of_work_has_its_turn() -> None:
     done: list[str] = []
-    took = by_turns([lambda: done.append("a"), lambda: done.append("b")], range(7))
-    assert [len(each) for each in took] == [6, 6]  # the first round only warms up
-    assert [sorted(done[at : at + 2]) for at in range(0, 14, 2)] == [["a", "b"]] * 7
-    assert list(rounds(0.0)) == list(range(6))
+    took: list[list[float]] = [[], []]
+    for _ in range(3):
+        by_turns([lambda: done.append("a"), lambda: done.append("b")], took, 0.0)
+    assert done == ["a", "b"] * 3
+    assert [len(each) for each in took] == [3, 3]
 
 
-def test_what_is_computed_of_the_measurements():
-    found = Cost.of([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, 0.008, 0.009])
-    assert (found.median_ms, found.low_ms, found.high_ms) == pytest.approx((5.0, 1.8, 8.2))
-    assert found.slowed == 4.0
-    assert Way("m", "int8", 1, 12, cost(60.0)).crop_ms == 5.0
-    known = board(int8=20.0)
-    assert (known.crops_within(0.25), known.crops_within(0.01), known.crops_within(9.0)) == (12, 3, 12)
-    # Quiet: ten frames of 10 ms, half a look of 50 ms, one picture of 3 ms a second; moving: 30 crops, five pictures.
-    assert known.cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 25 + 3))
-    assert known.cameras(3) == pytest.approx(0.7 * 4 * 1000 / (100 + 30 * 20 + 25 + 15))
-    assert known.cameras(12) == pytest.approx(0.7 * 4 * 1000 / (100 + 120 * 20 + 25 + 15))
-    # Looking at the whole frame takes a tenth of the time at most, however slow it is.
-    assert board(int8=20.0, scan=cost(900.0)).cameras() == pytest.approx(0.7 * 4 * 1000 / (100 + 100 + 3))
+def test_what_is_computed_of_the_measurements() -> None:
+    found = Spread.of([0.001 * each for each in range(1, 102)])
+    assert found == Spread(51.0, 96.0, 101.0, 51.0, 101)
+    assert Spread.of([]) is None
+
+    def rows(seconds: float) -> list[Row]:
+        return [Row(seconds, seconds, 1, seconds, {})] * 5
+
+    assert speedup(rows(0.01), [rows(0.02), rows(0.01)], 4) == 1.5
+    assert speedup(rows(0.02), [rows(0.01)] * 2, 2) == 2.0  # the first alone was slowed down by something else
+    assert speedup([], [], 4) == 1.0
+    # 0.85 of what three cores' worth of frames of 40 ms are, at ten a second; of 10 ms, at five.
+    assert board().cameras("active") == pytest.approx(0.85 * 3 * 25 / 10)
+    assert board().cameras("idle") == pytest.approx(0.85 * 3 * 100 / 5)
+    slower = board(frames={"active": {"H.264": spread(40.0), "MJPEG": spread(80.0)}})
+    assert slower.cameras("active") == pytest.approx(0.85 * 3 * 12.5 / 10)  # the dearer of the two
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (board(20.0, 38.0), "int8 is 1.9 x as fast as the same file in float."),
-        (board(20.0, 20.5), "int8 is as fast as the same file in float."),
-        (board(30.0, 20.0), "1.5 x as fast in float as in int8: export it with `--precision fp32`"),
-        (board(27.0), "0.25 s for a frame leave room for 9 crops."),
-        (board(200.0), "A frame is given 3 crops in any case, which take 0.60 s here"),
-        (board(20.0), "it can watch 21 quiet cameras, 3 with 3 crops in every frame (one animal), 1 with 12 (rain)."),
-        (board(100.0, scan=cost(900.0)), "13 quiet cameras, none with 3 crops in every frame"),
-        (board(2000.0, cores=1, read=cost(90.0), scan=cost(9000.0)), "it cannot watch one camera"),
-        (board(ways=(Way("bear@12", "int8", 1, 1, cost(20.0, 1.6)),)), "At the end all took 1.6 times as long"),
+        (board(), "51 cameras of 1280x720 at 10 frames a second fit, 6 where something always moves."),
+        (board(200.0, 500.0), "Use `--fps 5`: 5 cameras of 1280x720 at 5 frames a second fit, 1 where"),
+        (board(9000.0, 9000.0), "Use `--fps 0.28`: 2 cameras of 1280x720"),
+        (board(20_000.0, 20_000.0), "This machine is too slow: not one camera fits."),
         (
-            board(ways=(*board().ways, Way("b@9", "fp32", 1, 1, cost(30.0)))),
-            "b@9 (fp32) takes 1.50 x as long for a crop",
+            board(ways=(Way("bear@12", "int8", 1, spread(30.0)), Way("bear@12", "float", 1, spread(20.0)))),
+            "1.5 x as fast in float as in int8: export it with `--precision fp32`",
         ),
+        (
+            board(ways=(*board().ways, Way("b@9", "fp32", 1, spread(30.0)))),
+            "b@9 (fp32) takes 1.50 x as long for a crop as bear@12 (int8).",
+        ),
+        (board(rounds=rounds(20.0, 20.0, 25.0, 30.0, 32.0)), "At the end a crop took 1.6 times as long"),
+        (board(rounds=rounds(20.0, 20.0, slowed=True)), "slowed down by heat or low voltage: give it"),
     ],
 )
-def test_what_follows(found, words):
+def test_what_follows(found: Bench, words: str) -> None:
     assert words in "\n".join(what_follows(found))
 
 
-def test_the_table_is_for_a_person():
-    text = bench_text(board())
-    assert "bear@12 on Raspberry Pi 5, 4 cores" in text
-    assert "score 1 crop, int8, 1 thread (as the alarm runs)    20.0 ms  18.0 to 24.0" in text
-    assert "Memory at the most: 178 MB in int8." in text
-    assert "Temperature: 51 °C before, 60 °C after." in text
-    assert "Temperature" not in bench_text(board(before_c=None))
-    assert not math.isnan(board().slowed)
-    assert max(map(len, text.splitlines())) <= 120
+def test_a_board_that_does_is_one_sentence() -> None:
+    assert len(what_follows(board())) == 1
 
 
-def test_memory_that_cannot_be_measured_is_not_known(tmp_path):
-    assert peak_mb(tmp_path / "gone.onnx", False) is None
+def test_the_table_is_for_a_person() -> None:
+    text = bench_text(board(rounds=rounds(20.0, 21.0, slowed=False, watts=5.51), rest_w=3.0, power_of="the board"))
+    assert "Raspberry Pi 5, 4 cores; bear@12, int8" in text
+    assert "decode H.264            3.00    4.50    6.00       3.00" in text
+    assert "inference                  –" in text
+    assert "Start to the first scored frame: 2.5 s. Memory at most: 180 MB. Power: 3.0 / 5.5 W (the board)." in text
+    assert "a crop 20.0, 21.0 ms; processor 50, 51 °C; lowest clock 1500 MHz; slowed down no." in text
+    assert len(text.splitlines()) <= 25
 
 
-def test_as_a_user_types_it(tmp_path):
+def test_what_is_not_known_is_not_measured_and_never_nothing() -> None:
+    blind = (Round(20.0, None, None, None, None),) * 5
+    text = bench_text(board(rounds=blind, start_s=None, memory_mb=None))
+    assert text.count("not measured") == 6
+    found = board(rounds=blind, start_s=None, memory_mb=None, latency_ms=None)
+    row = dict(zip(COLUMNS, cells(found), strict=True))
+    unknown = {name for name, words in row.items() if words == "not measured"}
+    assert unknown == {"latency p95", "start", "memory", "power at rest / busy", "hottest"}
+
+
+def test_a_row_fits_the_table_of_boards() -> None:
+    page = (ROOT / "docs/boards.md").read_text(encoding="utf-8")
+    assert table_row(COLUMNS) in page
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "bear@" in line]
+    assert rows
+    assert all(line.count("|") == len(COLUMNS) + 1 for line in rows)
+    piped = table_row(cells(board(processor="a | b")))
+    assert piped.startswith("| Raspberry Pi 5, a / b, 4 cores | Debian")
+    assert piped.count("|") == len(COLUMNS) + 1
+
+
+@pytest.mark.slow
+def test_the_program_is_started_without_the_config_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge.cli.bench_measure.CHILD_S", 60.0)
+    monkeypatch.setenv("BEAR_ALARM_CONFIG", str(tmp_path / "gone.yml"))  # with which `watch` does not begin
+    start_s, memory_mb = program(write_tiny_model(tmp_path / "m.onnx", tiny_card()))
+    assert start_s
+    assert memory_mb
+    assert memory_mb > 50.0
+    assert program(tmp_path / "gone.onnx") == (None, None)
+    assert "analysed no frame" in caplog.text
+
+
+@pytest.mark.slow
+def test_as_a_user_types_it(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card())
     other = write_tiny_model(tmp_path / "o.onnx", replace(tiny_card(), name="other"))
-    ran = run("bench", "--seconds", 1, "--model", model, "--against", other, "--json")
+    words = ("bench", "--seconds", 1, "--model", model, "--against", other, "--json")
+    ran = run(*words, BEAR_ALARM_STATE=str(tmp_path / "state"))
     assert (ran.returncode, ran.stderr) == (0, "")
-    told = json.loads(ran.stdout)
-    assert {way["model"].partition("@")[0] for way in told["ways"]} == {"tiny", "other"}
-    assert told["follows"]["words"][0].startswith("other@")
-    text = run("bench", "--seconds", 1, "--model", model).stdout
-    assert text.startswith("tiny@")
-    assert "read a frame of H.264" in text
+    printed = json.loads(ran.stdout)
+    assert {way["model"].partition("@")[0] for way in printed["ways"]} == {"tiny", "other"}
+    assert printed["power_of"] is None or printed["rest_w"] > 0
+    assert not (tmp_path / "state").exists()  # it keeps nothing
+
+
+def test_the_journal_is_timed_on_the_disk_that_the_alarm_writes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEAR_ALARM_STATE", str(tmp_path / "state"))
+    with scratch() as folder:
+        assert Path(folder).parent == tmp_path
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BEAR_ALARM_STATE", str(tmp_path / "file"))  # where no folder can be
+    with scratch() as folder:
+        assert Path(folder).is_dir()
+
+
+def test_what_it_cannot_do_is_one_sentence() -> None:
     assert "no such model file" in sentence("bench", "--model", Path("gone.onnx"))
     assert "seconds" in sentence("bench", "--seconds", 0)
+    assert "give one of them" in sentence("bench", "--row", "--json")
+
+
+def test_beside_a_running_alarm_nothing_is_measured(tmp_path: Path) -> None:
+    lock = keep_alone(tmp_path, "a run")
+    try:
+        ran = run("bench", "--seconds", 1, BEAR_ALARM_STATE=str(tmp_path))
+    finally:
+        lock.close()
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "an alarm is running here" in ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["watch.lock"]

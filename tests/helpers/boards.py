@@ -76,6 +76,33 @@ def zero(root: Path) -> Path:
     return pi(root, model="Raspberry Pi Zero 2 W Rev 1.0", features=ARM_OLD, total_kb=426_000)
 
 
+def pi4(root: Path) -> Path:
+    """A Raspberry Pi 4: no dot products, and no sensor of power."""
+    return pi(root, model="Raspberry Pi 4 Model B Rev 1.5", features=ARM_OLD, total_kb=3_885_000)
+
+
+# In the form in which ``vcgencmd pmic_read_adc`` prints it on a Raspberry Pi 5: currents first, then voltages.
+PMIC_ADC = """     3V7_WL_SW_A current(0)=0.09759640A
+       3V3_SYS_A current(1)=0.05953380A
+       1V8_SYS_A current(2)=0.15615420A
+      DDR_VDD2_A current(3)=0.02342314A
+      DDR_VDDQ_A current(4)=0.00000000A
+       1V1_SYS_A current(5)=0.17957740A
+       0V8_SYS_A current(6)=0.34355110A
+      VDD_CORE_A current(7)=0.85232000A
+     3V7_WL_SW_V volt(8)=3.69921400V
+       3V3_SYS_V volt(9)=3.31087900V
+       1V8_SYS_V volt(10)=1.79706600V
+      DDR_VDD2_V volt(11)=1.10329500V
+      DDR_VDDQ_V volt(12)=0.60353100V
+       1V1_SYS_V volt(13)=1.10439400V
+       0V8_SYS_V volt(14)=0.80231080V
+      VDD_CORE_V volt(15)=0.72046880V
+         EXT5V_V volt(24)=5.15028000V
+          BATT_V volt(25)=0.00000000V
+"""
+
+
 def pc(root: Path) -> Path:
     """A laptop with two kinds of thermometers."""
     disk = "sys/devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"
