@@ -17,10 +17,10 @@ from edge.alert.events import EventPublisher
 from edge.detect.zones import parse_polygon
 from edge.errors import OptionError
 from edge.pictures import read_picture
-from edge.record.clip import ClipMaker, CompressedFrame
+from edge.record.clip import ClipMaker
 from edge.record.media_store import own_still
 from edge.record.recorder import ClipJob, MediaWriter
-from edge.schema import Event
+from edge.schema import Event, Packet
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk
@@ -223,7 +223,7 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, monkeypatch, cap
     monkeypatch.setattr("edge.record.recorder.ClipMaker", Slow)
     writer = MediaWriter(tmp_path, **QUICK)
     jobs = [
-        ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
+        ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (Packet(bytes(10**7), 0.0, 0.0, key=True),) * 2, ())
         for i in range(4)
     ]
     for job in jobs:
