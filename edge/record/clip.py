@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
-from itertools import dropwhile, pairwise
+from itertools import accumulate, dropwhile, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -231,7 +231,7 @@ def _copied(packets: Sequence[Packet], out: OutputContainer) -> int:
     """
     import av
 
-    sets = {parameter_sets(packet.data) for packet in packets if packet.key}
+    sets = {parameter_sets(packet.data) for packet in packets if packet.key} - {()}
     if len(packets) < 2 or len(sets) != 1 or not all(packet.h264 for packet in packets):
         return 0
     with av.open(BytesIO(b"".join(packet.data for packet in packets[:2])), format="h264") as own:
@@ -355,7 +355,7 @@ def main() -> int:
 
 
 OVERHEAD_BYTES = 200  # of a picture in memory beside its bytes: objects, and their places
-WHOLE = 0.75  # the share of a clip's bytes for the beginning, which is kept whole
+WHOLE = 0.5  # the share of a clip's bytes for the beginning, which is kept whole
 LATE_S = 5.0  # the longest that a camera's own video may show nothing new
 _COMMENT = b"\xff\xfe"
 
@@ -466,12 +466,12 @@ class ClipBuffer:
         return tuple(self._packets)
 
     def _thin(self) -> None:
-        others = [number for number, packet in enumerate(self._packets) if not packet.key]
-        if others and not self._keys_only:
+        if not self._keys_only and not all(packet.key for packet in self._packets):
             self._keys_only = True
-            while others and self.bytes > WHOLE * self.max_bytes:
-                self.bytes -= bytes_of(self._packets.pop(others.pop()))
-            self._whole = others[-1] + 1 if others else 0
+            sums = accumulate(map(bytes_of, self._packets))
+            self._whole = sum(held <= WHOLE * self.max_bytes for held in sums)
+            self._packets[self._whole :] = [packet for packet in self._packets[self._whole :] if packet.key]
+            self.bytes = sum(map(bytes_of, self._packets))
             return
         rest = self._packets[self._whole :: 2]
         self._packets[self._whole :] = rest

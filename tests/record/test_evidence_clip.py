@@ -12,10 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.detect.zones import parse_polygon
+from edge.detect.zones import BLACK, PrivacyMask, parse_polygon
+from edge.pictures import decode_picture
 from edge.record.clip import CannotError, ClipError, ClipMaker, encode, jpeg, packed, unpacked
-from edge.schema import Packet
+from edge.record.recorder import compressed
+from edge.schema import Frame, Packet
 from tests.alarm.test_watch import scene
+from tests.helpers.magenta import MAGENTA, magenta
+from tests.helpers.meadow import WALL
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")
 UPPER_LEFT = parse_polygon("0,0 0.5,0 0.5,0.5 0,0.5", "--mask")
@@ -74,6 +78,17 @@ def test_masks_are_black_and_the_rest_is_not(tmp_path):
     for picture in frames(tmp_path / "clip.mp4"):
         assert picture[:88, :158].max() < 12
         assert picture[92:, 162:].mean() > 40
+
+
+def test_what_is_masked_mixes_into_nothing_beside_it_where_a_picture_is_made_smaller(tmp_path):
+    mask = parse_polygon("0,0 1,0 1,0.3337 0,0.3337", "--mask")
+    picture = scene(2000, 1500)
+    picture[:500] = MAGENTA
+    encode([shot(at, jpeg(picture, 95)) for at in (0.0, 0.2)], tmp_path / "clip.mp4", [mask])
+    held = decode_picture(compressed(Frame(picture, 0.0, WALL, "yard", 0), PrivacyMask([mask], BLACK)), "a shot")
+    for shown in (held, frames(tmp_path / "clip.mp4")[1]):
+        assert magenta(shown) < 50
+        assert shown[shown.shape[0] // 2 :].mean() > 40
 
 
 def test_frames_of_other_sizes_and_damaged_ones_do_no_harm(tmp_path):
