@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -23,12 +24,14 @@ def filmed(
     pix_fmt: str = "yuv420p",
 ) -> list[Packet]:
     """Encode pictures (H, W, 3), a key picture every ``group``."""
-    encoder, found = None, []
-    for number, picture in enumerate([*pictures, None]):
+    encoder: av.VideoCodecContext | None = None
+    found: list[av.Packet] = []
+    for number, picture in enumerate(chain(pictures, [None])):
         if encoder is None:
             assert picture is not None
-            encoder = av.CodecContext.create("libx264", "w")
-            assert isinstance(encoder, av.VideoCodecContext)
+            made = av.CodecContext.create("libx264", "w")
+            assert isinstance(made, av.VideoCodecContext)
+            encoder = made
             encoder.height, encoder.width = picture.shape[:2]
             encoder.pix_fmt, encoder.time_base = pix_fmt, MILLISECOND
             options = {"preset": "veryfast", "threads": "1", "g": str(group), "bf": str(b_frames), "sc_threshold": "0"}
