@@ -231,8 +231,9 @@ def _copied(packets: Sequence[Packet], out: OutputContainer) -> int:
     """
     import av
 
-    sets = {parameter_sets(packet.data) for packet in packets if packet.key} - {()}
-    if len(packets) < 2 or len(sets) != 1 or not all(packet.h264 for packet in packets):
+    if len(packets) < 2 or not all(packet.h264 for packet in packets):
+        return 0
+    if len({parameter_sets(packet.data) for packet in packets if packet.key} - {frozenset()}) != 1:
         return 0
     with av.open(BytesIO(b"".join(packet.data for packet in packets[:2])), format="h264") as own:
         if own.streams.video[0].pix_fmt not in PLAYABLE:
@@ -248,10 +249,10 @@ def _copied(packets: Sequence[Packet], out: OutputContainer) -> int:
     return len(packets)
 
 
-def parameter_sets(data: bytes) -> tuple[bytes, ...]:
-    """Return the sequence and picture parameter sets of a key picture, Annex B; of a JPEG none."""
+def parameter_sets(data: bytes) -> frozenset[bytes]:
+    """Return the sequence and picture parameter sets in H.264, Annex B."""
     units = re.split(rb"\x00*\x00\x00\x01", data)
-    return tuple(unit for unit in units if unit and unit[0] & 31 in PARAMETER_SETS) if data.startswith(b"\0\0") else ()
+    return frozenset(unit for unit in units if unit and unit[0] & 31 in PARAMETER_SETS)
 
 
 def _av_packet(packet: Packet, began: float) -> Any:
