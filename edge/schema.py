@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -58,12 +59,20 @@ class LazyImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:
-    """One picture of a camera's own H.264 (Annex B), as it came; a key picture has its parameter sets before it."""
+    """One compressed picture: of a camera's own H.264 (Annex B), as it came, or a JPEG.
+
+    A key picture of H.264 has its parameter sets before it.
+    """
 
     data: bytes
     time: float  # when it is shown, seconds on the clock of the frames
     decode_time: float  # when it is decoded: earlier than ``time`` where pictures come in another order
     key: bool  # decoding may begin here
+
+    @property
+    def h264(self) -> bool:
+        """Return True for H.264, False for a JPEG."""
+        return self.data.startswith(b"\0\0")
 
 
 class VideoBuffer:
@@ -76,35 +85,46 @@ class VideoBuffer:
         self.seconds = 0.0
         self.max_bytes = max_bytes
         self._bytes = 0
-        self._groups: deque[list[Packet]] = deque()  # each begins with a key picture
+        self._packets: deque[Packet] = deque()
+        self._keys: deque[float] = deque()  # when the key pictures among them are decoded
         self._lock = threading.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Return True if there is a key picture, so that a clip can begin."""
+        return bool(self._keys)
+
     def add(self, packet: Packet) -> None:
-        """Take one more; what is older than ``seconds`` is dropped, a group of pictures at a time."""
+        """Take one more, later than those before; drop what is older than ``seconds`` and no newer picture needs."""
         if self.seconds <= 0.0:
             return
         with self._lock:
-            if packet.key:
-                self._groups.append([])
-            if not self._groups:
-                return
-            self._groups[-1].append(packet)
+            self._packets.append(packet)
             self._bytes += len(packet.data)
-            oldest = packet.decode_time - self.seconds
-            while len(self._groups) > 1 and (self._groups[1][0].decode_time <= oldest or self._bytes > self.max_bytes):
-                self._drop()
-            if self._bytes > self.max_bytes:
-                self._drop()
+            if packet.key:
+                self._keys.append(packet.decode_time)
+            while self._bytes > self.max_bytes or self._unneeded(packet.decode_time - self.seconds):
+                gone = self._packets.popleft()
+                self._bytes -= len(gone.data)
+                if gone.key:
+                    self._keys.popleft()
 
     def since(self, time: float) -> tuple[Packet, ...]:
-        """Return the packets from the last key picture at or before ``time`` on, or all that there are."""
+        """Return the packets from the last key picture at or before ``time`` on, else from the first one on."""
         with self._lock:
-            begins = [group for group in self._groups if group[0].decode_time <= time][-1:]
-            first = begins[0][0].decode_time if begins else float("-inf")
-            return tuple(each for group in self._groups if group[0].decode_time >= first for each in group)
+            begins = [key for key in self._keys if key <= time][-1:] or list(self._keys)[:1]
+            return tuple(each for each in self._packets if begins and each.decode_time >= begins[0])
 
-    def _drop(self) -> None:
-        self._bytes -= sum(len(each.data) for each in self._groups.popleft())
+    def after(self, decode_time: float) -> tuple[Packet, ...]:
+        """Return the packets later than one that was taken."""
+        with self._lock:
+            return tuple(takewhile(lambda each: each.decode_time > decode_time, reversed(self._packets)))[::-1]
+
+    def _unneeded(self, oldest: float) -> bool:
+        """Return True if no picture from ``oldest`` on needs the first packet."""
+        if self._packets and not self._packets[0].key:
+            return self._packets[0].decode_time <= oldest  # its key picture has gone
+        return len(self._keys) > 1 and self._keys[1] <= oldest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

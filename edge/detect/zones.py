@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -163,7 +164,7 @@ class PrivacyMask:
     def __init__(self, masks: Sequence[Polygon], fill: int = GREY) -> None:
         self.masks = tuple(masks)
         self.fill = fill
-        self._hidden: NDArray[np.bool_] | None = None
+        self._seen: NDArray[np.uint8] | None = None  # (H, W), 0 where something is hidden
 
     def __call__(self, image: Picture, rect: tuple[int, int, int, int] | None = None) -> Picture:
         """Return the picture (H, W, 3), or a copy of its rectangle (left, top, width, height in pixels), masked.
@@ -174,10 +175,10 @@ class PrivacyMask:
             return image
         height, width = image.shape[:2]
         x, y, w, h = rect or (0, 0, width, height)
-        shown = image[y : y + h, x : x + w].copy()
-        if self.masks:
-            hidden = self._hidden  # may be called from two threads
-            if hidden is None or hidden.shape != (height, width):
-                hidden = self._hidden = drawn(self.masks, (width, height))
-            shown[hidden[y : y + h, x : x + w]] = self.fill
-        return shown
+        part = image[y : y + h, x : x + w]
+        if not self.masks:
+            return part.copy()
+        seen = self._seen  # may be called from two threads
+        if seen is None or seen.shape != (height, width):
+            seen = self._seen = (~drawn(self.masks, (width, height))).astype(np.uint8)
+        return np.asarray(cv2.copyTo(part, seen[y : y + h, x : x + w], np.full_like(part, self.fill)), np.uint8)

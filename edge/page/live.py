@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from edge.detect.zones import BLACK, PrivacyMask
+from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import ALARM, FONT, FOUND, MOVING, Lettering, Mark, annotate
 from edge.local_time import clock, lasting
 from edge.page.banner import banner
@@ -141,10 +141,16 @@ def looking(page: Page) -> Looking:
     return found
 
 
+@lru_cache(maxsize=16)
+def hiding(masks: tuple[Polygon, ...]) -> PrivacyMask:
+    """Return what hides these masks, made once."""
+    return PrivacyMask(masks, BLACK)
+
+
 def drawn(thread: CameraThread, frame: Frame, scores: Sequence[Score], *, old: bool) -> Picture:
     """Return a frame, at most ``WIDTH`` pixels wide, with what the alarm sees in it; what masks cover is hidden."""
     settings = thread.camera.settings
-    small = PrivacyMask(settings.masks, BLACK)(at_most(frame.image, WIDTH))
+    small = at_most(hiding(settings.masks)(frame.image), WIDTH)  # what is hidden must not mix with what is beside it
     caption = f"{frame.camera}  {clock(frame.wall)}"
     marks = [] if old else marks_of(thread, scores)
     picture = annotate(small, marks, caption, settings.zones, settings.masks)

@@ -1,12 +1,14 @@
-"""A clip from compressed frames, made by a program of its own: no crash and no peak of memory touches the alarm.
+"""A clip from compressed pictures, made by a program of its own: no crash and no peak of memory touches the alarm.
 
 ``ClipMaker`` is the alarm's side: it starts the program, feeds it, and ends it when it takes too long. The program is
 
-    python -m edge.record.clip clip.mp4 < frames
+    python -m edge.record.clip clip.mp4 < pictures
 
-It reads a line of JSON (``{"masks": [...]}``), then for each frame its time (float64, seconds), its length (uint32),
-both big-endian, and its JPEG; a length of 0 is the end. It writes H.264, yuv420p, with the index first, as browsers and
-phones want it; whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
+It reads a line of JSON (``{"masks": [...]}``), then for each picture when it is shown and decoded (float64, seconds),
+1 if decoding may begin there (uint8), its length (uint32), all big-endian, and its bytes: a JPEG, or H.264 as Annex B;
+a length of 0 is the end. A camera's own H.264 is copied. JPEGs, what masks hide part of, and what a browser may not
+play are encoded: H.264, yuv420p. The index comes first, as browsers and phones want it; whole or not at all. Exit
+codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -22,9 +25,10 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from io import BytesIO
+from itertools import accumulate, dropwhile, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -32,9 +36,10 @@ import numpy as np
 from edge.background import first_to_go
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
-from edge.schema import Luma, Picture
+from edge.schema import Luma, Packet, Picture
 
 if TYPE_CHECKING:
+    from av.container import OutputContainer
     from av.video.stream import VideoStream
 
 
@@ -44,10 +49,13 @@ log = logging.getLogger(__name__)
 LIMIT_S = 300.0  # a minute of 720p may take a third of it on a small board
 PROGRAM = (sys.executable, "-m", "edge.record.clip")
 
-HEAD = struct.Struct(">dI")  # time, length
+HEAD = struct.Struct(">dd?I")  # time, decode time, key, length
 NOTHING, CANNOT = 2, 3  # exit codes
 MAX_WIDTH = 1280
 TICKS = 1000  # a second
+STEP_TICKS = 190  # between two pictures of H.264 that is encoded: five a second, for cameras jitter
+PLAYABLE = ("yuv420p", "yuvj420p")  # 8 bits, 4:2:0
+PARAMETER_SETS = (7, 8)  # NAL unit types, H.264 table 7-1
 NICENESS = 15
 # The first that is there: H.264 plays everywhere, VP9 in browsers and on most phones.
 ENCODERS = (
@@ -73,7 +81,7 @@ class ClipMaker:
         self._path = Path()  # what the child makes
         self._stopped = False
 
-    def __call__(self, shots: Sequence[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> bool:
+    def __call__(self, packets: Sequence[Packet], path: Path, masks: Sequence[Polygon] = ()) -> bool:
         """Write the clip, whole or not at all; False where this machine cannot. Raises ClipError or OSError."""
         if self.cannot:
             return False
@@ -93,7 +101,7 @@ class ClipMaker:
         timer.daemon = True
         timer.start()
         try:
-            why = _feed(child, shots, masks)
+            why = _feed(child, packets, masks)
         finally:
             timer.cancel()
             with self._lock:
@@ -135,13 +143,13 @@ class ClipMaker:
         )
 
 
-def _feed(child: subprocess.Popen[bytes], shots: Sequence[CompressedFrame], masks: Sequence[Polygon]) -> str:
-    """Give the child its frames and wait for it; return its last line, which is why it failed."""
+def _feed(child: subprocess.Popen[bytes], packets: Sequence[Packet], masks: Sequence[Polygon]) -> str:
+    """Give the child its pictures and wait for it; return its last line, which is why it failed."""
     assert child.stdin is not None
     assert child.stderr is not None
     # A child that has ended wrote why on its standard error.
     with contextlib.suppress(OSError), child.stdin as pipe:
-        for piece in packed(shots, masks):
+        for piece in packed(packets, masks):
             pipe.write(piece)
     with child.stderr as pipe:
         lines = pipe.read().decode(errors="replace").strip().splitlines()
@@ -161,79 +169,145 @@ def half_written(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def packed(shots: Iterable[CompressedFrame], masks: Sequence[Polygon]) -> Iterator[bytes]:
+def packed(packets: Iterable[Packet], masks: Sequence[Polygon]) -> Iterator[bytes]:
     """Yield what this program reads, piece by piece."""
     yield json.dumps({"masks": masks}).encode() + b"\n"
-    for shot in shots:
-        yield HEAD.pack(shot.time, len(shot.jpeg))
-        yield shot.jpeg
-    yield HEAD.pack(0.0, 0)
+    for packet in packets:
+        yield HEAD.pack(packet.time, packet.decode_time, packet.key, len(packet.data))
+        yield packet.data
+    yield HEAD.pack(0.0, 0.0, False, 0)
 
 
-def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], Iterator[CompressedFrame]]:
-    """Return the masks and the frames.
+def unpacked(stream: BinaryIO) -> tuple[tuple[Polygon, ...], list[Packet]]:
+    """Return the masks and the pictures.
 
     Raises ValueError for anything but what ``packed`` gives, also where it ends early.
     """
     found = json.loads(stream.readline())["masks"]
     masks = tuple(tuple((float(x), float(y)) for x, y in corners) for corners in found)
-
-    def shots() -> Iterator[CompressedFrame]:
-        while True:
-            head = stream.read(HEAD.size)
-            if len(head) < HEAD.size:
-                raise ValueError("the frames end early")
-            time, length = HEAD.unpack(head)
-            if length == 0:
-                return
-            jpeg = stream.read(length)
-            if len(jpeg) < length:
-                raise ValueError("the frames end early")
-            yield CompressedFrame(time, jpeg)
-
-    return masks, shots()
+    packets: list[Packet] = []
+    while True:
+        head = stream.read(HEAD.size)
+        if len(head) < HEAD.size:
+            raise ValueError("the pictures end early")
+        time, decode_time, key, length = HEAD.unpack(head)
+        if length == 0:
+            return masks, packets
+        data = stream.read(length)
+        if len(data) < length:
+            raise ValueError("the pictures end early")
+        packets.append(Packet(data, time, decode_time, key))
 
 
-def encode(shots: Iterable[CompressedFrame], path: Path, masks: Sequence[Polygon] = ()) -> int:
-    """Write the clip; gives how many frames are in it. Frames that cannot be decoded are left out.
+def encode(packets: Iterable[Packet], path: Path, masks: Sequence[Polygon] = ()) -> int:
+    """Write the clip; return how many pictures are in it. Those that cannot be decoded are missing.
 
-    Every frame gets the first one's size. Raises CannotError, ValueError when there are fewer than two frames, OSError.
+    Raises CannotError, ValueError when there are fewer than two pictures, OSError.
     """
     try:
         import av
     except ImportError as error:
         raise CannotError(f"PyAV is missing ({error}); install it with: {pip('install', 'av')}") from None
-    hidden = PrivacyMask(masks, BLACK)
+    playable = list(dropwhile(lambda packet: not packet.key, packets))
     part = half_written(path)
-    count, began, last = 0, 0.0, -1
     try:
         with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-            stream: VideoStream | None = None
-            for shot in shots:
-                image = cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR)
-                if image is None:
-                    continue
-                picture = np.asarray(at_most(np.asarray(image, np.uint8), MAX_WIDTH, even=True))
-                if stream is None:
-                    stream, began = _stream(out, picture.shape[1], picture.shape[0]), shot.time
-                elif (stream.width, stream.height) != (picture.shape[1], picture.shape[0]):
-                    picture = np.asarray(cv2.resize(picture, (stream.width, stream.height)), np.uint8)
-                ticks = round((shot.time - began) * TICKS)
-                if ticks <= last:
-                    continue
-                frame = av.VideoFrame.from_ndarray(hidden(picture), format="bgr24")
-                frame.pts, frame.time_base = ticks, Fraction(1, TICKS)
-                out.mux(stream.encode(frame))
-                count, last = count + 1, ticks
-            if stream is None or count < 2:
+            count = 0 if masks else _copied(playable, out)
+            count = count or _encoded(playable, out, PrivacyMask(masks, BLACK))
+            if count < 2:
                 raise ValueError(f"{count} frames are no clip")
-            out.mux(stream.encode(None))
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def _copied(packets: Sequence[Packet], out: OutputContainer) -> int:
+    """Copy a camera's own video; return how many pictures, 0 where a browser may not play it as it is.
+
+    Every picture is to be H.264 of the same parameter sets, 8 bits, 4:2:0.
+    """
+    import av
+
+    if len(packets) < 2 or not all(packet.h264 for packet in packets):
+        return 0
+    if len({parameter_sets(packet.data) for packet in packets if packet.key} - {frozenset()}) != 1:
+        return 0
+    with av.open(BytesIO(b"".join(packet.data for packet in packets[:2])), format="h264") as own:
+        if own.streams.video[0].pix_fmt not in PLAYABLE:
+            return 0
+        stream = out.add_stream_from_template(own.streams.video[0])
+    last = -(1 << 62)
+    for each in packets:
+        packet = _av_packet(each, packets[0].time)
+        last = packet.dts = max(last + 1, packet.dts or 0)
+        packet.pts = max(last, packet.pts or 0)
+        packet.stream, packet.is_keyframe = stream, each.key
+        out.mux(packet)
+    return len(packets)
+
+
+def parameter_sets(data: bytes) -> frozenset[bytes]:
+    """Return the sequence and picture parameter sets in H.264, Annex B."""
+    units = re.split(rb"\x00*\x00\x00\x01", data)
+    return frozenset(unit for unit in units if unit and unit[0] & 31 in PARAMETER_SETS)
+
+
+def _av_packet(packet: Packet, began: float) -> Any:
+    import av
+
+    made = av.Packet(packet.data)
+    made.time_base = Fraction(1, TICKS)
+    made.pts, made.dts = (round((at - began) * TICKS) for at in (packet.time, packet.decode_time))
+    return made
+
+
+def _encoded(packets: Sequence[Packet], out: OutputContainer, hidden: PrivacyMask) -> int:
+    """Encode pictures, masked, each in the first one's size; return how many. Raises CannotError."""
+    import av
+
+    count, last = 0, -1
+    stream: VideoStream | None = None
+    began = packets[0].time if packets else 0.0
+    for ticks, image in _pictures(packets, began):
+        picture = np.asarray(at_most(hidden(image), MAX_WIDTH, even=True))
+        if stream is None:
+            stream = _stream(out, picture.shape[1], picture.shape[0])
+        elif (stream.width, stream.height) != (picture.shape[1], picture.shape[0]):
+            picture = np.asarray(cv2.resize(picture, (stream.width, stream.height)), np.uint8)
+        if ticks <= last:
+            continue
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = ticks, Fraction(1, TICKS)
+        out.mux(stream.encode(frame))
+        count, last = count + 1, ticks
+    if stream:
+        out.mux(stream.encode(None))
+    return count
+
+
+def _pictures(packets: Sequence[Packet], began: float) -> Iterator[tuple[int, Picture]]:
+    """Yield each JPEG, and five pictures a second of H.264, with the ticks since ``began``."""
+    import av
+
+    decoder, due = av.CodecContext.create("h264", "r"), float("-inf")
+    for packet in (*packets, None):
+        if packet and not packet.h264:
+            image = cv2.imdecode(np.frombuffer(packet.data, np.uint8), cv2.IMREAD_COLOR)
+            if image is not None:
+                yield round((packet.time - began) * TICKS), np.asarray(image, np.uint8)
+            continue
+        try:
+            frames = decoder.decode(_av_packet(packet, began) if packet else None)
+        except av.FFmpegError:
+            continue  # what is damaged
+        for frame in frames:
+            ticks = frame.pts or 0
+            if ticks >= due:
+                due = ticks + STEP_TICKS
+                yield ticks, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
 
 
 def _stream(out: Any, width: int, height: int) -> VideoStream:
@@ -267,8 +341,8 @@ def main() -> int:
     _step_back()
     cv2.setNumThreads(1)
     try:
-        masks, shots = unpacked(sys.stdin.buffer)
-        encode(shots, Path(sys.argv[1]), masks)
+        masks, packets = unpacked(sys.stdin.buffer)
+        encode(packets, Path(sys.argv[1]), masks)
     except CannotError as error:
         sys.stderr.write(f"{error}\n")
         return CANNOT
@@ -278,10 +352,12 @@ def main() -> int:
     return 0
 
 
-# Pictures with a note inside, and compressed frames in bounded memory.
+# Pictures with a note inside, and compressed pictures in bounded memory.
 
 
-OVERHEAD_BYTES = 200  # of a shot in memory beside its picture: objects, and their places
+OVERHEAD_BYTES = 200  # of a picture in memory beside its bytes: objects, and their places
+WHOLE = 0.5  # the share of a clip's bytes for the beginning, which is kept whole
+LATE_S = 5.0  # the longest that a camera's own video may show nothing new
 _COMMENT = b"\xff\xfe"
 
 
@@ -319,80 +395,89 @@ def note_in(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class CompressedFrame(NamedTuple):
-    """One compressed frame."""
-
-    time: float  # seconds, the frame's clock
-    jpeg: bytes
-
-    @property
-    def bytes(self) -> int:
-        """Return what it takes in memory."""
-        return len(self.jpeg) + OVERHEAD_BYTES
+def bytes_of(packet: Packet) -> int:
+    """Return what it takes in memory."""
+    return len(packet.data) + OVERHEAD_BYTES
 
 
 class Ring:
-    """The shots of the last ``seconds``, at most ``max_bytes`` of them; the oldest are dropped."""
+    """The JPEGs of the last ``seconds``, at most ``max_bytes`` of them; the oldest are dropped."""
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
         self.seconds = seconds
         self.max_bytes = max_bytes
         self.bytes = 0
-        self._shots: deque[CompressedFrame] = deque()
+        self._packets: deque[Packet] = deque()
 
     def __len__(self) -> int:
-        return len(self._shots)
+        return len(self._packets)
 
-    def add(self, shot: CompressedFrame) -> None:
+    def add(self, packet: Packet) -> None:
         """Take one more; after a jump back in time the ring begins again."""
-        if self._shots and shot.time < self._shots[-1].time:
-            self._shots.clear()
+        if self._packets and packet.time < self._packets[-1].time:
+            self._packets.clear()
             self.bytes = 0
-        self._shots.append(shot)
-        self.bytes += shot.bytes
-        while self._shots and (self.bytes > self.max_bytes or self._shots[0].time < shot.time - self.seconds):
-            self.bytes -= self._shots.popleft().bytes
+        self._packets.append(packet)
+        self.bytes += bytes_of(packet)
+        while self._packets and (self.bytes > self.max_bytes or self._packets[0].time < packet.time - self.seconds):
+            self.bytes -= bytes_of(self._packets.popleft())
 
-    def shots(self) -> tuple[CompressedFrame, ...]:
+    def packets(self) -> tuple[Packet, ...]:
         """Return what there is, oldest first."""
-        return tuple(self._shots)
+        return tuple(self._packets)
 
 
 class ClipBuffer:
-    """The shots of one clip, at most ``max_bytes`` of them: where they become too many, every second one is dropped.
+    """The pictures of one clip, at most ``max_bytes`` of them; where they become too many, it goes on with fewer.
 
-    From then on it takes half as many a second, so that a long clip is thin everywhere and not cut short.
+    Of JPEGs every second one is dropped, and from then on half as many a second are taken: a long clip is thin
+    everywhere and not cut short. Of a camera's own video the beginning stays whole; of the rest only key pictures are
+    kept, and of them, in turn, every second one.
     """
 
-    def __init__(self, shots: Iterable[CompressedFrame], max_bytes: int) -> None:
+    def __init__(self, packets: Iterable[Packet], max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
-        self.gap_s = 0.0  # between two shots, at least
-        self._shots: list[CompressedFrame] = []
-        for shot in shots:
-            self.add(shot)
+        self.gap_s = 0.0  # between two pictures that need no other, at least
+        self._keys_only = False
+        self._whole = 0  # so many packets at the beginning stay
+        self._packets: list[Packet] = []
+        for packet in packets:
+            self.add(packet)
 
     def __len__(self) -> int:
-        return len(self._shots)
+        return len(self._packets)
 
-    def add(self, shot: CompressedFrame) -> None:
+    def add(self, packet: Packet) -> None:
         """Take one more, unless it comes too soon after the last one, or is too large."""
-        if shot.bytes > self.max_bytes or (self._shots and shot.time - self._shots[-1].time < self.gap_s):
+        soon = self.gap_s and self._packets and packet.time - self._packets[-1].time < self.gap_s
+        if soon or (self._keys_only and not packet.key) or bytes_of(packet) > (1 - WHOLE) * self.max_bytes:
             return
-        self._shots.append(shot)
-        self.bytes += shot.bytes
+        self._packets.append(packet)
+        self.bytes += bytes_of(packet)
         while self.bytes > self.max_bytes:
             self._thin()
 
-    def shots(self) -> tuple[CompressedFrame, ...]:
-        """Return what there is, oldest first."""
-        return tuple(self._shots)
+    def lacks(self, time: float) -> bool:
+        """Return True if a JPEG at this time is wanted: no video of the camera's own has come of late."""
+        return not self._packets or not self._packets[-1].h264 or time - self._packets[-1].time > LATE_S
+
+    def packets(self) -> tuple[Packet, ...]:
+        """Return what there is, in the order of decoding."""
+        return tuple(self._packets)
 
     def _thin(self) -> None:
-        self._shots = self._shots[::2]
-        self.bytes = sum(shot.bytes for shot in self._shots)
-        times = [shot.time for shot in self._shots]
-        steps = sorted(after - before for before, after in pairwise(times))
+        if not self._keys_only and not all(packet.key for packet in self._packets):
+            self._keys_only = True
+            sums = accumulate(map(bytes_of, self._packets))
+            self._whole = sum(held <= WHOLE * self.max_bytes for held in sums)
+            self._packets[self._whole :] = [packet for packet in self._packets[self._whole :] if packet.key]
+            self.bytes = sum(map(bytes_of, self._packets))
+            return
+        rest = self._packets[self._whole :: 2]
+        self._packets[self._whole :] = rest
+        self.bytes = sum(map(bytes_of, self._packets))
+        steps = sorted(after.time - before.time for before, after in pairwise(rest))
         # A hair less than what is usual now: the clock of a camera jitters.
         self.gap_s = max(self.gap_s, 0.9 * steps[len(steps) // 2]) if steps else self.gap_s
 

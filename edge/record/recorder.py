@@ -27,9 +27,21 @@ from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
-from edge.record.clip import ClipBuffer, ClipError, ClipMaker, CompressedFrame, Ring, at_most, jpeg
+from edge.record.clip import ClipBuffer, ClipError, ClipMaker, Ring, at_most, bytes_of, jpeg
 from edge.record.media_store import MB, PLAIN, MediaStore, NoRoomError, sample_path, still_path, visit_folder
-from edge.schema import BoxXYWH, Event, Frame, LazyImage, Luma, Picture, Score, readable, utc_text
+from edge.schema import (
+    BoxXYWH,
+    Event,
+    Frame,
+    LazyImage,
+    Luma,
+    Packet,
+    Picture,
+    Score,
+    VideoBuffer,
+    readable,
+    utc_text,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +62,21 @@ class WriteJob:
 
 @dataclass(frozen=True, eq=False)
 class ClipJob:
-    """Frames for one clip."""
+    """Compressed pictures for one clip."""
 
     unit: Path  # the event's folder
     path: Path
-    shots: tuple[CompressedFrame, ...]
+    packets: tuple[Packet, ...]
     masks: tuple[Polygon, ...]
 
     @property
     def bytes(self) -> int:
-        """Return the size of the frames, which their clip never exceeds by much."""
-        return sum(shot.bytes for shot in self.shots)
+        """Return the size of the pictures, which their clip never exceeds by much."""
+        return sum(map(bytes_of, self.packets))
 
 
-# One camera's evidence: the last seconds in memory, and what is kept from an alarm on.
+# One camera's evidence: the last seconds in memory, and what is kept from an alarm on. A camera's own H.264 waits in
+# its ``VideoBuffer``, and nothing is done for a frame; of other cameras JPEGs are held.
 
 ACTIVE_S, IDLE_S = 0.2, 1.0  # between two frames in memory, while something moves and while nothing does
 SLACK_S = 0.01  # without it a camera at 10 frames a second would give every third one
@@ -72,6 +85,7 @@ QUALITY = 78
 MAX_OWN_BYTES = 400_000  # of a frame the camera compressed: a trail camera's stills are too large
 RING_BYTES = 8_000_000
 CLIP_BYTES = 16_000_000
+MARGIN_S = 2.0  # by which a frame that is looked at may be older than its camera's last packet
 KNOWN_S = 600.0  # how long after its end a bear may be found again
 MAX_KNOWN = 100
 FULL_QUALITY = 92
@@ -139,8 +153,7 @@ class CameraRecorder:
         again = recorder.ended_at is not None and event.type != "end"
         recorder.add(event, frame.time)
         if self.ring is not None and recorder.buffer is None and (again or event.type == "new"):
-            before = [shot for shot in self.ring.shots() if shot.time >= frame.time - self._writer.pre_s]
-            self._begin_clip(recorder, frame.time, before, event.seq)
+            self._begin_clip(recorder, frame, self.ring, event.seq)
         files: list[tuple[Path, Callable[[], bytes]]] = []
         pictured = recorder.still if recorder.still_waits else None
         recorder.keep_crop(frame, scores, self.context, self._mask)
@@ -171,7 +184,13 @@ class CameraRecorder:
                 recorder.keep_crop(frame, scores, self.context, self._mask)
         filming = [recorder for recorder in self._recorders.values() if recorder.buffer is not None]
         if self.ring is not None:
-            self._shoot(frame, self.ring, filming, scores, active=moving or bool(filming))
+            if frame.video is not None:
+                frame.video.seconds = self._writer.pre_s + MARGIN_S
+                for recorder in filming:
+                    recorder.film(frame.video)
+            lacking = [recorder.buffer for recorder in filming if recorder.buffer and recorder.buffer.lacks(frame.time)]
+            if lacking or frame.video is None or not frame.video.ready:
+                self._shoot(frame, self.ring, lacking, scores, active=moving or bool(filming))
         for recorder in filming:
             if frame.time >= min(recorder.seen_at + self._writer.post_s, recorder.clip_ends):
                 self._finish_clip(recorder)
@@ -182,7 +201,7 @@ class CameraRecorder:
             self._forget(frame.time)
 
     def _shoot(
-        self, frame: Frame, ring: Ring, filming: Sequence[EventRecorder], scores: Sequence[Score], *, active: bool
+        self, frame: Frame, ring: Ring, lacking: Sequence[ClipBuffer], scores: Sequence[Score], *, active: bool
     ) -> None:
         gap_s = ACTIVE_S if active else IDLE_S
         if self._shot_at - 1.0 < frame.time < self._shot_at + gap_s - SLACK_S:
@@ -190,22 +209,27 @@ class CameraRecorder:
         # Counted from when it was due, so that the rate holds on average; after a pause from now.
         due = self._shot_at + gap_s
         self._shot_at = due if frame.time < due + gap_s else frame.time
-        shot = CompressedFrame(frame.time, compressed(frame, coloured=active or bool(scores)))
+        data = compressed(frame, self._mask, coloured=active or bool(scores))
+        shot = Packet(data, frame.time, frame.time, key=True)
         ring.add(shot)
-        for recorder in filming:
-            if recorder.buffer is not None:
-                recorder.buffer.add(shot)
+        for buffer in lacking:
+            buffer.add(shot)
 
-    def _begin_clip(self, recorder: EventRecorder, time: float, shots: Sequence[CompressedFrame], seq: int) -> None:
-        recorder.buffer, recorder.clip_ends = ClipBuffer(shots, CLIP_BYTES), time - self._writer.pre_s + MAX_CLIP_S
+    def _begin_clip(self, recorder: EventRecorder, frame: Frame, ring: Ring, seq: int) -> None:
+        from_s = frame.time - self._writer.pre_s
+        own = frame.video.since(from_s) if frame.video else ()
+        packets = [shot for shot in ring.packets() if shot.time >= from_s and (not own or shot.time < own[0].time)]
+        packets += own
+        recorder.buffer, recorder.clip_ends = ClipBuffer(packets, CLIP_BYTES), from_s + MAX_CLIP_S
+        recorder.video, recorder.taken = (frame.video, own[-1].decode_time) if own else (None, 0.0)
         recorder.clip = recorder.folder / (f"clip-{seq}.mp4" if recorder.clips else "clip.mp4")
-        begins = shots[0].time if shots else time
+        begins = packets[0].time if packets else frame.time
         recorder.clips.append({"file": recorder.clip.name, "from_s": round(begins - recorder.began, 3)})
 
     def _finish_clip(self, recorder: EventRecorder) -> None:
         buffer, recorder.buffer = recorder.buffer, None
         if buffer is not None and recorder.clip and len(buffer) > 1:
-            self._writer.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.shots(), self._mask.masks))
+            self._writer.make_clip(ClipJob(recorder.folder, recorder.clip, buffer.packets(), self._mask.masks))
         self._note_busy()
 
     def _note_busy(self) -> None:
@@ -219,17 +243,21 @@ class CameraRecorder:
                 del self._recorders[id_]
 
 
-def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
-    """Return a frame as a JPEG: the camera's own where it is small enough, else at most 640 pixels wide.
+def compressed(frame: Frame, mask: PrivacyMask | None = None, *, coloured: bool = True) -> bytes:
+    """Return a frame as a JPEG: the camera's own where it is small enough, else masked and at most 640 pixels wide.
 
     Without ``coloured`` it may be grey if its colours are not decoded yet. Raises OSError.
     """
     if frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
         return frame.jpeg
-    image: Picture | Luma = (
-        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, LazyImage) else (frame.luma)
-    )
-    return jpeg(at_most(image, WIDTH, even=True), QUALITY)
+    image: Picture | Luma = frame.image if coloured or not isinstance(frame.picture, LazyImage) else _grey(frame)
+    # Before it is made smaller: what is hidden must not mix with what is beside it.
+    return jpeg(at_most(mask(image) if mask else image, WIDTH, even=True), QUALITY)
+
+
+def _grey(frame: Frame) -> Picture | Luma:
+    """Return the brightness of a frame where it is large enough to be shown, else its picture."""
+    return frame.image if frame.luma is None or frame.luma.shape[1] < WIDTH else frame.luma
 
 
 # One event: its folder, the path of its box, and the best crop of the bear.
@@ -260,6 +288,8 @@ class EventRecorder:
         self.buffer: ClipBuffer | None = None
         self.clip_ends = 0.0  # at the latest, seconds
         self.clip: Path | None = None  # of the buffer
+        self.video: VideoBuffer | None = None  # the camera's own that the buffer is fed from
+        self.taken = 0.0  # when its last packet taken is decoded, seconds
         self.clips: list[dict[str, Any]] = []
         self._box: BoxXYWH | None = None
         self._path: list[tuple[float | None, ...]] = []
@@ -284,6 +314,14 @@ class EventRecorder:
         self.seen_at = max(self.seen_at, track.last_hit)
         self._box = track.box_xywh
         self._step(time, track.now.bear if track.now else None)
+
+    def film(self, video: VideoBuffer) -> None:
+        """Take what a camera's own video has more; of a new connection from its first key picture on."""
+        more = video.after(self.taken) if video is self.video else video.since(-math.inf)
+        for packet in more:
+            self.video, self.taken = video, packet.decode_time
+            if self.buffer is not None:
+                self.buffer.add(packet)
 
     def keep_crop(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
         """Keep the crop of the bear in this frame, if it is the best so far.
@@ -563,12 +601,12 @@ class MediaWriter:
         try:
             self.store.make_room(job.bytes)
             try:
-                made = self._maker(job.shots, job.path, job.masks)
+                made = self._maker(job.packets, job.path, job.masks)
             except ClipError:
                 if self.store.short(job.bytes) <= 0:
                     raise
                 self.store.make_room(job.bytes)  # the disk has filled up meanwhile
-                made = self._maker(job.shots, job.path, job.masks)
+                made = self._maker(job.packets, job.path, job.masks)
             if made:
                 self.store.grown(job.unit, job.path.stat().st_size)
         except (ClipError, NoRoomError, OSError) as error:

@@ -26,6 +26,7 @@ from edge.page.guard import COOKIE, SECURE_COOKIE
 from edge.page.live import LEAST_PX, MAX_LISTENERS, camera_now
 from edge.schema import LazyImage, Region, Score
 from edge.settings import CameraSettings
+from tests.helpers.magenta import MAGENTA, magenta
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
 from tests.helpers.phone_web import CHROMIUM, MODULES
 
@@ -114,6 +115,16 @@ def test_the_picture_shows_zones_and_the_bar_and_hides_what_masks_cover(
     rows = (shown[-12:, 400:].astype(int).min(2) > 120).astype(np.uint8)
     longest = max(len(run) for row in rows for run in bytes(row).split(b"\0"))
     assert longest == pytest.approx(LEAST_PX, abs=3)
+
+
+def test_what_masks_cover_mixes_into_nothing_beside_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread, mask = world.alarm.threads[0], ((0.0, 0.0), (1.0, 0.0), (1.0, 0.3004), (0.0, 0.3004))
+    monkeypatch.setattr(thread, "camera", replace(thread.camera, settings=CameraSettings(masks=(mask,))))
+    assert thread.watcher.seen
+    seen = np.full((1111, 2000, 3), (60, 120, 60), np.uint8)
+    seen[:334] = MAGENTA  # no multiple of 2.5, by which it is made smaller
+    shown = live.drawn(thread, replace(thread.watcher.seen[0], picture=seen), (), old=False)
+    assert magenta(shown) < 20
 
 
 def test_two_see_the_same_pictures_and_a_third_finds_no_place_until_one_leaves(

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from edge.record.clip import OVERHEAD_BYTES, ClipBuffer, CompressedFrame, Ring
+from edge.record.clip import OVERHEAD_BYTES, ClipBuffer, Ring
+from edge.schema import Packet
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -14,17 +15,22 @@ SHOTS = st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(0, 60_000)), max_siz
 MOST = 100_000
 
 
+def picture(time, size):
+    """A JPEG of so many bytes."""
+    return Packet(b"\xff" * size, time, time, key=True)
+
+
 def shots(steps):
     """Shots with these pauses before them and of these sizes."""
     time, found = 0.0, []
     for pause, size in steps:
         time += pause
-        found.append(CompressedFrame(time, bytes(size)))
+        found.append(picture(time, size))
     return found
 
 
 def total(found):
-    return sum(len(shot.jpeg) + OVERHEAD_BYTES for shot in found)
+    return sum(len(shot.data) + OVERHEAD_BYTES for shot in found)
 
 
 @given(SHOTS)
@@ -33,7 +39,7 @@ def test_a_ring_holds_the_last_seconds_and_never_more_than_its_bytes(steps):
     for shot in shots(steps):
         ring.add(shot)
         given_so_far.append(shot)
-        held = list(ring.shots())
+        held = list(ring.packets())
         assert ring.bytes == total(held) <= MOST
         assert held == given_so_far[len(given_so_far) - len(held) :]  # the newest, none between left out
         assert all(shot.time - 5.0 <= each.time for each in held)
@@ -47,7 +53,7 @@ def test_a_reel_never_holds_more_than_its_bytes_and_keeps_its_order(steps):
     reel = ClipBuffer([], MOST)
     for shot in shots(steps):
         reel.add(shot)
-        held = reel.shots()
+        held = reel.packets()
         assert reel.bytes == total(held) <= MOST
         times = [each.time for each in held]
         assert times == sorted(times)
@@ -56,8 +62,8 @@ def test_a_reel_never_holds_more_than_its_bytes_and_keeps_its_order(steps):
 def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
     reel = ClipBuffer([], 50 * (1000 + OVERHEAD_BYTES))
     for i in range(300):
-        reel.add(CompressedFrame(i * 0.2, bytes(1000)))
-    times = [shot.time for shot in reel.shots()]
+        reel.add(picture(i * 0.2, 1000))
+    times = [shot.time for shot in reel.packets()]
     gaps = [after - before for before, after in pairwise(times)]
     assert 25 <= len(times) <= 50
     assert times[0] == 0.0
@@ -68,12 +74,12 @@ def test_a_reel_that_is_full_is_thinner_everywhere_and_reaches_to_the_end():
 def test_a_clock_that_goes_back_begins_again():
     ring = Ring(5.0, MOST)
     for time in (10.0, 11.0, 3.0):
-        ring.add(CompressedFrame(time, b"x"))
-    assert [shot.time for shot in ring.shots()] == [3.0]
+        ring.add(picture(time, 1))
+    assert [shot.time for shot in ring.packets()] == [3.0]
 
 
 def test_a_shot_too_large_is_not_held():
     ring, reel = Ring(5.0, MOST), ClipBuffer([], MOST)
-    ring.add(CompressedFrame(1.0, bytes(MOST)))
-    reel.add(CompressedFrame(1.0, bytes(MOST)))
+    ring.add(picture(1.0, MOST))
+    reel.add(picture(1.0, MOST))
     assert (len(ring), ring.bytes, len(reel), reel.bytes) == (0, 0, 0, 0)

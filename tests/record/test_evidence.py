@@ -17,13 +17,15 @@ from edge.alert.events import EventPublisher
 from edge.detect.zones import parse_polygon
 from edge.errors import OptionError
 from edge.pictures import read_picture
-from edge.record.clip import ClipMaker, CompressedFrame
+from edge.record.clip import ClipMaker
 from edge.record.media_store import own_still
 from edge.record.recorder import ClipJob, MediaWriter
-from edge.schema import Event
+from edge.schema import Event, Packet, VideoBuffer
 from edge.settings import CameraSettings
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, walk
+from tests.helpers.h264 import filmed
+from tests.helpers.magenta import MAGENTA, magenta
 from tests.helpers.notes import note_of
 from tests.helpers.tiny import BEAR_COLOUR
 
@@ -114,12 +116,15 @@ def test_the_crop_is_the_best_look_with_nothing_drawn_on_it_and_a_note_of_what_i
     assert np.abs(middle.astype(int) - BEAR_COLOUR).max() < 25
 
 
-def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("camera", ["pictures", "mjpeg", "h264"])
+def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatch, camera):
     monkeypatch.setattr("edge.record.recorder.DICE", random.Random(1))
     sky = parse_polygon(SKY, "--mask")
     writer = MediaWriter(tmp_path, full=True, reserve_mb=0, negatives_per_day=1e5)
     below = (6.0, 9.0, BEAR_COLOUR, 100, 60)
-    new, *_ = watch(writer, high(walk(90, below)), CameraSettings(masks=(sky,)))
+    frames = {"pictures": loud(high(walk(90, below)), 72), "mjpeg": mjpeg(loud(high(walk(90, below)), 64))}
+    frames["h264"] = h264(loud(high(walk(90, below)), 64))
+    new, *_ = watch(writer, frames[camera], CameraSettings(masks=(sky,)))
     assert writer.close(CLOSE_S)
     folder = Path(new.evidence).parent
     negatives = list((tmp_path / "negatives").rglob("*.jpg"))
@@ -127,14 +132,46 @@ def test_what_is_masked_is_black_in_everything_that_is_kept(tmp_path, monkeypatc
     annotated = read_picture(folder / "alarm.jpg")[:, 320:]  # where nothing is drawn
     whole = [read_picture(path) for path in (folder / "full.jpg", *negatives)]
     plain = read_picture(folder / "plain.jpg")
+    clip = played(folder / "clip.mp4")
+    assert len(clip) > 50
     assert plain[: round(0.19 * plain.shape[0])].max() < 24  # coarser than the others, it rings at the mask's edge
-    for picture in (annotated, *whole, *played(folder / "clip.mp4")):
+    for picture in (annotated, *whole, *clip):
         height = picture.shape[0]
         assert picture[: round(0.19 * height)].max() < 12
         assert picture[round(0.25 * height) :].mean() > 40
     crop = read_picture(folder / "crop.jpg")
     assert crop[:3].max() < 12  # it reaches into the mask
     assert crop.mean() > 40
+    for picture in (annotated, *whole, plain, crop, *clip):
+        assert magenta(picture) < 50
+
+
+def loud(frames, rows):
+    """Magenta in the uppermost rows, which masks cover."""
+    for frame in frames:
+        frame.picture[:rows] = MAGENTA
+        yield frame
+
+
+def mjpeg(frames):
+    """The frames of a camera that compresses each."""
+    for frame in frames:
+        data = cv2.imencode(".jpg", frame.picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+        yield replace(frame, picture=read(data), jpeg=data)
+
+
+def read(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def h264(frames):
+    """The frames of a camera that gives video."""
+    found = list(frames)
+    packets, video = filmed((frame.picture for frame in found), fps=10.0), VideoBuffer()
+    for frame in found:
+        while packets and packets[0].decode_time <= frame.time + 0.2:
+            video.add(packets.pop(0))
+        yield replace(frame, video=video)
 
 
 def high(frames):
@@ -223,7 +260,7 @@ def test_frames_that_wait_to_become_clips_are_bounded(tmp_path, monkeypatch, cap
     monkeypatch.setattr("edge.record.recorder.ClipMaker", Slow)
     writer = MediaWriter(tmp_path, **QUICK)
     jobs = [
-        ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (CompressedFrame(0.0, bytes(10**7)),) * 2, ())
+        ClipJob(tmp_path / str(i), tmp_path / str(i) / "clip.mp4", (Packet(bytes(10**7), 0.0, 0.0, key=True),) * 2, ())
         for i in range(4)
     ]
     for job in jobs:

@@ -100,7 +100,7 @@ def test_while_nothing_moves_one_frame_a_second_is_held_and_five_while_something
     assert 5 <= len(evidence.ring) <= 6
     look(evidence, frames(20, 30), lambda at: (bear(at),))
     assert 25 <= len(evidence.ring) <= 26
-    times = [shot.time for shot in evidence.ring.shots()]
+    times = [shot.time for shot in evidence.ring.packets()]
     assert np.diff(times).min() >= ACTIVE_S - 0.02
 
 
@@ -158,8 +158,8 @@ def test_a_clip_ends_ten_seconds_after_the_bear_was_last_seen(tmp_path):
     look(evidence, frames(34.8, 50))
     (clip,) = sink.clips
     assert (clip.path.name, clip.unit) == ("clip.mp4", sink.jobs[0].unit)
-    assert 15.0 <= clip.shots[0].time < 16.1
-    assert 34.6 <= clip.shots[-1].time <= 35.1
+    assert 15.0 <= clip.packets[0].time < 16.1
+    assert 34.6 <= clip.packets[-1].time <= 35.1
     assert evidence.busy == set()
 
 
@@ -169,8 +169,8 @@ def test_a_bear_that_stays_is_filmed_for_a_minute(tmp_path):
     tell(evidence, event(), frame(10.0))
     look(evidence, frames(10, 130), lambda at: (bear(at),))
     (clip,) = sink.clips
-    assert clip.shots[-1].time - clip.shots[0].time <= 60.1
-    assert clip.shots[-1].time > 64.0
+    assert clip.packets[-1].time - clip.packets[0].time <= 60.1
+    assert clip.packets[-1].time > 64.0
     assert evidence.busy  # the event goes on
 
 
