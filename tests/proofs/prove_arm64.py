@@ -53,7 +53,8 @@ words = {None: "", 0: ", no dot product", 1: ", dot product"}[dot]
 print(f"{platform.machine()}{words}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}")
 """
 PROVEN = (
-    ("every base dependency has an aarch64 wheel for both Pythons", "that a 32-bit system will do: it will not"),
+    ("every base dependency has an aarch64 wheel for both Pythons",
+     "that these wheels work with the Python that was not run: only Debian's own was"),
     ("the command, the model in int8, motion, journal, evidence and `doctor` work on Arm64",
      "speed, latency, heat and current: a board must be measured itself"),
     ("the alarm falls at the same time as on this machine",
