@@ -8,8 +8,9 @@ frame is looked at later for it, and what the alarm has acknowledged survives ki
 wait: the event goes to the disk first, so that it cannot be lost. The core is one of this machine's: a board's own
 speed is not shown.
 
-The memory is bounded by RLIMIT_DATA, for each process: all that it may write to, touched or not, so a margin is in it.
-Files mapped into it (libraries, the model) are not counted, so the peak in use by all processes together is shown too.
+The memory is bounded by RLIMIT_DATA, for each process: all that it may write to, touched or not, which is over three
+times what it has in use (with one camera 406 of 118 MB), so the bound is a strict one. Files mapped into it (libraries)
+are not counted, so the peak in use by all processes together is shown too, what they share counted in each of them.
 strace delays each fsync and fdatasync, and no other call.
 """
 
