@@ -78,11 +78,11 @@ class Packet:
 class VideoBuffer:
     """The last seconds of a camera's own H.264, from a key picture on: its reader adds, who records takes.
 
-    ``seconds``: how much to keep; 0: nothing, for nobody records. At most ``max_bytes``. For any thread.
+    ``seconds``: how much to keep, until a recorder has said how much it needs; at most ``max_bytes``. For any thread.
     """
 
     def __init__(self, max_bytes: int = 8_000_000) -> None:
-        self.seconds = 0.0
+        self.seconds = 15.0
         self.max_bytes = max_bytes
         self._bytes = 0
         self._packets: deque[Packet] = deque()
@@ -96,8 +96,6 @@ class VideoBuffer:
 
     def add(self, packet: Packet) -> None:
         """Take one more, later than those before; drop what is older than ``seconds`` and no newer picture needs."""
-        if self.seconds <= 0.0:
-            return
         with self._lock:
             self._packets.append(packet)
             self._bytes += len(packet.data)

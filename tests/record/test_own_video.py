@@ -125,8 +125,11 @@ def test_damaged_video_does_no_harm(tmp_path):
 # In memory.
 
 
-def test_nothing_is_kept_until_somebody_records():
-    assert buffered(own(20), seconds=0.0).since(0.0) == ()
+def test_a_connection_keeps_its_first_pictures_before_anybody_records():
+    buffer = VideoBuffer()
+    for packet in own(20):
+        buffer.add(packet)
+    assert buffer.since(0.0) == tuple(own(20))
 
 
 def test_a_buffer_keeps_the_seconds_asked_for_from_a_key_picture_on():
