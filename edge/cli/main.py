@@ -44,7 +44,11 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "compare": (MAKE, "Say whether a new model is shown to be better than the old one.", None),
     "notebooks": (MAKE, "Copy the notebooks: clean labels, try a model, go the whole way.", None),
     "feedback": (MAKE, "Learn from the alarm's own pictures that people have reviewed.", None),
-    "bench": (LOOK, "Measure whether this machine does, with how many cameras, at which settings.", "edge.cli.bench:bench"),
+    "bench": (
+        LOOK,
+        "Measure how many cameras this machine can watch, and at which settings.",
+        "edge.cli.bench:bench",
+    ),
     "model": (LOOK, "Show, check or choose the model file.", "edge.cli.model:app"),
     "config": (LOOK, "Write a config file, or check one: `config check`.", "edge.cli.config:app"),
     "schema": (LOOK, "Print the JSON Schema of events, the model card or the config.", "edge.cli.schema:schema"),

@@ -126,10 +126,10 @@ def test_damaged_video_does_no_harm(tmp_path):
 
 
 def test_a_connection_keeps_its_first_pictures_before_anybody_records():
-    buffer = VideoBuffer()
-    for packet in own(20):
+    packets, buffer = own(20), VideoBuffer()
+    for packet in packets:
         buffer.add(packet)
-    assert buffer.since(0.0) == tuple(own(20))
+    assert buffer.since(0.0) == tuple(packets)
 
 
 def test_a_buffer_keeps_the_seconds_asked_for_from_a_key_picture_on():
