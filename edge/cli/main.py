@@ -92,6 +92,7 @@ def main() -> None:
         nobody_reads()
     finally:
         gc.enable()
+        gc.unfreeze()
 
 
 def start_small() -> None:

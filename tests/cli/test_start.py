@@ -19,13 +19,14 @@ NOT_NEEDED = {
 }  # fmt: skip
 
 WATCHED = """
-import atexit, gc, json, os, sys
-from edge.cli.main import main
-def report():
+import gc, json, os, sys
+import edge.cli.main as command
+def report(*words):
     print(json.dumps({"modules": [*sys.modules], "collects": gc.isenabled(), "frozen": gc.get_freeze_count(),
                       "threads": os.environ.get("OPENBLAS_NUM_THREADS")}))
-atexit.register(report)
-main()
+    leave(*words)
+leave, command.leave = command.leave, report  # at the end of the run
+command.main()
 """
 
 
