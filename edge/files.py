@@ -186,6 +186,34 @@ def made_state_folder(given: Path | None = None) -> Path:
     return folder
 
 
+def cache_folder() -> Path | None:
+    """Return the folder for what can be made again, there or not: a service's lies in its state; None without a home.
+
+    Else $XDG_CACHE_HOME, then the system's place for such things in the user's home.
+    """
+    service = os.environ.get("STATE_DIRECTORY", "").partition(":" if os.name == "posix" else os.pathsep)[0]
+    if service:
+        return Path(service) / "cache"
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if xdg.is_absolute():
+        return xdg / "bear-alarm"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a service user may have no home
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "bear-alarm" / "cache"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "bear-alarm"
+
+
+def ours_alone(path: Path) -> bool:
+    """Return True for a file or folder that this user owns and nobody else may write to; a link is none."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return False
+    return sys.platform == "win32" or (found.st_uid == os.geteuid() and not found.st_mode & 0o022)
+
+
 def _of_user() -> Path:
     """Return the folder for the state of this user's programs."""
     # By the XDG specification, relative paths are ignored.

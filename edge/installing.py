@@ -7,11 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 PIPX = "pipx_metadata.json"  # which pipx leaves in each environment it makes
 
@@ -36,6 +33,10 @@ def extra(*names: str) -> str:
 
 def origin() -> list[str]:
     """Return what pip was given to install this package: its folder or wheel, while it is there, else its name."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:
         noted = json.loads(distribution("bear-alarm").read_text("direct_url.json") or "{}")  # PEP 610
     except (PackageNotFoundError, ValueError):

@@ -24,9 +24,10 @@ PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "
 SLOW = {"mosquitto", "chromium", "strace", "unshare"}  # a test that needs one of these is slow
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
-# The journal of whoever runs the tests is not theirs to write to, nor for fixtures that outlive a test.
+# The journal and cache of whoever runs the tests are not theirs to write to, nor for fixtures that outlive a test.
 _STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
 os.environ["XDG_STATE_HOME"] = _STATE.name
+os.environ["XDG_CACHE_HOME"] = f"{_STATE.name}/cache"
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # four workers share two cores
 # Under nohup, and in the background of a script, children would be born deaf to what tests tell them by signals.

@@ -110,7 +110,7 @@ class RemoteChannels:
             if callable(channel):
                 new[key].state = in_background(channel, "mqtt state", depth=1000, deadline_s=30.0)
         journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
-        if journal:
+        if journal and new:
             from edge.alert.delivery import Deliverer, RateLimit
 
             for each in new.values():
@@ -125,13 +125,15 @@ class RemoteChannels:
 
     def close(self, within_s: float) -> None:
         """Deliver what can be delivered in so many seconds; the rest is kept for the next time."""
+        reached = list(self._reached.values())
+        if not reached:
+            return
         from edge.alert.delivery import close_all
 
-        reached = list(self._reached.values())
         for each in reached:
             if each.state:
                 each.state.close(0.5)
-        close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5) if reached else 0.0)
+        close_all([each.deliverer for each in reached if each.deliverer], max(within_s, 0.5))
         for each in reached:
             if each.deliverer is None:
                 each.channel.close()

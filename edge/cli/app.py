@@ -14,7 +14,6 @@ import os
 import sys
 import traceback
 from difflib import get_close_matches
-from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 import typer
@@ -125,6 +124,8 @@ def as_command(name: str, found: Any) -> Any:
 
 
 def _from_entry_point(name: str) -> Any:
+    from importlib.metadata import entry_points
+
     for point in entry_points(group="bear_alarm.commands", name=name):
         return point.load()
     raise MissingExtraError(f"this installation has no `{name}`; install it with: {extra('train')}")

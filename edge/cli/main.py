@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import gc
 import os
 import signal
 import sys
@@ -63,6 +65,7 @@ One command:       bear-alarm watch --help
 
 It is an aid, not a life-safety device."""
 
+M_ARENA_MAX = -8  # of malloc.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NOBODY_READS = 141  # 128 + SIGPIPE
 NOT_WRITTEN = 2  # the user can make room on a full disk
@@ -82,6 +85,8 @@ def main() -> None:
             leave(0 if words else 2, help_text())
         if not completing and words == ["--version"]:
             leave(0, f"bear-alarm {__version__}")
+        if words[:1] == ["watch"]:
+            start_small()
         from edge.cli.app import run
 
         run(words)
@@ -89,6 +94,27 @@ def main() -> None:
         leave(INTERRUPTED)
     except BrokenPipeError:
         nobody_reads()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def start_small() -> None:
+    """Keep start and memory of a command that runs for months small; before numpy is imported.
+
+    The garbage collector finds nothing while modules are imported, and waits for ``edge.cli.watch``. pydantic would
+    ask all installed packages for plugins. numpy and OpenCV would each start a thread for every processor, for products
+    of matrices that are not made here. And each thread would have an arena of glibc's, whose free memory no other can
+    use (mallopt(3)).
+    """
+    gc.disable()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(AttributeError):  # another libc, which has no arenas
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.detect.card import CARD_KEY, Card, read_card
 from edge.detect.crops import cut, cut_all, fit_to
+from edge.detect.graph_cache import GraphCache
 from edge.errors import ModelError
 from edge.schema import WHOLE, Picture, Region, Score
 
@@ -34,18 +35,35 @@ class Classifier:
     Loading checks the card and recomputes its golden vectors; where this processor gets the int8
     file wrong (AVX2 without VNNI can saturate), the same file runs in float and ``fallback`` is True.
     ``in_float`` runs an int8 file so from the beginning (``bear-alarm bench`` says which is faster here).
-    ``need_frame_scan`` refuses a file of an older version, which has none.
+    ``need_frame_scan`` refuses a file of an older version, which has none. ``cached``: take the graph that was
+    optimised at an earlier start (``edge.detect.graph_cache``), or keep this one's for the next.
     Raises ModelError when the file is missing, damaged, without a usable card, or wrong both ways.
     """
 
     def __init__(
-        self, path: Path | str, *, threads: int = 1, in_float: bool = False, need_frame_scan: bool = False
+        self,
+        path: Path | str,
+        *,
+        threads: int = 1,
+        in_float: bool = False,
+        need_frame_scan: bool = False,
+        cached: bool = False,
     ) -> None:
         self.path = Path(path)
         self.digest = file_digest(self.path)
-        self._session = _session(self.path, threads, in_float=in_float)
-        self.card: Card = read_card(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
-        self.size = self.card.input_sizes[0]
+        cache = GraphCache(self.digest, in_float=in_float) if cached else None
+        graph = cache.read() if cache else None
+        if cache and graph:
+            try:
+                self._take(_session(self.path, threads, graph, in_float=in_float))
+            except ModelError:
+                graph = None
+            if not graph or self.golden_error > self.card.golden_tolerance:
+                cache.drop()
+                graph = None
+        if not graph:
+            made = cache.begin() if cache else None
+            self._take(_session(self.path, threads, keep=made, in_float=in_float))
         self.fallback = False
         if self.card.frame is None and need_frame_scan:
             raise ModelError(
@@ -56,11 +74,12 @@ class Classifier:
                 "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
                 self.path,
             )
-        self.golden_error = self._golden_error()
         if self.golden_error > self.card.golden_tolerance:
-            self._session = _session(self.path, threads, in_float=True)
+            if cache:
+                cache.drop()
+            quantized_error = self.golden_error
+            self._take(_session(self.path, threads, in_float=True))
             self.fallback = True
-            quantized_error, self.golden_error = self.golden_error, self._golden_error()
             if self.golden_error > self.card.golden_tolerance:
                 raise ModelError(
                     f"{self.path}: this processor computes the model wrongly (golden vectors differ by "
@@ -69,6 +88,15 @@ class Classifier:
                     "export it again, with --precision fp32 if need be"
                 )
             log.warning("this processor computes int8 wrongly (off by %.3f); running in float", quantized_error)
+        elif cache:
+            cache.keep()
+
+    def _take(self, session: ort.InferenceSession) -> None:
+        """Compute with this session from now on: read its card, and recompute the golden vectors."""
+        self._session = session
+        self.card: Card = read_card(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
+        self.size = self.card.input_sizes[0]
+        self.golden_error = self._golden_error()
 
     @property
     def name(self) -> str:
@@ -153,30 +181,43 @@ def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> 
 def file_digest(path: Path) -> str:
     """SHA-256 of a model file, in hexadecimal. Raises ModelError when it cannot be read or is empty."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size:
+                return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file; give --model a .onnx file made by `bear-alarm export`") from None
     except OSError as error:
         raise ModelError(
             f"{path}: cannot read the model file ({error.strerror}); check the path and its permissions"
         ) from None
-    if not data:
-        raise ModelError(f"{path}: the model file is empty (0 bytes); copy or export it again")
-    return hashlib.sha256(data).hexdigest()
+    raise ModelError(f"{path}: the model file is empty (0 bytes); copy or export it again")
 
 
-def _session(path: Path, threads: int, *, in_float: bool) -> ort.InferenceSession:
+def _session(
+    path: Path, threads: int, graph: bytes | None = None, *, keep: Path | None = None, in_float: bool
+) -> ort.InferenceSession:
+    """Load a model file, or the ``graph`` that was optimised from it; ``keep``: write what is optimised there."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # It holds one block for each number of crops, beside the arena's own: 11 MB more, and no faster.
+    options.enable_mem_pattern = False
     # With default spinning two threads burn 42 ms of CPU for 5 ms of inference.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if in_float:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if graph:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    elif keep:
+        options.optimized_model_filepath = str(keep)
+        # An ONNX file of the fully optimised graph names a value of its If twice, and cannot be loaded.
+        options.add_session_config_entry("session.save_model_format", "ORT")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported classes
+        if keep:  # a full disk
+            return _session(path, threads, in_float=in_float)
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).splitlines()[0])[:120]
         why = "" if type(error).__name__ == "InvalidProtobuf" else f" ({reason})"  # it would repeat the sentence
         raise ModelError(
@@ -239,7 +280,7 @@ def load(model: str | None = None) -> Classifier:
     """
     first = find(model)
     try:
-        return Classifier(first)
+        return Classifier(first, cached=True)
     except ModelError as error:
         if model or os.environ.get(ENVIRONMENT) or first != chosen():
             raise
@@ -247,7 +288,7 @@ def load(model: str | None = None) -> Classifier:
         for other in (previous(), BUNDLED):
             if other is not None and other.is_file():
                 try:
-                    classifier = Classifier(other)
+                    classifier = Classifier(other, cached=True)
                 except ModelError as worse:
                     log.warning("%s", worse)
                     continue

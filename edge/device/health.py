@@ -22,7 +22,6 @@ import numpy as np
 
 from edge.background import start_thread
 from edge.device.sensors import Board, Reading
-from edge.device.telemetry import PART, Heartbeat
 from edge.schema import Picture, Region, Score
 from edge.settings import HealthSettings
 from edge.status import Ask, Status
@@ -64,6 +63,8 @@ class SelfMonitor:
         self._self_test = ModelSelfTest(classifier)
         self._heartbeat: Heartbeat | None = None
         if settings.heartbeat_url:
+            from edge.device.heartbeat import Heartbeat  # imports an HTTP client, which most runs do without
+
             self._heartbeat = Heartbeat(settings.heartbeat_url, settings.heartbeat_s, status)
 
     def start(self) -> None:
@@ -98,7 +99,7 @@ class SelfMonitor:
         """Return whom health asks, by the event's label."""
         found = self._machine.parts() | {"model": self._self_test.problem}
         if self._heartbeat:
-            found[PART] = self._heartbeat.problem
+            found["heartbeat"] = self._heartbeat.problem
         return found
 
     def close(self) -> None:

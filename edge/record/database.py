@@ -18,7 +18,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.request import pathname2url
 
 from edge.files import hand_over
 from edge.record.outbox import Entries, Mark, Part, Route, picture_of, rows_for
@@ -87,7 +86,7 @@ def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
     """Open a connection for any thread, one at a time; ``mode`` as in SQLite's URIs. Raises sqlite3.Error."""
     import sqlite3
 
-    address = f"file:{pathname2url(str(path.absolute()))}?mode={mode}"
+    address = f"{path.absolute().as_uri()}?mode={mode}"
     db = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA synchronous = FULL")  # COMMIT returns when it is on the disk

@@ -191,7 +191,7 @@ def test_completion_never_puts_words_between():
 
 
 def test_a_room_that_is_not_installed_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(app, "entry_points", lambda **_: [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
     with pytest.raises(MissingExtraError, match=re.escape(extra("train"))):
         app.load("train")
 

@@ -9,7 +9,7 @@ from edge.camera import is_live
 from edge.config.check import STREAMS
 from edge.config.load import load_text
 from edge.config.schema import settings
-from edge.device.telemetry import MAX_PERIOD_S, MIN_PERIOD_S
+from edge.device.heartbeat import MAX_PERIOD_S, MIN_PERIOD_S
 from tests.helpers.config_text import made, problems
 
 

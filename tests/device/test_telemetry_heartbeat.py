@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from edge.device import telemetry
-from edge.device.telemetry import PART, Heartbeat
+from edge.device import heartbeat
+from edge.device.heartbeat import PART, Heartbeat
 from edge.errors import OptionError
 from tests.device.test_telemetry import WELL, YARD
 
@@ -125,7 +125,7 @@ def test_it_beats_while_all_is_well_and_is_silent_while_not(caplog):
     states = [WELL, WELL, ILL, ILL, ILL, WELL]
     with Monitor() as box, beats(place(box), lambda: states.pop(0)) as (_, times):
         waits = [times.step() for _ in range(6)]
-        assert waits == [300.0, 300.0, telemetry.ILL_RETRY_S, telemetry.ILL_RETRY_S, telemetry.ILL_RETRY_S, 300.0]
+        assert waits == [300.0, 300.0, heartbeat.ILL_RETRY_S, heartbeat.ILL_RETRY_S, heartbeat.ILL_RETRY_S, 300.0]
         assert [each.path for each in box.asked] == [f"/{SECRET}"] * 3
     assert box.asked[0].headers["User-Agent"].startswith("bear-alarm/")
     assert [each.message for each in caplog.records] == [
@@ -139,7 +139,7 @@ def test_an_alarm_that_cannot_report_its_state_is_not_well(caplog):
         raise ZeroDivisionError
 
     with Monitor() as box, beats(place(box), fails) as (_, times):
-        assert [times.step() for _ in range(3)] == [telemetry.ILL_RETRY_S] * 3
+        assert [times.step() for _ in range(3)] == [heartbeat.ILL_RETRY_S] * 3
         assert not box.asked
     assert len(caplog.records) == 1
 
@@ -190,7 +190,7 @@ def test_back_again_is_one_line(caplog):
     ],
 )
 def test_what_is_no_beat(answer, words, caplog, monkeypatch):
-    monkeypatch.setattr(telemetry, "BEAT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(heartbeat, "BEAT_TIMEOUT_S", 0.3)
     with Monitor(answer) as box, beats(place(box)) as (_, times):
         assert times.step() == 10.0
     assert words in caplog.text

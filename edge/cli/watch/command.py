@@ -7,6 +7,7 @@ signal comes. A reload (``edge.cli.watch.reload``) ends one alarm in good order 
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import logging
 import os
 import sys
@@ -270,6 +271,8 @@ def _cameras(base: Settings, source: Sequence[str], *, follow: bool, motion_from
 
 def _warn_of_no_stage(watched: Settings, base: Settings, path: Path | None) -> None:
     """Warn of a camera of the config that is named on the command line by its source, and so has no stage."""
+    if not base.cameras:
+        return
     from edge.config.check import device_of
 
     named = {each.name for each in watched.cameras if each.stage is None}
@@ -354,7 +357,9 @@ def run_alarm(
             from edge.alarm import Alarm
             from edge.camera_thread import complaints
 
+            gc.freeze()  # modules stay: to look through them again and again would hold up the loop
             alarm = Alarm(wanted, terminal=terminal)
+            gc.enable()
             terminal.waits = lambda event: waiting(alarm, event)
         except BaseException:
             notifier.stopping()
