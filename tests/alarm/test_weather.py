@@ -76,6 +76,28 @@ def test_a_bear_asleep_from_the_first_frame_is_found(classifier):
     assert (told[0].media_time_s or 0.0) <= IN_TIME_S
 
 
+@pytest.mark.slow
+def test_a_bear_that_fades_in_is_found_as_soon_as_if_every_look_were_taken(classifier):
+    """In mist that lifts over a minute, say: motion is slower than the background that follows it."""
+
+    def lifts(picture, at):
+        share = min(at / 60.0, 1.0)
+        return np.asarray(cv2.addWeighted(stage.place(), 1 - share, picture, share, 0), np.uint8)
+
+    def alarms(*, spared):
+        told: list[Event] = []
+        watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]))
+        if not spared:
+            watcher.scan_timer.found_nothing = lambda: None
+        asleep = stage.animal("european-bear", (0.0,), (640.0,), 320.0)
+        watcher(stage.film(32.0, [asleep], [lifts], fps=2.0))
+        return [event.media_time_s for event in told if event.type == "new"]
+
+    found = alarms(spared=True)
+    assert len(found) == 1
+    assert found == alarms(spared=False)
+
+
 def test_two_bears_are_two_alarms(classifier):
     pair = [stage.bear(1.0, 11.0, x=300.0), stage.animal("bear", (4.0, 7.0), (1480.0, 1000.0), 200.0)]
     told, _ = watch(classifier, stage.film(11.0, pair, fps=8.0))
