@@ -177,7 +177,8 @@ def looks(frames, scorer=None):
 
 def brighter(frames, levels_a_second):
     for frame in frames:
-        yield replace(frame, picture=cv2.add(frame.image, (frame.time * levels_a_second,) * 3))
+        lighter = np.minimum(frame.image.astype(int) + round(frame.time * levels_a_second), 255)
+        yield replace(frame, picture=lighter.astype(np.uint8))
 
 
 def test_a_place_where_nothing_moves_is_looked_at_as_a_whole_every_ten_seconds():

@@ -15,6 +15,7 @@ from edge.camera import open_source
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
 from edge.detect.classifier import BUNDLED
+from edge.detect.frame_rate import ScanTimer
 from edge.schema import Event, Frame
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, scene
@@ -76,6 +77,13 @@ def test_a_bear_asleep_from_the_first_frame_is_found(classifier):
     assert (told[0].media_time_s or 0.0) <= IN_TIME_S
 
 
+class EveryLook(ScanTimer):
+    """Spares none."""
+
+    def found_nothing(self):
+        """Forget it."""
+
+
 @pytest.mark.slow
 def test_a_bear_that_fades_in_is_found_as_soon_as_if_every_look_were_taken(classifier):
     """In mist that lifts over a minute, say: motion is slower than the background that follows it."""
@@ -88,7 +96,7 @@ def test_a_bear_that_fades_in_is_found_as_soon_as_if_every_look_were_taken(class
         told: list[Event] = []
         watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]))
         if not spared:
-            watcher.scan_timer.found_nothing = lambda: None
+            watcher.scan_timer = EveryLook()
         asleep = stage.animal("european-bear", (0.0,), (640.0,), 320.0)
         watcher(stage.film(32.0, [asleep], [lifts], fps=2.0))
         return [event.media_time_s for event in told if event.type == "new"]
