@@ -106,6 +106,24 @@ def test_a_bear_that_fades_in_is_found_as_soon_as_if_every_look_were_taken(class
     assert found == alarms(spared=False)
 
 
+def test_no_frame_between_a_bear_and_its_alarm_goes_unscored(classifier):
+    """Evidence takes time, not waiting: that is what ``onset_s`` is made of."""
+    told, scored = [], []
+    rule = Rule.from_card(classifier.card)
+    watcher = Watcher(classifier, rule, EventPublisher([told.append]))
+    for frame in stage.film(4.0, [stage.bear(1.0, 9.0)]):
+        motion = watcher.motion(frame)
+        scores = watcher.score(frame, watcher.find(frame, motion))
+        scored += [frame.time] if scores else []
+        watcher.publish(frame, watcher.decide(frame, scores), scores)
+        if told:
+            break
+    [alarm] = told
+    since = alarm.media_time_s - alarm.onset_s
+    assert alarm.onset_s <= max(0.1, rule.seconds_at_best)
+    assert sum(time >= since - 1e-6 for time in scored) == round(10 * alarm.onset_s) + 1
+
+
 def test_two_bears_are_two_alarms(classifier):
     pair = [stage.bear(1.0, 11.0, x=300.0), stage.animal("bear", (4.0, 7.0), (1480.0, 1000.0), 200.0)]
     told, _ = watch(classifier, stage.film(11.0, pair, fps=8.0))
