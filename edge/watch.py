@@ -12,6 +12,7 @@ from edge.decide.alarms import Decider, Decision
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter, thumbnail
 from edge.detect.camera_check import UNSEEING, CameraCheck, FaultDebouncer, Night
+from edge.detect.card import logit
 from edge.detect.frame_rate import CropBudget, FrameRateControl, LoopStats, ScanTimer
 from edge.detect.frame_scan import Scorer, scan_of
 from edge.detect.motion import Motion, MotionFinder
@@ -24,6 +25,7 @@ from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score
 from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
+NOISE_LOGITS = 3.0  # ten times the spread of the scan's score under strong noise
 SAME_S = 1.0  # the same picture for so long shows nothing new
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error
@@ -70,6 +72,7 @@ class Watcher:
             rule, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter()
         )
         self.night = Night()
+        self._night_at: float | None = None
         self.camera_check = camera_check
         self.troubles = FaultDebouncer()
         self.budget = budget or CropBudget()
@@ -124,7 +127,13 @@ class Watcher:
         if self._was_frozen:
             return []
         fast = motion.moving or motion.large  # then motion regions are of little use
-        whole = self.scan_timer.due(frame.time, at_once=motion.reset or self.single_images or thawed, moving=fast)
+        quiet = not (motion.regions or self.tracker.tracks)
+        whole = self.scan_timer.due(
+            frame.time,
+            at_once=motion.reset or self.single_images or thawed,
+            moving=fast,
+            still=motion.grey if quiet else None,
+        )
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
         followed = min(1, len(self.tracker.tracks))  # one crop stays for a track: swaying leaves must not take it
         own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
@@ -151,11 +160,20 @@ class Watcher:
         cropped = time.perf_counter()
         self.budget.note(len(crops), cropped - started)
         if len(crops) < len(regions):
-            scores = [*scores, *self.scan(image)]
+            found = self.scan(image)
+            scores = [*scores, *found]
+            if not any(self._may_be(score) for score in found):
+                self.scan_timer.found_nothing()
             if self.budget.seconds is not None:  # a file gives the same events on every machine
                 self.scan_timer.note(time.perf_counter() - cropped)
-        self.night(frame.image, frame.time)  # without the masks, whose grey would look like infrared
+        if self._night_at is None or not 0.0 <= frame.time - self._night_at < CHECK_S:
+            self.night(frame.image, frame.time)  # without the masks, whose grey would look like infrared
+            self._night_at = frame.time
         return scores
+
+    def _may_be(self, score: Score) -> bool:
+        """Return True if what the frame scan found may pass the threshold at another look at the same picture."""
+        return logit(score.bear) > logit(self.tracker.threshold) - NOISE_LOGITS
 
     def decide(self, frame: Frame, scores: Sequence[Score]) -> list[Decision]:
         """Add up this frame's scores and return the decisions to publish."""

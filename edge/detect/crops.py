@@ -6,7 +6,7 @@ order, scale, layout) is inside the ONNX graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -33,8 +33,8 @@ def square(box_xywh: BoxXYWH, size_wh: tuple[int, int], context: float) -> tuple
     return min(max(x, 0), width - cut_w), min(max(y, 0), height - cut_h), cut_w, cut_h
 
 
-def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> Picture:
-    """Return the region of ``image`` as the network takes it: uint8 (size, size, 3) BGR.
+def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0, into: Picture | None = None) -> Picture:
+    """Return the region of ``image`` as the network takes it: uint8 (size, size, 3) BGR, written ``into`` where given.
 
     The rectangle of ``square`` is resized with INTER_AREA when it shrinks and INTER_LINEAR when it
     grows; what is not square (only when the picture ends) is squeezed. The whole picture
@@ -44,7 +44,7 @@ def cut(image: Picture, box_xywh: BoxXYWH, size: int, context: float = 1.0) -> P
     if box_xywh != WHOLE:
         x, y, w, h = square(box_xywh, (width, height), context)
         image = image[y : y + h, x : x + w]
-    return fit(image, size)
+    return fit_to(image, (size, size), into)
 
 
 def fit(image: Picture, size: int) -> Picture:
@@ -52,14 +52,17 @@ def fit(image: Picture, size: int) -> Picture:
     return fit_to(image, (size, size))
 
 
-def fit_to(image: Picture, size_wh: tuple[int, int]) -> Picture:
-    """Return the picture resized to a width and height in pixels."""
+def fit_to(image: Picture, size_wh: tuple[int, int], into: Picture | None = None) -> Picture:
+    """Return the picture resized to a width and height in pixels, written ``into`` where given."""
     shrinking = image.shape[0] * image.shape[1] > size_wh[0] * size_wh[1]
-    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    resized = cv2.resize(image, size_wh, dst=into, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized, dtype=np.uint8)
 
 
 def cut_all(image: Picture, boxes: Iterable[BoxXYWH], size: int, context: float = 1.0) -> NDArray[np.uint8]:
     """``cut`` for several regions of one picture: uint8 (N, size, size, 3)."""
-    crops: Sequence[Picture] = [cut(image, box, size, context) for box in boxes]
-    return np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+    boxes = list(boxes)
+    crops = np.empty((len(boxes), size, size, 3), np.uint8)
+    for box, crop in zip(boxes, crops, strict=True):
+        cut(image, box, size, context, crop)
+    return crops

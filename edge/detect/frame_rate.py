@@ -6,8 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import cv2
+import numpy as np
+
+from edge.detect.motion import Grey
+
 HOLD_S = 10.0  # to stay active after the last sign
 SCAN_EVERY_S = 2.0
+KNOWN_S = 10.0  # for so long at most, a scan of a picture that has not changed is not repeated
+CELL_PX = 5  # of the small grey picture: a bear 27 pixels long in 1280 fills one
+SAME_LEVELS = 2.0  # grey levels by which the mean of a cell may differ: a bear that can be made out differs by five
 SCAN_SHARE, SCAN_BUSY = 0.1, 0.5  # of the time that scans may take, and while the picture moves or one is asked for
 MIN_CROPS = 3  # with fewer, what moves would leave nothing for what is followed
 
@@ -51,27 +59,57 @@ class ScanTimer:
     """When to look at the whole frame: at once where it is asked, in every frame while the picture moves, else rarely.
 
     On a slow board so seldom that it takes a tenth of the time at most, or half of it while the picture moves or where
-    it is asked for; what was asked for is not forgotten.
+    it is asked for; what was asked for is not forgotten. Where a look found nothing, the next says the same until the
+    picture has changed: for ``KNOWN_S`` it is spared.
     """
 
     def __init__(self) -> None:
         self.took_s = 0.0  # by a look lately; 0: not known, or not to be counted
         self._at: float | None = None
         self._asked = True
+        self._looked_at = 0.0  # seconds: the last look that was not spared
+        self._shown: Grey | None = None  # the cells of its picture; None: something moved or was followed
+        self._empty: Grey | None = None  # the same, while they are known to hold nothing
 
-    def due(self, time: float, *, at_once: bool = False, moving: bool = False) -> bool:
-        """Return True if the frame of this time (seconds) is due, and take it as done."""
+    def due(self, time: float, *, at_once: bool = False, moving: bool = False, still: Grey | None = None) -> bool:
+        """Return True if the frame of this time (seconds) is due, and take it as done.
+
+        ``still``: the small grey picture (h, w), 0 to 255, of a frame in which nothing moves or is followed.
+        """
         self._asked = self._asked or at_once
         soon = self._asked or moving
+        if soon or still is None:
+            self._empty = None
         wait_s = self.took_s / SCAN_BUSY if soon else max(SCAN_EVERY_S, self.took_s / SCAN_SHARE)
         if self._at is not None and 0.0 <= time - self._at < wait_s - 1e-6:
             return False
         self._at, self._asked = time, False
+        cells = None if still is None else _cells(still)
+        known = self._empty is not None and time - self._looked_at < KNOWN_S - 1e-6
+        if known and _same(cells, self._empty):
+            return False
+        self._looked_at, self._shown, self._empty = time, cells, None
         return True
+
+    def found_nothing(self) -> None:
+        """Note that the last look found nothing that could be a bear."""
+        self._empty = self._shown
 
     def note(self, took_s: float) -> None:
         """Note the seconds that a scan has taken; an average over some ten."""
         self.took_s = self.took_s + 0.1 * (took_s - self.took_s) if self.took_s else took_s
+
+
+def _cells(grey: Grey) -> Grey:
+    height, width = grey.shape
+    size_wh = max(width // CELL_PX, 1), max(height // CELL_PX, 1)
+    return np.asarray(cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _same(cells: Grey | None, before: Grey | None) -> bool:
+    if cells is None or before is None or cells.shape != before.shape:
+        return False
+    return bool(np.abs(cells - before).max() < SAME_LEVELS)
 
 
 class CropBudget:

@@ -15,6 +15,7 @@ from edge.camera import open_source
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
 from edge.detect.classifier import BUNDLED
+from edge.detect.frame_rate import ScanTimer
 from edge.schema import Event, Frame
 from edge.watch import Watcher
 from tests.alarm.test_watch import RULE, Colours, scene
@@ -74,6 +75,54 @@ def test_a_bear_asleep_from_the_first_frame_is_found(classifier):
     told, _ = watch(classifier, stage.film(4.0, [asleep], fps=8.0))
     assert [event.type for event in told] == ["new", "end"]
     assert (told[0].media_time_s or 0.0) <= IN_TIME_S
+
+
+class EveryLook(ScanTimer):
+    """Spares none."""
+
+    def found_nothing(self):
+        """Forget it."""
+
+
+@pytest.mark.slow
+def test_a_bear_that_fades_in_is_found_as_soon_as_if_every_look_were_taken(classifier):
+    """In mist that lifts over a minute, say: motion is slower than the background that follows it."""
+
+    def lifts(picture, at):
+        share = min(at / 60.0, 1.0)
+        return np.asarray(cv2.addWeighted(stage.place(), 1 - share, picture, share, 0), np.uint8)
+
+    def alarms(*, spared):
+        told: list[Event] = []
+        watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([told.append]))
+        if not spared:
+            watcher.scan_timer = EveryLook()
+        asleep = stage.animal("european-bear", (0.0,), (640.0,), 320.0)
+        watcher(stage.film(32.0, [asleep], [lifts], fps=2.0))
+        return [event.media_time_s for event in told if event.type == "new"]
+
+    found = alarms(spared=True)
+    assert len(found) == 1
+    assert found == alarms(spared=False)
+
+
+def test_no_frame_between_a_bear_and_its_alarm_goes_unscored(classifier):
+    """Evidence takes time, not waiting: that is what ``onset_s`` is made of."""
+    told: list[Event] = []
+    scored: list[float] = []
+    rule = Rule.from_card(classifier.card)
+    watcher = Watcher(classifier, rule, EventPublisher([told.append]))
+    for frame in stage.film(4.0, [stage.bear(1.0, 9.0)]):
+        motion = watcher.motion(frame)
+        scores = watcher.score(frame, watcher.find(frame, motion))
+        scored += [frame.time] if scores else []
+        watcher.publish(frame, watcher.decide(frame, scores), scores)
+        if told:
+            break
+    [alarm] = told
+    onset_s, at = alarm.onset_s or 0.0, alarm.media_time_s or 0.0
+    assert onset_s <= max(0.1, rule.seconds_at_best)
+    assert sum(each >= at - onset_s - 1e-6 for each in scored) == round(10 * onset_s) + 1
 
 
 def test_two_bears_are_two_alarms(classifier):

@@ -1,0 +1,103 @@
+"""How long an alarm takes: from the frame handed over to the sink, and from the first frame of a bear to its alarm.
+
+    python tests/proofs/prove_latency.py
+
+Films of a clearing at 10 frames a second with a bear that walks in clearly visible, and the demo; each through the real
+model. What ``latency_ms`` counts, as the thread's CPU time, beside one crop's inference in the same process;
+``onset_s`` beside what the rule needs at least: two scored frames or h/c seconds, whichever is longer.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from edge.alert.events import EventPublisher
+from edge.camera import open_source
+from edge.decide.evidence import Rule
+from edge.detect.classifier import BUNDLED, Classifier
+from edge.detect.motion import Motion
+from edge.schema import Event, Frame, Region
+from edge.watch import Watcher
+from tests.helpers import stage
+
+cv2.setNumThreads(1)
+FPS = 10.0
+STAMPS = ("european-bear", "bear")
+LENGTHS = (160.0, 220.0, 300.0)
+Ms = list[float]
+
+
+class Clock:
+    """Counts the loop's CPU time from each frame on."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.crop = np.zeros((1, classifier.size, classifier.size, 3), np.uint8)
+        self.inference: Ms = []
+        self.started = 0.0
+
+    def frames(self, film: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield a film's frames, each after one inference."""
+        for frame in film:
+            started = time.thread_time()
+            self.classifier(self.crop)
+            self.started = time.thread_time()
+            self.inference.append(1000.0 * (self.started - started))
+            yield frame
+
+    def watch(self, film: Iterable[Frame]) -> Iterator[tuple[Event, float, list[str]]]:
+        """Watch a film; yield its alarms, the milliseconds each took, and the kinds of what was scored in its frame."""
+        found: list[tuple[Event, float]] = []
+        regions: dict[int, list[str]] = {}
+
+        def told(event: Event) -> None:
+            if event.type == "new":
+                found.append((event, 1000.0 * (time.thread_time() - self.started)))
+
+        watcher = Watcher(self.classifier, Rule.from_card(self.classifier.card), EventPublisher([told]))
+        find = watcher.find
+
+        def noted(frame: Frame, motion: Motion) -> list[Region]:
+            chosen = find(frame, motion)
+            regions[round(1000 * frame.time)] = [region.kind for region in chosen]
+            return chosen
+
+        watcher.find = noted  # type: ignore[method-assign]
+        watcher(self.frames(film))
+        for event, took_ms in found:
+            yield event, took_ms, regions[round(1000 * (event.media_time_s or 0.0))]
+
+
+def walks(stamp: str, length_px: float) -> Iterator[Frame]:
+    """A bear that walks in from the left and stands."""
+    times, xs = (2.0, 4.0), (-length_px, 640.0)
+    return stage.film(6.0, [stage.animal(stamp, times, xs, length_px)], fps=FPS)
+
+
+def main() -> None:
+    """Print a table, in Markdown."""
+    clock = Clock(Classifier(BUNDLED))
+    films = {f"{stamp}, {length:.0f} px": walks(stamp, length) for stamp in STAMPS for length in LENGTHS}
+    least_s = max(1.0 / FPS, Rule.from_card(clock.classifier.card).seconds_at_best)
+    latencies: Ms = []
+    print("| a bear at 10 frames a second | scored in the frame | frame to alarm, ms of CPU | onset, s | at best, s |")
+    print("|---|---|---|---|---|")
+    with open_source("demo", fps=FPS) as demo:
+        for name, film in {**films, "the demo": iter(demo)}.items():
+            for event, took_ms, kinds in clock.watch(film):
+                latencies.append(took_ms)
+                print(f"| {name} | {', '.join(kinds)} | {took_ms:.1f} | {event.onset_s:.2f} | {least_s:.2f} |")
+    p95, once = float(np.percentile(latencies, 95)), float(np.median(clock.inference))
+    print(f"\np95 {p95:.1f} ms; one crop's inference {once:.1f} ms; the difference {p95 - once:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
