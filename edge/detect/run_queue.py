@@ -1,7 +1,7 @@
 """The model's runs of several threads: as many at a time as there are cores, and small ones together.
 
-Each run at the same time takes memory of its own: a scan and four crops 17 to 23 MB. Four crops in one run take three
-quarters of the time of four runs.
+Each run at the same time takes memory of its own, for scans and fours of crops some 20 MB. Four crops in one run take
+three quarters of the time of four runs.
 """
 
 from __future__ import annotations
