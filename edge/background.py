@@ -6,6 +6,7 @@
 ``call_with_deadline``  one such call; if it hangs, its thread is left behind
 ``Worker``              a bounded queue and a thread that works it off; a call that hangs is left behind
 ``StoppableThread``     something that goes on for a while, until its time is over
+``cores``               how many threads can be at work at the same time
 ``in_order``            many items in several threads, the results in the order of the items
 
 Threads are daemons: one that hangs does not keep the program from ending.
@@ -14,6 +15,7 @@ Threads are daemons: one that hangs does not keep the program from ending.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -490,6 +492,13 @@ def in_background(
         sink(replace(event, latency_ms=late))
 
     return Worker(call, name, depth=depth, deadline_s=deadline_s, answered=answered, at_end=at_end, wanted=wanted)
+
+
+def cores() -> int:
+    """Count the cores that this program may use: a container or a service may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:

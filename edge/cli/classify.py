@@ -190,7 +190,8 @@ def keep_old(file: Path) -> Path:
 
 def threads() -> int:
     """Return the number of threads: one for each core, as far as memory allows."""
-    from edge.device.sensors import cores, memory
+    from edge.background import cores
+    from edge.device.sensors import memory
 
     return max(1, min(cores(), int(memory().total_mb / MB_A_THREAD)))
 

@@ -14,9 +14,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge.background import cores
 from edge.detect.card import CARD_KEY, Card, read_card
 from edge.detect.crops import cut, cut_all, fit_to
 from edge.detect.graph_cache import GraphCache
+from edge.detect.run_queue import Outcome, RunQueue
 from edge.errors import ModelError
 from edge.schema import WHOLE, Picture, Region, Score
 
@@ -51,6 +53,7 @@ class Classifier:
     ) -> None:
         self.path = Path(path)
         self.digest = file_digest(self.path)
+        self._runs = RunQueue(cores())
         cache = GraphCache(self.digest, in_float=in_float) if cached else None
         graph = cache.read() if cache else None
         if cache and graph:
@@ -105,11 +108,9 @@ class Classifier:
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR."""
-        probabilities = np.empty((len(crops), len(self.card.labels)), np.float32)
-        ood = np.empty(len(crops), np.float32)
-        for start in range(0, len(crops), BATCH):
-            part = slice(start, start + BATCH)
-            probabilities[part], ood[part] = self._session.run(["probabilities", "ood"], {"crops": crops[part]})
+        if not len(crops):
+            return np.empty((0, len(self.card.labels)), np.float32), np.empty(0, np.float32)
+        probabilities, ood = self._runs(self._run_crops, crops, BATCH)
         return probabilities, ood
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
@@ -126,9 +127,14 @@ class Classifier:
         Probabilities (N, K, labels) of the windows that the card's ``frame`` names, each size row by row; a map of
         bears (N, H / 32, W / 32), larger where one is; and ood (N,). ``edge.detect.frame_scan`` makes regions of it.
         """
-        given = {"crops": frames, SCAN: np.array(True)}
-        windows, heat, ood = self._session.run(["windows", "heat", "ood"], given)
+        windows, heat, ood = self._runs(self._run_scan, frames, 1)
         return windows, heat, ood
+
+    def _run_crops(self, crops: NDArray[np.uint8]) -> Outcome:
+        return tuple(self._session.run(["probabilities", "ood"], {"crops": crops}))
+
+    def _run_scan(self, frames: NDArray[np.uint8]) -> Outcome:
+        return tuple(self._session.run(["windows", "heat", "ood"], {"crops": frames, SCAN: np.array(True)}))
 
     def _score_part(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
         crops = cut_all(image, [region.box_xywh for region in regions], self.size, self.card.crop.context)

@@ -115,8 +115,9 @@ def _same(cells: Grey | None, before: Grey | None) -> bool:
 class CropBudget:
     """Number of crops a frame may have so that scoring takes ``seconds`` or less on this machine.
 
-    Starts with ``most`` and follows what scoring has taken, an average over some ten frames. ``seconds`` None: always
-    ``most``, so that a file gives the same events on every machine.
+    Starts with ``most`` and follows what scoring has taken, an average over some ten frames; waiting for other cameras
+    counts, for the frame waits too. ``seconds`` None: always ``most``, so that a file gives the same events on every
+    machine.
     """
 
     def __init__(self, seconds: float | None = None, *, most: int = 12) -> None:

@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.background import DeadlineError, DeadlineExecutor
+from edge.background import DeadlineError, DeadlineExecutor, cores
 
 log = logging.getLogger(__name__)
 
@@ -431,13 +431,6 @@ def dot_products(root: Path) -> bool | None:
     found = pairs(root / "proc/cpuinfo")
     flags = (found.get("Features") or found.get("flags") or "").split()  # Arm; x86
     return any(name in flags for name in DOT_PRODUCTS) if flags else None
-
-
-def cores() -> int:
-    """Count the cores that this program may use: a container or a service may have fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 # Its networks. A device may well have none: nothing here is a fault.

@@ -237,7 +237,7 @@ def test_a_model_and_its_use_are_named_and_no_folder_is_made(tmp_path, classify,
 def test_threads_go_by_cores_and_memory(monkeypatch, cores, mb, threads):
     from edge.device.sensors import Memory
 
-    monkeypatch.setattr("edge.device.sensors.cores", lambda: cores)
+    monkeypatch.setattr("edge.background.cores", lambda: cores)
     monkeypatch.setattr("edge.device.sensors.memory", lambda: Memory(mb, mb / 2))
     assert command.threads() == threads
 

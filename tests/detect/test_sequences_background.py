@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.camera.folder import FolderSource
 from edge.camera_thread import Shared, make_watcher
 from edge.detect.card import logit, sigmoid
 from edge.detect.classifier import Classifier
-from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, apart, small
+from edge.detect.sequences import MAX_PLACES, MIN_OTHERS, MIN_PX, ArrivingMotion, Small, _sorted, apart, small
 from edge.detect.stills import SURER, FileResult, in_burst, look, look_closer, support
 from edge.record.run import EventFactory
 from edge.schema import Event, Frame
@@ -152,6 +153,13 @@ class Uploads:
         self.count += 1
         frame = arrived(picture, after_s, self.count, folder)
         return [region.box_xywh for region in self.motion(frame).regions]
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_pictures_are_sorted_pixel_by_pixel_to_the_last_bit(count):
+    random = np.random.default_rng(count)
+    pictures = random.normal(100.0, 40.0, (count, 9, 13)).round(1).astype(np.float32)  # some are the same
+    assert np.array_equal(_sorted(list(pictures)), np.sort(pictures, axis=0))
 
 
 def test_what_arrives_is_held_against_the_bursts_before():
