@@ -112,6 +112,7 @@ class DualStreamSource(Source):
                     seen,
                     picture=main.picture,
                     jpeg=main.jpeg,
+                    video=main.video,
                     luma=luma,
                     camera=self.name,
                     discontinuity=again,

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from edge.background import call_in_thread
 from edge.camera import DEFAULT_SIZE_WH, Source, frame_patience_s
 from edge.errors import SourceError
-from edge.pictures import EOI, SOF, SOI, segments
+from edge.pictures import EOI, SOF, SOI, camera_jpeg, segments
 from edge.schema import Frame, LazyImage, Luma, Picture
 
 log = logging.getLogger(__name__)
@@ -57,18 +57,10 @@ SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
 CHUNK_BYTES = 1 << 16
 SLACK_S = 0.01
 
-LUMA_PX = 320  # motion looks at no more
-
 # OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
 _LEVELS = np.arange(256)
 _NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
 _NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
-
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
 
 Buffer = NDArray[np.uint8]
 
@@ -165,11 +157,11 @@ class PiSource(Source):
         """Cut JPEGs from the pipe; what is none is passed over. Raises SourceError at the end."""
         cut, chunk = JpegCutter(), memoryview(bytearray(CHUNK_BYTES))
         while got := self._fill(chunk, whole=False):
-            for jpeg, size_wh in cut(chunk[:got]):
+            for jpeg, _ in cut(chunk[:got]):
                 now = time.monotonic()
-                if not self._due(now) or (luma := jpeg_luma(jpeg, size_wh)) is None:
+                if not self._due(now) or (decoded := camera_jpeg(jpeg)) is None:
                     continue
-                later = LazyImage(partial(jpeg_picture, jpeg, luma, size_wh), size_wh)
+                later, luma = decoded
                 yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=luma, jpeg=jpeg)
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
 
@@ -469,18 +461,3 @@ def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
     cv2.LUT(planes[:height], _NARROW_Y, narrow[:height])
     cv2.LUT(planes[height:], _NARROW_UV, narrow[height:])
     return np.asarray(cv2.cvtColor(narrow, cv2.COLOR_YUV2BGR_I420), np.uint8)
-
-
-def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
-    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
-    flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
-    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    return None if luma is None else np.asarray(luma, np.uint8)
-
-
-def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
-    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
-        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
-    return np.asarray(image, np.uint8)
