@@ -36,6 +36,7 @@ OPTIONS = {"rtsp_transport": "tcp"}
 
 USUAL_FPS = 25.0  # where a file gives none, or nonsense
 MAX_FPS = 480.0
+ONE_PICTURE = "gives one picture and no stream; use the camera's MJPEG or RTSP address"
 MIN_STEP_S = 1e-6  # between the packets of one buffer
 
 # The brightness as 8-bit samples of a plane of its own; others (10 bits, RGB) are converted at once.
@@ -221,7 +222,7 @@ class StreamSource(Source):
             ) from None
         if self._video.count == 1:
             self._video.close()
-            raise self._one_picture()
+            raise SourceError(f"{shown(word)}: {ONE_PICTURE}")
 
     def __iter__(self) -> Iterator[Frame]:
         """Read every frame, so that none waits, and look at those that are due."""
@@ -246,11 +247,11 @@ class StreamSource(Source):
                 yield frame
                 index += 1
                 del found, frame
-            why = "the camera ended the stream"
+            why = ONE_PICTURE if read == 1 else "the camera ended the stream; check that it is on, and the network"
         except av.FFmpegError as error:
-            ends, why = False, f"the stream broke off ({error.strerror})"
-            if isinstance(error, av.ExitError):
-                why = f"nothing came for {READ_S:g} s"
+            silent = isinstance(error, av.ExitError)
+            broke = f"nothing came for {READ_S:g} s" if silent else f"the stream broke off ({error.strerror})"
+            ends, why = False, f"{broke}; check that the camera is on, and the network"
         finally:
             self._video.close()
         if self._closed:
@@ -259,14 +260,8 @@ class StreamSource(Source):
             raise SourceError(
                 f"{shown(self.word)}: ended before its first frame; check the address, and that it is a video"
             )
-        if not ends and read == 1:
-            raise self._one_picture()
         if not ends:
-            raise SourceError(f"{shown(self.word)}: {why}; check that the camera is on, and the network")
-
-    def _one_picture(self) -> SourceError:
-        words = "gives one picture and no stream; use the camera's MJPEG or RTSP address"
-        return SourceError(f"{shown(self.word)}: {words}")
+            raise SourceError(f"{shown(self.word)}: {why}")
 
     def close(self) -> None:
         """End an iteration under way, once its read has come back; that closes the stream."""

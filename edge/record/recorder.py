@@ -226,10 +226,13 @@ def compressed(frame: Frame, *, coloured: bool = True) -> bytes:
     """
     if frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
         return frame.jpeg
-    image: Picture | Luma = (
-        frame.image if coloured or frame.luma is None or not isinstance(frame.picture, LazyImage) else (frame.luma)
-    )
+    image: Picture | Luma = frame.image if coloured or not isinstance(frame.picture, LazyImage) else _grey(frame)
     return jpeg(at_most(image, WIDTH, even=True), QUALITY)
+
+
+def _grey(frame: Frame) -> Picture | Luma:
+    """Return the brightness of a frame where it is large enough to be shown, else its picture."""
+    return frame.image if frame.luma is None or frame.luma.shape[1] < WIDTH else frame.luma
 
 
 # One event: its folder, the path of its box, and the best crop of the bear.
