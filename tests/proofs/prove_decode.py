@@ -38,14 +38,18 @@ from tests.helpers import stage
 SECONDS = 30.0
 FPS = 10
 QUALITY = 4  # of MJPEG, 2 to 31: some 150 kB a frame, as USB cameras send
-FILMS = {"MJPEG 4:2:2": ("mjpeg", "yuvj422p", "avi"), "MJPEG 4:2:0": ("mjpeg", "yuvj420p", "avi"), "H.264": ("libx264", "yuv420p", "mp4")}
+FILMS = {
+    "MJPEG 4:2:2": ("mjpeg", "yuvj422p", "avi"),
+    "MJPEG 4:2:0": ("mjpeg", "yuvj420p", "avi"),
+    "H.264": ("libx264", "yuv420p", "mp4"),
+}
 
 
 def write(path: Path, pictures: Iterator[Any], codec: str, form: str) -> Path:
     """Write a film of BGR pictures."""
-    options = {"qmin": str(QUALITY), "qmax": str(QUALITY)} if codec == "mjpeg" else {"preset": "veryfast", "crf": "23"}
+    options = {"qmin": str(QUALITY), "qmax": str(QUALITY)} if codec == "mjpeg" else {"preset": "veryfast", "crf": "16"}
     with av.open(str(path), "w") as film:
-        stream = film.add_stream(codec, rate=FPS, options=options)
+        stream: Any = film.add_stream(codec, rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, form
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format=form)
