@@ -1,6 +1,6 @@
 """Streams and video files, through PyAV (FFmpeg): nothing is decoded further than motion needs, before somebody asks.
 
-MJPEG is handed on as it came and decoded small. Of H.264 and others only the brightness is looked at, on the decoder's
+MJPEG is handed on as it came and decoded small. Of H.264 and others only the brightness is looked at, in the decoder's
 own memory; colours are made when somebody asks, by the conversion that OpenCV uses. The packets of H.264 go into the
 frames' ``VideoBuffer``.
 """
@@ -41,7 +41,7 @@ MIN_STEP_S = 1e-6  # between the packets of one buffer
 
 # The brightness as 8-bit samples of a plane of its own; others (10 bits, RGB) are converted at once.
 WITH_LUMA = frozenset(
-    {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p", "nv12", "nv21", "gray"}
+    {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p", "nv12", "nv21"}
 )
 # Brightness of video range (ITU-R BT.601: 16 to 235) as grey of 0 to 255, to the level what OpenCV makes of it.
 _FULL_RANGE = np.clip((np.arange(256) - 16) * 255 // 219, 0, 255).astype(np.uint8)
@@ -145,9 +145,9 @@ class Video:
         self.container.close()
 
     def _seconds(self, stamp: int | None) -> float:
-        if stamp is None or self.stream.time_base is None:
+        if stamp is None or not self.stream.time_base:
             return math.nan
-        return float((stamp - (self.stream.start_time or 0)) * self.stream.time_base)
+        return (stamp - (self.stream.start_time or 0)) * float(self.stream.time_base)
 
     def _keep(self, packet: av.Packet[av.VideoStream]) -> None:
         """Give a packet to the buffer, where somebody records; the packet is empty after that."""
@@ -248,19 +248,15 @@ class StreamSource(Source):
                 index += 1
                 del found, frame
             why = ONE_PICTURE if read == 1 else "the camera ended the stream; check that it is on, and the network"
+            if index == 0:
+                why = "ended before its first frame; check the address, and that it is a video"
         except av.FFmpegError as error:
             silent = isinstance(error, av.ExitError)
             broke = f"nothing came for {READ_S:g} s" if silent else f"the stream broke off ({error.strerror})"
             ends, why = False, f"{broke}; check that the camera is on, and the network"
         finally:
             self._video.close()
-        if self._closed:
-            return
-        if index == 0:
-            raise SourceError(
-                f"{shown(self.word)}: ended before its first frame; check the address, and that it is a video"
-            )
-        if not ends:
+        if not self._closed and (index == 0 or not ends):
             raise SourceError(f"{shown(self.word)}: {why}")
 
     def close(self) -> None:

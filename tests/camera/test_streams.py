@@ -263,6 +263,24 @@ def test_what_is_no_stream_is_one_sentence(behind_http, film):
             list(source)
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("hold", r"/mjpeg: nothing came for 0\.5 s"), ("cut", "/mjpeg: the (stream broke off|camera ended the stream)")],
+)
+def test_a_stream_that_stops_says_how(mjpeg, monkeypatch, fault, words):
+    monkeypatch.setattr("edge.camera.video.READ_S", 0.5)
+    with open_camera(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg", name="yard", fps=20) as source:
+        frames = iter(source)
+        assert next(frames).index == 0
+        assert next(frames).index == 1
+        if fault == "hold":
+            mjpeg[0].hold = True
+        else:
+            mjpeg[0].cut.set()
+        with pytest.raises(SourceError, match=words):
+            list(frames)
+
+
 def test_jpegs_of_a_stream_are_handed_on_and_decoded_in_full_for_who_asks_alone(mjpeg, monkeypatch):
     asked = noted_flags(monkeypatch)
     with open_source(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg", fps=20) as source:

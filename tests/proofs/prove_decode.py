@@ -4,9 +4,8 @@
 
 The floor: cv2.VideoCapture decodes in full, a grey picture of 320x180, one difference. Ours: the source, motion and the
 whole loop of the alarm, of which the timed look at the whole frame is switched off here (it has a proof of its own),
-so no frame is scored. Both read the same films by turns, in one process with one thread; medians of CPU time. The film
-is the demo's first place, seen again and again: noise, leaves, nothing else. After that the demo's alarms as MJPEG,
-decoded small and decoded in full.
+so no frame is scored. Both read the same films by turns, in one process with one thread; medians of CPU time. The films
+are a clearing with a sensor's noise. After that the demo's alarms, decoded small and decoded in full.
 """
 
 from __future__ import annotations
