@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge.errors import PictureError
-from edge.schema import Picture
+from edge.schema import LazyImage, Luma, Picture
 
 # The segments of a JPEG's bytes (ITU-T T.81, annex B), walked: an Exif thumbnail has markers of its own inside one.
 
@@ -62,6 +63,43 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 def jpeg_or_none(data: bytes) -> bytes | None:
     """Return the bytes themselves where they are a JPEG's, else None."""
     return data if data.startswith(b"\xff\xd8") else None
+
+
+# What motion looks at, decoded apart: a camera's JPEG shrunk while it is decoded (libjpeg), and never in full.
+
+LUMA_PX = 320  # motion looks at no more
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+)
+
+
+def camera_jpeg(data: bytes) -> tuple[LazyImage, Luma] | None:
+    """Return the picture of a camera's JPEG, for later, and its luma at 1/1 to 1/8; None where it is damaged.
+
+    JPEGs of cameras often come without Huffman tables; libjpeg then takes the usual ones (ITU-T T.81, annex K).
+    """
+    size_wh = jpeg_size(data)
+    luma = jpeg_luma(data, size_wh) if size_wh else None
+    if size_wh is None or luma is None:
+        return None
+    return LazyImage(partial(jpeg_picture, data, luma, size_wh), size_wh), luma
+
+
+def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
+    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
+    flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
+    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    return None if luma is None else np.asarray(luma, np.uint8)
+
+
+def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
+    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
+        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)
 
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})

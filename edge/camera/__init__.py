@@ -20,12 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# FFmpeg and OpenCV write to stderr what a user can do nothing about; our errors are sentences.
-# All of these are read once, when the first camera or stream is opened.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# OpenCV writes to stderr what a user can do nothing about; our errors are sentences.
+# Both are read once, when the first camera is opened.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-# RTSP over UDP smears the picture wherever a packet is lost.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
 # A read of a USB camera that has gone silent would hang for ten seconds.
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
 
@@ -170,6 +167,10 @@ def open_camera(source: str, *, name: str, fps: float) -> Source:
         from edge.camera.picamera import PiSource
 
         return PiSource(source, name=name, fps=fps)
+    if STREAM.match(source):
+        from edge.camera.video import StreamSource
+
+        return StreamSource(source, name=name, fps=fps)
     from edge.camera.opencv import CaptureSource
 
     return CaptureSource(source, name=name, fps=fps)
@@ -185,7 +186,8 @@ def _check_text(source: str) -> None:
 
 def _open_file(source: str, name: str, fps: float) -> Source:
     """Return a clip, a picture, a folder or a pattern. Raises SourceError."""
-    from edge.camera.opencv import PictureSource, VideoSource
+    from edge.camera.opencv import PictureSource
+    from edge.camera.video import VideoSource
 
     cv2.setNumThreads(1)
     if source == "demo":

@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.background import start_thread
 from edge.camera import Source, frame_patience_s, shown
-from edge.camera.opencv import OPEN_S
+from edge.camera.video import OPEN_S
 from edge.errors import SourceError
 from edge.schema import Frame, LazyImage
 

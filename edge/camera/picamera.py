@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from edge.background import call_in_thread
 from edge.camera import DEFAULT_SIZE_WH, Source, frame_patience_s
 from edge.errors import SourceError
-from edge.pictures import EOI, SOF, SOI, segments
+from edge.pictures import EOI, SOI, camera_jpeg, segments
 from edge.schema import Frame, LazyImage, Luma, Picture
 
 log = logging.getLogger(__name__)
@@ -57,23 +57,14 @@ SPEAK_S = 0.5  # how long the program's own words may lag behind its first frame
 CHUNK_BYTES = 1 << 16
 SLACK_S = 0.01
 
-LUMA_PX = 320  # motion looks at no more
-
 # OpenCV's I420 conversion takes brightness from 16 to 235 and colour from 16 to 240, the camera gives 0 to 255.
 _LEVELS = np.arange(256)
 _NARROW_Y = np.round(16 + _LEVELS * 219 / 255).astype(np.uint8)
 _NARROW_UV = np.round(128 + (_LEVELS - 128) * 224 / 255).astype(np.uint8)
 
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
-
 Buffer = NDArray[np.uint8]
 
 MAX_JPEG_BYTES = 16 << 20  # a picture of 50 megapixels has less
-SIZE_BYTES = 7  # of a start of frame, to the end of its height and width
 
 
 class PiSource(Source):
@@ -165,11 +156,11 @@ class PiSource(Source):
         """Cut JPEGs from the pipe; what is none is passed over. Raises SourceError at the end."""
         cut, chunk = JpegCutter(), memoryview(bytearray(CHUNK_BYTES))
         while got := self._fill(chunk, whole=False):
-            for jpeg, size_wh in cut(chunk[:got]):
+            for jpeg in cut(chunk[:got]):
                 now = time.monotonic()
-                if not self._due(now) or (luma := jpeg_luma(jpeg, size_wh)) is None:
+                if not self._due(now) or (decoded := camera_jpeg(jpeg)) is None:
                     continue
-                later = LazyImage(partial(jpeg_picture, jpeg, luma, size_wh), size_wh)
+                later, luma = decoded
                 yield Frame(later, now, datetime.now(UTC), self.name, 0, now, luma=luma, jpeg=jpeg)
         raise SourceError(self._child.why() + ("; its last picture is cut short" if cut.held > 2 else ""))
 
@@ -389,7 +380,7 @@ class Child:
 
 
 class JpegCutter:
-    """Bytes in, whole JPEGs out, each with its width and height; never holds more than ``MAX_JPEG_BYTES``.
+    """Bytes in, whole JPEGs out; never holds more than ``MAX_JPEG_BYTES``.
 
     Segments are walked, for a thumbnail carries an end marker of its own. What lies between two pictures, or
     belongs to one that was cut short, is dropped.
@@ -398,29 +389,24 @@ class JpegCutter:
     def __init__(self) -> None:
         self._held = bytearray()
         self._at = 0  # where the walk continues; 0: no picture has begun
-        self._size_wh = (0, 0)
 
-    def __call__(self, data: bytes | memoryview) -> list[tuple[bytes, tuple[int, int]]]:
+    def __call__(self, data: bytes | memoryview) -> list[bytes]:
         """Return the pictures that these bytes complete."""
         self._held += data
         whole = []
         while (end := self._walk()) is not None:
-            if self._size_wh != (0, 0):
-                whole.append((bytes(self._held[:end]), self._size_wh))
+            whole.append(bytes(self._held[:end]))
             del self._held[:end]
-            self._begin(0)
+            self._at = 0
         if len(self._held) > MAX_JPEG_BYTES:
             self._held.clear()
-            self._begin(0)
+            self._at = 0
         return whole
 
     @property
     def held(self) -> int:
         """Bytes that wait for their end."""
         return len(self._held)
-
-    def _begin(self, at: int) -> None:
-        self._at, self._size_wh = at, (0, 0)
 
     def _walk(self) -> int | None:
         """Return where the picture that begins the held bytes ends; None when its end has not come."""
@@ -431,21 +417,18 @@ class JpegCutter:
                 del held[:-2]  # a start may be half here
                 return None
             del held[:start]
-            self._begin(2)
+            self._at = 2
         while True:
             for segment in segments(held, self._at):
                 if segment.kind == EOI:
                     return segment.end
                 if segment.kind == SOI:  # the next picture begins: this one was cut short
                     del held[: segment.start]
-                    self._begin(2)
+                    self._at = 2
                     break
-                if segment.end > len(held) or (segment.kind in SOF and segment.body + SIZE_BYTES > len(held)):
+                if segment.end > len(held):
                     self._at = segment.start
                     return None
-                if segment.kind in SOF:
-                    high, wide = held[segment.body + 3 : segment.body + 5], held[segment.body + 5 : segment.body + 7]
-                    self._size_wh = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
                 self._at = segment.end
             else:
                 # Only entropy-coded data is left; its last byte may be half a marker.
@@ -469,18 +452,3 @@ def bgr_of_i420(data: Buffer, size_wh: tuple[int, int]) -> Picture:
     cv2.LUT(planes[:height], _NARROW_Y, narrow[:height])
     cv2.LUT(planes[height:], _NARROW_UV, narrow[height:])
     return np.asarray(cv2.cvtColor(narrow, cv2.COLOR_YUV2BGR_I420), np.uint8)
-
-
-def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
-    """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
-    flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
-    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    return None if luma is None else np.asarray(luma, np.uint8)
-
-
-def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
-    """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
-        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
-    return np.asarray(image, np.uint8)

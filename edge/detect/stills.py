@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, cast
 import cv2
 
 from edge.camera import CLIPS
-from edge.camera.opencv import VideoSource
+from edge.camera.video import VideoSource
 from edge.detect.card import Card, logit, sigmoid
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner

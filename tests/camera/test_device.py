@@ -1,5 +1,6 @@
 """Cameras of this machine: how they are opened on each system, and the error where that is not possible."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -8,16 +9,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
+import numpy as np
 import pytest
 
 from edge.camera import opencv
 from edge.errors import SourceError
+from edge.pictures import decode_picture, segments
+from tests.helpers.decoding import noted_flags
 
 
 class Camera:
     """Stands for cv2.VideoCapture, and notes in ``calls`` what is asked of it."""
 
     there = True
+    gives = cv2.VideoWriter.fourcc(*"YUYV")
     calls: ClassVar[list[Any]] = []
 
     def __init__(self, *given):
@@ -30,7 +35,7 @@ class Camera:
         self.calls.append((what, value))
 
     def get(self, what):
-        return 0.0
+        return float(self.gives) if what == cv2.CAP_PROP_FOURCC else 0.0
 
     def grab(self):
         time.sleep(0.01)
@@ -78,6 +83,34 @@ def test_a_camera_is_asked_for_jpegs_and_then_for_its_size(camera, drivers, monk
     monkeypatch.setattr(opencv, "PLATFORM", platform)
     opencv.open_device("0")
     assert camera.calls == [(0, backend), *settings]
+
+
+@pytest.mark.parametrize(("platform", "bytes_asked"), [("linux", True), ("win32", False)])
+def test_only_of_v4l2_the_jpegs_themselves_are_asked(camera, drivers, monkeypatch, platform, bytes_asked):
+    monkeypatch.setattr(Camera, "gives", MJPG[1])
+    monkeypatch.setattr(opencv, "PLATFORM", platform)
+    opencv.open_device("0")
+    assert ((cv2.CAP_PROP_CONVERT_RGB, 0) in camera.calls) == bytes_asked
+
+
+def test_jpegs_of_a_usb_camera_are_decoded_small_and_damage_is_passed_over(camera, monkeypatch):
+    scene = cv2.resize(np.random.default_rng(1).integers(0, 256, (9, 16, 3), np.uint8), (1280, 720))
+    whole = cv2.imencode(".jpg", scene)[1].tobytes()
+    tables = [each for each in segments(whole) if each.kind == 0xC4]
+    bare = whole[: tables[0].start] + whole[tables[-1].end :]  # as UVC cameras send them: AVI1, no Huffman tables
+    smaller = cv2.imencode(".jpg", scene[:480, :640])[1].tobytes()
+    given = [b"\xff\xd8 begins", whole, whole[:2000], b"\0" * 500, bare, smaller]
+    rows = iter([np.frombuffer(each, np.uint8)[None] for each in given])
+    monkeypatch.setattr(Camera, "grab", lambda _: True)
+    monkeypatch.setattr(Camera, "retrieve", lambda _: (True, next(rows)), raising=False)
+    flags = noted_flags(monkeypatch)
+    source = opencv.CaptureSource("0", name="yard", fps=1e6, open_=Camera)
+    frames = list(itertools.islice(source, 3))
+    assert [frame.jpeg for frame in frames] == [whole, bare, smaller]
+    assert [frame.luma.shape for frame in frames if frame.luma is not None] == [(180, 320), (180, 320), (240, 320)]
+    assert [frame.size_wh for frame in frames] == [(1280, 720), (1280, 720), (640, 480)]
+    assert cv2.IMREAD_COLOR not in flags
+    assert np.array_equal(frames[1].image, decode_picture(whole, "whole"))
 
 
 def test_a_camera_by_its_stable_path_is_the_device_it_links_to(camera, drivers, tmp_path, monkeypatch):

@@ -4,12 +4,13 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from edge.camera import open_source, shown, source_name
-from edge.camera.opencv import VideoSource
+from edge.camera.video import Video, VideoSource
 from edge.errors import SourceError
 
 FPS = 20
@@ -57,20 +58,9 @@ def test_frames_that_are_not_a_divisor_apart_keep_the_rate_on_average(tmp_path):
 
 def test_broken_time_stamps_still_go_forward(tmp_path, monkeypatch):
     frames, _ = play(film(tmp_path / "a.avi"), fps=60)
+    stamps = iter([0.0, 0.05, 0.05, 0.0, -0.001, float("nan"), 1e9] + [0.05] * 60)
+    monkeypatch.setattr(Video, "seconds", property(lambda _: next(stamps)))
     with VideoSource(tmp_path / "a.avi", name="a", fps=60) as source:
-        stamps = iter([0.0, 50.0, 50.0, 0.0, -1.0, float("nan"), 1e12] + [50.0] * 60)
-
-        class Broken:
-            def __init__(self, video):
-                self.video = video
-
-            def get(self, what):
-                return next(stamps) if what == cv2.CAP_PROP_POS_MSEC else self.video.get(what)
-
-            def __getattr__(self, name):
-                return getattr(self.video, name)
-
-        monkeypatch.setattr(source, "_video", Broken(source._video))
         times = [frame.time for frame in source]
     assert times == pytest.approx([frame.time for frame in frames])
 
@@ -195,12 +185,11 @@ def test_any_word_is_a_source_or_one_sentence_without_its_secret(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    class NoVideo:
-        def __init__(self, *_):
-            self.isOpened = lambda: False
-            self.release = lambda: None
+    def no_video(*_, **__):
+        raise av.FileNotFoundError(2, "nothing there")
 
-    monkeypatch.setattr(cv2, "VideoCapture", NoVideo)  # nothing leaves this machine
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: SimpleNamespace(isOpened=lambda: False, release=lambda: None))
+    monkeypatch.setattr(av, "open", no_video)  # nothing leaves this machine
     schemes = st.sampled_from(["rtsp://", "RTSPS://", "http://", "https://", "udp://", "tcp://", "rstp://", "", "//"])
     secrets = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
     urls = st.tuples(

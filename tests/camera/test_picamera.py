@@ -14,9 +14,9 @@ import pytest
 
 from edge.camera import DEMO, picamera
 from edge.camera.live import LiveSource
-from edge.camera.picamera import PROGRAM_VARIABLE, PiSource, bgr_of_i420, i420_luma, jpeg_luma, jpeg_picture
+from edge.camera.picamera import PROGRAM_VARIABLE, PiSource, bgr_of_i420, i420_luma
 from edge.errors import SourceError
-from edge.pictures import decode_picture
+from edge.pictures import decode_picture, jpeg_luma, jpeg_picture
 from tests.helpers import fake_rpicam_vid
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Raspberry Pi's camera program runs on Linux")

@@ -15,12 +15,12 @@ import pytest
 from edge.camera import open_camera, open_source
 from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
+from edge.pictures import decode_picture, jpeg_size
+from tests.helpers.decoding import noted_flags, pictures_of
+from tests.helpers.kept_world import opens
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's, which knows GStreamer
 RTSP_SERVER = str(Path(__file__).parents[1] / "helpers" / "rtsp_server.py")
-
-
-from tests.helpers.kept_world import opens
 
 
 class Mjpeg(ThreadingHTTPServer):
@@ -209,36 +209,87 @@ def test_an_mjpeg_camera_that_freezes_is_opened_again_and_reported(mjpeg, monkey
         watch.close()
 
 
-def test_a_film_behind_http_just_ends(tmp_path):
+@pytest.fixture
+def behind_http():
+    """Serve bytes; return their address."""
+    servers = []
+
+    def serve(data):
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}/a"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def film(tmp_path):
     writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 20, (160, 120))
     for i in range(40):
         writer.write(np.full((120, 160, 3), i * 6, np.uint8))
     writer.release()
-    film = (tmp_path / "a.avi").read_bytes()
+    return (tmp_path / "a.avi").read_bytes()
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(film)))
-            self.end_headers()
-            self.wfile.write(film)
 
-        def log_message(self, *_):
-            pass
+def test_a_film_behind_http_just_ends(behind_http, film):
+    reports = []
+    kept = ReconnectingSource(
+        opens(open_camera(behind_http(film), name="yard", fps=10), lambda: pytest.fail("opened again")),
+        report=lambda *said: reports.append(said),
+    )
+    assert list(kept)
+    assert reports == []
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        reports = []
-        url = f"http://127.0.0.1:{server.server_address[1]}/a.avi"
-        kept = ReconnectingSource(
-            opens(open_camera(url, name="yard", fps=10), lambda: pytest.fail("opened again")),
-            report=lambda *said: reports.append(said),
-        )
-        assert list(kept)
-        assert reports == []
-        server.shutdown()
-        thread.join()
+
+def test_what_is_no_stream_is_one_sentence(behind_http, film):
+    picture = cv2.imencode(".jpg", np.full((120, 160, 3), 90, np.uint8))[1].tobytes()
+    nothing = film[: film.index(b"movi") + 4]
+    for data, words in ((picture, "gives one picture and no stream"), (nothing, "ended before its first frame")):
+        with open_source(behind_http(data)) as source, pytest.raises(SourceError, match=words):
+            list(source)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("hold", r"/mjpeg: nothing came for 0\.5 s"), ("cut", "/mjpeg: the (stream broke off|camera ended the stream)")],
+)
+def test_a_stream_that_stops_says_how(mjpeg, monkeypatch, fault, words):
+    monkeypatch.setattr("edge.camera.video.READ_S", 0.5)
+    with open_camera(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg", name="yard", fps=20) as source:
+        frames = iter(source)
+        assert next(frames).index == 0
+        assert next(frames).index == 1
+        if fault == "hold":
+            mjpeg[0].hold = True
+        else:
+            mjpeg[0].cut.set()
+        with pytest.raises(SourceError, match=words):
+            list(frames)
+
+
+def test_jpegs_of_a_stream_are_handed_on_and_decoded_in_full_for_who_asks_alone(mjpeg, monkeypatch):
+    asked = noted_flags(monkeypatch)
+    with open_source(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg", fps=20) as source:
+        frames = [frame for frame, _ in zip(source, range(4), strict=False)]
+    assert cv2.IMREAD_COLOR not in asked
+    assert [jpeg_size(frame.jpeg or b"") for frame in frames] == [(160, 120)] * 4
+    picture = frames[1].image
+    assert asked.count(cv2.IMREAD_COLOR) == 1
+    assert np.array_equal(picture, decode_picture(frames[1].jpeg or b"", "own"))
 
 
 def test_an_address_where_nothing_listens_is_one_sentence():
@@ -271,6 +322,26 @@ def test_an_rtsp_camera_that_is_cut_and_restored_is_found_again(rtsp):
         watch.close()
     watch.check_recovery(cut_at, back_at)
     assert watch.frames[0][1].image.shape == (240, 320, 3)
+
+
+@pytest.mark.slow
+def test_an_rtsp_cameras_own_video_can_be_kept(rtsp):
+    port = free_port()
+    with rtsp_server(port), open_source(f"rtsp://127.0.0.1:{port}/yard", fps=5) as source:
+        frames = iter(source)
+        first = next(frames)
+        assert first.video is not None
+        assert first.video.since(0.0) == ()  # nobody recorded
+        first.video.seconds = 60.0
+        for frame in frames:
+            if frame.time - first.time > 3.0:
+                break
+        packets = first.video.since(0.0)
+    assert frame.video is first.video
+    assert len(packets) > 15  # at 15 a second, whatever the frames' rate is
+    assert pictures_of(packets) == len(packets)
+    assert max(abs(packet.time - packet.decode_time) for packet in packets) < 0.5
+    assert frame.time - 0.5 < packets[-1].decode_time < time.monotonic()
 
 
 @pytest.mark.slow

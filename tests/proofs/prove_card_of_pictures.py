@@ -33,7 +33,7 @@ import cv2
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.background import in_order
-from edge.camera.opencv import VideoSource
+from edge.camera.video import VideoSource
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.sequences import CardPictures, read_head
 from edge.detect.stills import FileResult, StillResult, look, look_closer, support

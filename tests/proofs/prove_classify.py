@@ -31,16 +31,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from edge.background import cores
-from edge.camera.opencv import VideoSource
+from edge.camera import open_source
 from edge.detect.classifier import BUNDLED, Classifier
 
-DEMO = Path(__file__).parents[2] / "edge" / "demo" / "demo.mp4"
 DISTINCT, IN_A_FOLDER = 200, 4  # five of one folder and size would count as one camera's
 
 
 def make_stills(folder: Path, count: int, in_a_folder: int) -> None:
     """Fill ``folder`` with so many stills, in folders of so many each."""
-    with VideoSource(DEMO, name="demo", fps=10.0) as source:
+    with open_source("demo", fps=10.0) as source:
         frames = [cv2.imencode(".jpg", cv2.resize(frame.image, (1280, 720)))[1].tobytes() for frame in source]
     firsts: list[Path] = []
     for number in range(count):

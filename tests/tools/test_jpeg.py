@@ -47,7 +47,7 @@ def test_a_time_is_found_behind_other_segments_and_not_in_the_picture_data():
 
 def test_a_flood_of_starts_is_survived():
     cut = JpegCutter()
-    assert [data for data, _ in cut(b"\xff\xd8" * 5000 + WHOLE)] == [WHOLE]
+    assert cut(b"\xff\xd8" * 5000 + WHOLE) == [WHOLE]
 
 
 @given(st.binary(max_size=300))
