@@ -44,12 +44,12 @@ FILMS = {
 }
 
 
-def write(path: Path, pictures: Iterator[Any], codec: str, form: str) -> Path:
+def write(path: Path, pictures: Iterator[Any], codec: str, form: str, size_wh: tuple[int, int] = (1280, 720)) -> Path:
     """Write a film of BGR pictures."""
     options = {"qmin": str(QUALITY), "qmax": str(QUALITY)} if codec == "mjpeg" else {"preset": "veryfast", "crf": "16"}
     with av.open(str(path), "w") as film:
         stream: Any = film.add_stream(codec, rate=FPS, options=options)
-        stream.width, stream.height, stream.pix_fmt = 1280, 720, form
+        (stream.width, stream.height), stream.pix_fmt = size_wh, form
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format=form)
             frame.pts, frame.time_base = index, Fraction(1, FPS)
