@@ -177,7 +177,6 @@ def configure_logging(*, debug: bool) -> None:
             logging.getLogger(room).setLevel(logging.INFO)
         # The C++ libraries write past Python, in the middle of other sentences.
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def run(words: list[str]) -> NoReturn:

@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "feedback": (MAKE, "Learn from the alarm's own pictures that people have reviewed.", None),
     "bench": (
         LOOK,
-        "Measure how many cameras this machine can watch, and at which settings.",
+        "Measure how many cameras this machine can watch.",
         "edge.cli.bench:bench",
     ),
     "model": (LOOK, "Show, check or choose the model file.", "edge.cli.model:app"),

@@ -53,6 +53,7 @@ class Classifier:
     ) -> None:
         self.path = Path(path)
         self.digest = file_digest(self.path)
+        self.fallback = False
         self._runs = RunQueue(cores())
         cache = GraphCache(self.digest, in_float=in_float) if cached else None
         graph = cache.read() if cache else None
@@ -67,7 +68,6 @@ class Classifier:
         if not graph:
             made = cache.begin() if cache else None
             self._take(_session(self.path, threads, keep=made, in_float=in_float))
-        self.fallback = False
         if self.card.frame is None and need_frame_scan:
             raise ModelError(
                 f"{self.path}: made by an older version, without the frame scan; train and export it again"
@@ -80,9 +80,8 @@ class Classifier:
         if self.golden_error > self.card.golden_tolerance:
             if cache:
                 cache.drop()
-            quantized_error = self.golden_error
+            quantized_error, self.fallback = self.golden_error, True
             self._take(_session(self.path, threads, in_float=True))
-            self.fallback = True
             if self.golden_error > self.card.golden_tolerance:
                 raise ModelError(
                     f"{self.path}: this processor computes the model wrongly (golden vectors differ by "
