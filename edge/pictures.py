@@ -22,7 +22,7 @@ from edge.schema import LazyImage, Luma, Picture
 
 
 SOI, EOI, SOS, APP1, TEM = 0xD8, 0xD9, 0xDA, 0xE1, 0x01  # start, end, start of scan, where Exif lies, "temporary"
-SOF = frozenset({0xC0, 0xC1, 0xC2})  # start of frame: baseline, extended, progressive
+SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of any coding (table B.1)
 
 # A marker that is not a stuffed FF 00, a restart FF D0-D7 or a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -65,6 +65,8 @@ def jpeg_or_none(data: bytes) -> bytes | None:
     return data if data.startswith(b"\xff\xd8") else None
 
 
+MAX_PIXELS = 50_000_000  # of a camera's JPEG: a header may claim gigabytes
+
 # What motion looks at, decoded apart: a camera's JPEG shrunk while it is decoded (libjpeg), and never in full.
 
 LUMA_PX = 320  # motion looks at no more
@@ -78,9 +80,10 @@ _REDUCED = (
 def camera_jpeg(data: bytes) -> tuple[LazyImage, Luma] | None:
     """Return the picture of a camera's JPEG, for later, and its luma at 1/1 to 1/8; None where it is damaged.
 
-    JPEGs of cameras often come without Huffman tables; libjpeg then takes the usual ones (ITU-T T.81, annex K).
+    None too where its end is missing, or its header claims more than ``MAX_PIXELS``. Its Exif turns neither. JPEGs of
+    cameras often come without Huffman tables; libjpeg then takes the usual ones (ITU-T T.81, annex K).
     """
-    size_wh = jpeg_size(data)
+    size_wh = _sound_size(data)
     luma = jpeg_luma(data, size_wh) if size_wh else None
     if size_wh is None or luma is None:
         return None
@@ -90,16 +93,34 @@ def camera_jpeg(data: bytes) -> tuple[LazyImage, Luma] | None:
 def jpeg_luma(data: bytes, size_wh: tuple[int, int]) -> Luma | None:
     """Return a JPEG's brightness at 1/1 to 1/8, 320 wide or more if it has that (libjpeg), else None."""
     flag = next((flag for share, flag in _REDUCED if size_wh[0] >= share * LUMA_PX), cv2.IMREAD_GRAYSCALE)
-    luma = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    return None if luma is None else np.asarray(luma, np.uint8)
+    return _decoded(data, flag)
 
 
 def jpeg_picture(data: bytes, luma: Luma, size_wh: tuple[int, int]) -> Picture:
     """Return a JPEG's picture (H, W, 3), or its brightness if its colours are damaged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None or image.shape[:2] != (size_wh[1], size_wh[0]):
-        image = cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR)
-    return np.asarray(image, np.uint8)
+        image = np.asarray(cv2.cvtColor(cv2.resize(luma, size_wh), cv2.COLOR_GRAY2BGR), np.uint8)
+    return image
+
+
+def jpeg_colours(data: bytes) -> Picture | None:
+    """Return the picture (H, W, 3) of a camera's JPEG; None where it is damaged or too large, as ``camera_jpeg``."""
+    return _decoded(data, cv2.IMREAD_COLOR) if _sound_size(data) else None
+
+
+def _sound_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a whole JPEG of at most ``MAX_PIXELS``, else None."""
+    size_wh = jpeg_size(data) if jpeg_or_none(data) else None
+    return size_wh if size_wh and size_wh[0] * size_wh[1] <= MAX_PIXELS and jpeg_is_whole(data) else None
+
+
+def _decoded(data: bytes, flag: int) -> Picture | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})

@@ -31,6 +31,7 @@ Stage = Literal["shadow", "supervised", "autonomous"]  # of a camera: edge.decid
 TroubleKind = Literal["gone", "frozen", "black", "white", "covered", "blurred", "moved", "unsteady", "main_gone"]
 
 WHOLE: BoxXYWH = (0.0, 0.0, 1.0, 1.0)
+OVERHEAD_BYTES = 200  # of a packet in memory beside its data: objects, and their places
 TEST_S = 3.0  # how long a test is heard and seen
 
 
@@ -70,15 +71,24 @@ class Packet:
     key: bool  # decoding may begin here
 
     @property
+    def bytes(self) -> int:
+        """Return what it takes in memory."""
+        return len(self.data) + OVERHEAD_BYTES
+
+    @property
     def h264(self) -> bool:
         """Return True for H.264, False for a JPEG."""
         return self.data.startswith(b"\0\0")
 
 
+EARLY_S = 10.0  # by which a key picture may be older than the seconds kept
+
+
 class VideoBuffer:
     """The last seconds of a camera's own H.264, from a key picture on: its reader adds, who records takes.
 
-    ``seconds``: how much to keep, until a recorder has said how much it needs; at most ``max_bytes``. For any thread.
+    ``seconds``: how much to keep, until a recorder has said how much it needs; at most ``max_bytes``. No clip begins
+    with a key picture more than ``EARLY_S`` older than that. For any thread.
     """
 
     def __init__(self, max_bytes: int = 8_000_000) -> None:
@@ -98,12 +108,12 @@ class VideoBuffer:
         """Take one more, later than those before; drop what is older than ``seconds`` and no newer picture needs."""
         with self._lock:
             self._packets.append(packet)
-            self._bytes += len(packet.data)
+            self._bytes += packet.bytes
             if packet.key:
                 self._keys.append(packet.decode_time)
             while self._bytes > self.max_bytes or self._unneeded(packet.decode_time - self.seconds):
                 gone = self._packets.popleft()
-                self._bytes -= len(gone.data)
+                self._bytes -= gone.bytes
                 if gone.key:
                     self._keys.popleft()
 
@@ -119,10 +129,12 @@ class VideoBuffer:
             return tuple(takewhile(lambda each: each.decode_time > decode_time, reversed(self._packets)))[::-1]
 
     def _unneeded(self, oldest: float) -> bool:
-        """Return True if no picture from ``oldest`` on needs the first packet."""
+        """Return True if no picture from ``oldest`` on needs the first packet, or a clip would begin too early."""
         if self._packets and not self._packets[0].key:
             return self._packets[0].decode_time <= oldest  # its key picture has gone
-        return len(self._keys) > 1 and self._keys[1] <= oldest
+        return bool(self._keys) and (
+            self._keys[0] < oldest - EARLY_S or (len(self._keys) > 1 and self._keys[1] <= oldest)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +157,7 @@ class Frame:
     discontinuity: bool = False  # the first frame after the camera was away: whatever was known of the place is old
     frozen_s: float = 0.0  # for how long a live camera has given this very picture: it tells nothing new
     file: str | None = None  # of a source of pictures: which one it is
-    jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size, not yet turned by its Exif
+    jpeg: bytes | None = None  # ``picture`` as the camera compressed it, full size
     video: VideoBuffer | None = None  # the camera's own H.264 up to now; one for all frames of a connection
 
     @property

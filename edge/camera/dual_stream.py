@@ -104,7 +104,7 @@ class DualStreamSource(Source):
                 luma = _luma(seen)
                 if main is None:
                     apart = True
-                    yield replace(seen, luma=luma, camera=self.name, handed_over=time.monotonic())
+                    yield replace(seen, luma=luma, video=None, camera=self.name, handed_over=time.monotonic())
                     continue
                 again = seen.discontinuity or bool(number and (apart or main.size_wh != size_wh))
                 apart, size_wh = False, main.size_wh

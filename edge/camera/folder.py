@@ -30,7 +30,7 @@ from edge.camera import CLIPS, LAST_FRAME_S, Reporter, Source
 from edge.camera.processed_files import MAX_CRASHES, MISSING_S, CrashGuard, ProcessedFiles, mark_of
 from edge.camera.reconnect import REPORT_S, ReportThrottle, ignore
 from edge.errors import PictureError, SourceError
-from edge.pictures import SUFFIXES, capture_time, decode_picture, jpeg_or_none
+from edge.pictures import SUFFIXES, capture_time, decode_picture
 from edge.schema import CameraFault, Frame, Picture
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class FolderSource(Source):
                     return
             self._in_hand, self._tries = arrived, self._tries + 1
             # Without its pixels: a trail camera's picture may take 60 MB, and the next may come tomorrow.
-            self._last, self._shape = replace(arrived, picture=NO_PICTURE, jpeg=None), arrived.picture.shape
+            self._last, self._shape = replace(arrived, picture=NO_PICTURE), arrived.picture.shape
             self._at = at = time.monotonic()
             # Pictures of other moments may come in one upload: for the tracker they lie apart.
             self._apart_s += APART_S if again else 0.0
@@ -167,7 +167,6 @@ class FolderSource(Source):
                 at,
                 discontinuity=again,
                 file=str(arrived.path.relative_to(self.folder)),
-                jpeg=arrived.jpeg,
             )
             self._done(arrived)
             arrived = None
@@ -302,7 +301,6 @@ class Arrived:
     written: datetime  # UTC, the file's time
     taken: datetime | None  # UTC, by the camera's own clock (Exif)
     mark: int  # of the file
-    jpeg: bytes | None = None  # the file, where it is a JPEG
 
     @property
     def wall(self) -> datetime:
@@ -402,7 +400,7 @@ class FolderScanner:
         self.seen.given(file.mark)
         # A disk may hold any number as a time; there are years that no clock shows.
         written = datetime.fromtimestamp(min(max(file.written_ns / 1e9, 0.0), MAX_TIME_S), UTC)
-        return Arrived(picture, path, written, taken, file.mark, jpeg_or_none(data))
+        return Arrived(picture, path, written, taken, file.mark)
 
     def _stands(self, file: File, now: float) -> bool:
         """Return True if a file is worth reading now: it stands still, and has not just been tried in vain as it is."""

@@ -17,7 +17,7 @@ import cv2
 
 from edge.camera import DEFAULT_SIZE_WH, Source, shown
 from edge.errors import PictureError, SourceError
-from edge.pictures import camera_jpeg, decode_picture, jpeg_or_none, picture_bytes
+from edge.pictures import camera_jpeg, read_picture
 from edge.schema import Frame
 
 RETRY_S = 0.05
@@ -75,7 +75,7 @@ class CaptureSource(Source):
                 if not read or image is None:
                     continue
                 jpeg = image.tobytes() if len(image) == 1 else None  # one row: the camera's own bytes
-                decoded = camera_jpeg(jpeg) if jpeg else (image, None)
+                decoded = (image, None) if jpeg is None else camera_jpeg(jpeg)
                 if decoded is None:
                     continue
                 # When it was due, so that the rate holds on average; not so long ago that a burst would follow.
@@ -173,15 +173,13 @@ class PictureSource(Source):
             if self._closed:
                 return
             try:
-                data = picture_bytes(path)
-                image = decode_picture(data, path)
+                image = read_picture(path)
             except PictureError as error:
                 self.problems.append(str(error))
                 continue
             at = number * PICTURE_S
             yield Frame(
-                image, at, datetime.now(UTC), self.name, index, time.monotonic(), media_time_s=at,
-                jpeg=jpeg_or_none(data), file=path.name,
+                image, at, datetime.now(UTC), self.name, index, time.monotonic(), media_time_s=at, file=path.name
             )  # fmt: skip
             index += 1
         if index == 0:

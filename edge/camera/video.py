@@ -1,8 +1,8 @@
-"""Streams and video files, through PyAV (FFmpeg): nothing is decoded further than motion needs, before somebody asks.
+"""Streams and video files, through PyAV (FFmpeg).
 
-MJPEG is handed on as it came and decoded small. Of H.264 and others only the brightness is looked at, in the decoder's
-own memory; colours are made when somebody asks, by the conversion that OpenCV uses. The packets of H.264 go into the
-frames' ``VideoBuffer``.
+MJPEG is handed on as it came and decoded small; in full when somebody asks, or where the file turns it. H.264 and
+others are decoded in full. Of these only the brightness is looked at, in the decoder's own memory; colours are made
+when somebody asks, by the conversion that OpenCV uses. The packets of H.264 go into the frames' ``VideoBuffer``.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ class Video:
         return self.container.duration / 1e6 if self.container.duration and self.container.duration > 0 else None
 
     @property
+    def is_picture(self) -> bool:
+        """Return True if what was opened has a format of single pictures."""
+        return self.container.format.name.endswith("_pipe")
+
+    @property
     def count(self) -> int:
         """Return the number of frames; 0: not known."""
         return self.stream.frames or math.floor((self.length_s or 0.0) * self.fps + 0.5)
@@ -93,7 +98,9 @@ class Video:
         """
         import av
 
-        for packet in self.container.demux(self.stream):
+        for number, packet in enumerate(self.container.demux(self.stream)):
+            if self._jpegs and self._file and number == 0:
+                self._jpegs = not _is_turned(packet)
             if self._jpegs:
                 if packet.size:
                     self._stamp = packet.pts if packet.pts is not None else packet.dts
@@ -173,6 +180,16 @@ class Video:
             self.buffer.add(Packet(bytes(each), shown_at, at, key))
 
 
+def _is_turned(packet: av.Packet[av.VideoStream]) -> bool:
+    """Return True if the film says that its pictures are to be turned, as a phone's does."""
+    import av
+
+    try:
+        return any(picture.rotation for picture in packet.decode())
+    except av.FFmpegError:  # damaged
+        return False
+
+
 def _luma(picture: av.VideoFrame, turn: int | None) -> Luma:
     """Return the grey picture that motion looks at, full range, 320 wide: what it makes of the picture in colour."""
     plane = picture.planes[0]
@@ -247,7 +264,9 @@ class StreamSource(Source):
                 yield frame
                 index += 1
                 del found, frame
-            why = ONE_PICTURE if read == 1 else "the camera ended the stream; check that it is on, and the network"
+            why = "the camera ended the stream; check that it is on, and the network"
+            if read == 1 and self._video.is_picture:
+                why = ONE_PICTURE
             if index == 0:
                 why = "ended before its first frame; check the address, and that it is a video"
         except av.FFmpegError as error:

@@ -6,9 +6,9 @@
 
 It reads a line of JSON (``{"masks": [...]}``), then for each picture when it is shown and decoded (float64, seconds),
 1 if decoding may begin there (uint8), its length (uint32), all big-endian, and its bytes: a JPEG, or H.264 as Annex B;
-a length of 0 is the end. A camera's own H.264 is copied. JPEGs, what masks hide part of, and what a browser may not
-play are encoded: H.264, yuv420p. The index comes first, as browsers and phones want it; whole or not at all. Exit
-codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
+a length of 0 is the end. Where all is a camera's own H.264, it is copied. JPEGs, a mix of both, what masks hide part
+of, and what a browser may not play are encoded: H.264, yuv420p. The index comes first, as browsers and phones want it;
+whole or not at all. Exit codes: 0 written, 2 what came is no clip, 3 this machine cannot encode.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
-from itertools import accumulate, dropwhile, pairwise
+from itertools import dropwhile, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -36,6 +36,7 @@ import numpy as np
 from edge.background import first_to_go
 from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.installing import pip
+from edge.pictures import jpeg_colours
 from edge.schema import Luma, Packet, Picture
 
 if TYPE_CHECKING:
@@ -292,22 +293,23 @@ def _pictures(packets: Sequence[Packet], began: float) -> Iterator[tuple[int, Pi
     """Yield each JPEG, and five pictures a second of H.264, with the ticks since ``began``."""
     import av
 
-    decoder, due = av.CodecContext.create("h264", "r"), float("-inf")
-    for packet in (*packets, None):
-        if packet and not packet.h264:
-            image = cv2.imdecode(np.frombuffer(packet.data, np.uint8), cv2.IMREAD_COLOR)
-            if image is not None:
-                yield round((packet.time - began) * TICKS), np.asarray(image, np.uint8)
+    for h264, run in groupby(packets, lambda packet: packet.h264):
+        if not h264:
+            for packet in run:
+                if (image := jpeg_colours(packet.data)) is not None:
+                    yield round((packet.time - began) * TICKS), image
             continue
-        try:
-            frames = decoder.decode(_av_packet(packet, began) if packet else None)
-        except av.FFmpegError:
-            continue  # what is damaged
-        for frame in frames:
-            ticks = frame.pts or 0
-            if ticks >= due:
-                due = ticks + STEP_TICKS
-                yield ticks, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+        decoder, due = av.CodecContext.create("h264", "r"), float("-inf")
+        for each in (*(_av_packet(packet, began) for packet in run), None):
+            try:
+                frames = decoder.decode(each)
+            except av.FFmpegError:
+                continue  # what is damaged
+            for frame in frames:
+                ticks = frame.pts or 0
+                if ticks >= due:
+                    due = ticks + STEP_TICKS
+                    yield ticks, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
 
 
 def _stream(out: Any, width: int, height: int) -> VideoStream:
@@ -355,9 +357,8 @@ def main() -> int:
 # Pictures with a note inside, and compressed pictures in bounded memory.
 
 
-OVERHEAD_BYTES = 200  # of a picture in memory beside its bytes: objects, and their places
-WHOLE = 0.5  # the share of a clip's bytes for the beginning, which is kept whole
-LATE_S = 5.0  # the longest that a camera's own video may show nothing new
+OWN = 0.7  # the share of a clip's bytes up to which it takes what the camera compressed
+LATE_S = 1.0  # the longest that a camera's own video may show nothing new
 _COMMENT = b"\xff\xfe"
 
 
@@ -395,11 +396,6 @@ def note_in(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def bytes_of(packet: Packet) -> int:
-    """Return what it takes in memory."""
-    return len(packet.data) + OVERHEAD_BYTES
-
-
 class Ring:
     """The JPEGs of the last ``seconds``, at most ``max_bytes`` of them; the oldest are dropped."""
 
@@ -418,9 +414,9 @@ class Ring:
             self._packets.clear()
             self.bytes = 0
         self._packets.append(packet)
-        self.bytes += bytes_of(packet)
+        self.bytes += packet.bytes
         while self._packets and (self.bytes > self.max_bytes or self._packets[0].time < packet.time - self.seconds):
-            self.bytes -= bytes_of(self._packets.popleft())
+            self.bytes -= self._packets.popleft().bytes
 
     def packets(self) -> tuple[Packet, ...]:
         """Return what there is, oldest first."""
@@ -428,19 +424,17 @@ class Ring:
 
 
 class ClipBuffer:
-    """The pictures of one clip, at most ``max_bytes`` of them; where they become too many, it goes on with fewer.
+    """The pictures of one clip, at most ``max_bytes`` of them.
 
-    Of JPEGs every second one is dropped, and from then on half as many a second are taken: a long clip is thin
-    everywhere and not cut short. Of a camera's own video the beginning stays whole; of the rest only key pictures are
-    kept, and of them, in turn, every second one.
+    A camera's own bytes fill it up to the share ``OWN``. Then it is ``full`` for them: it takes no more H.264, and is
+    to be given small JPEGs. Where even these become too many, JPEGs are dropped where they lie closest: a long clip
+    gets thinner everywhere and is not cut short.
     """
 
     def __init__(self, packets: Iterable[Packet], max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
-        self.gap_s = 0.0  # between two pictures that need no other, at least
-        self._keys_only = False
-        self._whole = 0  # so many packets at the beginning stay
+        self.full = False
         self._packets: list[Packet] = []
         for packet in packets:
             self.add(packet)
@@ -448,38 +442,35 @@ class ClipBuffer:
     def __len__(self) -> int:
         return len(self._packets)
 
+    @property
+    def last(self) -> Packet | None:
+        """Return the newest."""
+        return self._packets[-1] if self._packets else None
+
     def add(self, packet: Packet) -> None:
-        """Take one more, unless it comes too soon after the last one, or is too large."""
-        soon = self.gap_s and self._packets and packet.time - self._packets[-1].time < self.gap_s
-        if soon or (self._keys_only and not packet.key) or bytes_of(packet) > (1 - WHOLE) * self.max_bytes:
+        """Take one more; not H.264 where it is full, nor a JPEG that is too large."""
+        self.full = self.full or self.bytes + packet.bytes > OWN * self.max_bytes
+        if self.full if packet.h264 else packet.bytes > (1 - OWN) * self.max_bytes:
             return
         self._packets.append(packet)
-        self.bytes += bytes_of(packet)
+        self.bytes += packet.bytes
         while self.bytes > self.max_bytes:
             self._thin()
 
     def lacks(self, time: float) -> bool:
-        """Return True if a JPEG at this time is wanted: no video of the camera's own has come of late."""
-        return not self._packets or not self._packets[-1].h264 or time - self._packets[-1].time > LATE_S
+        """Return True if a JPEG at this time is wanted: no video of the camera's own is taken, or none has come."""
+        last = self.last
+        return self.full or last is None or not last.h264 or time - last.time > LATE_S
 
     def packets(self) -> tuple[Packet, ...]:
         """Return what there is, in the order of decoding."""
         return tuple(self._packets)
 
     def _thin(self) -> None:
-        if not self._keys_only and not all(packet.key for packet in self._packets):
-            self._keys_only = True
-            sums = accumulate(map(bytes_of, self._packets))
-            self._whole = sum(held <= WHOLE * self.max_bytes for held in sums)
-            self._packets[self._whole :] = [packet for packet in self._packets[self._whole :] if packet.key]
-            self.bytes = sum(map(bytes_of, self._packets))
-            return
-        rest = self._packets[self._whole :: 2]
-        self._packets[self._whole :] = rest
-        self.bytes = sum(map(bytes_of, self._packets))
-        steps = sorted(after.time - before.time for before, after in pairwise(rest))
-        # A hair less than what is usual now: the clock of a camera jitters.
-        self.gap_s = max(self.gap_s, 0.9 * steps[len(steps) // 2]) if steps else self.gap_s
+        """Drop the JPEG whose neighbours are the nearest to each other."""
+        held = self._packets
+        span = {n: held[n + 1].time - held[n - 1].time for n in range(1, len(held) - 1) if not held[n].h264}
+        self.bytes -= held.pop(min(span, key=span.__getitem__, default=-1)).bytes
 
 
 if __name__ == "__main__":

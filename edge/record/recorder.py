@@ -13,9 +13,10 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from edge.detect.zones import BLACK, Polygon, PrivacyMask
 from edge.drawing import Mark, annotate
 from edge.errors import OptionError
 from edge.files import make_folder, mistaken
-from edge.record.clip import ClipBuffer, ClipError, ClipMaker, Ring, at_most, bytes_of, jpeg
+from edge.record.clip import ClipBuffer, ClipError, ClipMaker, Ring, at_most, jpeg
 from edge.record.media_store import MB, PLAIN, MediaStore, NoRoomError, sample_path, still_path, visit_folder
 from edge.schema import (
     BoxXYWH,
@@ -72,11 +73,11 @@ class ClipJob:
     @property
     def bytes(self) -> int:
         """Return the size of the pictures, which their clip never exceeds by much."""
-        return sum(map(bytes_of, self.packets))
+        return sum(packet.bytes for packet in self.packets)
 
 
 # One camera's evidence: the last seconds in memory, and what is kept from an alarm on. A camera's own H.264 waits in
-# its ``VideoBuffer``, and nothing is done for a frame; of other cameras JPEGs are held.
+# its ``VideoBuffer``, and nothing is done for a frame; of other cameras, and of those with masks, JPEGs are held.
 
 ACTIVE_S, IDLE_S = 0.2, 1.0  # between two frames in memory, while something moves and while nothing does
 SLACK_S = 0.01  # without it a camera at 10 frames a second would give every third one
@@ -184,12 +185,15 @@ class CameraRecorder:
                 recorder.keep_crop(frame, scores, self.context, self._mask)
         filming = [recorder for recorder in self._recorders.values() if recorder.buffer is not None]
         if self.ring is not None:
-            if frame.video is not None:
-                frame.video.seconds = self._writer.pre_s + MARGIN_S
+            video = self._own_video(frame)
+            if video is None and frame.video is not None:
+                frame.video.seconds = 0.0  # nothing of it will be taken
+            if video is not None:
+                video.seconds = self._writer.pre_s + MARGIN_S
                 for recorder in filming:
-                    recorder.film(frame.video)
+                    recorder.film(video)
             lacking = [recorder.buffer for recorder in filming if recorder.buffer and recorder.buffer.lacks(frame.time)]
-            if lacking or frame.video is None or not frame.video.ready:
+            if lacking or video is None or not video.ready:
                 self._shoot(frame, self.ring, lacking, scores, active=moving or bool(filming))
         for recorder in filming:
             if frame.time >= min(recorder.seen_at + self._writer.post_s, recorder.clip_ends):
@@ -212,16 +216,24 @@ class CameraRecorder:
         data = compressed(frame, self._mask, coloured=active or bool(scores))
         shot = Packet(data, frame.time, frame.time, key=True)
         ring.add(shot)
+        small = shot
+        if data is frame.jpeg and any(buffer.full for buffer in lacking):
+            small = replace(shot, data=compressed(frame, self._mask, own=False))
         for buffer in lacking:
-            buffer.add(shot)
+            buffer.add(small if buffer.full else shot)
+
+    def _own_video(self, frame: Frame) -> VideoBuffer | None:
+        """Return the camera's own video, which shows what masks hide: with masks there is none."""
+        return None if self._mask.masks else frame.video
 
     def _begin_clip(self, recorder: EventRecorder, frame: Frame, ring: Ring, seq: int) -> None:
         from_s = frame.time - self._writer.pre_s
-        own = frame.video.since(from_s) if frame.video else ()
+        video = self._own_video(frame)
+        own = video.since(from_s) if video else ()
         packets = [shot for shot in ring.packets() if shot.time >= from_s and (not own or shot.time < own[0].time)]
         packets += own
         recorder.buffer, recorder.clip_ends = ClipBuffer(packets, CLIP_BYTES), from_s + MAX_CLIP_S
-        recorder.video, recorder.taken = (frame.video, own[-1].decode_time) if own else (None, 0.0)
+        recorder.video = video if own else None
         recorder.clip = recorder.folder / (f"clip-{seq}.mp4" if recorder.clips else "clip.mp4")
         begins = packets[0].time if packets else frame.time
         recorder.clips.append({"file": recorder.clip.name, "from_s": round(begins - recorder.began, 3)})
@@ -243,12 +255,13 @@ class CameraRecorder:
                 del self._recorders[id_]
 
 
-def compressed(frame: Frame, mask: PrivacyMask | None = None, *, coloured: bool = True) -> bytes:
+def compressed(frame: Frame, mask: PrivacyMask | None = None, *, coloured: bool = True, own: bool = True) -> bytes:
     """Return a frame as a JPEG: the camera's own where it is small enough, else masked and at most 640 pixels wide.
 
-    Without ``coloured`` it may be grey if its colours are not decoded yet. Raises OSError.
+    Without ``coloured`` it may be grey if its colours are not decoded yet; without ``own`` it is never the camera's.
+    Raises OSError.
     """
-    if frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
+    if own and frame.jpeg is not None and len(frame.jpeg) <= MAX_OWN_BYTES:
         return frame.jpeg
     image: Picture | Luma = frame.image if coloured or not isinstance(frame.picture, LazyImage) else _grey(frame)
     # Before it is made smaller: what is hidden must not mix with what is beside it.
@@ -289,7 +302,6 @@ class EventRecorder:
         self.clip_ends = 0.0  # at the latest, seconds
         self.clip: Path | None = None  # of the buffer
         self.video: VideoBuffer | None = None  # the camera's own that the buffer is fed from
-        self.taken = 0.0  # when its last packet taken is decoded, seconds
         self.clips: list[dict[str, Any]] = []
         self._box: BoxXYWH | None = None
         self._path: list[tuple[float | None, ...]] = []
@@ -316,12 +328,16 @@ class EventRecorder:
         self._step(time, track.now.bear if track.now else None)
 
     def film(self, video: VideoBuffer) -> None:
-        """Take what a camera's own video has more; of a new connection from its first key picture on."""
-        more = video.after(self.taken) if video is self.video else video.since(-math.inf)
+        """Take what a camera's own video has more; of a new connection, and after JPEGs, from a key picture on."""
+        if self.buffer is None or self.buffer.full:
+            return
+        last = self.buffer.last
+        more: Iterable[Packet] = video.after(last.decode_time if last else -math.inf)
+        if video is not self.video or last is None or not last.h264:
+            more = dropwhile(lambda packet: not packet.key, more)
         for packet in more:
-            self.video, self.taken = video, packet.decode_time
-            if self.buffer is not None:
-                self.buffer.add(packet)
+            self.video = video
+            self.buffer.add(packet)
 
     def keep_crop(self, frame: Frame, scores: Sequence[Score], context: float, mask: PrivacyMask) -> None:
         """Keep the crop of the bear in this frame, if it is the best so far.

@@ -99,7 +99,7 @@ def test_jpegs_of_a_usb_camera_are_decoded_small_and_damage_is_passed_over(camer
     tables = [each for each in segments(whole) if each.kind == 0xC4]
     bare = whole[: tables[0].start] + whole[tables[-1].end :]  # as UVC cameras send them: AVI1, no Huffman tables
     smaller = cv2.imencode(".jpg", scene[:480, :640])[1].tobytes()
-    given = [b"\xff\xd8 begins", whole, whole[:2000], b"\0" * 500, bare, smaller]
+    given = [b"\xff\xd8 begins", b"", whole, whole[:2000], b"\0" * 500, bare, smaller]
     rows = iter([np.frombuffer(each, np.uint8)[None] for each in given])
     monkeypatch.setattr(Camera, "grab", lambda _: True)
     monkeypatch.setattr(Camera, "retrieve", lambda _: (True, next(rows)), raising=False)

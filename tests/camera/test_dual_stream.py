@@ -21,7 +21,7 @@ from edge.camera_thread import connect
 from edge.cli.watch.terminal import _lost
 from edge.detect.camera_check import GRACE_S
 from edge.errors import SourceError
-from edge.schema import CameraFault, Event, Frame, LazyImage
+from edge.schema import CameraFault, Event, Frame, LazyImage, VideoBuffer
 from edge.watch import CHECK_S, Watcher
 from tests.alarm.test_watch import RULE, Colours
 from tests.helpers.kept_world import opens
@@ -37,6 +37,7 @@ class FakeStream(Source):
     def __init__(self, size_wh, *, fps=100.0, behind_s=0.0, luma=False):
         self.name, self.fps, self.size_wh, self.behind_s, self.luma = "fake", fps, size_wh, behind_s, luma
         self.problems: list[str] = []
+        self.video = VideoBuffer()
         self.muted, self.closed = threading.Event(), threading.Event()
         self.fails: str | None = None
         self.frozen_s = 0.0
@@ -57,7 +58,16 @@ class FakeStream(Source):
             at = time.monotonic() - self.behind_s
             jpeg = b"the large one's" if self.size_wh == MAIN_WH else b"the small one's"
             yield Frame(
-                later, at, datetime.now(UTC), self.name, index, at, luma=luma, jpeg=jpeg, frozen_s=self.frozen_s
+                later,
+                at,
+                datetime.now(UTC),
+                self.name,
+                index,
+                at,
+                luma=luma,
+                jpeg=jpeg,
+                frozen_s=self.frozen_s,
+                video=self.video,
             )
 
     def grey(self, index):
@@ -154,11 +164,13 @@ def test_a_large_picture_is_never_older_than_the_limit(limits):
         assert alone.time - since <= 0.15 + 0.2
         for frame in itertools.islice(frames, 10):
             assert frame.size_wh == SUB_WH
+            assert frame.video is None  # a clip has one size: until then its pictures are JPEGs
             assert np.array_equal(frame.image, sub.picture(frame.index))
             assert (frame.luma == frame.index % 256).all()
         main.muted.clear()
         back = until(frames, lambda frame: frame.size_wh == MAIN_WH)
         assert back.discontinuity
+        assert back.video is main.video
         assert not next(frames).discontinuity
 
 

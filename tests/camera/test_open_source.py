@@ -107,7 +107,6 @@ def test_a_folder_plays_one_picture_a_second_and_skips_what_is_damaged(tmp_path)
     frames, source = play(tmp_path)
     assert [frame.time for frame in frames] == [0.0, 1.0, 3.0]
     assert [frame.index for frame in frames] == [0, 1, 2]
-    assert [frame.jpeg for frame in frames] == [whole, None, (tmp_path / "c.jpg").read_bytes()]
     assert len(source.problems) == 1
     assert "bad.jpg" in source.problems[0]
     assert "truncated" in source.problems[0]

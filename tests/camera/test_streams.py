@@ -17,7 +17,9 @@ from edge.camera.reconnect import ReconnectingSource
 from edge.errors import SourceError
 from edge.pictures import decode_picture, jpeg_size
 from tests.helpers.decoding import noted_flags, pictures_of
+from tests.helpers.h264 import filmed
 from tests.helpers.kept_world import opens
+from tests.helpers.uploads import claiming
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's, which knows GStreamer
 RTSP_SERVER = str(Path(__file__).parents[1] / "helpers" / "rtsp_server.py")
@@ -34,6 +36,7 @@ class Mjpeg(ThreadingHTTPServer):
         self.cut = threading.Event()
         self.hold = False
         self.shade = None  # of a picture that stands still
+        self.hostile = None  # every second picture's width and height, as its header claims
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="mjpeg")
         self.thread.start()
 
@@ -65,6 +68,8 @@ class MjpegPage(BaseHTTPRequestHandler):
             number += 1
             shade = number * 9 % 256 if self.server.shade is None else self.server.shade
             _, jpeg = cv2.imencode(".jpg", np.full((120, 160, 3), shade, np.uint8))
+            if self.server.hostile and number % 2:
+                jpeg = np.frombuffer(claiming(jpeg.tobytes(), self.server.hostile), np.uint8)
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
 
@@ -290,6 +295,20 @@ def test_jpegs_of_a_stream_are_handed_on_and_decoded_in_full_for_who_asks_alone(
     picture = frames[1].image
     assert asked.count(cv2.IMREAD_COLOR) == 1
     assert np.array_equal(picture, decode_picture(frames[1].jpeg or b"", "own"))
+
+
+def test_pictures_of_an_absurd_size_are_passed_over(mjpeg):
+    mjpeg[0].hostile = (40000, 40000)
+    with open_source(f"http://127.0.0.1:{mjpeg[0].port}/mjpeg", fps=20) as source:
+        frames = [frame for frame, _ in zip(source, range(4), strict=False)]
+    assert [frame.image.shape for frame in frames] == [(120, 160, 3)] * 4
+
+
+def test_a_camera_that_is_gone_after_one_picture_is_a_stream_all_the_same(behind_http):
+    (packet,) = filmed([np.full((120, 160, 3), 90, np.uint8)])
+    address = behind_http(packet.data)
+    with open_source(address) as source, pytest.raises(SourceError, match="the camera ended the stream"):
+        list(source)
 
 
 def test_an_address_where_nothing_listens_is_one_sentence():

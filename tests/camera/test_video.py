@@ -27,9 +27,9 @@ def encoded(path, codec="libx264", form="yuv420p", frames=24, **options):
     return path
 
 
-def turned(path):
+def turned(path, *coding):
     """Write a phone's film, held upright: the matrix in its track's header turns it by 90 degrees."""
-    data = encoded(path).read_bytes()
+    data = encoded(path, *coding).read_bytes()
     one, none = (1 << 16).to_bytes(4, "big"), bytes(4)
     last = (1 << 30).to_bytes(4, "big")
     straight = b"".join([one, none, none, none, one, none, none, none, last])
@@ -47,6 +47,7 @@ FILMS = {
     "HEVC": lambda path: encoded(path, "libx265", **{"x265-params": "log-level=none"}),
     "MPEG-4": lambda path: encoded(path, "mpeg4"),
     "held upright": turned,
+    "JPEGs, held upright": lambda path: turned(path, "mjpeg", "yuvj420p"),
 }
 
 
@@ -67,7 +68,7 @@ def test_motion_and_colours_are_those_of_opencvs_reader(tmp_path, kind):
         assert apart.mean() <= 1.0
         assert np.abs(frame.image.astype(int) - picture).mean() <= 1.0
     assert (frames[0].luma is None) == (kind == "10 bits")
-    assert (frames[0].video is None) == (kind in {"HEVC", "MPEG-4", "held upright"})
+    assert (frames[0].video is None) == (kind in {"HEVC", "MPEG-4", "held upright", "JPEGs, held upright"})
 
 
 def test_nothing_is_made_of_colours_while_nothing_moves(monkeypatch):

@@ -7,11 +7,11 @@ import cv2
 
 
 def noted_flags(monkeypatch):
-    """Return the flags of each picture that OpenCV decodes from now on."""
+    """Return the flags of each picture that OpenCV decodes from now on, but the one that leaves Exif aside."""
     flags, decode = [], cv2.imdecode
 
     def noted(data, flag):
-        flags.append(flag)
+        flags.append(flag & ~cv2.IMREAD_IGNORE_ORIENTATION)
         return decode(data, flag)
 
     monkeypatch.setattr(cv2, "imdecode", noted)

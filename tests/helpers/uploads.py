@@ -5,11 +5,28 @@ import struct
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from edge.pictures import SOF, segments
 
 
 def jpeg(shade=90, size_wh=(64, 48)):
     noise = np.random.default_rng(shade).integers(0, 60, (size_wh[1], size_wh[0], 3))
     return cv2.imencode(".jpg", (noise + shade).astype(np.uint8))[1].tobytes()
+
+
+def claiming(data, size_wh):
+    """The JPEG with another width and height in its header, as an attacker or a broken camera writes it."""
+    at = next(segment.body for segment in segments(data) if segment.kind in SOF)
+    return data[: at + 3] + struct.pack(">HH", size_wh[1], size_wh[0]) + data[at + 7 :]
+
+
+def oriented(data, orientation):
+    """The JPEG with the Exif of a camera that is not held upright (Exif 2.32, tag 0x0112)."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    block = exif.tobytes()
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
 
 
 def dated(data, taken, *, order="<", zone=None):

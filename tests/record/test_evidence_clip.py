@@ -20,6 +20,7 @@ from edge.schema import Frame, Packet
 from tests.alarm.test_watch import scene
 from tests.helpers.magenta import MAGENTA, magenta
 from tests.helpers.meadow import WALL
+from tests.helpers.uploads import claiming, oriented
 
 SLEEPS = (sys.executable, "-c", "import sys, time; sys.stdin.buffer.read(); time.sleep(60)")
 UPPER_LEFT = parse_polygon("0,0 0.5,0 0.5,0.5 0,0.5", "--mask")
@@ -102,6 +103,23 @@ def test_frames_of_other_sizes_and_damaged_ones_do_no_harm(tmp_path):
     ]
     assert encode(mixed, tmp_path / "clip.mp4") >= 4
     assert {picture.shape for picture in frames(tmp_path / "clip.mp4")} == {(180, 320, 3)}
+
+
+def test_a_picture_of_an_absurd_size_is_passed_over(tmp_path):
+    found = shots(np.arange(6) * 0.2)
+    for number, size_wh in ((2, (40000, 40000)), (4, (20000, 20000))):
+        found[number] = shot(found[number].time, claiming(found[number].data, size_wh))
+    assert ClipMaker()(found, tmp_path / "clip.mp4")
+    assert len(frames(tmp_path / "clip.mp4")) == 4
+
+
+def test_masks_lie_where_they_were_drawn_whatever_a_cameras_exif_says(tmp_path):
+    found = [shot(each.time, oriented(each.data, 6)) for each in shots([0.0, 0.2])]
+    encode(found, tmp_path / "clip.mp4", [UPPER_LEFT])
+    for picture in frames(tmp_path / "clip.mp4"):
+        assert picture.shape == (180, 320, 3)
+        assert picture[:88, :158].max() < 12
+        assert picture[92:, 162:].mean() > 40
 
 
 def test_a_camera_of_many_pixels_is_made_small_enough_to_play(tmp_path):

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import resource
 
+import cv2
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.camera.picamera import JpegCutter
-from edge.pictures import APP1, EOI, SOF, SOS, capture_time, jpeg_is_whole, jpeg_or_none, segments
-from tests.helpers.uploads import dated, jpeg
+from edge.pictures import (
+    APP1,
+    EOI,
+    SOF,
+    SOS,
+    camera_jpeg,
+    capture_time,
+    jpeg_colours,
+    jpeg_is_whole,
+    jpeg_or_none,
+    segments,
+)
+from tests.helpers.decoding import noted_flags
+from tests.helpers.uploads import claiming, dated, jpeg, oriented
 
 WHOLE = jpeg(40, (80, 60))
 DATED = dated(WHOLE, "2024:05:01 22:15:30")
@@ -43,6 +59,47 @@ def test_a_time_is_found_behind_other_segments_and_not_in_the_picture_data():
     other = b"\xff\xe0\x00\x06abcd"
     assert capture_time(DATED[:2] + other * 3 + DATED[2:]) == capture_time(DATED)
     assert capture_time(DATED[:2] + b"\xff\xda\x00\x02" + DATED[2:]) is None
+
+
+@pytest.mark.parametrize("size_wh", [(65500, 65500), (40000, 40000), (20000, 20000), (7100, 7100)])
+def test_a_header_that_claims_too_many_pixels_is_never_decoded(monkeypatch, size_wh):
+    asked = noted_flags(monkeypatch)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert camera_jpeg(claiming(WHOLE, size_wh)) is None
+    assert jpeg_colours(claiming(WHOLE, size_wh)) is None
+    assert asked == []
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss == before
+
+
+def test_what_is_cut_short_or_no_jpeg_is_never_decoded(monkeypatch):
+    asked = noted_flags(monkeypatch)
+    png = cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+    for data in (b"", WHOLE[:-2], WHOLE[:300], png + WHOLE[2:]):
+        assert camera_jpeg(data) is None
+    assert asked == []
+
+
+def test_a_picture_whose_full_decode_fails_is_shown_in_grey(monkeypatch):
+    later, luma = camera_jpeg(WHOLE) or pytest.fail("a whole picture")
+
+    def refused(*_):
+        raise cv2.error("too large")
+
+    monkeypatch.setattr(cv2, "imdecode", refused)
+    assert later().shape == (60, 80, 3)
+    assert np.array_equal(later()[..., 1], luma)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_the_exif_of_a_camera_turns_neither_grey_nor_colours(orientation):
+    later, luma = camera_jpeg(oriented(WHOLE, orientation)) or pytest.fail("a whole picture")
+    straight, grey = camera_jpeg(WHOLE) or pytest.fail("a whole picture")
+    assert later.size_wh == (80, 60)
+    assert np.array_equal(luma, grey)
+    assert np.array_equal(later(), straight())
+    colours = jpeg_colours(oriented(WHOLE, orientation))
+    assert colours is not None
+    assert np.array_equal(colours, straight())
 
 
 def test_a_flood_of_starts_is_survived():
