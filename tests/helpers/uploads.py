@@ -5,7 +5,6 @@ import struct
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from edge.pictures import SOF, segments
 
@@ -23,10 +22,8 @@ def claiming(data, size_wh):
 
 def oriented(data, orientation):
     """The JPEG with the Exif of a camera that is not held upright (Exif 2.32, tag 0x0112)."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    block = exif.tobytes()
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    segment = b"Exif\0\0" + struct.pack("<2sHLHHHLHHL", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
 def dated(data, taken, *, order="<", zone=None):

@@ -19,6 +19,7 @@ from edge.pictures import (
     SOS,
     camera_jpeg,
     capture_time,
+    decode_picture,
     jpeg_colours,
     jpeg_is_whole,
     jpeg_or_none,
@@ -92,9 +93,11 @@ def test_a_picture_whose_full_decode_fails_is_shown_in_grey(monkeypatch):
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_the_exif_of_a_camera_turns_neither_grey_nor_colours(orientation):
+    theirs = decode_picture(oriented(WHOLE, orientation), "a file")
     later, luma = camera_jpeg(oriented(WHOLE, orientation)) or pytest.fail("a whole picture")
     straight, grey = camera_jpeg(WHOLE) or pytest.fail("a whole picture")
     assert later.size_wh == (80, 60)
+    assert not np.array_equal(theirs, straight())  # as a picture from a folder it is turned
     assert np.array_equal(luma, grey)
     assert np.array_equal(later(), straight())
     colours = jpeg_colours(oriented(WHOLE, orientation))
