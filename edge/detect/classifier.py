@@ -56,7 +56,7 @@ class Classifier:
         self.fallback = False
         self._runs = RunQueue(cores())
         cache = GraphCache(self.digest, in_float=in_float) if cached else None
-        graph = cache.read() if cache else None
+        graph = cache.find() if cache else None
         if cache and graph:
             try:
                 self._take(_session(self.path, threads, graph, in_float=in_float))
@@ -199,9 +199,12 @@ def file_digest(path: Path) -> str:
 
 
 def _session(
-    path: Path, threads: int, graph: bytes | None = None, *, keep: Path | None = None, in_float: bool
+    path: Path, threads: int, graph: Path | None = None, *, keep: Path | None = None, in_float: bool
 ) -> ort.InferenceSession:
-    """Load a model file, or the ``graph`` that was optimised from it; ``keep``: write what is optimised there."""
+    """Load a model file, or the ``graph`` that was optimised from it; ``keep``: write what is optimised there.
+
+    By their names: a session keeps the bytes of what it is given as such.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -219,7 +222,7 @@ def _session(
         # An ONNX file of the fully optimised graph names a value of its If twice, and cannot be loaded.
         options.add_session_config_entry("session.save_model_format", "ORT")
     try:
-        return ort.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(graph or path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported classes
         if keep:  # a full disk
             return _session(path, threads, in_float=in_float)

@@ -13,6 +13,7 @@ import os
 import platform
 import tempfile
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 import onnxruntime as ort
@@ -28,7 +29,7 @@ MOST = 4  # graphs of all models
 
 
 class GraphCache:
-    """The place of one model's optimised graph: ``read`` it, or have it made at ``begin`` and ``keep`` it.
+    """The place of one model's optimised graph: ``find`` it, or have it made at ``begin`` and ``keep`` it.
 
     ``digest`` is the model's SHA-256; ``in_float``: the graph that computes in float.
     """
@@ -39,14 +40,14 @@ class GraphCache:
         self._name = f"{self._model}{machine()}-"
         self._made: Path | None = None
 
-    def read(self) -> bytes | None:
-        """Return the graph; None where there is none, or none that can be trusted, which is removed."""
+    def find(self) -> Path | None:
+        """Return the graph's file; None where there is none, or none that can be trusted, which is removed."""
         for path in self._graphs():
             with suppress(OSError):
                 if ours_alone(path.parent) and ours_alone(path):
-                    data = path.read_bytes()
-                    if path.name == self._named(data):
-                        return data
+                    with path.open("rb") as file:
+                        if path.name == self._named(file):
+                            return path
                 log.debug("%s: damaged, or others may write to it; made again", path)
                 path.unlink()
         return None
@@ -75,9 +76,9 @@ class GraphCache:
             return
         try:
             with self._made.open("rb") as file:
-                data = file.read()
+                name = self._named(file)
                 os.fsync(file.fileno())
-            kept = self._made.replace(self._made.with_name(self._named(data)))
+            kept = self._made.replace(self._made.with_name(name))
             graphs = sorted(kept.parent.glob("*.ort"), key=lambda each: each.stat().st_mtime, reverse=True)
             for number, each in enumerate(graphs):
                 if each != kept and (number >= MOST or each.name.startswith(self._model)):
@@ -95,8 +96,8 @@ class GraphCache:
     def _graphs(self) -> list[Path]:
         return list(self._folder.glob(f"{self._name}*.ort")) if self._folder else []
 
-    def _named(self, data: bytes) -> str:
-        return f"{self._name}{hashlib.sha256(data).hexdigest()}.ort"
+    def _named(self, file: BufferedReader) -> str:
+        return f"{self._name}{hashlib.file_digest(file, 'sha256').hexdigest()}.ort"
 
 
 def machine() -> str:

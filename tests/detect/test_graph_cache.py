@@ -29,7 +29,7 @@ def taken(monkeypatch):
     found, make = [], models._session
 
     def session(path, threads, graph=None, **more):
-        found.append(graph)
+        found.append(graph and graph.read_bytes())
         return make(path, threads, graph, **more)
 
     monkeypatch.setattr(models, "_session", session)
@@ -82,7 +82,8 @@ def test_a_graph_with_other_answers_gives_way_to_the_model(tmp_path, folder, tak
     models._session(strange, 1, keep=other, in_float=False)
     cache = graph_cache.GraphCache(models.file_digest(model), in_float=False)
     kept.unlink()
-    wrong = folder / cache._named(other.read_bytes())
+    with other.open("rb") as file:
+        wrong = folder / cache._named(file)
     wrong.write_bytes(other.read_bytes())
     assert Classifier(model, cached=True).golden_error < 0.01
     assert taken[-2:] == [other.read_bytes(), None]
