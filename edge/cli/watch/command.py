@@ -36,7 +36,6 @@ from edge.cli.options import (
     settings_of,
     stages_of,
 )
-from edge.cli.watch.libraries import unmap_libraries
 from edge.cli.watch.reload import CONFIG, Checked, Reload
 from edge.cli.watch.signals import LAST_S, Stop, dump_on_request, stop_on_signal
 from edge.cli.watch.terminal import Terminal, Write, introduce, next_steps, sum_up, waiting
@@ -359,9 +358,7 @@ def run_alarm(
             from edge.camera_thread import complaints
 
             gc.freeze()  # modules stay: to look through them again and again would hold up the loop
-            unmap_libraries()  # here too: the model's start is the peak
             alarm = Alarm(wanted, terminal=terminal)
-            unmap_libraries()
             gc.enable()
             terminal.waits = lambda event: waiting(alarm, event)
         except BaseException:
