@@ -461,7 +461,7 @@ def drawn_bear() -> Picture:
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
     dice = random.Random(1)  # numpy's own takes 3 MB, for this alone
     grain = np.array([dice.gauss(0.0, 24.0) for _ in range(SIDE_PX**2)]).reshape(SIDE_PX, SIDE_PX, 1)
-    picture = np.clip(np.array([60.0, 110.0, 70.0]) + grain, 0, 255).astype(np.uint8)
+    picture: Picture = np.clip(np.array([60.0, 110.0, 70.0]) + grain, 0, 255).astype(np.uint8)
     body = ((x - 48) / 34) ** 2 + ((y - 54) / 20) ** 2 <= 1.0
     for left, top, radius in ((76, 44, 12), (70, 34, 4), (82, 34, 4)):  # head and ears
         body |= (x - left) ** 2 + (y - top) ** 2 <= radius**2
