@@ -109,7 +109,8 @@ class Classifier:
         """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR."""
         if not len(crops):
             return np.empty((0, len(self.card.labels)), np.float32), np.empty(0, np.float32)
-        probabilities, ood = self._runs(self._run_crops, crops, BATCH)
+        parts = [self._runs(self._run_crops, crops[at : at + BATCH], BATCH) for at in range(0, len(crops), BATCH)]
+        probabilities, ood = map(np.concatenate, zip(*parts, strict=True))
         return probabilities, ood
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
