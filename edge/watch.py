@@ -25,7 +25,7 @@ from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score
 from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
-NOISE_LOGITS = 3.0  # ten times the spread of the scan's score under strong noise
+NOISE_LOGITS = 3.0  # so far below the threshold a look has found nothing: a bear that fades in is found no later
 SAME_S = 1.0  # the same picture for so long shows nothing new
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error

@@ -100,7 +100,7 @@ class SelfMonitor:
         """Return whom health asks, by the event's label."""
         found = self._machine.parts() | {"model": self._self_test.problem}
         if self._heartbeat:
-            found["heartbeat"] = self._heartbeat.problem
+            found[self._heartbeat.PART] = self._heartbeat.problem
         return found
 
     def close(self) -> None:
