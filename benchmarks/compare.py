@@ -192,7 +192,7 @@ def plot(rows: list[tuple[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8.5, 0.36 * len(rows) + 1.0))
     names, ratios = zip(*rows, strict=True)
     bars = axes.barh(names, ratios, color=["#2a78d6" if name.startswith("Bear") else "#b8b6ae" for name in names])
-    axes.bar_label(bars, [f"{ratio:.2g} ×" for ratio in ratios], padding=4)
+    axes.bar_label(bars, [f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:.0f} ×" for ratio in ratios], padding=4)
     axes.set_xscale("log")
     axes.set_xlabel("CPU time of a 1280×720 frame, to ours where one thing moves (= 1)")
     axes.margins(x=0.15)

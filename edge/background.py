@@ -495,7 +495,7 @@ def in_background(
 
 
 def cores() -> int:
-    """Count the cores that this program may use: a container or a service may have fewer than the machine."""
+    """Count the cores that this program may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

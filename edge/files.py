@@ -144,6 +144,14 @@ def hand_over(path: Path) -> None:
         log.debug("%s: stays root's (%s)", path, error.strerror)
 
 
+def make_own_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it, and give each to the owner of the one it lies in. Raises OSError."""
+    missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    for each in missing:
+        hand_over(each)
+
+
 ENVIRONMENT = "BEAR_ALARM_STATE"
 JOURNAL = "journal.db"  # in the state folder
 BAD_DISK = frozenset({errno.EROFS, errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
@@ -174,10 +182,7 @@ def made_state_folder(given: Path | None = None) -> Path:
     """
     folder = state_folder(given)
     try:
-        missing = [each for each in (*reversed(folder.parents), folder) if not each.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in missing:
-            hand_over(each)
+        make_own_folder(folder)
     except OSError as error:
         if error.errno not in BAD_DISK:
             raise OptionError(

@@ -25,7 +25,7 @@ from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score
 from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
-NOISE_LOGITS = 3.0  # ten times the spread of the scan's score under strong noise
+NOISE_LOGITS = 3.0  # so far below the threshold a look has found nothing: a bear that fades in is found no later
 SAME_S = 1.0  # the same picture for so long shows nothing new
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error
@@ -134,6 +134,9 @@ class Watcher:
             moving=fast,
             still=motion.grey if quiet else None,
         )
+        looks = [Region(WHOLE, "scan")] if whole else []
+        if quiet:
+            return looks
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
         followed = min(1, len(self.tracker.tracks))  # one crop stays for a track: swaying leaves must not take it
         own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
@@ -141,7 +144,7 @@ class Watcher:
         others = [region for region in motion.regions if region not in own]
         moving += self._turn(others, most - followed - len(moving))
         tracks = self._turn(self.tracker.regions(moving), most - len(moving))
-        return [*moving, *tracks, *([Region(WHOLE, "scan")] if whole else [])]
+        return [*moving, *tracks, *looks]
 
     def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
         """Return so many of the regions at most; others in the next frame, so that none is skipped for ever."""

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 OPEN_S = 10.0  # the limit for opening a stream
 READ_S = 8.0  # and for each read: the first waits for a key frame
-# Frame threads each hold back one frame; two keep up with a stream of 8 megapixels.
+# Frame threads each hold back one frame, and keep frames of their own; two keep up with a stream of 8 megapixels.
 STREAM_THREADS = 2
+ONE_THREAD_PX = 1280 * 720  # a picture of so many pixels needs one only
 FILE_THREADS = 1  # a board has other work for its cores, and each thread holds frames of its own
 # RTSP over UDP smears the picture wherever a packet is lost.
 OPTIONS = {"rtsp_transport": "tcp"}
@@ -63,7 +64,8 @@ class Video:
         try:
             self.stream = self.container.streams.video[0]
             self.stream.thread_type = "AUTO"
-            self.stream.thread_count = threads
+            small = self.stream.width * self.stream.height <= ONE_THREAD_PX
+            self.stream.thread_count = 1 if small else threads
             name = self.stream.codec_context.name
         except (AttributeError, IndexError):  # no video, or no decoder for it
             self.container.close()

@@ -268,9 +268,8 @@ def write_part(table: Path, rows: list[Row]) -> Path | None:
 
 def sum_up(survey: Survey) -> str:
     """Summarise the card in one sentence, with the limit of what can be found."""
-    where = " and ".join(
-        counted(number, what) for number, what in ((survey.pictures, "picture"), (survey.clips, "clip")) if number
-    )
+    kinds = [counted(n, what) for n, what in ((survey.pictures, "picture"), (survey.clips, "clip")) if n]
+    where = kinds[0] if len(kinds) == 1 else f"{counted(survey.read, 'file')} ({', '.join(kinds)})"
     bears, maybe = survey.verdicts["bear"], survey.verdicts["maybe"]
     parts = [f"bear in {bears:,} of {where}" if bears else f"no bear found in {where}"]
     if maybe:

@@ -96,6 +96,9 @@ class Decider:
         clear = time >= self._clear_at
         live = {track.number: track for track in tracks}
         self._now = _Now(live, time, wall, night, thumbnail_of, quiet, clear)
+        if not (tracks or self._incidents or self._past):
+            self._gathered.clear()
+            return []
         for track in tracks:
             for gone in track.absorbed:
                 self._take_over(track.number, gone)
@@ -319,7 +322,7 @@ class Decider:
         return incident.step(type_, score.bear, clear=now.clear, quiet=now.quiet, unknown=unknown, **more)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Now:
     tracks: dict[int, Track]
     time: float

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -38,7 +40,7 @@ class Classifier:
     file wrong (AVX2 without VNNI can saturate), the same file runs in float and ``fallback`` is True.
     ``in_float`` runs an int8 file so from the beginning (``bear-alarm bench`` says which is faster here).
     ``need_frame_scan`` refuses a file of an older version, which has none. ``cached``: take the graph that was
-    optimised at an earlier start (``edge.detect.graph_cache``), or keep this one's for the next.
+    optimised at an earlier start (``edge.detect.graph_cache``), or keep this one's for the next; not ``in_float``.
     Raises ModelError when the file is missing, damaged, without a usable card, or wrong both ways.
     """
 
@@ -55,19 +57,9 @@ class Classifier:
         self.digest = file_digest(self.path)
         self.fallback = False
         self._runs = RunQueue(cores())
-        cache = GraphCache(self.digest, in_float=in_float) if cached else None
-        graph = cache.read() if cache else None
-        if cache and graph:
-            try:
-                self._take(_session(self.path, threads, graph, in_float=in_float))
-            except ModelError:
-                graph = None
-            if not graph or self.golden_error > self.card.golden_tolerance:
-                cache.drop()
-                graph = None
-        if not graph:
-            made = cache.begin() if cache else None
-            self._take(_session(self.path, threads, keep=made, in_float=in_float))
+        cache = GraphCache(self.digest) if cached else None
+        if not (cache and self._take_kept(cache, threads)):
+            self._take_model(cache, threads, in_float=in_float)
         if self.card.frame is None and need_frame_scan:
             raise ModelError(
                 f"{self.path}: made by an older version, without the frame scan; train and export it again"
@@ -77,28 +69,60 @@ class Classifier:
                 "%s: made by an older version; it sees whole pictures worse than it could: train and export it again",
                 self.path,
             )
-        if self.golden_error > self.card.golden_tolerance:
+        if self.fallback:
+            log.warning("this processor computes int8 wrongly; running in float")
+
+    def _take_kept(self, cache: GraphCache, threads: int) -> bool:
+        """Compute with the graph of an earlier start; False where none can be trusted."""
+        kept = cache.find()
+        if kept is None:
+            return False
+        graph, self.fallback = kept
+        with suppress(ModelError, OSError):
+            text = self._take(_session(self.path, threads, graph, in_float=self.fallback))
+            if self._right and self._carries(text):  # else it is the graph of another model, with its golden vectors
+                return True
+        cache.drop()
+        self.fallback = False
+        return False
+
+    def _carries(self, card: str) -> bool:
+        """Return True if the model's file has this text; at its end, where a card is, only that is read."""
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.rfind(card.encode()) >= 0
+
+    def _take_model(self, cache: GraphCache | None, threads: int, *, in_float: bool) -> None:
+        """Compute with the model itself, in float where this processor gets int8 wrong."""
+        self._take(_session(self.path, threads, keep=cache.begin() if cache else None, in_float=in_float))
+        if not self._right:
             if cache:
                 cache.drop()
             quantized_error, self.fallback = self.golden_error, True
-            self._take(_session(self.path, threads, in_float=True))
-            if self.golden_error > self.card.golden_tolerance:
+            self._take(_session(self.path, threads, keep=cache.begin() if cache else None, in_float=True))
+            if not self._right:
+                if cache:
+                    cache.drop()
                 raise ModelError(
                     f"{self.path}: this processor computes the model wrongly (golden vectors differ by "
                     f"{quantized_error:.3f}, in float by {self.golden_error:.3f}; "
                     f"allowed {self.card.golden_tolerance}); "
                     "export it again, with --precision fp32 if need be"
                 )
-            log.warning("this processor computes int8 wrongly (off by %.3f); running in float", quantized_error)
-        elif cache:
-            cache.keep()
+        if cache:
+            cache.keep(in_float=self.fallback)
 
-    def _take(self, session: ort.InferenceSession) -> None:
-        """Compute with this session from now on: read its card, and recompute the golden vectors."""
+    def _take(self, session: ort.InferenceSession) -> str:
+        """Compute with this session from now on: read its card, check the golden vectors, return the card's text."""
         self._session = session
-        self.card: Card = read_card(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), self.path)
+        text: str = session.get_modelmeta().custom_metadata_map.get(CARD_KEY, "")
+        self.card: Card = read_card(text, self.path)
         self.size = self.card.input_sizes[0]
         self.golden_error = self._golden_error()
+        return text
+
+    @property
+    def _right(self) -> bool:
+        return self.golden_error <= self.card.golden_tolerance
 
     @property
     def name(self) -> str:
@@ -109,7 +133,8 @@ class Classifier:
         """Probabilities (N, labels) and ood (N,) of uint8 crops (N, size, size, 3) BGR."""
         if not len(crops):
             return np.empty((0, len(self.card.labels)), np.float32), np.empty(0, np.float32)
-        probabilities, ood = self._runs(self._run_crops, crops, BATCH)
+        parts = [self._runs(self._run_crops, crops[at : at + BATCH], BATCH) for at in range(0, len(crops), BATCH)]
+        probabilities, ood = map(np.concatenate, zip(*parts, strict=True))
         return probabilities, ood
 
     def score(self, image: Picture, regions: Sequence[Region]) -> list[Score]:
@@ -199,9 +224,12 @@ def file_digest(path: Path) -> str:
 
 
 def _session(
-    path: Path, threads: int, graph: bytes | None = None, *, keep: Path | None = None, in_float: bool
+    path: Path, threads: int, graph: Path | None = None, *, keep: Path | None = None, in_float: bool
 ) -> ort.InferenceSession:
-    """Load a model file, or the ``graph`` that was optimised from it; ``keep``: write what is optimised there."""
+    """Load a model file, or the ``graph`` that was optimised from it; ``keep``: write what is optimised there.
+
+    By their names: a session keeps the bytes of what it is given as such.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -219,9 +247,10 @@ def _session(
         # An ONNX file of the fully optimised graph names a value of its If twice, and cannot be loaded.
         options.add_session_config_entry("session.save_model_format", "ORT")
     try:
-        return ort.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(graph or path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported classes
         if keep:  # a full disk
+            keep.unlink(missing_ok=True)
             return _session(path, threads, in_float=in_float)
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).splitlines()[0])[:120]
         why = "" if type(error).__name__ == "InvalidProtobuf" else f" ({reason})"  # it would repeat the sentence

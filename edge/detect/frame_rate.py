@@ -14,8 +14,8 @@ from edge.detect.motion import Grey
 HOLD_S = 10.0  # to stay active after the last sign
 SCAN_EVERY_S = 2.0
 KNOWN_S = 10.0  # for so long at most, a scan of a picture that has not changed is not repeated
-CELL_PX = 5  # of the small grey picture: a bear 27 pixels long in 1280 fills one
-SAME_LEVELS = 2.0  # grey levels by which the mean of a cell may differ: a bear that can be made out differs by five
+CELL_PX = 5  # of the small grey picture: 20 of 1280
+SAME_LEVELS = 2.0  # grey levels by which the mean of a cell may differ
 SCAN_SHARE, SCAN_BUSY = 0.1, 0.5  # of the time that scans may take, and while the picture moves or one is asked for
 MIN_CROPS = 3  # with fewer, what moves would leave nothing for what is followed
 
@@ -59,8 +59,8 @@ class ScanTimer:
     """When to look at the whole frame: at once where it is asked, in every frame while the picture moves, else rarely.
 
     On a slow board so seldom that it takes a tenth of the time at most, or half of it while the picture moves or where
-    it is asked for; what was asked for is not forgotten. Where a look found nothing, the next says the same until the
-    picture has changed: for ``KNOWN_S`` it is spared.
+    it is asked for; what was asked for is not forgotten. In a still place where a look found nothing, the next says the
+    same until the picture has changed: for ``KNOWN_S`` it is spared. One region that moves ends that.
     """
 
     def __init__(self) -> None:

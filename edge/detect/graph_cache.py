@@ -1,8 +1,8 @@
 """The graph that onnxruntime optimises for this machine, kept for the next start.
 
 Such a graph holds for one model, onnxruntime and processor, which are in its file's name, as its own SHA-256 is. It is
-kept only after the golden vectors, and never trusted more than the model: one that is damaged, or that others could
-have written, is made again. Where nothing can be kept, the alarm goes on without.
+kept only after the golden vectors; one that is damaged, or that others could have written, is made again. Where nothing
+can be kept, or the folder is another user's, the alarm goes on without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edge.files import cache_folder, hand_over, ours_alone
+from edge.files import cache_folder, make_own_folder, ours_alone
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +28,30 @@ MOST = 4  # graphs of all models
 
 
 class GraphCache:
-    """The place of one model's optimised graph: ``read`` it, or have it made at ``begin`` and ``keep`` it.
+    """The place of one model's optimised graph: ``find`` it, or have it made at ``begin`` and ``keep`` it.
 
-    ``digest`` is the model's SHA-256; ``in_float``: the graph that computes in float.
+    ``digest`` is the model's SHA-256.
     """
 
-    def __init__(self, digest: str, *, in_float: bool) -> None:
+    def __init__(self, digest: str) -> None:
         self._folder = cache_folder()
-        self._model = f"{digest[:16]}-{'float' if in_float else 'as-is'}-"
+        self._model = f"{digest[:16]}-"
         self._name = f"{self._model}{machine()}-"
         self._made: Path | None = None
 
-    def read(self) -> bytes | None:
-        """Return the graph; None where there is none, or none that can be trusted, which is removed."""
+    def find(self) -> tuple[Path, bool] | None:
+        """Return the graph's file, and whether it computes in float; None where there is none.
+
+        One that cannot be trusted is removed.
+        """
         for path in self._graphs():
             with suppress(OSError):
-                if ours_alone(path.parent) and ours_alone(path):
-                    data = path.read_bytes()
-                    if path.name == self._named(data):
-                        return data
+                if ours_alone(path):
+                    with path.open("rb") as file:
+                        digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    for in_float in (False, True):
+                        if path.name == self._named(digest, in_float=in_float):
+                            return path, in_float
                 log.debug("%s: damaged, or others may write to it; made again", path)
                 path.unlink()
         return None
@@ -56,9 +61,7 @@ class GraphCache:
         if self._folder is None:
             return None
         try:
-            if not self._folder.is_dir():
-                self._folder.mkdir(mode=0o700, parents=True)
-                hand_over(self._folder)
+            make_own_folder(self._folder, 0o700)
             if ours_alone(self._folder):
                 for left in self._folder.glob("*.part"):  # by a start that was cut off
                     left.unlink()
@@ -69,15 +72,15 @@ class GraphCache:
             log.debug("%s: no graph is kept (%s)", self._folder, error.strerror)
         return self._made
 
-    def keep(self) -> None:
+    def keep(self, *, in_float: bool) -> None:
         """Put what was made in place, whole or not at all, and remove others of this model and the oldest."""
         if self._made is None:
             return
         try:
             with self._made.open("rb") as file:
-                data = file.read()
+                name = self._named(hashlib.file_digest(file, "sha256").hexdigest(), in_float=in_float)
                 os.fsync(file.fileno())
-            kept = self._made.replace(self._made.with_name(self._named(data)))
+            kept = self._made.replace(self._made.with_name(name))
             graphs = sorted(kept.parent.glob("*.ort"), key=lambda each: each.stat().st_mtime, reverse=True)
             for number, each in enumerate(graphs):
                 if each != kept and (number >= MOST or each.name.startswith(self._model)):
@@ -93,10 +96,13 @@ class GraphCache:
                 path.unlink(missing_ok=True)
 
     def _graphs(self) -> list[Path]:
-        return list(self._folder.glob(f"{self._name}*.ort")) if self._folder else []
+        with suppress(OSError):
+            if self._folder and ours_alone(self._folder):
+                return list(self._folder.glob(f"{self._name}*.ort"))
+        return []
 
-    def _named(self, data: bytes) -> str:
-        return f"{self._name}{hashlib.sha256(data).hexdigest()}.ort"
+    def _named(self, digest: str, *, in_float: bool) -> str:
+        return f"{self._name}{'float' if in_float else 'as-is'}-{digest}.ort"
 
 
 def machine() -> str:
@@ -106,5 +112,5 @@ def machine() -> str:
     except OSError:  # not Linux
         lines = []
     processor = sorted({line for line in lines if line.partition("\t")[0].rstrip(" :") in OF_PROCESSOR})
-    known = [ort.__version__, platform.machine(), *(processor or [platform.processor()])]
+    known = [ort.__version__, ort.get_build_info(), platform.machine(), *(processor or [platform.processor()])]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]

@@ -78,13 +78,12 @@ def blobs(
         closed = cv2.bitwise_and(closed, seen[top:bottom, left:right])
     # The default algorithm takes three times as long on a picture this small.
     _, _, parts, _ = cv2.connectedComponentsWithStatsWithAlgorithm(closed, 8, cv2.CV_32S, cv2.CCL_GRANA)
-    parts = parts[1:]  # the first is what is no foreground
-    longer = np.maximum(parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT])
-    parts = parts[(longer >= min_side_px) & (parts[:, cv2.CC_STAT_AREA] >= min_area_px)]
-    # Largest area first; equal areas by left, top, width, height.
-    parts = parts[np.lexsort((parts[:, 3], parts[:, 2], parts[:, 1], parts[:, 0], -parts[:, 4]))][:MAX_FOUND]
-    found = [((left + int(x), top + int(y), int(w), int(h)), int(area)) for x, y, w, h, area in parts]
-    return merge(found, near_px, near_share)
+    found = [
+        ((left + x, top + y, w, h), area)
+        for x, y, w, h, area in parts.tolist()[1:]  # the first is what is no foreground
+        if area >= min_area_px and max(w, h) >= min_side_px
+    ]
+    return merge(sorted(found, key=_largest)[:MAX_FOUND], near_px, near_share)
 
 
 def merge(found: Sequence[tuple[PixelBox, int]], near_px: float, near_share: float) -> list[PixelBox]:
@@ -106,7 +105,12 @@ def merge(found: Sequence[tuple[PixelBox, int]], near_px: float, near_share: flo
         i, j = pair
         (one, one_area), (other, other_area) = groups[i], groups.pop(j)
         groups[i] = (_union(one, other), one_area + other_area)
-    return [box for box, _ in sorted(groups, key=lambda item: (-item[1], item[0]))]
+    return [box for box, _ in sorted(groups, key=_largest)]
+
+
+def _largest(found: tuple[PixelBox, int]) -> tuple[int, PixelBox]:
+    """Sort the largest area first; equal areas by left, top, width, height."""
+    return -found[1], found[0]
 
 
 def _near(one: PixelBox, other: PixelBox, near_px: float, near_share: float) -> bool:
@@ -129,7 +133,7 @@ def _union(one: PixelBox, other: PixelBox) -> PixelBox:
 def middle(change: Grey, seen: Seen | None) -> np.float32:
     """Return the lower median of every 4th row and column, 0 where all of it is masked."""
     sample = change[::STEP, ::STEP]
-    values = sample.ravel() if seen is None else sample[seen[::STEP, ::STEP] > 0]
+    values = sample.flatten() if seen is None else sample[seen[::STEP, ::STEP] > 0]
     return _lower_median(values) if len(values) else np.float32(0)
 
 
@@ -139,21 +143,23 @@ def relit(background: Grey, grey: Grey, seen: Seen | None) -> tuple[np.float32, 
     A line through the medians of the darkest and the brightest third (Tukey's resistant line, 1971), so
     that what moved does not bend it.
     """
-    was, now = background[::STEP, ::STEP], grey[::STEP, ::STEP]
-    # It would flatten the line.
-    tells = (was < WHITE) & (now < WHITE)
+    was, now = background[::STEP, ::STEP].ravel(), grey[::STEP, ::STEP].ravel()
+    # White would flatten the line.
+    tells = np.maximum(was, now) < WHITE
     if seen is not None:
-        tells &= seen[::STEP, ::STEP] > 0
-    was, now = was[tells], now[tells]
+        tells &= seen[::STEP, ::STEP].ravel() > 0
+    if np.count_nonzero(tells) < len(tells):
+        was, now = was[tells], now[tells]
     third = len(was) // 3
     if not third:
         return None
     ordered = np.sort(was)
-    dark, bright = was <= ordered[third], was >= ordered[len(was) - 1 - third]
-    spread = _lower_median(was[bright]) - _lower_median(was[dark])
+    darkest, brightest = ordered[third], ordered[-1 - third]
+    below, above = ordered.searchsorted(darkest, "right"), ordered.searchsorted(brightest)
+    spread = ordered[(above + len(ordered) - 1) // 2] - ordered[(below - 1) // 2]
     if spread < MIN_SPREAD:
         return None
-    gain = (_lower_median(now[bright]) - _lower_median(now[dark])) / spread
+    gain = (_lower_median(now[was >= brightest]) - _lower_median(now[was <= darkest])) / spread
     if abs(gain - 1) < MIN_CHANGE:
         return None
     return gain, _lower_median(now - gain * was)
@@ -209,8 +215,10 @@ def _lowest(before: float, at: float, after: float) -> float:
 
 
 def _lower_median(values: Grey) -> np.float32:
+    """Return the lower median of values that nobody needs any more: their order is lost."""
     half = (len(values) - 1) // 2
-    return np.float32(np.partition(values, half)[half])
+    values.partition(half)
+    return values[half]  # type: ignore[no-any-return]
 
 
 # What a place looks like while nothing moves there: a background, and how much each pixel usually differs from it.
@@ -244,16 +252,18 @@ class MotionSettings:
     moving_s: float = 1.0  # two changes everywhere within this are movement, not a jump
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Change:
     """One picture held against a place."""
 
     grey: Grey  # the picture, moved back if it had swayed
-    change: Grey  # it minus the background in its light
-    diff: Grey  # the absolute of that
+    background: Grey  # before the light changed
+    offset: float  # that the light added to it
+    diff: Grey  # the absolute difference of the picture and the background in its light
     deviation: Grey  # in its light
     foreground: Mask
     count: int  # foreground pixels
+    part: tuple[slice, slice]  # rows and columns beyond which there is no foreground
     shows: Seen | None  # where the picture shows the place: not under masks, nor where it had swayed out of view
     edges: Grey | None  # where it had swayed: the least difference that counts
     changed: float = 0.0  # share of cells with more than cell_share of foreground, 0 to 1; 1 in quite another light
@@ -270,13 +280,9 @@ class Place:
         self.background = grey.copy()
         self.deviation: Grey = np.full_like(grey, settings.first_deviation)
         # Made once: a fresh array of this size costs more than the arithmetic in it.
-        self._change, self._diff, self._limit = (np.empty_like(grey) for _ in range(3))
+        self._diff = np.empty_like(grey)
         self.gain = 1.0  # by which the light has changed since it was begun
         self._seen = seen
-        self._few = 0.0  # with no more foreground than this no cell is touched
-        if seen is None:
-            s = settings
-            self._few = grey.size * s.touched_share / (CELLS_WH[0] * CELLS_WH[1])
 
     def compare(self, grey: Grey, *, swaying: bool = True) -> Change:
         """Return what is different, after what the pole (with ``swaying``) and the light explain.
@@ -284,13 +290,12 @@ class Place:
         Good until the next call: its arrays are used again.
         """
         s, seen = self.settings, self._seen
-        change = np.subtract(grey, self.background, out=self._change)
-        change -= middle(change, seen)
-        found = self._against(grey, change, self.deviation, seen, diff=self._diff)
+        found = self._against(grey, self.background, self.deviation, seen, diff=self._diff)
         if swaying and found.touched >= s.widespread:
-            shift = sway(grey - change, grey, seen)
+            lit = self.background + found.offset
+            shift = sway(lit, grey, seen)
             if shift is not None and shift != (0.0, 0.0):
-                other = self._swayed(grey, grey - change, shift)
+                other = self._swayed(grey, lit, shift)
                 found = other if self._explains(other, found) else found
         if found.touched > 0 and (light := relit(self.background, found.grey, found.shows)):
             other = self._relit(found, *light)
@@ -309,67 +314,75 @@ class Place:
         if self._seen is not None:
             # A mask stays where it is in the picture: what it hides may not come from beside it, nor go there.
             shows &= self._seen & (steadied(self._seen.astype(np.float32), shift)[0] >= 1).view(np.uint8)
-        change = back - background
-        change -= middle(change, shows)
         # Between pixels no picture can be moved exactly: edges stay.
         span = cv2.dilate(background, AROUND) - cv2.erode(background, AROUND)
-        found = self._against(back, change, self.deviation, shows, np.float32(self.settings.edges) * span)
+        found = self._against(back, background, self.deviation, shows, np.float32(self.settings.edges) * span)
         found.shift = shift
         return found
 
     def _relit(self, found: Change, gain: np.float32, offset: np.float32) -> Change:
         lit = np.clip(gain * self.background + offset, 0, 255)  # what is white cannot get whiter
-        other = self._against(found.grey, found.grey - lit, gain * self.deviation, found.shows, found.edges)
+        deviation = gain * self.deviation
+        other = self._against(found.grey, lit, deviation, found.shows, found.edges, offset=0.0)
         other.gain, other.shift = float(gain), found.shift
         return other
 
     def learn(self, found: Change, dt: float) -> None:
         """Follow the picture by ``dt`` seconds: slowly under foreground, not where it is hidden."""
-        s = self.settings
-        follow: np.float32 | Grey = _alpha(dt, s.background_s)
-        if found.count:
-            follow = np.where(found.foreground, _alpha(dt, s.foreground_s), follow)
-        if found.shows is not None:
-            follow = follow * found.shows
-            found.diff = np.where(found.shows, found.diff, found.deviation)
+        s, part, shows, offset = self.settings, found.part, found.shows, found.offset
         self.gain *= found.gain
-        found.change *= 1 - follow
-        np.subtract(found.grey, found.change, out=self.background)
-        found.diff -= found.deviation
-        found.diff *= _alpha(dt, s.deviation_s)
-        np.add(found.deviation, found.diff, out=self.deviation)
+        self.background, self.deviation = found.background, found.deviation
+        if found.count:
+            under = _towards(self.background[part], found.grey[part], _alpha(dt, s.foreground_s), offset)
+        if shows is None:
+            _towards(self.background, found.grey, _alpha(dt, s.background_s), offset, self.background)
+        else:
+            self.background += offset
+            cv2.accumulateWeighted(found.grey, self.background, _alpha(dt, s.background_s), shows)
+        cv2.accumulateWeighted(found.diff, self.deviation, _alpha(dt, s.deviation_s), shows)
+        if found.count:
+            np.copyto(self.background[part], under, where=found.foreground[part].view(np.bool_))
 
     def _against(
         self,
         grey: Grey,
-        change: Grey,
+        background: Grey,
         deviation: Grey,
         shows: Seen | None,
         edges: Grey | None = None,
         diff: Grey | None = None,
+        offset: float | None = None,
     ) -> Change:
         s = self.settings
-        diff = np.abs(change, out=diff)
+        diff = np.subtract(grey, background, out=diff)
+        offset = float(middle(diff, shows)) if offset is None else offset
+        diff -= offset
+        np.abs(diff, out=diff)
         foreground = (diff > s.threshold).view(np.uint8)
-        if count := cv2.countNonZero(foreground):
-            foreground &= diff > np.multiply(deviation, s.deviations, out=self._limit)
+        part, count = (slice(0), slice(0)), cv2.countNonZero(foreground)
+        if count:
+            left, top, width, height = cv2.boundingRect(foreground)
+            part = slice(top, top + height), slice(left, left + width)
+            there = foreground[part]
+            there &= diff[part] > deviation[part] * np.float32(s.deviations)
             if edges is not None:
-                foreground &= diff > edges
+                there &= diff[part] > edges[part]
             if shows is not None:
-                foreground &= shows
-            count = cv2.countNonZero(foreground)
-        found = Change(grey, change, diff, deviation, foreground, count, shows, edges)
-        if shows is not None or found.count > self._few:
-            shares = _shares(foreground, shows)
-            found.changed = float(np.mean(shares > s.cell_share))
-            found.touched = float(np.mean(shares > s.touched_share))
+                there &= shows[part]
+            count = cv2.countNonZero(there)
+        found = Change(grey, background, offset, diff, deviation, foreground, count, part, shows, edges)
+        # With no more foreground than this no cell is touched.
+        few = grey.size * s.touched_share / (CELLS_WH[0] * CELLS_WH[1]) * (1.0 if shows is None else MIN_SEEN)
+        if count > few:
+            shares = _shares(foreground, part, shows)
+            found.changed = cv2.countNonZero((shares > s.cell_share).view(np.uint8)) / len(shares)
+            found.touched = cv2.countNonZero((shares > s.touched_share).view(np.uint8)) / len(shares)
         return found
 
 
-def _shares(foreground: Mask, seen: Seen | None) -> NDArray[np.float32]:
+def _shares(foreground: Mask, part: tuple[slice, slice], seen: Seen | None) -> NDArray[np.float32]:
     """Return the share of each cell's unmasked pixels that is foreground, (n,) cells that tell anything."""
-    # Averaging areas down to the grid gives each cell's share in one call.
-    shares = _grid(foreground)
+    shares = _grid(foreground, part)
     if seen is None:
         return shares.ravel()
     open_share = _grid(seen)
@@ -378,12 +391,28 @@ def _shares(foreground: Mask, seen: Seen | None) -> NDArray[np.float32]:
     return found if len(found) else np.zeros(1, np.float32)
 
 
-def _grid(mask: Mask) -> NDArray[np.float32]:
-    return np.asarray(cv2.resize(mask * np.float32(1), CELLS_WH, interpolation=cv2.INTER_AREA), np.float32)
+def _grid(mask: Mask, part: tuple[slice, slice] | None = None) -> NDArray[np.float32]:
+    """Return the share of each cell that is 1, (6, 8); rows and columns beyond ``part`` are 0."""
+    (height, width), (columns, rows) = mask.shape, CELLS_WH
+    # Averaging areas down to the grid gives each cell's share in one call.
+    if part is None or height % rows or width % columns:
+        return np.asarray(cv2.resize(mask * np.float32(1), CELLS_WH, interpolation=cv2.INTER_AREA), np.float32)
+    high, wide = height // rows, width // columns
+    top, bottom = part[0].start // high, -(-part[0].stop // high)
+    left, right = part[1].start // wide, -(-part[1].stop // wide)
+    there = mask[top * high : bottom * high, left * wide : right * wide] * np.float32(1)
+    grid = np.zeros((rows, columns), np.float32)
+    grid[top:bottom, left:right] = cv2.resize(there, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+    return grid
 
 
-def _alpha(dt: float, time_constant_s: float) -> np.float32:
-    return np.float32(1.0 - math.exp(-dt / time_constant_s))
+def _towards(background: Grey, grey: Grey, share: float, offset: float, out: Grey | None = None) -> Grey:
+    """Return the background in its light, a share nearer to the picture."""
+    return np.asarray(cv2.addWeighted(background, 1 - share, grey, share, (1 - share) * offset, dst=out), np.float32)
+
+
+def _alpha(dt: float, time_constant_s: float) -> float:
+    return 1.0 - math.exp(-dt / time_constant_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -487,6 +516,8 @@ class MotionFinder:
 
     def _motion(self, found: Change, grey: Grey) -> Motion:
         """Return the boxes of what is foreground, as fractions of the frame."""
+        if not found.count:
+            return Motion((), grey=grey)
         s = self.settings
         height, width = grey.shape
         right, down = found.shift
@@ -520,11 +551,10 @@ def small_grey(picture: Picture | Luma, width_px: int = 320) -> Grey:
 
 def _looked_at(frame: Frame) -> Picture | Luma:
     """Return what of a frame motion looks at. Raises PictureError where it is no picture."""
-    looked_at = frame.luma if frame.luma is not None else frame.image
-    wanted = "uint8 (h, w)" if frame.luma is not None else "uint8 (H, W, 3) in BGR order"
-    dimensions = 2 if frame.luma is not None else 3
-    good = looked_at.dtype == np.uint8 and looked_at.ndim == dimensions and looked_at.size > 0
-    if not good or (dimensions == 3 and looked_at.shape[2] != 3):
+    looked_at = frame.image if frame.luma is None else frame.luma
+    colours = (3,) if frame.luma is None else ()
+    if looked_at.dtype != np.uint8 or looked_at.ndim < 2 or looked_at.shape[2:] != colours or not looked_at.size:
         what = f"{looked_at.dtype} {looked_at.shape}"
+        wanted = "uint8 (H, W, 3) in BGR order" if colours else "uint8 (h, w)"
         raise PictureError(f"camera {frame.camera}: frame {frame.index} is {what}; a source must give {wanted}")
     return looked_at

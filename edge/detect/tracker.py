@@ -103,6 +103,8 @@ class Tracker:
 
     def __call__(self, scores: Sequence[Score], time: float) -> list[Track]:
         """Return the live tracks after this frame's scores (time in seconds), oldest first."""
+        if not (scores or self.tracks):
+            return self.tracks
         self.tracks = [track for track in self.tracks if time - track.last_hit <= LOST_S]
         for track in self.tracks:
             track.now, track.own, track.likely_same_ids, track.absorbed = None, False, [], []

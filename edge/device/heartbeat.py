@@ -23,7 +23,6 @@ from edge.version import __version__
 
 log = logging.getLogger(__name__)
 
-PART = "heartbeat"  # of edge.status: a problem of the heartbeat itself must not keep it silent
 MIN_PERIOD_S, MAX_PERIOD_S = 10.0, 86_400.0  # between two beats
 BEAT_TIMEOUT_S = 10.0
 BEAT_RETRY_MIN_S = 10.0  # until a beat that failed is tried again; then twice as long each time
@@ -41,6 +40,8 @@ class Heartbeat:
     ``sleep`` waits so many seconds and returns whether to stop; ``clock`` is in seconds, and both are for tests.
     Proxies are those of the environment. Raises OptionError for a URL or time it cannot use.
     """
+
+    PART = "heartbeat"  # of edge.status: a problem of the heartbeat itself must not keep it silent
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class Heartbeat:
     def _well(self) -> bool:
         try:
             status = self._status()
-            others = {name: words for name, words in status.problems.items() if name != PART}
+            others = {name: words for name, words in status.problems.items() if name != self.PART}
             ill = replace(status, problems=others).ill
         except Exception as error:
             ill = [f"the state of the alarm is unknown: internal error ({type(error).__name__})"]

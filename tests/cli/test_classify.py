@@ -133,7 +133,7 @@ def test_clips_are_looked_into_at_one_frame_a_second(tmp_path, classify):
     assert detection["frame_number"] == 30
     assert (images["broken.mp4"]["detections"], images["broken.mp4"]["frame_rate"]) == (None, -1)
     assert "broken.mp4" in err
-    assert "bear in 1 of 1 picture and 1 clip" in err
+    assert "bear in 1 of 2 files (1 picture, 1 clip)" in err
     assert re.search(r"yard\.avi .* BEAR at 3 s", printed)
     classify(folder / "yard.avi", "--out", tmp_path / "fine.json", "--fps", "5")
     (finer,) = results_of(tmp_path / "fine.json").values()

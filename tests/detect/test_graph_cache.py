@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import sys
 from dataclasses import replace
 
@@ -29,7 +32,7 @@ def taken(monkeypatch):
     found, make = [], models._session
 
     def session(path, threads, graph=None, **more):
-        found.append(graph)
+        found.append(graph and graph.read_bytes())
         return make(path, threads, graph, **more)
 
     monkeypatch.setattr(models, "_session", session)
@@ -73,26 +76,83 @@ def test_a_graph_that_cannot_be_trusted_is_made_again(folder, taken, model, how)
     assert taken[2] == again.read_bytes()
 
 
-def test_a_graph_with_other_answers_gives_way_to_the_model(tmp_path, folder, taken, model):
-    """Another model's graph under this one's name, digest and all: as if the memory had changed it."""
+@pytest.mark.parametrize("how", ["answers", "card"])
+def test_a_graph_of_another_model_gives_way_to_the_model(tmp_path, folder, taken, model, how):
+    """Under this one's name, digest and all: with the same card, or with a card that it fulfils."""
     Classifier(model, cached=True)
     (kept,) = folder.iterdir()
     other = tmp_path / "other.ort"
-    strange = write_tiny_model(tmp_path / "strange.onnx", tiny_card(), weights=WEIGHTS[::-1])
+    if how == "answers":
+        strange = write_tiny_model(tmp_path / "strange.onnx", tiny_card(), weights=WEIGHTS[::-1])
+    else:
+        strange = write_tiny_model(tmp_path / "strange.onnx", replace(tiny_card(), name="another"))
     models._session(strange, 1, keep=other, in_float=False)
-    cache = graph_cache.GraphCache(models.file_digest(model), in_float=False)
+    cache = graph_cache.GraphCache(models.file_digest(model))
     kept.unlink()
-    wrong = folder / cache._named(other.read_bytes())
+    with other.open("rb") as file:
+        wrong = folder / cache._named(hashlib.file_digest(file, "sha256").hexdigest(), in_float=False)
     wrong.write_bytes(other.read_bytes())
-    assert Classifier(model, cached=True).golden_error < 0.01
+    found = Classifier(model, cached=True)
+    assert found.golden_error < 0.01
+    assert found.card == tiny_card()
     assert taken[-2:] == [other.read_bytes(), None]
     assert not wrong.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limits")
+def test_nothing_is_kept_where_the_disk_is_full(folder, taken, model):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        assert Classifier(model, cached=True).golden_error < 0.01
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(folder.iterdir())
+    Classifier(model, cached=True)
+    Classifier(model, cached=True)
+    assert taken[-1]
+
+
+def test_a_processor_that_computes_int8_wrongly_finds_its_graph_in_float_again(folder, taken, monkeypatch, caplog):
+    whole = Classifier._golden_error
+    monkeypatch.setattr(Classifier, "_golden_error", lambda self: whole(self) if self.fallback else 0.9)
+    first = Classifier(BUNDLED, cached=True)
+    (kept,) = folder.iterdir()
+    second = Classifier(BUNDLED, cached=True)
+    assert taken == [None, None, kept.read_bytes()]
+    assert list(folder.iterdir()) == [kept]
+    assert [record.message for record in caplog.records] == [
+        "this processor computes int8 wrongly; running in float"
+    ] * 2
+    assert first.fallback
+    assert second.fallback
+    crops = np.random.default_rng(0).integers(0, 256, (3, first.size, first.size, 3), np.uint8)
+    for one, other in zip(first(crops), second(crops), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can act for others")
+def test_root_changes_nothing_of_another_user(tmp_path, folder, taken, model):
+    Classifier(model, cached=True)
+    (kept,) = folder.iterdir()
+    for path in (tmp_path, folder.parent, folder, kept):
+        os.chown(path, 1000, 1000)
+    Classifier(model, cached=True)
+    assert taken == [None, None]
+    assert [(path, path.stat().st_uid) for path in folder.iterdir()] == [(kept, 1000)]
+    shutil.rmtree(folder.parent)
+    Classifier(model, cached=True)
+    assert [path.stat().st_uid for path in (folder.parent, folder)] == [1000, 1000]  # what is made is the user's
+    assert not list(folder.iterdir())
 
 
 def test_another_onnxruntime_or_processor_makes_another_graph(tmp_path, folder, taken, model, monkeypatch):
     for number, change in enumerate([
         lambda: None,
         lambda: monkeypatch.setattr(ort, "__version__", "0.1"),
+        lambda: monkeypatch.setattr(ort, "get_build_info", lambda: "another"),
         lambda: monkeypatch.setattr(graph_cache, "CPUINFO", tmp_path / "cpuinfo"),
         lambda: (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n"),
     ], 1):  # fmt: skip
@@ -105,9 +165,6 @@ def test_another_onnxruntime_or_processor_makes_another_graph(tmp_path, folder, 
     )
     Classifier(model, cached=True)
     assert taken[-1] is not None
-    Classifier(model, in_float=True, cached=True)
-    assert taken[-1] is None
-    assert len(list(folder.iterdir())) == 2
 
 
 def test_graphs_of_other_models_do_not_pile_up(tmp_path, folder):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge.device import heartbeat
-from edge.device.heartbeat import PART, Heartbeat
+from edge.device.heartbeat import Heartbeat
 from edge.errors import OptionError
 from tests.device.test_telemetry import WELL, YARD
 
@@ -145,7 +145,7 @@ def test_an_alarm_that_cannot_report_its_state_is_not_well(caplog):
 
 
 def test_its_own_trouble_does_not_keep_it_silent_for_ever():
-    status = replace(WELL, problems={PART: "the heartbeat has not arrived"})
+    status = replace(WELL, problems={Heartbeat.PART: "the heartbeat has not arrived"})
     with Monitor() as box, beats(place(box), lambda: status) as (_, times):
         times.step()
         assert len(box.asked) == 1

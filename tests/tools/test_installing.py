@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge import installing
 from edge.installing import extra, origin, pip
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="quoted another way there")
@@ -22,7 +21,7 @@ def from_an_index(monkeypatch):
 
 def noted(monkeypatch, what):
     text = what if what is None or isinstance(what, str) else json.dumps(what)
-    monkeypatch.setattr(installing, "distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
 
 
 def test_an_extra_comes_from_where_the_package_came_from(monkeypatch, tmp_path):
@@ -62,7 +61,7 @@ def test_in_an_environment_of_pipx_it_is_pipx_that_runs_it(tmp_path, monkeypatch
 
 
 def test_an_environment_without_pip_is_one_of_uv(monkeypatch):
-    monkeypatch.setattr(installing, "find_spec", lambda name: None)
+    monkeypatch.setattr("edge.installing.find_spec", lambda name: None)
     assert pip("install", "av") == f"uv pip install --python {sys.executable} av"
 
 

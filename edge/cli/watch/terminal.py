@@ -140,13 +140,13 @@ def answered(settings: Settings) -> str:
 
 def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
     """Print what is watched with which model, its licence and limits, and how fast the alarm can be at best."""
-    from edge.camera import shown
+    from edge.camera import shown, source_name
 
     classifier = alarm.classifier
     places = []
     for thread in alarm.threads:
         word, name = shown(thread.camera.source), thread.camera.name
-        places.append(word if name in word else f"{name} ({word})")
+        places.append(word if name == source_name(thread.camera.source) else f"{name} ({word})")
     write("Watching %s for %s.", ", ".join(places), classifier.card.bear_means)
     if any(thread.source.slides for thread in alarm.threads):
         write("Pictures are played as a film, one a second; for single stills there is `bear-alarm classify`.")
