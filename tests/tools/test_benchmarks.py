@@ -24,5 +24,5 @@ def test_our_frames_stand_beside_the_peers(tmp_path, monkeypatch, capsys):
 def test_a_time_in_which_nothing_moved_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "contenders", lambda folder: ([compare.Contender("a peer", lambda image: None)], []))
     monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path), "--seconds", "0.05"])
-    with pytest.raises(SystemExit, match="--seconds 0.05 is too short"):
+    with pytest.raises(SystemExit, match=r"--seconds 0\.05 is too short"):
         compare.main()
