@@ -62,6 +62,8 @@ def main() -> None:
     rows = [(name, median(found), len(found)) for name, found in took.items() if found]
     rows += [(peer.name, median(peer.took_ms[1:]), len(peer.took_ms) - 1) for peer in peers if len(peer.took_ms) > 2]
     base = {name: ms for name, ms, _ in rows}
+    if CROP not in base:
+        sys.exit(f"--seconds {options.seconds:g} is too short: in no frame one thing moved; give more, such as 120")
     machine = about(Path("/"))
     print(f"{machine.board or machine.system or machine.machine}, one thread, medians of CPU time\n")
     print("| a 1280x720 frame | ms of one core | to our frame where one thing moves | frames |\n|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""``bear-alarm bench``: whether this machine does, with how many cameras, at which settings."""
+"""``bear-alarm bench``: is this machine fast enough, for how many cameras, and at which settings?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.bench_measure import CODECS, FPS, STAGES, Bench, Spread, measure
+from edge.cli.bench_measure import CODECS, FPS, Bench, Spread, measure
 from edge.cli.options import ModelOpt
 from edge.cli.output import JsonOpt, counted, print_json
 from edge.errors import OptionError
@@ -20,7 +20,16 @@ NEAR = 0.05  # of a ratio: within that, two ways are equally fast
 SLOWED = 1.25
 MIN_FPS = 0.25  # as `watch` takes it
 UNKNOWN = "not measured"
-HEAD = f"{'p50':>8}{'p95':>8}{'max':>8}"
+HEAD = f"{'half':>8}{'95 %':>8}{'all':>8}"
+ROWS = {
+    "motion": "look for motion",
+    "crop": "cut out what moves",
+    "inference": "ask the model",
+    "scan": "search the whole of it",
+    "decide": "decide",
+    "evidence": "keep pictures",
+}
+DISTURBED = "other programs were running: stop them and measure again"
 COLUMNS = (
     "machine", "system", "Python", "onnxruntime", "model", "crop", "frame idle / active", "cameras quiet / busy",
     "latency p95", "start", "memory", "power at rest / busy", "hottest", "version", "date",
@@ -35,17 +44,19 @@ def bench(
     seconds: Annotated[
         float,
         typer.Option(
-            min=1.0, max=3600.0, help="How long to measure, beside the start; 600 shows what heat does to this machine."
+            min=15.0,
+            max=3600.0,
+            help="How long to measure, beside the start; 600 shows what heat does to this machine.",
         ),
     ] = 15.0,
     row: Annotated[bool, typer.Option("--row", help="Print a line for the table of boards in docs/boards.md.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Measure whether this machine does, with how many cameras, and at which settings.
+    """Measure whether this machine is fast enough, for how many cameras, and at which settings.
 
     The alarm's own loop analyses the bundled clip, as H.264 and as MJPEG, while nothing moves and while animals pass;
-    then on all cores together. `watch` is started once, for its start and memory. It takes less than a minute. Stop a
-    running alarm first.
+    then on all cores together. `watch` is started once, for its start and memory. It takes about a minute, on a slow
+    board a few minutes. Stop a running alarm and other programs first.
     """
     from edge.detect.classifier import find
 
@@ -56,6 +67,8 @@ def bench(
     if as_json:
         print_json(report(found))
     elif row:
+        if found.disturbed:
+            raise OptionError(DISTURBED)
         print(table_row(cells(found)))
     else:
         print(bench_text(found))
@@ -85,34 +98,35 @@ def bench_text(found: Bench) -> str:
     """Return the table and what follows, for a person."""
     first, cores = found.ways[0], counted(found.machine.cores, "core")
     program = {
-        "Start to the first scored frame": _unit(found.start_s, "s", 1),
+        "Start to the first picture analysed": _unit(found.start_s, "s", 1),
         "Memory at most": _unit(found.memory_mb, "MB"),
         "Power": _power(found),
     }
     lines = [
-        f"{_machine(found)}, {cores}; {found.model}, {first.precision}; {found.seconds:.0f} s; frames are 1280x720",
+        *what_follows(found),
         "",
-        f"{'':20}{'nothing moves':>24}   {f'animals pass, {found.crops:.1f} crops':>24}",
-        f"{'milliseconds':20}{HEAD}   {HEAD}",
+        f"{_machine(found)}, {cores}; {found.model}, {first.precision}; {found.seconds:.0f} s; pictures of 1280x720",
+        "",
+        f"{'':24}{'nothing moves':>24}   {f'animals pass, {found.crops:.1f} crops':>24}",
+        f"{'milliseconds at most in':24}{HEAD}   {HEAD}",
         *_stage_lines(found),
-        f"{'latency':20}{'':24}   {_times(found.latency_ms)}",
-        f"{'journal':20}{'':24}   {_times(found.journal)}",
+        f"{'from picture to alarm':24}{'':24}   {_times(found.latency_ms)}",
+        f"{'write down an alarm':24}{'':24}   {_times(found.journal)}",
         "",
         f"A crop: {'; '.join(_way_words(found))}.",
-        f"All cores together analyse {found.speedup:.1f} times the frames of one.",
+        f"All cores together analyse {found.speedup:.1f} times the pictures of one.",
         " ".join(f"{what}: {words}." for what, words in program.items()),
         _heat(found),
-        "",
     ]
-    return "\n".join([*lines, *what_follows(found)])
+    return "\n".join(lines)
 
 
 def _stage_lines(found: Bench) -> Iterator[str]:
-    decoded = [f"decode {codec}" for codec in CODECS]
-    for name in (*decoded, *STAGES[1:]):
-        yield f"{name:20}" + "   ".join(_times(found.stages[kind].get(name)) for kind in FPS)
+    decoded = {f"decode {codec}": f"unpack it, {codec}" for codec in CODECS}
+    for stage, words in (decoded | ROWS).items():
+        yield f"{words:24}" + "   ".join(_times(found.stages[kind].get(stage)) for kind in FPS)
     for codec in CODECS:
-        yield f"{f'whole frame, {codec}':20}" + "   ".join(_times(found.frames[kind][codec]) for kind in FPS)
+        yield f"{f'a picture, {codec}':24}" + "   ".join(_times(found.frames[kind][codec]) for kind in FPS)
 
 
 def _times(spread: Spread | None) -> str:
@@ -130,37 +144,53 @@ def _heat(found: Bench) -> str:
     degrees = [f"{each.temperature_c:.0f}" for each in rounds if each.temperature_c is not None]
     clocks = [each.mhz for each in rounds if each.mhz is not None]
     slowed = {each.slowed for each in rounds}
-    parts = {
-        "a crop": f"{', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms",
-        "processor": f"{', '.join(degrees)} °C" if degrees else UNKNOWN,
-        "lowest clock": _unit(min(clocks, default=None), "MHz"),
-        "slowed down": "yes" if True in slowed else "no" if False in slowed else UNKNOWN,
-    }
-    return f"In fifths of the time: {'; '.join(f'{what} {words}' for what, words in parts.items())}."
+    parts = [f"a crop {', '.join(f'{each.crop_ms:.1f}' for each in rounds)} ms"]
+    if degrees:
+        parts.append(f"processor {', '.join(degrees)} °C")
+    if clocks:
+        parts.append(f"lowest clock {min(clocks):.0f} MHz")
+    if slowed != {None}:
+        parts.append(f"slowed down {'yes' if True in slowed else 'no'}")
+    return f"In fifths of the time: {'; '.join(parts)}."
 
 
 def what_follows(found: Bench) -> list[str]:
     """Return sentences: how many cameras fit, at which settings, and what slows this machine down."""
-    return [_fit(found), *_precisions(found), *_models(found), *_slowed(found)]
+    disturbed = [f"{DISTURBED.capitalize()}."] if found.disturbed else []
+    return [*disturbed, _fit(found), *_precisions(found), *_models(found), *_slowed(found)]
 
 
 def _fit(found: Bench) -> str:
-    quiet, busy = found.cameras("idle") or 0.0, found.cameras("active") or 0.0
+    if found.by_memory < 1.0:
+        return f"Only {found.free_mb:.0f} MB of memory are free, too little for one camera: end other programs."
     fps = FPS["active"]
+    busy = found.cameras("active")
     if busy >= 1.0:
-        return (
-            f"Use the settings as they are: {counted(int(quiet), 'camera')} of 1280x720 at {fps:g} frames a second "
-            f"fit, {int(busy)} where something always moves."
-        )
+        words = f"Use the settings as they are: {_cameras(found.cameras('idle'), fps)}, {int(busy)} where something"
+        return f"{words} always moves. {_limit(found)}"
     slower = busy * fps  # frames a second of one camera
-    if slower < MIN_FPS:
+    slower = float(int(slower)) if slower >= 1.0 else int(slower * 100) / 100
+    if slower < MIN_FPS or (quiet := found.cameras("idle", slower / 2)) < 1.0:
         return "This machine is too slow: not one camera fits."
-    slower = float(int(slower)) if slower >= 1.0 else round(slower, 2)
-    quiet = found.cameras("idle", slower / 2) or 0.0
     return (
-        f"Use `--fps {slower:g}`: {counted(max(int(quiet), 1), 'camera')} of 1280x720 at {slower:g} frames a second "
-        "fit, 1 where something always moves. A bear is noticed later than on a faster machine."
+        f"Use `--fps {slower:g}`: {_cameras(quiet, slower)}, 1 where something always moves. A bear is noticed later "
+        "than on a faster machine."
     )
+
+
+def _cameras(count: float, fps: float) -> str:
+    one = int(count) == 1
+    sends = "sends" if one else "send"
+    return (
+        f"{counted(int(count), 'camera')} of 1280x720 that {sends} {fps:g} frames a second {'fits' if one else 'fit'}"
+    )
+
+
+def _limit(found: Bench) -> str:
+    quiet, busy = ("memory" if found.by_memory < found.by_processor(kind) else "the processor" for kind in FPS)
+    if quiet == busy:
+        return f"The limit is {quiet}."
+    return f"The limit is {quiet} where nothing moves, {busy} where something does."
 
 
 def _precisions(found: Bench) -> list[str]:
@@ -199,7 +229,7 @@ def cells(found: Bench) -> tuple[str, ...]:
     machine, first = found.machine, found.ways[0]
     frames = " / ".join(_unit(max((each.mean for each in found.frames[kind].values() if each), default=None), "ms", 1)
                         for kind in FPS)  # fmt: skip
-    cameras = " / ".join(str(int(found.cameras(kind) or 0)) for kind in FPS)
+    cameras = " / ".join(str(int(found.cameras(kind))) for kind in FPS)
     hottest = max((each.temperature_c for each in found.rounds if each.temperature_c is not None), default=None)
     return (
         f"{_machine(found)}, {counted(machine.cores, 'core')}",
@@ -231,7 +261,7 @@ def _machine(found: Bench) -> str:
 
 def _power(found: Bench) -> str:
     if found.rest_w is None or found.busy_w is None:
-        return UNKNOWN if found.busy_w is None else f"{found.busy_w:.1f} W busy ({found.power_of})"
+        return UNKNOWN
     return f"{found.rest_w:.1f} / {found.busy_w:.1f} W ({found.power_of})"
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
@@ -23,6 +23,7 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import psutil
@@ -31,7 +32,6 @@ from numpy.typing import NDArray
 from edge.alert.events import EventPublisher
 from edge.background import call_in_thread, in_background
 from edge.camera import open_source
-from edge.config import ENVIRONMENT
 from edge.decide.alarms import Decision
 from edge.decide.evidence import Rule
 from edge.detect.camera_check import CameraCheck
@@ -42,12 +42,14 @@ from edge.detect.frame_scan import scan_of
 from edge.detect.motion import Motion, MotionFinder
 from edge.device.sensors import (
     About,
-    PowerMeter,
+    Power,
     about,
     asked_throttling,
     clock_mhz,
     existing,
+    memory,
     pairs,
+    power,
     temperature_c,
     throttled,
 )
@@ -69,12 +71,17 @@ CODECS = {"H.264": "demo", "MJPEG": "mjpeg.avi"}
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 STAGES = ("decode", "motion", "scan", "crop", "inference", "decide", "evidence")
 # Seconds of the clip: until then nothing moves; until then a fox and a boar pass by. The bear's clip is not made here.
-STILL_S, ENDS_S = 1.8, 13.5
+STILL_S, ENDS_S = 1.8, 13.35
+# Frames of a fifth of a pass: the clip's active part, or the time between two scans of a picture that stays the same.
+FIFTH = {"idle": 10, "active": 23}
 STILL = 3  # of its first frames: further on the grass sways in them
 ALONE, TOGETHER = 0.11, 0.36  # shares of a round: each of the cameras alone; all cores
 SHARE = 0.85  # of what all cores can do together: the rest is for receiving, sending and the system
-CHILD_S = 20.0  # of the whole program on the clip; a slow board has had its alarm by then
+CAMERA_MB = 60.0  # what one more camera of 1280x720 takes: 40 as MJPEG with its share of the clips, 20 more as H.264
+CLIP_S = 120.0  # to wait for the alarm's own clip of the bear
 LOOK_S = 0.05
+REST_S = 2.0
+DISTURBED = 1.3  # wall-clock to CPU time of a frame in one thread: above it other programs had the processor
 FLOAT = "float"
 
 
@@ -139,14 +146,31 @@ class Bench:
     rounds: tuple[Round, ...]
     start_s: float | None  # of the program, until the first frame was scored
     memory_mb: float | None  # peak of the program and its children, 10^6 bytes
+    free_mb: float  # memory, before it began
     rest_w: float | None  # before it began
     power_of: str | None  # what the sensor measures
     seconds: float
 
-    def cameras(self, kind: str, fps: float | None = None) -> float | None:
+    def cameras(self, kind: str, fps: float | None = None) -> float:
         """Return how many cameras fit where all are "idle" or "active", at so many frames a second of each."""
-        known = [each.mean for each in self.frames[kind].values() if each]
-        return SHARE * self.speedup * 1000.0 / max(known) / (fps or FPS[kind]) if known else None
+        return min(self.by_processor(kind, fps), self.by_memory)
+
+    def by_processor(self, kind: str, fps: float | None = None) -> float:
+        """Return how many of them the processor is fast enough for."""
+        slowest = max(each.mean for each in self.frames[kind].values() if each)
+        return SHARE * self.speedup * 1000.0 / slowest / (fps or FPS[kind])
+
+    @property
+    def by_memory(self) -> float:
+        """Return how many cameras have room in the memory that was free."""
+        return max(1.0 + (self.free_mb - (self.memory_mb or 0.0)) / CAMERA_MB, 0.0)
+
+    @property
+    def disturbed(self) -> bool:
+        """Return True if other programs had the processor while a camera had its turn alone."""
+        wall = [each.mean for kind in FPS for each in self.frames[kind].values() if each]
+        cpu = [each for kind in FPS for each in self.cpu_ms[kind].values() if each]
+        return sum(wall) > DISTURBED * sum(cpu)
 
     @property
     def busy_w(self) -> float | None:
@@ -267,21 +291,19 @@ class Lane:
     codec: str
     source: str
     watcher: TimedWatcher
-    alone: list[Row] = field(default_factory=list)
-    shared: list[Row] = field(default_factory=list)  # while all cores are at work
-    _rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     _until: float = 0.0
     _closed: bool = False
     _go: threading.Event = field(default_factory=threading.Event)
     _rests: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._loop = call_in_thread(self._watch, f"bench {self.kind} {self.codec}")
+        self._loop = call_in_thread(lambda: self.watcher(self._frames()), f"bench {self.kind} {self.codec}")
+        self._loop.add_done_callback(lambda _: self._rests.set())
 
-    def begin(self, seconds: float, *, together: bool = False) -> None:
-        """Have a turn of so many seconds, one frame at least."""
-        self._rests.wait()
-        self._rows = self.shared if together else self.alone
+    def begin(self, seconds: float) -> None:
+        """Have a turn of so many seconds, and on to the end of a fifth of a pass. Raises what ended the loop."""
+        self.end()
         self._until = time.monotonic() + seconds
         self._rests.clear()
         self._go.set()
@@ -298,14 +320,14 @@ class Lane:
         self._go.set()
         self._loop.exception()
 
-    def _watch(self) -> None:
-        try:
-            self.watcher(self._frames())
-        finally:
-            self._rests.set()
+    @property
+    def whole(self) -> list[Row]:
+        """Rows of whole passes, so that a fast and a slow machine have the same frames."""
+        each = ROUNDS * FIFTH[self.kind]
+        return self.rows[: len(self.rows) // each * each]
 
     def _turn(self) -> bool:
-        if time.monotonic() >= self._until:
+        if time.monotonic() >= self._until and len(self.rows) % FIFTH[self.kind] == 0:
             self._rests.set()
             self._go.wait()
             self._go.clear()
@@ -313,7 +335,7 @@ class Lane:
 
     def _frames(self) -> Iterator[Frame]:
         """Yield the clip again and again, on one clock, and note what each frame has cost."""
-        clock, fps, number = self.watcher.clock, FPS[self.kind], 0
+        clock, fps = self.watcher.clock, FPS[self.kind]
         still = cycle(still_frames(self.source)) if self.kind == "idle" else None
         skipped_s, ends_s = (0.0, STILL_S) if still else (STILL_S, ENDS_S)
         while True:
@@ -329,13 +351,10 @@ class Lane:
                     if frame is None or frame.time >= ends_s:
                         break
                     shown = timed(standing(frame, next(still)) if still else frame, clock)
-                    self.watcher.crops = 0
+                    self.watcher.crops, number = 0, len(self.rows)
                     yield replace(shown, time=number / fps, index=number, handed_over=time.monotonic())
-                    number += 1
                     took = time.perf_counter() - began, time.thread_time() - cpu
-                    if not (still and self.watcher.crops):
-                        row = Row(*took, self.watcher.crops, self.watcher.latency_s, dict(clock.spent))
-                        self._rows.append(row)
+                    self.rows.append(Row(*took, self.watcher.crops, self.watcher.latency_s, dict(clock.spent)))
                 else:
                     return
 
@@ -368,19 +387,18 @@ def timed(frame: Frame, clock: Stopwatch) -> Frame:
 def measure(models: Sequence[Path], seconds: float) -> Bench:
     """Measure for about so many seconds; ``models``: the alarm's own, then some to compare it with.
 
-    Raises ModelError, SourceError.
+    Raises ModelError, SourceError, OptionError.
     """
     from edge.cli.output import track
 
-    machine, meter = about(Path("/")), PowerMeter()
-    meter()
-    time.sleep(LOOK_S)
-    rest = meter()
+    machine, free_mb = about(Path("/")), memory().available_mb
+    rest = drawn(REST_S)
     clock, classifier = Stopwatch(), TimedClassifier(models[0])
     ways, works = ways_of(models, machine.cores)
     took: list[list[float]] = [[] for _ in works]
     with ExitStack() as last_first:
         folder = Path(last_first.enter_context(scratch()))
+        write_mjpeg(folder / CODECS["MJPEG"])
         run = EventFactory()
         journal = Journal(folder / "state", run=run)
         last_first.callback(journal.close)
@@ -389,7 +407,6 @@ def measure(models: Sequence[Path], seconds: float) -> Bench:
         sink = in_background(journal, "the journal")
         last_first.callback(sink.close, 5.0)
         classifier.clock = clock
-        write_mjpeg(folder / CODECS["MJPEG"])
 
         def lane(kind: str, codec: str) -> Lane:
             evidence = writer.camera(context=classifier.card.crop.context)
@@ -400,8 +417,7 @@ def measure(models: Sequence[Path], seconds: float) -> Bench:
             return made
 
         lanes = [lane(kind, codec) for kind in FPS for codec in CODECS]
-        active = next(each for each in lanes if (each.kind, each.codec) == ("active", "H.264"))
-        together = [active, *(lane("active", "H.264") for _ in range(machine.cores - 1))]
+        together = [lane("active", "H.264") for _ in range(machine.cores)]
         works = [*works, lambda: journal(run.event("test", "new", run.id, "bench"))]
         took.append([])
         rounds: list[Round] = []
@@ -413,35 +429,45 @@ def measure(models: Sequence[Path], seconds: float) -> Bench:
                 each.end()
             by_turns(works, took, (1.0 - ALONE * len(lanes) - TOGETHER) * part_s)
             for each in together:
-                each.begin(TOGETHER * part_s, together=True)
-            meter()
-            time.sleep(TOGETHER * part_s * 0.9)
-            watts = meter()
-            rounds.append(_round(took[0][before:], watts.watts if watts else None))
+                each.begin(TOGETHER * part_s)
+            busy = drawn(TOGETHER * part_s * 0.9, rest.of if rest else None)
+            rounds.append(_round(took[0][before:], busy.watts if busy else None))
             for each in together:
                 each.end()
         lasted_s = time.monotonic() - began
     start_s, memory_mb = program(models[0])
-    crops = [row.crops for each in lanes for row in each.alone if each.kind == "active"]
+    active = [each for each in lanes if each.kind == "active"]
+    moving = [row for each in active for row in each.whole]
     return Bench(
         machine,
         pairs(Path("/proc/cpuinfo")).get("model name"),
         classifier.name,
         {kind: _stages([each for each in lanes if each.kind == kind]) for kind in FPS},
         _by_codec(lanes, lambda rows: Spread.of([row.wall_s for row in rows])),
-        _by_codec(lanes, lambda rows: round(mean(row.cpu_s for row in rows) * 1000.0, 3) if rows else None),
-        round(mean(crops), 2) if crops else 0.0,
-        Spread.of([row.latency_s for each in lanes for row in each.alone if row.crops and each.kind == "active"]),
+        _by_codec(lanes, lambda rows: round(mean(row.cpu_s for row in rows) * 1000.0, 3)),
+        round(mean(row.crops for row in moving), 2),
+        Spread.of([row.latency_s for row in moving if row.crops]),
         Spread.of(took[-1]),
         tuple(Way(*way, spread) for way, each in zip(ways, took, strict=False) if (spread := Spread.of(each))),
-        speedup(active.alone, [each.shared for each in together], machine.cores),
+        speedup(active[0].whole, [each.whole for each in together], machine.cores),
         tuple(rounds),
         start_s,
         memory_mb,
-        rest.watts if rest else None,
+        free_mb,
+        round(rest.watts, 2) if rest else None,
         rest.of if rest else None,
         round(lasted_s, 1),
     )
+
+
+def drawn(seconds: float, of: str | None = None) -> Power | None:
+    """Return the mean power for so many seconds, all by one sensor (``of``; default: the best); None without one."""
+    watts, until = list[float](), time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (found := power(Path("/"))) and found.of == (of := of or found.of):
+            watts.append(found.watts)
+        time.sleep(LOOK_S)
+    return Power(mean(watts), of) if watts and of else None
 
 
 def scratch() -> TemporaryDirectory[str]:
@@ -454,16 +480,25 @@ def scratch() -> TemporaryDirectory[str]:
 
 
 def write_mjpeg(path: Path) -> None:
-    """Write the clip as a camera sends it that compresses each picture by itself."""
+    """Write the clip as a camera sends it that compresses each picture by itself. Raises OptionError without room."""
+    written = found = 0
     with open_source("demo", fps=SETTINGS.fps) as source:
         writer: cv2.VideoWriter | None = None
         for frame in source:
             writer = writer or cv2.VideoWriter(str(path), MJPG, SETTINGS.fps, frame.size_wh)
             writer.write(frame.image)
+            written += 1
             if frame.time >= ENDS_S:
                 break
         if writer:
             writer.release()
+    with suppress(av.FFmpegError), av.open(str(path)) as video:
+        found = sum(packet.size > 0 for packet in video.demux(video=0))
+    if found < written:
+        raise OptionError(
+            f"no room in {path.parent} for a clip of 20 MB: {found} of its {written} pictures were written; make room "
+            "there, or name another disk with TMPDIR and BEAR_ALARM_STATE"
+        )
 
 
 def ways_of(models: Sequence[Path], cores: int) -> tuple[list[tuple[str, str, int]], list[Callable[[], object]]]:
@@ -504,49 +539,54 @@ def by_turns(works: Sequence[Callable[[], object]], took: Sequence[list[float]],
 
 
 def speedup(alone: Sequence[Row], together: Sequence[Sequence[Row]], cores: int) -> float:
-    """Return how many times as many frames a second all cores analyse as one does; at most the number of cores."""
+    """Return how many times as many frames a second all cores analyse as one does; at most the number of cores.
+
+    All rows are of whole passes: of the same frames.
+    """
 
     def rate(rows: Sequence[Row]) -> float:
-        return len(rows) / sum(row.wall_s for row in rows) if rows else 0.0
+        return len(rows) / sum(row.wall_s for row in rows)
 
-    found = sum(map(rate, together))
-    return round(min(found / rate(alone), cores), 2) if found and alone else 1.0
+    return round(min(sum(map(rate, together)) / rate(alone), cores), 2)
 
 
 def program(model: Path) -> tuple[float | None, float | None]:
     """Run ``bear-alarm watch demo``, with journal and evidence, and return what it costs.
 
-    Seconds until its first frame was scored, and the most memory that it and its children held, MB (10^6 bytes); None
-    where it failed.
+    Seconds until its first frame was scored, and the most memory that it and its children held until the alarm's clip
+    was made, MB (10^6 bytes); None where it came to neither.
     """
     with scratch() as name:
         folder = Path(name)
-        trace = folder / "trace.jsonl"
+        trace, evidence = folder / "trace.jsonl", folder / "evidence"
         words = ["watch", "demo", "--model", str(model.absolute()), "--no-bell", "--quiet", "--trace", str(trace)]
-        words += ["--state", str(folder / "state"), "--evidence", str(folder / "evidence")]
+        words += ["--state", str(folder / "state"), "--evidence", str(evidence)]
         began = time.monotonic()
         child = psutil.Popen(
             [sys.executable, "-m", "edge", *words],
             cwd=Path(__file__).parents[2],
-            # A config that is named there counts for recordings too: its alerts must not go off.
-            env={name: value for name, value in os.environ.items() if name != ENVIRONMENT},
+            # What is set there is for true alarms: their config, webhooks and messages must not go off.
+            env={name: value for name, value in os.environ.items() if not name.startswith("BEAR_ALARM_")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         start_s: float | None = None
-        peak = 0
-        while child.poll() is None and time.monotonic() - began < CHILD_S:
+        peak, made = 0, False
+        while child.poll() is None and not made and time.monotonic() - began < CLIP_S:
             if start_s is None and trace.is_file() and b'"kind":"moment"' in trace.read_bytes():
                 start_s = round(time.monotonic() - began, 2)
             peak = max(peak, _held(child))
+            made = any(evidence.rglob("clip.mp4"))
             time.sleep(LOOK_S)
+        made = made or any(evidence.rglob("clip.mp4"))
         if child.poll() is None:
             child.terminate()
         child.wait()
     if start_s is None:
         log.warning("`bear-alarm watch demo` analysed no frame here, so its start and its memory are not known")
-        return None, None
-    return start_s, round(peak / 1e6, 1)
+    elif not made:
+        log.warning("`bear-alarm watch demo` made no clip of the bear here, so its memory is not known")
+    return start_s, round(peak / 1e6, 1) if made else None
 
 
 def _held(child: Any) -> int:
@@ -581,12 +621,12 @@ def _round(crops_s: Sequence[float], watts: float | None) -> Round:
 def _stages(lanes: Sequence[Lane]) -> dict[str, Spread | None]:
     found: dict[str, Spread | None] = {}
     for lane in lanes:
-        found[f"decode {lane.codec}"] = Spread.of([row.spent["decode"] for row in lane.alone])
-    rows = [row for lane in lanes for row in lane.alone]
+        found[f"decode {lane.codec}"] = Spread.of([row.spent["decode"] for row in lane.whole])
+    rows = [row for lane in lanes for row in lane.whole]
     for stage in STAGES[1:]:
         found[stage] = Spread.of([row.spent[stage] for row in rows if stage in row.spent])
     return found
 
 
 def _by_codec(lanes: Sequence[Lane], of: Callable[[Sequence[Row]], Any]) -> dict[str, dict[str, Any]]:
-    return {kind: {each.codec: of(each.alone) for each in lanes if each.kind == kind} for kind in FPS}
+    return {kind: {each.codec: of(each.whole) for each in lanes if each.kind == kind} for kind in FPS}

@@ -12,9 +12,8 @@ here. Where each board reports what, from the kernels' own sources and documenta
 - Wear: Documentation/ABI/testing/sysfs-fs-ext4, Documentation/driver-api/mmc/mmc-dev-attrs.rst, JESD84-B51 (eMMC:
   life_time, pre_eol_info). An SD card does not report its wear; what the file system counts is all there is.
 - Clock: Documentation/admin-guide/pm/cpufreq.rst.
-- Power: Documentation/hwmon/ina2xx.rst and acpi_power_meter.rst, Documentation/ABI/testing/sysfs-class-power,
-  Documentation/power/powercap/powercap.rst; on a Raspberry Pi 5 ``vcgencmd pmic_read_adc``, which lists volts and
-  amperes of each rail of its power chip. Boards before it have no sensor.
+- Power: Documentation/hwmon/ina2xx.rst and acpi_power_meter.rst; on a Raspberry Pi 5 ``vcgencmd pmic_read_adc``, which
+  lists volts and amperes of each rail of its power chip. Boards before it have no sensor.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,50 +246,23 @@ class Power:
     of: str  # what the sensor measures
 
 
-class PowerMeter:
-    """Reads the power that this machine draws, from the sensor that measures most of it."""
+def power(root: Path) -> Power | None:
+    """Ask for the power that this machine draws now, from the sensor that measures most of it; None: not known.
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self.root = root
-        self._energy: tuple[float, float] | None = None  # time.monotonic(), joules of the processor
+    Nothing draws 0 W: a sensor that reads it measures something else.
+    """
+    for name, watts in (("the supply", _supply(root)), ("the board without USB", _rails())):
+        if watts:
+            return Power(round(watts, 2), name)
+    return None
 
-    def __call__(self) -> Power | None:
-        """Return the power now, of the processor alone since the last call; None: not known on this board.
 
-        Nothing draws 0 W: a sensor that reads it measures something else.
-        """
-        asks = {"the supply": self._supply, "the board without USB": _rails, "the battery": self._battery}
-        for name, ask in (asks | {"the processor": self._processor}).items():
-            if watts := ask():
-                return Power(round(watts, 2), name)
-        return None
-
-    def _supply(self) -> float:
-        """Return what passes a shunt (INA219, INA226 and the like) or a server's power meter."""
-        chips = self.root.glob("sys/class/hwmon/hwmon*")
-        meters = [chip for chip in chips if (text(chip / "name") or "").startswith(("ina2", "power_meter"))]
-        files = [chip / name for chip in meters for name in ("power1_input", "power1_average")]
-        return max((number(file) or 0 for file in files), default=0) / 1e6
-
-    def _battery(self) -> float:
-        """Return what a laptop's batteries give."""
-        watts = 0.0
-        for each in self.root.glob("sys/class/power_supply/*"):
-            own = text(each / "type") == "Battery" and text(each / "scope") != "Device"  # a mouse has one too
-            if own and text(each / "status") == "Discharging":
-                volts, amperes = ((number(each / f"{name}_now") or 0) / 1e6 for name in ("voltage", "current"))
-                watts += (number(each / "power_now") or 0) / 1e6 or volts * abs(amperes)
-        return watts
-
-    def _processor(self) -> float:
-        """Return what the processor has drawn since the last call (RAPL), where this user may read that."""
-        zones = [zone for zone in self.root.glob("sys/class/powercap/intel-rapl:*") if zone.name.count(":") == 1]
-        packages = [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
-        counted = [joules for zone in packages if (joules := number(zone / "energy_uj")) is not None]
-        before, self._energy = self._energy, (time.monotonic(), sum(counted) / 1e6) if counted else None
-        if before is None or self._energy is None or self._energy[0] <= before[0]:
-            return 0.0
-        return max((self._energy[1] - before[1]) / (self._energy[0] - before[0]), 0.0)  # less: the counter began again
+def _supply(root: Path) -> float:
+    """Return what passes a shunt (INA219, INA226 and the like) or a server's power meter."""
+    chips = root.glob("sys/class/hwmon/hwmon*")
+    meters = [chip for chip in chips if (text(chip / "name") or "").startswith(("ina2", "power_meter"))]
+    files = [chip / name for chip in meters for name in ("power1_input", "power1_average")]
+    return max((number(file) or 0 for file in files), default=0) / 1e6
 
 
 def _rails() -> float:

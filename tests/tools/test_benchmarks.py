@@ -19,3 +19,10 @@ def test_our_frames_stand_beside_the_peers(tmp_path, monkeypatch, capsys):
     assert ratios.pop(compare.IDLE) < 1.0
     assert "fastai `learn.predict`, resnet18 at 224" in ratios
     assert "fastai" in plot.read_text()
+
+
+def test_a_time_in_which_nothing_moved_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "contenders", lambda folder: ([compare.Contender("a peer", lambda image: None)], []))
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path), "--seconds", "0.05"])
+    with pytest.raises(SystemExit, match=r"--seconds 0\.05 is too short"):
+        compare.main()
