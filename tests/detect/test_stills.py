@@ -223,7 +223,7 @@ def test_counts_go_by_camera_day_and_label(tmp_path, classify, field):
         ["Reconyx HF2X H2X1", "2024-05-01", "brown bear", "1"]
     ]
     assert ["siteA", "no time", "could not be read", "1"] in cells
-    assert "bear in 2 of 3 pictures and 1 clip; 1 could not be read" in err
+    assert "bear in 2 of 4 files (3 pictures, 1 clip); 1 could not be read" in err
 
 
 def test_counts_are_kept_apart():
