@@ -293,6 +293,7 @@ class Lane:
     watcher: TimedWatcher
     rows: list[Row] = field(default_factory=list)
     _until: float = 0.0
+    _from: int = -1  # rows before this turn
     _closed: bool = False
     _go: threading.Event = field(default_factory=threading.Event)
     _rests: threading.Event = field(default_factory=threading.Event)
@@ -304,7 +305,7 @@ class Lane:
     def begin(self, seconds: float) -> None:
         """Have a turn of so many seconds, and on to the end of a fifth of a pass. Raises what ended the loop."""
         self.end()
-        self._until = time.monotonic() + seconds
+        self._until, self._from = time.monotonic() + seconds, len(self.rows)
         self._rests.clear()
         self._go.set()
 
@@ -327,7 +328,9 @@ class Lane:
         return self.rows[: len(self.rows) // each * each]
 
     def _turn(self) -> bool:
-        if time.monotonic() >= self._until and len(self.rows) % FIFTH[self.kind] == 0:
+        # At least a fifth, also where the clip ends at the beginning of a turn.
+        over = time.monotonic() >= self._until and len(self.rows) != self._from
+        if over and len(self.rows) % FIFTH[self.kind] == 0:
             self._rests.set()
             self._go.wait()
             self._go.clear()

@@ -109,7 +109,7 @@ def test_watch_reaches_for_no_network(heard):
 def test_watch_imports_nothing_that_only_remote_sinks_need(heard):
     assert "edge.cli.watch" in heard.modules
     rooms = {name.partition(".")[0] for name in heard.modules}
-    assert not rooms & {"paho", "apprise", "requests", "urllib3", "gpiozero", "av"}
+    assert not rooms & {"paho", "apprise", "requests", "urllib3", "gpiozero"}
 
 
 def traced(folder: Path, command: list[str]) -> tuple[subprocess.CompletedProcess[str], list[str]]:
