@@ -95,8 +95,7 @@ def test_after_the_first_visit_it_starts_without_signal(browser: Any, site: Site
     assert found["model"].startswith(site.address + "model-")
     shares = window.evaluate("shares")
     assert shares == sorted(shares)
-    assert len(shares) > 5
-    assert shares[-1] == 1
+    assert 0 < shares[0] < shares[-1] == 1  # how many there are goes by the browser's pieces
     assert window.evaluate("navigator.serviceWorker.controller !== null"), "this very visit is served already"
     site.down = True
     site.asked.clear()
