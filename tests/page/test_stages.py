@@ -168,7 +168,7 @@ def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path) -> None:
         assert "has earned" not in page
         assert plain(page).count("33 more") == 1
         reviewed(world, right=16, wrong=0, frames=28)
-        page = wait_for(lambda: "yard has earned this stage" in (text := owner.get("/stages").text) and text)
+        page = wait_for(lambda: "yard has earned this stage" in (text := owner.get("/stages").text) and text, 120.0)
         assert "yard: Choose autonomous" in page
         assert "It has not earned this" not in page
         with world.client("viewer") as viewer:
