@@ -1,4 +1,4 @@
-"""What a frame costs in our loop, and in what people would use instead: one core, one run, by turns.
+"""Compare a frame in our loop with what people would use instead: one core, one run, by turns.
 
     make benchmarks                                         (brings the peers' networks first)
     python benchmarks/compare.py FOLDER [--seconds 120] [--plot docs/benchmarks.svg]

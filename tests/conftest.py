@@ -24,7 +24,7 @@ PICTURES = Path(os.environ.get("BEAR_ALARM_PICTURES", ROOT.parent / "shared" / "
 SLOW = {"mosquitto", "chromium", "strace", "unshare"}  # a test that needs one of these is slow
 NO_PICTURES = "no folder of pictures (BEAR_ALARM_PICTURES)"
 
-# The journal and cache of whoever runs the tests are not theirs to write to, nor for fixtures that outlive a test.
+# The journal and cache of the user who runs the tests are not theirs to write to, nor for fixtures that outlive a test.
 _STATE = tempfile.TemporaryDirectory(prefix="bear-alarm-tests-", ignore_cleanup_errors=True)
 os.environ["XDG_STATE_HOME"] = _STATE.name
 os.environ["XDG_CACHE_HOME"] = f"{_STATE.name}/cache"

@@ -1,4 +1,4 @@
-"""What a frame costs, counted: a change that makes one dearer has to say so here.
+"""Count what a frame costs: a change that makes one dearer has to say so here.
 
 The real model, recorder and journal; frames whose picture is decoded when somebody asks for it, with the brightness
 apart, and a mask. Python's own calls are printed and not held to anything.

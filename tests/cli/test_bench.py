@@ -353,7 +353,7 @@ def test_a_row_fits_the_table_of_boards() -> None:
 
 @pytest.mark.slow
 def test_no_true_alarm_goes_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment names is for the alarm that runs here, not for the clip's bear."""
+    """Leave what the environment names to the alarm that runs here: it is not for the clip's bear."""
     monkeypatch.setenv("BEAR_ALARM_CONFIG", str(tmp_path / "gone.yml"))  # with which `watch` does not begin
     with PostBox() as box:
         monkeypatch.setenv("BEAR_ALARM_WEBHOOK", f"http://127.0.0.1:{box.port}")

@@ -1,4 +1,4 @@
-"""How much is decoded of what a camera compressed, and whether its own H.264 can be."""
+"""Count what is decoded of a camera's own bytes, and decode its own H.264."""
 
 import itertools
 import re

@@ -15,7 +15,7 @@ from tests.helpers.phone_web import Site, chromium, write_app, write_model
 pytestmark = pytest.mark.needs_tool("chromium", "node")
 
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-FIRST, SECOND = b"first model " * 5000, b"second model " * 5000
+FIRST, SECOND = b"first model " * 500_000, b"second model " * 500_000  # they come in many pieces
 APP_FILES = {"app.js", "index.html", "runtime.wasm", "worker.js"}
 PREPARE = """async () => {
   globalThis.shares = [];
@@ -95,7 +95,8 @@ def test_after_the_first_visit_it_starts_without_signal(browser: Any, site: Site
     assert found["model"].startswith(site.address + "model-")
     shares = window.evaluate("shares")
     assert shares == sorted(shares)
-    assert 0 < shares[0] < shares[-1] == 1  # how many there are goes by the browser's pieces
+    assert len(shares) > 5
+    assert shares[-1] == 1
     assert window.evaluate("navigator.serviceWorker.controller !== null"), "this very visit is served already"
     site.down = True
     site.asked.clear()

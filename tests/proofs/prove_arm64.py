@@ -66,7 +66,7 @@ PROVEN = (
 
 @dataclass
 class Outcome:
-    """What the command did on one processor."""
+    """Results of the command on one processor."""
 
     about: str
     alarms: list[Event]

@@ -1,4 +1,4 @@
-"""What 1 to 8 cameras cost in one process, and how quiet ones fare beside a busy one.
+"""Measure 1 to 8 cameras in one process, and quiet ones beside a busy one.
 
     python tests/proofs/prove_cameras.py [--rounds 3]
 

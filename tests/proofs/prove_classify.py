@@ -1,4 +1,4 @@
-"""How fast ``classify`` goes through a folder of stills, next to a bare loop of the same looks in the same run.
+"""Measure ``classify`` on a folder of stills, next to a bare loop of the same looks in the same run.
 
     python tests/proofs/prove_classify.py [--stills 10000] [--camera]
 

@@ -1,4 +1,4 @@
-"""What an idle 1280x720 frame costs with its decoding, through our sources, against the shortest script that does it.
+"""Measure an idle 1280x720 frame with its decoding, through our sources, against the shortest script that does it.
 
     python tests/proofs/prove_decode.py
 
@@ -84,7 +84,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def idle(path: Path, classifier: Classifier) -> tuple[float, float, int]:
-    """Return the medians of a frame of ours and of the floor, ms, and how many frames were scored."""
+    """Return the medians of our frame and of the floor, ms, and the number of frames scored."""
     floor, floors, ours = Floor(path), list[float](), list[float]()
     watcher = Watcher(classifier, Rule.from_card(classifier.card), EventPublisher([]))
     watcher.scan_timer.due = lambda *_, **__: False  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""How the cost of a frame grows with its size and with the crops in it: ratios to one 1280x720 frame, in one run.
+"""Measure the growth of a frame's cost with its size and its crops: ratios to one 1280x720 frame, in one run.
 
     python tests/proofs/prove_growth.py [SECONDS]
 

@@ -1,4 +1,4 @@
-"""How long an alarm takes: from the frame handed over to the sink, and from the first frame of a bear to its alarm.
+"""Measure an alarm's latency: from the frame handed over to the sink, and from a bear's first frame to its alarm.
 
     python tests/proofs/prove_latency.py
 

@@ -80,7 +80,7 @@ class Clearing(LiveYard):
 
 
 class Timed(list[Posted]):
-    """What was posted, and when (UNIX time, seconds)."""
+    """Bodies that were posted, with their times (UNIX time, seconds)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Timed(list[Posted]):
 
 @dataclass
 class Found:
-    """What was measured on one disk, in all rounds."""
+    """Figures of one disk, in all rounds."""
 
     latency_ms: list[float] = field(default_factory=list)  # frame handed over -> the siren's command called
     posted_ms: list[float] = field(default_factory=list)  # frame captured -> webhook received
