@@ -63,6 +63,7 @@ class Broker:
             "autosave_interval 1",
             "autosave_on_changes true",
             "max_queued_messages 100000",
+            "queue_qos0_messages true",  # either side may be back first: a listener misses nothing
             "log_type all",
             f"log_dest file {self.folder / 'mosquitto.log'}",
             config,
