@@ -27,6 +27,10 @@ class ModelError(BearAlarmError, ValueError):
     """A model file is missing, damaged, or not one this version can use."""
 
 
+class SignatureError(BearAlarmError, ValueError):
+    """A key or signature cannot be used, or is not trusted; nothing was changed."""
+
+
 class CatalogError(BearAlarmError, ValueError):
     """A folder or manifest of pictures cannot be used as it is."""
 

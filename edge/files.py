@@ -57,6 +57,17 @@ def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path 
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None
 
 
+def to_disk(folder: Path) -> None:
+    """Make what was made, renamed or removed in a folder outlive a power cut."""
+    if sys.platform == "win32":  # where folders cannot be opened
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 # Errors of a disk that takes nothing: a mistake in the path, or something that may be well again tomorrow.
 
 

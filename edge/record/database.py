@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.files import hand_over
+from edge.files import hand_over, to_disk
 from edge.record.outbox import Entries, Mark, Part, Route, picture_of, rows_for
 from edge.schema import Event, readable, utc_text
 
@@ -179,17 +177,6 @@ def make_folders(folder: Path) -> None:
             each.mkdir(exist_ok=True)
             hand_over(each)
             to_disk(each.parent)
-
-
-def to_disk(folder: Path) -> None:
-    """Make what was made, renamed or removed in a folder outlive a power cut."""
-    if sys.platform == "win32":  # where folders cannot be opened
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 # The journal's database while it is open: one connection, one user at a time; every fault comes out as DiskError.

@@ -1,0 +1,230 @@
+"""Keys and signatures in minisign's format: Ed25519 over BLAKE2b-512, with a comment that is signed too.
+
+The format is jedisct1.github.io/minisign. A stock minisign verifies what is signed here. What a stock minisign signed
+is verified here, also in its older way, over the file itself. Only for small messages and files of models: the older
+way reads a file whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from edge.errors import SignatureError
+
+ENDING = ".minisig"  # of a file's signature, beside the file
+UNTRUSTED, TRUSTED = "untrusted comment: ", "trusted comment: "
+MAX_BYTES = 4096  # of a key or signature file
+ED25519, HASHED = b"Ed", b"ED"
+SCRYPT, PLAIN, BLAKE2B = b"Sc", b"\0\0", b"B2"
+# libsodium's "sensitive" limits, as a stock minisign takes them: 1 GB of memory, some seconds.
+OPERATIONS, MEMORY = 1 << 25, 1 << 30
+SECRET = struct.Struct("<2s2s2s32sQQ104s")  # kinds of key, derivation and checksum; salt, limits, and what is hidden
+HIDDEN = struct.Struct("<8s32s32s32s")  # id, seed, public key, checksum
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that verifies."""
+
+    id: bytes  # 8
+    key: bytes  # 32
+
+    @property
+    def name(self) -> str:
+        """Return the id as minisign shows it, 16 hexadecimal digits."""
+        return f"{int.from_bytes(self.id, 'little'):016X}"
+
+    @property
+    def line(self) -> str:
+        """Return the key as one line of base64, as ``minisign -P`` takes it."""
+        return base64.b64encode(ED25519 + self.id + self.key).decode()
+
+    @property
+    def text(self) -> str:
+        """Return the file's text."""
+        return f"{UNTRUSTED}minisign public key {self.name}\n{self.line}\n"
+
+    @staticmethod
+    def of(text: str, where: object) -> PublicKey:
+        """Return the key of a file's text, or of its one line. Raises SignatureError, in which ``where`` names it."""
+        lines = text.strip().splitlines()
+        data = _decoded(lines[-1]) if 1 <= len(lines) <= 2 else b""
+        if len(data) == SECRET.size:
+            raise SignatureError(f"{where}: this is a SECRET key; give the public one, which ends with .pub")
+        if len(data) != 42 or data[:2] != ED25519:
+            raise SignatureError(f"{where}: this is no public key of minisign (Ed25519); copy the .pub file again")
+        return PublicKey(data[2:10], data[10:])
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature as its file has it; nothing in it is to be believed before ``verify``."""
+
+    hashed: bool  # over the file's BLAKE2b-512; False: over the file itself
+    key_id: bytes  # 8
+    value: bytes  # 64
+    comment: str  # signed too
+    comment_value: bytes  # 64: the signature over value and comment
+
+    @property
+    def key_name(self) -> str:
+        """Return the id of its key as minisign shows it."""
+        return PublicKey(self.key_id, b"").name
+
+    @property
+    def text(self) -> str:
+        """Return the file's text."""
+        kind = HASHED if self.hashed else ED25519
+        first = base64.b64encode(kind + self.key_id + self.value).decode()
+        last = base64.b64encode(self.comment_value).decode()
+        return f"{UNTRUSTED}signature of a bear-alarm model or key\n{first}\n{TRUSTED}{self.comment}\n{last}\n"
+
+    @staticmethod
+    def of(text: str, where: object) -> Signature:
+        """Return the signature of a file's text. Raises SignatureError, in which ``where`` names it."""
+        lines = text.removesuffix("\n").split("\n")
+        if len(lines) != 4 or not lines[0].startswith(UNTRUSTED) or not lines[2].startswith(TRUSTED):
+            raise SignatureError(f"{where}: this is no whole signature of minisign; copy the {ENDING} file again")
+        data, last = _decoded(lines[1]), _decoded(lines[3])
+        if len(data) != 74 or len(last) != 64 or data[:2] not in (ED25519, HASHED):
+            raise SignatureError(
+                f"{where}: the signature is truncated or of another kind than Ed25519; copy the {ENDING} file again"
+            )
+        return Signature(data[:2] == HASHED, data[2:10], data[10:], lines[2].removeprefix(TRUSTED), last)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A key that signs. It stays with who makes models, never on a device."""
+
+    public: PublicKey
+    seed: bytes  # 32
+
+    def sign(self, file: Path, comment: str) -> Signature:
+        """Return the signature of a file, with a comment of one line. Raises OSError."""
+        return self._sign(message_of(file, hashed=True), comment)
+
+    def _sign(self, message: bytes, comment: str) -> Signature:
+        key = Ed25519PrivateKey.from_private_bytes(self.seed)
+        signature = key.sign(message)
+        return Signature(True, self.public.id, signature, comment, key.sign(signature + comment.encode()))
+
+    def locked(self, passphrase: str, *, operations: int = OPERATIONS, memory: int = MEMORY) -> str:
+        """Return the file's text, which only ``passphrase`` opens; the limits are those of libsodium's scrypt."""
+        checksum = _checksum(self.public, self.seed)
+        open_ = HIDDEN.pack(self.public.id, self.seed, self.public.key, checksum)
+        salt = os.urandom(32)
+        hidden = _mixed(open_, passphrase, salt, operations, memory)
+        data = SECRET.pack(ED25519, SCRYPT, BLAKE2B, salt, operations, memory, hidden)
+        return f"{UNTRUSTED}minisign encrypted secret key {self.public.name}\n{base64.b64encode(data).decode()}\n"
+
+    @staticmethod
+    def new() -> SecretKey:
+        """Return a new key."""
+        key = Ed25519PrivateKey.generate()
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return SecretKey(PublicKey(os.urandom(8), public), key.private_bytes_raw())
+
+    @staticmethod
+    def of(text: str, passphrase: str, where: object) -> SecretKey:
+        """Return the key of a file's text. Raises SignatureError for a wrong passphrase, and what is no secret key."""
+        parts = secret_parts(text)
+        if parts is None:
+            raise SignatureError(f"{where}: this is no secret key of minisign; name the file that `model keygen` wrote")
+        _, derivation, _, salt, operations, memory, hidden = parts
+        if derivation == SCRYPT:
+            hidden = _mixed(hidden, passphrase, salt, operations, memory)
+        id_, seed, public, checksum = HIDDEN.unpack(hidden)
+        key = SecretKey(PublicKey(id_, public), seed)
+        if checksum != _checksum(key.public, seed):
+            raise SignatureError(f"{where}: the passphrase is wrong, or the file is damaged; type it again")
+        return key
+
+
+def secret_parts(text: str) -> tuple[bytes, bytes, bytes, bytes, int, int, bytes] | None:
+    """Return the parts of a secret key's file, as ``SECRET`` has them; None where it is none."""
+    lines = text.strip().splitlines()
+    data = _decoded(lines[-1]) if 1 <= len(lines) <= 2 else b""
+    if len(data) != SECRET.size:
+        return None
+    parts = SECRET.unpack(data)
+    if parts[0] != ED25519 or parts[1] not in (SCRYPT, PLAIN) or parts[2] != BLAKE2B:
+        return None
+    return parts
+
+
+def message_of(file: Path, *, hashed: bool) -> bytes:
+    """Return what is signed of a file. Raises OSError."""
+    if not hashed:
+        return file.read_bytes()
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, hashlib.blake2b).digest()
+
+
+def verify(signature: Signature, key: PublicKey, file: Path, where: object) -> None:
+    """Return where ``key`` signed this file and this comment. Raises SignatureError, and OSError of the disk."""
+    public = Ed25519PublicKey.from_public_bytes(key.key)
+    if signature.key_id != key.id:
+        raise SignatureError(f"{where}: signed by key {signature.key_name}, not by {key.name}")
+    try:
+        public.verify(signature.value, message_of(file, hashed=signature.hashed))
+    except InvalidSignature:
+        raise SignatureError(
+            f"{where}: the signature does not fit; the file is truncated or was changed: copy both files again"
+        ) from None
+    verify_comment(signature, key, where)
+
+
+def verify_comment(signature: Signature, key: PublicKey, where: object) -> None:
+    """Return where ``key`` signed the comment. Raises SignatureError. The file itself may still be another."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key.key).verify(
+            signature.comment_value, signature.value + signature.comment.encode()
+        )
+    except InvalidSignature:
+        raise SignatureError(f"{where}: its comment was changed; copy the {ENDING} file again") from None
+
+
+def _decoded(line: str) -> bytes:
+    """Return what base64 holds; empty where it is none."""
+    try:
+        return base64.b64decode(line, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _checksum(public: PublicKey, seed: bytes) -> bytes:
+    return hashlib.blake2b(ED25519 + public.id + seed + public.key, digest_size=32).digest()
+
+
+def _mixed(data: bytes, passphrase: str, salt: bytes, operations: int, memory: int) -> bytes:
+    """Return data hidden or shown by a passphrase. Raises SignatureError for limits this machine cannot keep."""
+    n, r, p = _scrypt_costs(operations, memory)
+    try:
+        stream = Scrypt(salt=salt, length=len(data), n=n, r=r, p=p).derive(passphrase.encode())
+    except (MemoryError, ValueError):
+        raise SignatureError(
+            f"opening this key needs {128 * n * r >> 20} MB of memory; sign on a machine that has them"
+        ) from None
+    return bytes(a ^ b for a, b in zip(data, stream, strict=True))
+
+
+def _scrypt_costs(operations: int, memory: int) -> tuple[int, int, int]:
+    """Return Scrypt's N, r and p of libsodium's limits (pickparams of crypto_pwhash_scryptsalsa208sha256)."""
+    operations, r = max(operations, 1 << 15), 8
+    if operations < memory // 32:
+        largest, p = operations // (4 * r), 1
+        return 1 << max((largest // 2).bit_length(), 1), r, p
+    n = 1 << max((memory // (128 * r) // 2).bit_length(), 1)
+    return n, r, max(min(operations // 4 // n, 0x3FFFFFFF) // r, 1)

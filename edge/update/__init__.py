@@ -1,0 +1,1 @@
+"""New models for a device that nobody visits: fetched, checked, tried beside the old one, and switched to."""
