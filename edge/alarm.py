@@ -93,7 +93,7 @@ class Alarm:
         folder = made_state_folder(settings.state) if followed else None
         for camera in settings.cameras:
             self._opened.append(open_kept(camera, state=folder, waits=settings.waits))
-        self.classifier = classifier or load(settings.model)
+        self.classifier = classifier or load(settings.model, settings.state)
         for camera in settings.cameras:
             rule_for(self.classifier, camera.settings)
         self.trace = Trace(settings.trace) if settings.trace else None

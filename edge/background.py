@@ -1,6 +1,7 @@
 """Work in other threads, so that the alarm waits for no disk, driver, sink or command.
 
 ``start_thread``        a thread whose result nobody needs
+``step_back``           for work that nothing waits for: other threads go first
 ``call_in_thread``      one call in a thread of its own, and a Future of its result
 ``DeadlineExecutor``    the guard for calls that may hang: one after the other, none awaited longer than its deadline
 ``call_with_deadline``  one such call; if it hangs, its thread is left behind
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -38,6 +40,7 @@ Item = TypeVar("Item")
 Sink = Callable[["Event"], Any]
 Answered = Callable[[Item, str | None, float], None]  # the item, what went wrong (None: nothing), milliseconds
 
+NICE = 10  # of threads that nothing waits for
 IDLE_S = 15.0  # an executor's thread waits so long for more: a new one for each call takes a millisecond
 MAX_HUNG = 3  # calls of a worker that hang at the same time: each keeps a thread, and what it was given
 AT_END_S = 2.0  # the limit for a sink's own end
@@ -56,6 +59,13 @@ def first_to_go(process: int | str = "self") -> None:
     """Have the system end this process before others when memory is short (Linux): never the alarm for it."""
     with suppress(OSError):  # not every system has it, or lets it be written
         Path(f"/proc/{process}/oom_score_adj").write_text("1000")
+
+
+def step_back() -> None:
+    """Give this thread a low priority, and those that it starts (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def start_thread(work: Callable[[], object], name: str) -> threading.Thread:

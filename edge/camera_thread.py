@@ -20,7 +20,7 @@ from edge.camera.dual_stream import DualStreamSource
 from edge.camera.folder import FolderSource
 from edge.camera.processed_files import seen_file
 from edge.camera.reconnect import ReconnectingSource
-from edge.decide.alarms import Decider
+from edge.decide.alarms import AGAIN_S, Decider
 from edge.decide.evidence import Rule
 from edge.decide.repeat_alarms import RepeatAlarmFilter
 from edge.detect.camera_check import UNSEEING, CameraCheck
@@ -254,14 +254,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
     settings, classifier, writer = camera.settings, shared.classifier, shared.writer
     single_images = source.single_images
     live = source.live and not single_images
-    rule = rule_for(classifier, settings)
-    own = replace(rule, one_picture=True) if single_images else rule
-    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
-    decider = (
-        Decider(own, zones=settings.zones, schedule=settings.schedule, repeat_alarms=RepeatAlarmFilter(), again_s=0.0)
-        if single_images
-        else None
-    )
+    decider = make_decider(classifier, settings, single_images=single_images)
     # Nothing hurries a picture that has arrived: the whole of each is looked at before the next.
     budget = CropBudget(settings.frame_s if live else None, most=MAX_CROPS_ARRIVED if single_images else MAX_CROPS)
     context = classifier.card.crop.context
@@ -270,11 +263,11 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         settings.fps,
         lambda fps: setattr(source, "fps", fps),
         share=shared.share,
-        least=slowest_fps(rule.frames_needed),
+        least=slowest_fps(decider.rule.frames_needed),
     )
     return Watcher(
         classifier,
-        own,
+        decider.rule,
         EventPublisher(
             sinks,
             model=classifier.name,
@@ -291,6 +284,15 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
         motion=ArrivingMotion(settings.masks) if single_images else None,
         decider=decider,
     )
+
+
+def make_decider(classifier: Classifier, settings: CameraSettings, *, single_images: bool) -> Decider:
+    """Return what decides by a model's scores as this camera's settings have it. Raises OptionError as ``rule_for``."""
+    rule = replace(rule_for(classifier, settings), one_picture=single_images)
+    # Bursts are visits, an hour apart perhaps though they come in together: none is the one before, found again.
+    again_s = 0.0 if single_images else AGAIN_S
+    repeat_alarms = RepeatAlarmFilter()
+    return Decider(rule, zones=settings.zones, schedule=settings.schedule, repeat_alarms=repeat_alarms, again_s=again_s)
 
 
 def rule_for(classifier: Classifier, settings: CameraSettings) -> Rule:

@@ -2,7 +2,7 @@
 
 The format is jedisct1.github.io/minisign. A stock minisign verifies what is signed here. What a stock minisign signed
 is verified here, also in its older way, over the file itself. Only for small messages and files of models: the older
-way reads a file whole.
+way reads a file whole. ``cryptography`` is imported where it is used: it takes 8 MB.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.errors import SignatureError
 
@@ -31,6 +27,7 @@ SCRYPT, PLAIN, BLAKE2B = b"Sc", b"\0\0", b"B2"
 OPERATIONS, MEMORY = 1 << 25, 1 << 30
 SECRET = struct.Struct("<2s2s2s32sQQ104s")  # kinds of key, derivation and checksum; salt, limits, and what is hidden
 HIDDEN = struct.Struct("<8s32s32s32s")  # id, seed, public key, checksum
+SECRET_LINE = re.compile(r"RW(?:RTY0|QAAE)Iy[A-Za-z0-9+/]{203}=")  # a secret key, with a passphrase or without
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class Signature:
     @staticmethod
     def of(text: str, where: object) -> Signature:
         """Return the signature of a file's text. Raises SignatureError, in which ``where`` names it."""
-        lines = text.removesuffix("\n").split("\n")
+        lines = text.strip().replace("\r\n", "\n").split("\n")
         if len(lines) != 4 or not lines[0].startswith(UNTRUSTED) or not lines[2].startswith(TRUSTED):
             raise SignatureError(f"{where}: this is no whole signature of minisign; copy the {ENDING} file again")
         data, last = _decoded(lines[1]), _decoded(lines[3])
@@ -101,7 +98,10 @@ class Signature:
             raise SignatureError(
                 f"{where}: the signature is truncated or of another kind than Ed25519; copy the {ENDING} file again"
             )
-        return Signature(data[:2] == HASHED, data[2:10], data[10:], lines[2].removeprefix(TRUSTED), last)
+        comment = lines[2].removeprefix(TRUSTED)
+        if not comment.replace("\t", " ").isprintable():  # it is shown to people
+            raise SignatureError(f"{where}: its comment {comment!r} has characters that cannot be shown; sign it again")
+        return Signature(data[:2] == HASHED, data[2:10], data[10:], comment, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,15 @@ class SecretKey:
     """A key that signs. It stays with who makes models, never on a device."""
 
     public: PublicKey
-    seed: bytes  # 32
+    seed: bytes = field(repr=False)  # 32
 
     def sign(self, file: Path, comment: str) -> Signature:
         """Return the signature of a file, with a comment of one line. Raises OSError."""
         return self._sign(message_of(file, hashed=True), comment)
 
     def _sign(self, message: bytes, comment: str) -> Signature:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         key = Ed25519PrivateKey.from_private_bytes(self.seed)
         signature = key.sign(message)
         return Signature(True, self.public.id, signature, comment, key.sign(signature + comment.encode()))
@@ -132,9 +134,8 @@ class SecretKey:
     @staticmethod
     def new() -> SecretKey:
         """Return a new key."""
-        key = Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return SecretKey(PublicKey(os.urandom(8), public), key.private_bytes_raw())
+        seed = os.urandom(32)
+        return SecretKey(PublicKey(os.urandom(8), _public_of(seed)), seed)
 
     @staticmethod
     def of(text: str, passphrase: str, where: object) -> SecretKey:
@@ -144,10 +145,15 @@ class SecretKey:
             raise SignatureError(f"{where}: this is no secret key of minisign; name the file that `model keygen` wrote")
         _, derivation, _, salt, operations, memory, hidden = parts
         if derivation == SCRYPT:
+            if operations > OPERATIONS or memory > MEMORY:
+                raise SignatureError(
+                    f"{where}: the file is damaged (it asks for {memory >> 20} MB); take your copy of it"
+                )
             hidden = _mixed(hidden, passphrase, salt, operations, memory)
         id_, seed, public, checksum = HIDDEN.unpack(hidden)
         key = SecretKey(PublicKey(id_, public), seed)
-        if checksum != _checksum(key.public, seed):
+        # A stock minisign writes no checksum into a key without a passphrase.
+        if checksum != _checksum(key.public, seed) if derivation == SCRYPT else public != _public_of(seed):
             raise SignatureError(f"{where}: the passphrase is wrong, or the file is damaged; type it again")
         return key
 
@@ -173,35 +179,62 @@ def message_of(file: Path, *, hashed: bool) -> bytes:
 
 
 def verify(signature: Signature, key: PublicKey, file: Path, where: object) -> None:
-    """Return where ``key`` signed this file and this comment. Raises SignatureError, and OSError of the disk."""
-    public = Ed25519PublicKey.from_public_bytes(key.key)
-    if signature.key_id != key.id:
-        raise SignatureError(f"{where}: signed by key {signature.key_name}, not by {key.name}")
+    """Check that ``key`` signed this file and this comment. Raises SignatureError, also where the disk is gone."""
+    verify_comment(signature, key, where)
     try:
-        public.verify(signature.value, message_of(file, hashed=signature.hashed))
-    except InvalidSignature:
+        message = message_of(file, hashed=signature.hashed)
+    except OSError as error:
+        raise SignatureError(f"{file}: cannot be read ({error.strerror}); check the path and the disk") from None
+    if not _signed(key, signature.value, message):
         raise SignatureError(
             f"{where}: the signature does not fit; the file is truncated or was changed: copy both files again"
-        ) from None
-    verify_comment(signature, key, where)
+        )
 
 
 def verify_comment(signature: Signature, key: PublicKey, where: object) -> None:
-    """Return where ``key`` signed the comment. Raises SignatureError. The file itself may still be another."""
+    """Check that ``key`` signed the comment. Raises SignatureError. The file itself may still be another."""
+    if signature.key_id != key.id:
+        raise SignatureError(f"{where}: signed by key {signature.key_name}, not by {key.name}")
+    if not _signed(key, signature.comment_value, signature.value + signature.comment.encode()):
+        raise SignatureError(f"{where}: the signature or its comment was changed; copy the {ENDING} file again")
+
+
+def _public_of(seed: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def _signed(key: PublicKey, value: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
-        Ed25519PublicKey.from_public_bytes(key.key).verify(
-            signature.comment_value, signature.value + signature.comment.encode()
-        )
+        Ed25519PublicKey.from_public_bytes(key.key).verify(value, message)
     except InvalidSignature:
-        raise SignatureError(f"{where}: its comment was changed; copy the {ENDING} file again") from None
+        return False
+    return True
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a key or signature file. Raises SignatureError."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SignatureError(f"{file}: cannot be read ({error.strerror}); check the path and the disk") from None
+    if len(data) > MAX_BYTES:
+        raise SignatureError(f"{file}: too long for a key or signature of minisign; name one of those")
+    return data.decode(errors="replace")
 
 
 def _decoded(line: str) -> bytes:
-    """Return what base64 holds; empty where it is none."""
+    """Return what base64 holds; empty where it is none, or not written in the one right way."""
     try:
-        return base64.b64decode(line, validate=True)
+        data = base64.b64decode(line, validate=True)
     except (binascii.Error, ValueError):
         return b""
+    return data if base64.b64encode(data).decode() == line else b""
 
 
 def _checksum(public: PublicKey, seed: bytes) -> bytes:
@@ -210,9 +243,11 @@ def _checksum(public: PublicKey, seed: bytes) -> bytes:
 
 def _mixed(data: bytes, passphrase: str, salt: bytes, operations: int, memory: int) -> bytes:
     """Return data hidden or shown by a passphrase. Raises SignatureError for limits this machine cannot keep."""
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
     n, r, p = _scrypt_costs(operations, memory)
     try:
-        stream = Scrypt(salt=salt, length=len(data), n=n, r=r, p=p).derive(passphrase.encode())
+        stream = Scrypt(salt=salt, length=len(data), n=n, r=r, p=p).derive(passphrase.encode(errors="surrogateescape"))
     except (MemoryError, ValueError):
         raise SignatureError(
             f"opening this key needs {128 * n * r >> 20} MB of memory; sign on a machine that has them"

@@ -26,6 +26,7 @@ FOLDER = "models"  # in the state folder
 LIST, LOCK, UPDATING = "installed.json", "lock", "updating"
 PART = ".part"  # the end of a file that is not whole yet
 SLOT = re.compile(r"[0-9a-f]{64}\.onnx")
+HALF = re.compile(r"\.(installed\.json|[0-9a-f]{64}\.onnx\.minisig)\.\d+\.part")  # a power cut left it
 WAIT_S = 10.0  # for another program that changes the list
 MAX_STARTS = 3  # of an alarm with a new model that never ran well for long
 
@@ -56,8 +57,8 @@ class Installed:
 
     def used(self, entry: Entry | None) -> Installed:
         """Return the list with another current model, by a person's word; the one before is saved."""
-        if self.current == entry:
-            return self
+        if self.current == entry or (self.current and entry and self.current.sha256 == entry.sha256):
+            return replace(self, current=entry, waiting=None)
         return replace(self, current=entry, previous=self.current, waiting=None, proven=False, starts=0)
 
     def switched(self, *, tested: bool) -> Installed:
@@ -102,10 +103,9 @@ class ModelStore:
             return Installed()
         except OSError as error:
             raise ModelError(
-                f"{self.folder / LIST}: the list of installed models cannot be read ({error.strerror}); "
-                "check its permissions and the disk"
+                f"{self.folder / LIST}: the list of installed models cannot be read ({error.strerror}); {_todo(error)}"
             ) from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise ModelError(
                 f"{self.folder / LIST}: the list of installed models is damaged; remove it, trust the key again "
                 "with `bear-alarm model trust`, and update"
@@ -130,7 +130,7 @@ class ModelStore:
             wanted = change(self.read())  # first: what is refused leaves no file
             slot = self.slot(entry)
             try:
-                with part.open("rb") as file:
+                with part.open("r+b") as file:  # Windows syncs only what may be written
                     os.fsync(file.fileno())
                 hand_over(part)
                 part.replace(slot)
@@ -140,14 +140,14 @@ class ModelStore:
                     hand_over(beside)
                 to_disk(self.folder)
             except OSError as error:
-                raise OptionError(f"{slot}: cannot be written ({error.strerror})") from None
+                raise OptionError(f"{slot}: cannot be written ({error.strerror}); {_todo(error)}") from None
             return self._change(lambda _: wanted)
 
     @contextmanager
     def updating(self) -> Iterator[None]:
         """Be the only update at work, and remove what one before left half done. Raises OptionError for another."""
         with self._locked(UPDATING, 0.0):
-            for left in self.folder.glob(f"*{PART}"):
+            for left in self.folder.glob(f"[!.]*{PART}"):  # the others are `replace_whole`'s, and may be in use
                 left.unlink(missing_ok=True)
             yield
 
@@ -162,8 +162,9 @@ class ModelStore:
         named = {f"{each.sha256}.onnx" for each in after.entries}
         for path in self.folder.iterdir():
             slot = path.name.removesuffix(ENDING)
-            if SLOT.fullmatch(slot) and slot not in named:
-                path.unlink(missing_ok=True)
+            if (SLOT.fullmatch(slot) and slot not in named) or HALF.fullmatch(path.name):
+                with suppress(PermissionError):  # on Windows: in use; it goes at the next change
+                    path.unlink(missing_ok=True)
         return after
 
     @contextmanager
@@ -174,7 +175,7 @@ class ModelStore:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             hand_over(path)
         except OSError as error:
-            raise OptionError(f"{path}: no models can be installed there ({error.strerror})") from None
+            raise OptionError(f"{path}: no models can be installed there ({error.strerror}); {_todo(error)}") from None
         try:
             until = time.monotonic() + wait_s
             while not try_lock(file):
@@ -184,6 +185,10 @@ class ModelStore:
             yield
         finally:
             os.close(file)
+
+
+def _todo(error: OSError) -> str:
+    return "use sudo" if isinstance(error, PermissionError) else "check that disk"
 
 
 def _parsed(held: Any) -> Installed:

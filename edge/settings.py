@@ -158,6 +158,20 @@ class PageSettings:
         return not (self.loopback or self.allow_http)
 
 
+MQTT = "mqtt"  # as a source of new models: the broker of the config
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """Settings of new models: where they come from, and when one takes the place of the one in use."""
+
+    sources: tuple[str, ...] = ()  # folders, https URLs, MQTT
+    every_h: float = 24.0  # how often a URL is asked
+    frames: int = 300  # with something to see: so many are looked at by both models
+    max_differences: int = 3  # alarms that only one of them raises; with more, a person is asked
+    ask_h: float = 72.0  # with fewer frames after so long, a person is asked
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything ``watch`` runs on."""
@@ -168,6 +182,7 @@ class Settings:
     health: HealthSettings = HealthSettings()
     page: PageSettings = PageSettings()
     stages: StageSettings = StageSettings()
+    updates: UpdateSettings = UpdateSettings()
     model: str | None = None  # None: the chosen or the bundled one
     state: Path | None = None  # folder of the journal; None: this system's place for it
     trace: Path | None = None

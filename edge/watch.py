@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from edge.alert.events import ENDED_WORDS, UNSEEN_WORDS, EventPublisher
@@ -30,6 +31,17 @@ SAME_S = 1.0  # the same picture for so long shows nothing new
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What the loop did with one frame."""
+
+    frame: Frame
+    regions: Sequence[Region]
+    scores: Sequence[Score]  # of the regions; of the whole picture, what the frame scan found
+    night: bool
+    seeing: bool  # the camera shows what is there
 
 
 class Watcher:
@@ -81,6 +93,7 @@ class Watcher:
         self.stats = LoopStats()
         self.minutes: MinuteFigures | None = None  # set by who keeps daily figures (``edge.drift_watch``)
         self.seen: tuple[Frame, Sequence[Score]] | None = None  # the last frame and what was scored in it; for viewers
+        self.trial: Callable[[Look], object] | None = None  # returns at once; set by who tries another model
         self._last: tuple[Frame, Motion] | None = None
         self._checked_at: float | None = None
         self._camera = ""
@@ -108,6 +121,8 @@ class Watcher:
                 events = self.publish(frame, decisions, scores)
                 events += self.look_after(frame, motion)
                 self.keep(frame, motion, scores)
+                if trial := self.trial:  # its owner may take it away at any time
+                    trial(Look(frame, regions, scores, bool(self.night.night), self._sees(frame)))
                 if self.minutes:
                     self.minutes(frame, motion.grey, scores, night=self.night.night, well=not self.troubles.now)
                 self.seen = frame, scores

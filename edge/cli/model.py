@@ -1,21 +1,31 @@
-"""``bear-alarm model``: show, check and choose the model file."""
+"""``bear-alarm model``: show and check model files, and choose the one the alarm uses."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.cli.events.command import StateOpt
 from edge.cli.help_page import command_group
+from edge.cli.model_keys import keygen, sign, trust
+from edge.cli.model_update import update
+from edge.cli.options import ConfigOpt, config_for, settings_of
 from edge.cli.output import JsonOpt, line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
+from edge.minisign import PublicKey
+from edge.model_store import LIST, PART, Entry, Installed, ModelStore
 
 if TYPE_CHECKING:
+    from edge.cli.doctor.findings import Target
     from edge.detect.card import Parity
     from edge.detect.classifier import Classifier
+    from edge.update.trial import TrialCounts
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +42,26 @@ ModelArgument = Annotated[
 @app.command()
 def show(
     model: ModelArgument = None,
+    installed: Annotated[
+        bool, typer.Option("--installed", help="List what is installed instead, and which keys are trusted.")
+    ] = False,
+    config: ConfigOpt = None,
+    state: StateOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Print a model's card: what it knows, how well, on what it was measured, and its licence."""
-    classifier = _open(model)
+    if installed:
+        if model is not None:
+            raise OptionError("--installed lists the models of the device; give it without a MODEL")
+        store = ModelStore.of(_target(config, state).state)
+        listed = store.read()
+        tried = _tried(store, listed)
+        if as_json:
+            print_json(asdict(listed) | {"folder": str(store.folder), "tried": asdict(tried) if tried else None})
+        else:
+            print(installed_text(listed, store.folder, tried))
+        return
+    classifier = _open(model, config, state)
     if as_json:
         print_json(facts(classifier))
     else:
@@ -43,61 +69,146 @@ def show(
 
 
 @app.command()
-def check(model: ModelArgument = None) -> None:
+def check(model: ModelArgument = None, config: ConfigOpt = None, state: StateOpt = None) -> None:
     """Load a model and recompute its golden vectors; exit code 2 when it is refused."""
-    print(verdict(_open(model)))
+    print(verdict(_open(model, config, state)))
 
 
 @app.command()
 def use(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Model file to use from now on.")] = None,
     bundled: Annotated[bool, typer.Option("--bundled", help="Go back to the model that ships.")] = False,
+    config: ConfigOpt = None,
+    state: StateOpt = None,
 ) -> None:
-    """Choose the model that watch and classify use. It is checked first; the model before it is saved beside it."""
-    from edge.detect.classifier import ENVIRONMENT, chosen, previous
-    from edge.files import replace_whole
+    """Choose the model that the alarm uses. It is checked first, and copied; the one before is saved for `rollback`.
 
-    own, before = chosen(), previous()
-    if own is None or before is None:
-        raise OptionError(f"this user has no home folder to keep a model in; set ${ENVIRONMENT} to the file")
+    A running alarm of a config takes it up within seconds, any other when it starts again.
+    """
+    from edge.detect.classifier import BUNDLED, Classifier, left_by_older
+
     if bundled == (model is not None):
         raise OptionError("name one model file, or --bundled for the one that ships")
+    target = _target(config, state)
+    store = ModelStore.of(target.state)
+    classifier = Classifier(BUNDLED if model is None else Path(model).expanduser())
     if model is None:
-        if own.exists() and usable(own):
-            own.replace(before)
-            log.info("the model used until now is saved in %s", before)
-        own.unlink(missing_ok=True)
-        print(verdict(_open(None)))
-        log.info("using the model that ships from now on; a running alarm takes it up when it starts again")
+        store.change(lambda each: each.used(None))
+        for own in left_by_older()[:1]:  # it would go before the one that ships
+            _rename(own, own.with_name("model.previous.onnx"))
+    else:
+        _put(classifier, store)
+    _print_used(classifier, target)
+
+
+@app.command()
+def rollback(config: ConfigOpt = None, state: StateOpt = None) -> None:
+    """Go back to the model before the one in use; where a new model is tried beside that, only remove the new one."""
+    from edge.detect.classifier import Classifier, ships
+
+    target = _target(config, state)
+    store = ModelStore.of(target.state)
+    listed = store.read()
+    before = listed.rolled_back().current
+    if listed.waiting:
+        store.change(Installed.rolled_back)
+        print(f"{listed.waiting.name} is removed, and is no longer tried; the model in use stays")
         return
-    classifier = _open(model)
-    data = classifier.path.read_bytes()
-    try:
-        own.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{own.parent}: cannot be made ({error.strerror})") from None
-    if own.exists() and own.read_bytes() != data and usable(own):
-        replace_whole(before, own.read_bytes())  # only a good model is worth keeping as the last good one
-    replace_whole(own, data)
-    print(verdict(classifier))
-    log.info("using it from now on (%s); a running alarm takes it up when it starts again", own)
+    classifier = Classifier(store.slot(before) if before else ships()[0])  # first: a bad one changes nothing
+    store.change(Installed.rolled_back)
+    _print_used(classifier, target)
 
 
-def usable(path: Path) -> bool:
-    """Return whether a model file loads and computes rightly here."""
-    from edge.detect.classifier import Classifier
+def _target(config: Path | None, state: Path | None) -> Target:
+    from edge.cli.doctor.findings import Target
 
-    try:
-        Classifier(path)
-    except ModelError:
-        return False
-    return True
+    path = config_for(config)
+    target = Target(settings_of(path), path, given_state=state)
+    os.environ.update(target.environment)  # where an older version kept the service's choice
+    return target
 
 
-def _open(model: str | None) -> Classifier:
+def _open(model: str | None, config: Path | None, state: Path | None) -> Classifier:
     from edge.detect.classifier import Classifier, find
 
-    return Classifier(find(model))
+    if model is not None:
+        return Classifier(find(model))
+    target = _target(config, state)
+    return Classifier(find(target.settings.model, target.state))
+
+
+def _put(classifier: Classifier, store: ModelStore) -> None:
+    """Copy a good model into the store, as the current one. Raises ModelError and OptionError."""
+    path, sha256 = classifier.path, classifier.digest
+    known = {each.sha256: each for each in store.read().entries}  # perhaps signed
+    entry = known.get(sha256) or Entry(sha256, classifier.name, source=str(path.absolute()))
+    with store.updating():
+        part = store.folder / f"{sha256}{PART}"
+        try:
+            data = path.read_bytes()
+            part.write_bytes(data)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OptionError(f"{path}: cannot be copied into {store.folder} ({error.strerror}); make room") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ModelError(f"{path}: it was changed while it was read; try again")
+        store.put(part, entry, None, lambda each: each.used(entry))
+
+
+def _rename(path: Path, other: Path) -> None:
+    try:
+        path.replace(other)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be renamed to {other.name} ({error.strerror}); use sudo") from None
+    log.info("the model used until now is saved in %s", other)
+
+
+def _print_used(classifier: Classifier, target: Target) -> None:
+    from edge.detect.classifier import ENVIRONMENT
+
+    print(verdict(classifier))
+    if target.settings.model:
+        log.warning("%s names another model, which the alarm uses: remove `model:` there", target.config)
+    elif os.environ.get(ENVIRONMENT):
+        log.warning("$%s names another model, which goes before: unset it", ENVIRONMENT)
+    else:
+        log.info("in use from now on; an alarm of a config takes it up within seconds, any other at its next start")
+
+
+def _tried(store: ModelStore, listed: Installed) -> TrialCounts | None:
+    """Return what the trial of the new model has counted; None where none is tried. Raises ModelError."""
+    from edge.detect.classifier import file_digest, ships
+    from edge.update.trial import read_counts
+
+    if listed.waiting is None:
+        return None
+    old = listed.current.sha256 if listed.current else file_digest(ships()[0])
+    return read_counts(store, listed.waiting.sha256, old)
+
+
+def installed_text(listed: Installed, folder: Path, tried: TrialCounts | None) -> str:
+    """Return what is installed for a person: the models, and the keys that are trusted."""
+    lines = [f"Models in {folder}", *row("in use", _words(listed.current))]
+    if listed.current or listed.previous:
+        lines += row("before it", _words(listed.previous))
+    if listed.waiting:
+        lines += row("the new model", _words(listed.waiting))
+    if tried:
+        lines += row("is tried", tried.words if tried.hours or tried.kept else "nothing has been counted yet")
+    keys = [PublicKey.of(each, LIST).name for each in listed.keys]
+    lines += row("trusts", f"the {'key' if len(keys) == 1 else 'keys'} {' and '.join(keys)}" if keys else "no key")
+    if listed.serial:
+        lines += row("serial", f"{listed.serial} is the highest so far; a lower one is refused")
+    return "\n".join(lines)
+
+
+def _words(entry: Entry | None) -> str:
+    from edge.detect.classifier import left_by_older
+
+    if entry is None:
+        return "the model that ships" if not left_by_older() else f"{left_by_older()[0]}, by hand in an older version"
+    how = "by hand, without a signature" if entry.key is None else f"serial {entry.serial}, signed by {entry.key}"
+    return f"{entry.name}, {how}{f', from {entry.source}' if entry.source else ''}"
 
 
 def verdict(classifier: Classifier) -> str:
@@ -212,3 +323,7 @@ def points(loss: float, *, bound: bool = False) -> str:
     """Return a loss of recall in words: points gained or lost; as an upper bound, at least gained or at most lost."""
     least_or_most = ("at least " if loss < 0 else "at most ") if bound else ""
     return f"{least_or_most}{abs(loss) * 100:.2f} points {'gained' if loss < 0 else 'lost'}"
+
+
+for each in (keygen, sign, trust, update):
+    app.command()(each)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.detect.zones import Polygon
     from edge.drawing import Colour, Mark
     from edge.schema import Frame, Picture, Score
-    from edge.settings import CameraSettings
+    from edge.settings import CameraSettings, Settings
 
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def snapshot(
     from edge.files import need_folder
     from edge.pictures import SUFFIXES
 
-    source, own, chosen = _camera(source, config)
+    source, own, settings = _camera(source, config)
     zones = parse_zones(zone) if zone else own.zones
     masks = parse_masks(mask) if mask else own.masks
     if out.suffix.lower() not in SUFFIXES:
@@ -74,7 +74,7 @@ def snapshot(
     need_folder(out)
     if out.exists() and Path(source).exists() and out.samefile(source):
         raise OptionError(f"{out}: is the picture to look at; name another --out")
-    classifier = load(model or chosen)
+    classifier = load(model or settings.model, settings.state)
     with open_source(source) as frames:
         if frames.live and at is not None:
             raise OptionError(f"--at {at:g}: {shown(source)} is live and shows what is there now; leave --at out")
@@ -101,8 +101,8 @@ def snapshot(
     )
 
 
-def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSettings, str | None]:
-    """Return where the picture comes from, the zones and masks of that camera, and the config's model.
+def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSettings, Settings]:
+    """Return where the picture comes from, the zones and masks of that camera, and the config's settings.
 
     Raises OptionError.
     """
@@ -115,9 +115,9 @@ def _camera(source: str | None, config: Path | None) -> tuple[str, CameraSetting
             which = f"name one of {names}" if names else "name one: `bear-alarm snapshot 0` is the first camera"
             raise OptionError(f"no camera is named; {which}")
         camera = settings.cameras[0]
-        return camera.source, camera.settings, settings.model
+        return camera.source, camera.settings, settings
     found = configured(settings, source)
-    return (found.source, found.settings, settings.model) if found else (source, CameraSettings(), settings.model)
+    return (found.source, found.settings, settings) if found else (source, CameraSettings(), settings)
 
 
 def legend() -> list[tuple[str, Colour]]:

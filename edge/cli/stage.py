@@ -163,7 +163,7 @@ def _alarm_labels(target: Target) -> Sequence[str] | None:
     from edge.detect.classifier import load
 
     try:
-        return load(target.settings.model).card.alarm_labels
+        return load(target.settings.model, target.state).card.alarm_labels
     except ModelError as error:
         log.warning("Reviews are not counted, because the model cannot be read: %s", error)
         return None

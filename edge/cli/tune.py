@@ -19,7 +19,7 @@ from edge.errors import OptionError, SourceError
 from edge.local_time import lasting
 
 if TYPE_CHECKING:
-    from edge.settings import CameraSettings
+    from edge.settings import CameraSettings, Settings
     from edge.tuning import Level, Peak, Tuned
 
 log = logging.getLogger(__name__)
@@ -89,13 +89,13 @@ def tune(
     if traces and mask:
         raise OptionError("--mask changes what is looked at, which no trace can show; give clips, or leave --mask out")
     runs = runs_of(traces, camera) if traces else []
-    base, chosen = _as_watched(camera, config, traced=[run.camera for _, run in runs])
+    base, watched = _as_watched(camera, config, traced=[run.camera for _, run in runs])
     settings = CameraSettings(
         masks=parse_masks(mask) if mask else base.masks, zones=parse_zones(zone) if zone else base.zones
     )
     fps = base.fps if fps is None else fps
     check_clips(clips)
-    classifier = load(model or chosen)
+    classifier = load(model or watched.model, watched.state)
     rule = Rule.from_card(
         classifier.card,
         threshold=base.threshold if threshold is None else threshold,
@@ -144,21 +144,21 @@ def _configured_trace(config: Path | None) -> list[Path]:
     return [trace]
 
 
-def _as_watched(camera: str | None, config: Path | None, traced: Sequence[str]) -> tuple[CameraSettings, str | None]:
-    """Return how a camera of the config is watched, and with which model; the defaults where none is named.
+def _as_watched(camera: str | None, config: Path | None, traced: Sequence[str]) -> tuple[CameraSettings, Settings]:
+    """Return how a camera of the config is watched, and the config's settings; the defaults where none is named.
 
     ``traced``: the camera whose trace is read, which no config needs to name. Raises OptionError for one that is not
     there.
     """
-    from edge.settings import CameraSettings
+    from edge.settings import CameraSettings, Settings
 
     name = traced[0] if traced else camera
     if name is None:
-        return CameraSettings(), None
+        return CameraSettings(), Settings()
     settings = settings_of(config_for(config))
     own = next((each.settings for each in settings.cameras if each.name == name), None)
     if own or traced:
-        return own or CameraSettings(), settings.model
+        return own or CameraSettings(), settings
     if not settings.cameras:
         raise OptionError(f"--camera {name!r}: no config names a camera; `bear-alarm config init` writes one")
     raise no_such_camera(name, [each.name for each in settings.cameras], "config")

@@ -20,6 +20,7 @@ from edge.config.yaml_tree import Key, key_text
 from edge.decide.evidence import Rule
 from edge.detect.zones import covered, drawn
 from edge.errors import NOT_HERE, OptionError, SourceError
+from edge.settings import MQTT
 
 if TYPE_CHECKING:
     from edge.settings import AlertSettings
@@ -52,6 +53,7 @@ def check_together(config: Config, add: Add) -> None:
     if config.webhook.secret and not config.webhook.secret.strip():
         add(("webhook", "secret"), "it is empty; give one, or leave it out")
     _check_mqtt(config, add)
+    _check_updates(config, add)
     _check_notify(config, add)
 
 
@@ -101,6 +103,19 @@ def _check_mqtt(config: Config, add: Add) -> None:
             pass  # no mistake, as below
         except OptionError as error:
             add(("mqtt", "ca"), parser_words(error))
+
+
+def _check_updates(config: Config, add: Add) -> None:
+    sources = config.updates.sources
+    if sources and config.model:
+        words = "no new model would be used, for model names the one file; delete one of the two"
+        add(("updates", "sources"), words, ("model",))
+    for number, source in enumerate(sources):
+        if source in sources[:number]:
+            add(("updates", "sources", number), "the same source is there twice; once is enough")
+    if MQTT in sources and config.mqtt is None:
+        at = ("updates", "sources", sources.index(MQTT))
+        add(at, "there is no broker; give mqtt too, such as mqtt://10.0.0.7", ("mqtt",))
 
 
 def _check_notify(config: Config, add: Add) -> None:

@@ -29,6 +29,7 @@ from edge.settings import (
     PageSettings,
     Settings,
     StageSettings,
+    UpdateSettings,
 )
 
 if TYPE_CHECKING:
@@ -255,6 +256,7 @@ def settings_of(config: Config) -> Settings:
         evidence=_made(EvidenceSettings, record, keep=record.enabled, folder=record.path, full=record.full_frame),
         page=_made(PageSettings, config.page),
         stages=_made(StageSettings, config.stages),
+        updates=_made(UpdateSettings, config.updates),
         health=_made(HealthSettings, config.health, heartbeat_url=heartbeat.url, heartbeat_s=heartbeat.every_s),
         waits=True,
     )

@@ -42,7 +42,7 @@ from edge.decide.stages import STAGES, stage_of
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import NOT_HERE, OptionError
 from edge.schema import Stage
-from edge.settings import parse_listen
+from edge.settings import MQTT, parse_listen
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
 MAX_SETTINGS_SHOWN = 16
@@ -317,6 +317,17 @@ def _broker_of(url: str) -> dict[str, Any]:
     found = {name: value for name, value in asdict(settings_from_url(url)).items() if value is not None}
     found["discovery"] = found["discovery"] or "off"
     return {name: str(value) if name == "ca" else value for name, value in found.items()}
+
+
+def _update_source(value: Any, folder: Path) -> str:
+    word = text_of(value)
+    if word == MQTT:
+        return word
+    if "://" not in word:
+        return str(folder_at(word, folder))
+    if not re.match(r"https://[^/]+/.*\.(onnx|pub)$", word):  # it may hold a secret
+        raise ValueError("this is no address of a model; write https://… that ends with .onnx or .pub, or a folder")
+    return _web_address(word, folder)
 
 
 Text = Annotated[str, Words(lambda value, folder: text_of(value), WORD_OR_NUMBER)]
@@ -776,6 +787,43 @@ class StagesSection(Section):
     ] = "sound"
 
 
+class UpdatesSection(Section):
+    """New models: where they come from, and when one takes the place of the model in use."""
+
+    sources: Annotated[
+        tuple[Annotated[str, Words(_update_source, WORD)], ...],
+        Listed(),
+        described(
+            "Where signed models are looked for: folders, such as that of a stick; `https://…/NAME.onnx`; `mqtt`: "
+            "PREFIX/model of the broker in `mqtt`.",
+            ["/media/bear-alarm", "https://example.org/bear.onnx"],
+        ),
+    ] = ()
+    every_h: Annotated[float, described("How often an https address is asked, in hours.", 6, ge=0.1, le=8760.0)] = 24.0
+    frames: Annotated[
+        int,
+        described(
+            "The new model is tried beside the one in use on so many frames with something to see before it is used.",
+            1000,
+            ge=1,
+            le=100_000,
+        ),
+    ] = 300
+    max_differences: Annotated[
+        int,
+        described(
+            "With more alarms that only one of the two would have raised, a person is asked, and the new model is not "
+            "used by itself.",
+            0,
+            ge=0,
+            le=1000,
+        ),
+    ] = 3
+    ask_h: Annotated[
+        float, described("With too few such frames after so many hours, a person is asked.", 168, ge=1.0, le=8760.0)
+    ] = 72.0
+
+
 class Config(Section):
     """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
@@ -834,6 +882,14 @@ class Config(Section):
     stages: Annotated[StagesSection, described("How cameras earn their stages, and lose them.", {"precision": 0.9})] = (
         StagesSection()
     )
+    updates: Annotated[
+        Annotated[UpdatesSection, Short("sources", WORD)],
+        described(
+            "New models for a device that nobody visits. Only what a trusted key signed is taken: "
+            "`bear-alarm model trust`.",
+            "/media/bear-alarm",
+        ),
+    ] = UpdatesSection()
     health: Annotated[Health, described("How the alarm watches itself, and who may ask it.", {"hot_c": 75})] = Health()
     page: Annotated[
         Annotated[PageSection, Short("listen", WORD_OR_NUMBER)],

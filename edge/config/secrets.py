@@ -11,6 +11,7 @@ from typing import Any
 from edge.config import SECRETS
 from edge.config.yaml_tree import Document, Key, Unreadable, key_text, parse, read_text
 from edge.errors import ConfigProblem
+from edge.minisign import SECRET_LINE
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's LoadCredential= and SetCredential=
 OTHERS_MODE = 0o007  # the part of a file's mode that is about everybody else
@@ -19,16 +20,21 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def fill(document: Document, secrets: SecretResolver) -> None:
-    """Fill in the names in all values. A value with a name that has no value is wrong, and unchanged."""
+    """Fill in the names in all values. A value with a name that has no value is wrong, and unchanged.
+
+    A private key that signs models is wrong in any value.
+    """
 
     def walk(value: Any, key: Key) -> Any:
         if isinstance(value, dict):
             return {name: walk(inner, (*key, name)) for name, inner in value.items()}
         if isinstance(value, list):
             return [walk(inner, (*key, number)) for number, inner in enumerate(value)]
-        if not isinstance(value, str) or "${" not in value:
+        if not isinstance(value, str):
             return value
-        filled, sentences = _filled(value, secrets)
+        filled, sentences = _filled(value, secrets) if "${" in value else (value, [])
+        if SECRET_LINE.search(filled):
+            sentences.append("this is a private key that signs models, which never lies on a device; take it away here")
         for words in sentences:
             document.add(key, words)
         if sentences:

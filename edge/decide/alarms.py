@@ -34,6 +34,7 @@ from edge.detect.zones import Zone
 from edge.schema import BoxXYWH, EventType, EvidenceState, Score
 
 OUTSIDE_SCHEDULE = "outside the schedule"
+AGAIN_S = 30.0  # a bear found again within this is the same incident
 LONGEST_AGAIN_S = 300.0  # of a spot where one incident follows another
 REMEMBERED_S = 3600.0  # how long a spot's incidents are known
 UPDATE_S = 5.0  # at most one update in so many seconds
@@ -60,7 +61,7 @@ class Decider:
         zones: Sequence[Zone] = (),
         schedule: Schedule | None = None,
         repeat_alarms: RepeatAlarmFilter | None = None,
-        again_s: float = 30.0,
+        again_s: float = AGAIN_S,
     ) -> None:
         self.rule = rule
         self.zones = tuple(zones)  # where there are any, only what stands in one alarms
@@ -232,7 +233,7 @@ class Decider:
         if self.repeat_alarms and now.thumbnail_of and not (self.rule.one_picture or track.moved or gathered.twice):
             self.repeat_alarms.alarmed(track.box_xywh, now.thumbnail_of(track.box_xywh), now.time)
         recent = [past for past in self._past if now.time - past.seen_at <= REMEMBERED_S]
-        before = [past for past in recent if _near(past.box_xywh, track.box_xywh)]
+        before = [past for past in recent if near(past.box_xywh, track.box_xywh)]
         again_s = max([self.again_s, *(min(2 * past.again_s, LONGEST_AGAIN_S) for past in before)])
         incident = Incident(
             track=track.number, tracks={track.number}, label=score.label, score=score.bear, top_score=score.bear,
@@ -284,7 +285,7 @@ class Decider:
         for incident in reversed(self._incidents):
             unseen_s = now.time - incident.seen_at
             alone = unseen_s <= self.again_s and not followed
-            if unseen_s >= UNSEEN_S and (alone or _near(incident.box_xywh, track.box_xywh)):
+            if unseen_s >= UNSEEN_S and (alone or near(incident.box_xywh, track.box_xywh)):
                 return incident
         return None
 
@@ -337,7 +338,8 @@ def _surest(track: Track) -> tuple[float, float]:
     return track.now.bear if track.now else 0.0, track.last_hit
 
 
-def _near(one: BoxXYWH, other: BoxXYWH) -> bool:
+def near(one: BoxXYWH, other: BoxXYWH) -> bool:
+    """Return True if two boxes lie no farther apart than their own widths and heights together."""
     grown = [(x - w, y - h, 3 * w, 3 * h) for x, y, w, h in (one, other)]
     return inside(grown[0], grown[1]) > 0
 

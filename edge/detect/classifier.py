@@ -21,7 +21,8 @@ from edge.detect.card import CARD_KEY, Card, read_card
 from edge.detect.crops import cut, cut_all, fit_to
 from edge.detect.graph_cache import GraphCache
 from edge.detect.run_queue import Outcome, RunQueue
-from edge.errors import ModelError
+from edge.errors import ModelError, OptionError
+from edge.model_store import Installed, ModelStore
 from edge.schema import WHOLE, Picture, Region, Score
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class Classifier:
         self._session = session
         text: str = session.get_modelmeta().custom_metadata_map.get(CARD_KEY, "")
         self.card: Card = read_card(text, self.path)
+        self.card_digest = hashlib.sha256(text.encode()).hexdigest()  # as a signature's comment has it
         self.size = self.card.input_sizes[0]
         self.golden_error = self._golden_error()
         return text
@@ -260,7 +262,7 @@ def _session(
         ) from None
 
 
-# Which model file the alarm uses: the one named, else the chosen one, else the one that ships.
+# Which model file the alarm uses: the one named, else the installed one, else the one that ships.
 
 
 def user_folder() -> Path | None:
@@ -274,23 +276,68 @@ def user_folder() -> Path | None:
         return None
 
 
-def chosen() -> Path | None:
-    """Return where ``bear-alarm model use`` puts the chosen model, whether one is there or not."""
+def left_by_older() -> list[Path]:
+    """List what an older version's ``model use`` left in the user's folder: the chosen file, then the one before it."""
     folder = user_folder()
-    return None if folder is None else folder / "model.onnx"
+    left = [folder / name for name in ("model.onnx", "model.previous.onnx")] if folder else []
+    return left if left and left[0].is_file() else []
 
 
-def previous() -> Path | None:
-    """Return where the model chosen before it is kept."""
-    folder = user_folder()
-    return None if folder is None else folder / "model.previous.onnx"
+def ships() -> list[Path]:
+    """List the files to take where none is installed, the next one where one before it is bad; they may be missing."""
+    return [*left_by_older(), BUNDLED]
 
 
-def find(model: str | None = None) -> Path:
-    """Return the model file: ``model``, else $BEAR_ALARM_MODEL, else the chosen one, else the bundled one.
+def find(model: str | None = None, state: Path | None = None) -> Path:
+    """Return the model file: ``model``, else $BEAR_ALARM_MODEL, else the installed one, else the bundled one.
 
-    Raises ModelError when the one named is not a file, or none is named and none ships.
+    ``state``: the state folder whose models are meant; None: this user's. Raises ModelError when the one named or
+    installed is not a file, the list of installed models is damaged, or no model ships.
     """
+    if named := _named(model):
+        return named
+    store, installed = _installed(state)
+    first = _in_order(store, installed)[0]
+    if not first.is_file():
+        what = "this installation ships no model" if first == BUNDLED else "the installed model is missing"
+        todo = "name one with --model FILE" if first == BUNDLED else "run `bear-alarm model rollback`"
+        raise ModelError(f"{first}: {what}; {todo}")
+    return first
+
+
+def load(model: str | None = None, state: Path | None = None, *, loaded: Classifier | None = None) -> Classifier:
+    """Return the classifier of the file ``find`` names, or ``loaded`` where it is of the same bytes.
+
+    An installed model gone bad, or a damaged list of them, gives way to the model before it, then to the bundled one,
+    with a warning. A model the user named is never replaced: its ModelError is raised.
+    """
+    if named := _named(model):
+        return _take(named, None, loaded)
+    problems = []
+    try:
+        store, installed = _installed(state)
+    except ModelError as error:
+        problems.append(error)
+        store, installed = None, Installed()
+    for path in _in_order(store, installed):
+        try:
+            classifier = _take(path, path.stem if store and path.parent == store.folder else None, loaded)
+        except ModelError as error:
+            problems.append(error)
+            continue
+        for each in problems:
+            log.warning("%s", each)
+        if problems:
+            log.warning("going on with %s; choose again with `bear-alarm model use`", path)
+        return classifier
+    *others, last = problems
+    for each in others:
+        log.warning("%s", each)
+    raise last
+
+
+def _named(model: str | None) -> Path | None:
+    """Return the file that the user named, if any. Raises ModelError where it is none."""
     for named, whence in ((model, "--model"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
         if named:
             path = Path(named).expanduser()
@@ -299,33 +346,32 @@ def find(model: str | None = None) -> Path:
             if not path.exists():
                 raise ModelError(f"{path}: no such model file ({whence}); name one made by `bear-alarm export`")
             return path
-    own = chosen()
-    if own is not None and own.is_file():
-        return own
-    if not BUNDLED.is_file():
-        raise ModelError(f"{BUNDLED}: this installation ships no model; name one with --model FILE")
-    return BUNDLED
+    return None
 
 
-def load(model: str | None = None) -> Classifier:
-    """Return the classifier ``find`` names. A chosen model gone bad gives way to the last good one, with a warning.
-
-    A model the user named is never replaced: its ModelError is raised.
-    """
-    first = find(model)
+def _installed(state: Path | None) -> tuple[ModelStore | None, Installed]:
+    """Return the store and its list; None and an empty one for a user without a home. Raises ModelError."""
     try:
-        return Classifier(first, cached=True)
-    except ModelError as error:
-        if model or os.environ.get(ENVIRONMENT) or first != chosen():
+        store = ModelStore.of(state)
+    except OptionError:
+        if state:
             raise
-        log.warning("%s", error)
-        for other in (previous(), BUNDLED):
-            if other is not None and other.is_file():
-                try:
-                    classifier = Classifier(other, cached=True)
-                except ModelError as worse:
-                    log.warning("%s", worse)
-                    continue
-                log.warning("going on with %s; choose again with `bear-alarm model use`", other)
-                return classifier
-        raise
+        return None, Installed()
+    return store, store.read()
+
+
+def _in_order(store: ModelStore | None, installed: Installed) -> list[Path]:
+    """List the files to take, the next one where one before it is bad; the first may be missing."""
+    slots = [store.slot(each) for each in (installed.current, installed.previous) if store and each]
+    return slots + ships() if installed.current else ships() + slots
+
+
+def _take(path: Path, digest: str | None, loaded: Classifier | None) -> Classifier:
+    """Load a file, which must have this digest, if any. Raises ModelError."""
+    if digest or loaded:
+        found = file_digest(path)
+        if digest and digest != found:
+            raise ModelError(f"{path}: its bytes were changed after it was installed; install it again, or roll back")
+        if loaded and loaded.digest == found:
+            return loaded
+    return Classifier(path, cached=True)

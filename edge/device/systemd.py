@@ -24,7 +24,7 @@ from edge.settings import Settings
 CONFIG = SYSTEM  # /etc/bear-alarm/config.yml
 STATE = SERVICE  # /var/lib/bear-alarm
 ENVIRONMENT = Path("/opt/bear-alarm")  # where every user can read an environment
-BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `XDG_CONFIG_HOME=/etc … model use`
+BESIDE = (SECRETS, "model.onnx", "model.previous.onnx")  # the last two: `model use` of an older version
 READABLE_MODE = 0o640  # by root, who changes it, and the service; it may hold passwords
 NEEDED_IMPORTS = "import cv2, numpy, onnxruntime, psutil, pydantic, sqlite3, ssl, typer, yaml, edge.watch"
 MIN_PERSON_UID = 1000  # users from this number on are people
@@ -420,8 +420,7 @@ Environment=PYTHONUNBUFFERED=1
 # Where it hangs and is ended by the watchdog, the log shows where.
 Environment=PYTHONFAULTHANDLER=1
 LimitCORE=0
-# The service's own choice of a model: /etc/bear-alarm/model.onnx, put there by
-# `sudo XDG_CONFIG_HOME=/etc bear-alarm model use FILE`.
+# Where an older version kept the service's choice of a model: /etc/bear-alarm/model.onnx.
 Environment=XDG_CONFIG_HOME=%E
 
 # The devices it needs: cameras, a ribbon camera's memory, pins, sound, and the board's own health.

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -25,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from edge.alert.redact import error_words
-from edge.background import start_thread
+from edge.background import start_thread, step_back
 from edge.errors import OptionError
 from edge.settings import parse_listen
 
@@ -48,7 +47,6 @@ HEAD_MAX_BYTES = 16_384
 THREADS = 3  # for endpoints
 STUCK_S = 30.0  # without a free thread it is a problem
 RENEW_S = 60.0  # until the certificate is looked at again: it ends, and this machine's address changes
-NICE = 10
 POLL_S = 0.2
 
 
@@ -132,9 +130,7 @@ class WebServer:
         self._problem = problem
 
     def _run(self) -> None:
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        step_back()
         if self._after:
             self._after.join()
         pause_s = 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.cli import model
 from edge.cli.doctor import machine, software
 from edge.cli.doctor.findings import Target
 from edge.detect.classifier import BUNDLED
@@ -17,6 +18,7 @@ from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put
 from tests.helpers.small_disk import fill, remount, there
 from tests.helpers.state_folder import StateFolder
+from tests.helpers.tiny import tiny_card, write_tiny_model
 
 DISK = "/dev/mmcblk0p2 / ext4 {},noatime 0 0\n"
 
@@ -170,13 +172,18 @@ def test_a_chosen_model_gone_bad_is_a_doubt_for_another_takes_its_place(tmp_path
     assert f"the alarm goes on with {BUNDLED}" in first.words
 
 
-def test_the_model_of_the_service_is_looked_at_where_there_is_one(tmp_path, monkeypatch):
+def test_the_model_of_the_service_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.delenv("BEAR_ALARM_MODEL", raising=False)
     put(tmp_path, **{"etc__bear-alarm__model.onnx": "no model at all", "etc__systemd__system__bear-alarm.service": ""})
     (first, *_) = list(software.check_model(device(tmp_path)))
     assert first.state == "doubt"
     assert str(tmp_path / "etc/bear-alarm/model.onnx") in first.words
     assert device(tmp_path, config=tmp_path / "mine.yml").environment == {}
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
+    model.use(str(path), state=device(tmp_path).state)
+    (first, *_) = list(software.check_model(device(tmp_path)))
+    assert first.words.startswith("tiny@")
+    assert first.state == "fine"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a stand-in that kills itself")

@@ -14,7 +14,7 @@ from edge.config import find_config, load_config
 from edge.config.schema import Config
 from edge.config.schema import settings as known
 from edge.errors import ConfigError, OptionError
-from edge.settings import AlertSettings, CameraSettings, EvidenceSettings, HealthSettings, Settings
+from edge.settings import AlertSettings, CameraSettings, EvidenceSettings, HealthSettings, Settings, UpdateSettings
 from tests.helpers.config_text import made
 
 CORNERS = ((0.1, 0.5), (0.6, 0.5), (0.6, 1.0))
@@ -106,6 +106,17 @@ def test_everything_may_be_set(tmp_path):
         str(tmp_path / "bear.onnx"), Path("/var/lib/bears"), tmp_path / "trace.bin",
     )  # fmt: skip
     assert found.waits
+
+
+def test_sources_of_new_models_may_be_set(tmp_path):
+    text = """
+    mqtt: mqtt://broker
+    updates: {sources: [stick, 'https://example.org/bear.onnx', mqtt], every_h: 6, frames: 9, ask_h: 5,
+      max_differences: 0}
+    """
+    sources = (str(tmp_path / "stick"), "https://example.org/bear.onnx", "mqtt")
+    assert made(text, tmp_path).updates == UpdateSettings(sources, 6.0, 9, 0, 5.0)
+    assert made("updates: /media/stick").updates == UpdateSettings(("/media/stick",))
 
 
 def test_what_is_written_shorter_means_the_same():

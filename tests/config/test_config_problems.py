@@ -57,6 +57,11 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("stages: {precision: 80}", "1: stages.precision: ", "is not between 0.5 and 0.99; write 0.8 for 80 %$"),
         ("stages: {precision: 62.5 %}", "1: stages.precision: ", "is no number; .*; write 0.625 for 62.5 %$"),
         ("stages: {precision: 100}", "1: stages.precision: ", "is not between 0.5 and 0.99$"),
+        ("updates: http://a.example/b.onnx", "1: updates: ", "write https://… that ends with .onnx or .pub, or a fol"),
+        ("updates: 'https://a.example/b?token=x'", "1: updates: ", "this is no address of a model"),
+        ("updates: {sources: [sticks, sticks]}", "1: updates.sources[2]: ", "the same source is there twice"),
+        ("updates: {sources: [sticks, mqtt]}", "1: updates.sources[2]: ", "there is no broker; give mqtt too"),
+        ("updates: x.mp4/models", "1: updates: ", "'x.mp4' is a file and no folder"),
         ("on_alarm: x", "1: on_alarm: ", "it belongs under command"),
         ("relay: [{pin: 1, second: 3}]", "1: relay[1].second: ", "did you mean seconds?"),
         ("a: 1", "1: a: ", "there are model, state, trace"),
@@ -136,6 +141,13 @@ def test_each_mistake_has_its_sentence(text, line, words, tmp_path):
     assert found[0].startswith(line), found
     assert re.search(words, found[0]), found
     assert "hunter2" not in found[0]
+
+
+def test_one_model_and_new_models_contradict_each_other(tmp_path):
+    (tmp_path / "bear.onnx").write_text("")
+    (found,) = problems("model: bear.onnx\nupdates: [sticks]", tmp_path)
+    assert found.startswith("2: updates: "), found
+    assert "model names the one file" in found
 
 
 def test_paths_that_can_never_be_are_found(tmp_path):

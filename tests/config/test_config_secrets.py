@@ -9,6 +9,7 @@ from edge.config import load_config
 from edge.config.load import load_text
 from edge.config.schema import Config
 from edge.errors import ConfigError, UnavailableError
+from edge.minisign import SecretKey
 from tests.helpers.config_text import made, problems
 
 SECRET = "s3cr3t-pa55w0rd"
@@ -190,3 +191,14 @@ def test_no_repr_shows_a_secret(monkeypatch, tmp_path):
     assert SECRET not in repr(loaded)
     config = Config.model_validate({"mqtt": {"host": "h", "password": SECRET}, "notify": [SECRET]})
     assert SECRET not in f"{config!r} {config} {config.mqtt!r}"
+
+
+def test_a_private_key_that_signs_models_is_wrong_in_any_value(monkeypatch, tmp_path):
+    text = SecretKey.new().locked("x", operations=1 << 15, memory=1 << 20)
+    line = text.splitlines()[1]
+    monkeypatch.setenv("X", line)
+    (tmp_path / "secrets.yml").write_text(f"KEY: {line}\n")
+    for value in (line, text, "${X}", "a ${KEY}"):
+        (problem,) = problems(f"webhook: {{url: 'https://h/', secret: '{value}'}}", tmp_path)
+        assert "webhook.secret: this is a private key that signs models" in problem
+        assert line not in problem

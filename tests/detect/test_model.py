@@ -12,6 +12,9 @@ from edge.cli import model as command
 from edge.detect import classifier as models
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, ModelError, OptionError
+from edge.minisign import SecretKey
+from edge.model_store import Entry, ModelStore
+from edge.update.trial import TrialCounts, write_counts
 from tests.helpers.tiny import LABELS, SIZE, WEIGHTS, tiny_answer, tiny_card, write_tiny_model
 
 
@@ -19,6 +22,8 @@ from tests.helpers.tiny import LABELS, SIZE, WEIGHTS, tiny_answer, tiny_card, wr
 def own_folder(tmp_path, monkeypatch):
     """A user with nothing chosen, whatever this machine's user has."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own state"))
+    monkeypatch.chdir(tmp_path)  # where no config lies
     monkeypatch.delenv(models.ENVIRONMENT, raising=False)
     return tmp_path / "config" / "bear-alarm"
 
@@ -108,18 +113,26 @@ def test_the_committed_network_answers_by_colour(tmp_path):
 
 
 def test_the_order_in_which_a_model_is_found(tmp_path, monkeypatch, own_folder):
-    assert models.chosen() == own_folder / "model.onnx"
     named, environment, bundled = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "c.onnx"
     for path in (named, environment, bundled):
         path.write_bytes(b"x")
     monkeypatch.setattr(models, "BUNDLED", bundled)
-    assert models.find() == bundled
+    state = tmp_path / "state"
+    assert models.find(None, state) == bundled
     own_folder.mkdir(parents=True)
-    (own_folder / "model.onnx").write_bytes(b"x")
-    assert models.find() == own_folder / "model.onnx"
+    (own_folder / "model.onnx").write_bytes(b"x")  # an older version's
+    assert models.find(None, state) == own_folder / "model.onnx"
+    installed = write_tiny_model(tmp_path / "m.onnx", tiny_card())
+    command.use(str(installed), state=state)
+    slot = state / "models" / f"{models.file_digest(installed)}.onnx"
+    assert models.find(None, state) == slot
+    assert models.find(None, tmp_path / "other state") == own_folder / "model.onnx"
+    slot.unlink()
+    with pytest.raises(ModelError, match=r"the installed model is missing; run `bear-alarm model rollback`"):
+        models.find(None, state)
     monkeypatch.setenv(models.ENVIRONMENT, str(environment))
-    assert models.find() == environment
-    assert models.find(str(named)) == named
+    assert models.find(None, state) == environment
+    assert models.find(str(named), state) == named
 
 
 def test_a_model_that_is_not_there_is_reported(tmp_path, monkeypatch):
@@ -132,35 +145,115 @@ def test_a_model_that_is_not_there_is_reported(tmp_path, monkeypatch):
         models.find()
 
 
-def test_use_keeps_the_last_good_model_and_refuses_a_bad_one(tmp_path, own_folder, monkeypatch):
-    first = write_tiny_model(tmp_path / "1.onnx", tiny_card())
-    second = write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))
-    command.use(str(first))
-    command.use(str(second))
-    assert models.find().read_bytes() == second.read_bytes()
-    assert (own_folder / "model.previous.onnx").read_bytes() == first.read_bytes()
+def test_use_keeps_the_model_before_and_rollback_goes_back_to_it(tmp_path, monkeypatch, caplog):
+    state, ships = tmp_path / "state", write_tiny_model(tmp_path / "ships.onnx", tiny_card())
+    monkeypatch.setattr(models, "BUNDLED", ships)
+    first, second = (write_tiny_model(tmp_path / f"{n}.onnx", replace(tiny_card(), name=n)) for n in ("1st", "2nd"))
+
+    def in_use():
+        return models.load(None, state).card.name
+
+    with pytest.raises(ModelError, match="no model before this one"):
+        command.rollback(state=state)
+    command.use(str(first), state=state)
+    command.use(str(second), state=state)
+    assert in_use() == "2nd"
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(second.read_bytes()[:-100])
-    with pytest.raises(ModelError):
-        command.use(str(bad))
-    assert models.find().read_bytes() == second.read_bytes()
-    assert sorted(path.name for path in own_folder.iterdir()) == ["model.onnx", "model.previous.onnx"]
-    monkeypatch.setattr(models, "BUNDLED", first)
-    command.use(None, bundled=True)
-    assert models.find() == first
-    with pytest.raises(OptionError, match="name one model file"):
-        command.use(None)
+    for wrong in (bad, tmp_path / "gone.onnx", tmp_path):
+        with pytest.raises(ModelError, match=str(wrong)):
+            command.use(str(wrong), state=state)
+    assert in_use() == "2nd"
+    command.rollback(state=state)
+    assert in_use() == "1st"
+    command.rollback(state=state)
+    assert in_use() == "2nd"
+    command.use(None, bundled=True, state=state)
+    assert in_use() == "tiny"
+    command.rollback(state=state)
+    assert in_use() == "2nd"
+    assert caplog.text == ""
+    for given in (None, str(first)):
+        with pytest.raises(OptionError, match="name one model file"):
+            command.use(given, bundled=given is not None, state=state)
+    monkeypatch.setenv(models.ENVIRONMENT, str(ships))
+    command.use(str(first), state=state)
+    assert "names another model, which goes before" in caplog.text
 
 
-def test_a_chosen_model_gone_bad_gives_way_to_the_last_good_one(tmp_path, own_folder, caplog):
-    good = write_tiny_model(tmp_path / "1.onnx", tiny_card())
-    command.use(str(good))
-    command.use(str(write_tiny_model(tmp_path / "2.onnx", replace(tiny_card(), name="second"))))
-    (own_folder / "model.onnx").write_bytes(b"")
-    assert models.load().path == own_folder / "model.previous.onnx"
-    assert "0 bytes" in caplog.text
-    with pytest.raises(BearAlarmError, match="empty"):
-        models.load(str(own_folder / "model.onnx"))
+def test_the_model_an_older_version_chose_stays_until_another_is_used(tmp_path, own_folder, monkeypatch):
+    state = tmp_path / "state"
+    monkeypatch.setattr(models, "BUNDLED", write_tiny_model(tmp_path / "ships.onnx", tiny_card()))
+    own_folder.mkdir(parents=True)
+    old = write_tiny_model(own_folder / "model.onnx", replace(tiny_card(), name="old"))
+    new = write_tiny_model(tmp_path / "new.onnx", replace(tiny_card(), name="new"))
+    command.use(str(new), state=state)
+    assert models.load(None, state).card.name == "new"
+    command.rollback(state=state)
+    assert models.load(None, state).path == old
+    command.use(None, bundled=True, state=state)
+    assert models.find(None, state) == models.BUNDLED
+    assert [path.name for path in own_folder.iterdir()] == ["model.previous.onnx"]  # nothing is lost
+
+
+def test_a_model_gone_bad_gives_way_to_the_one_before_then_to_the_one_that_ships(tmp_path, monkeypatch, caplog):
+    state, folder = tmp_path / "state", tmp_path / "state" / "models"
+    monkeypatch.setattr(models, "BUNDLED", write_tiny_model(tmp_path / "ships.onnx", tiny_card()))
+    paths = [write_tiny_model(tmp_path / f"{n}.onnx", replace(tiny_card(), name=n)) for n in ("1st", "2nd")]
+    for path in paths:
+        command.use(str(path), state=state)
+    before, last = (folder / f"{models.file_digest(path)}.onnx" for path in paths)
+    running = models.load(None, state)
+    assert models.load(None, state, loaded=running) is running
+    for bad, why in ((b"", "0 bytes"), (paths[0].read_bytes(), "bytes were changed"), (None, "no such model file")):
+        caplog.clear()
+        last.unlink()
+        if bad is not None:
+            last.write_bytes(bad)
+        found = models.load(None, state, loaded=running)
+        assert found.path == before
+        assert why in caplog.text
+        assert f"going on with {before}" in caplog.text
+    assert models.load(None, state, loaded=found) is found
+    with pytest.raises(BearAlarmError, match="no such model file"):
+        models.load(str(last), state)  # what a person names is not replaced
+    before.write_bytes(b"no model")
+    assert models.load(None, state).path == models.BUNDLED
+    models.BUNDLED.write_bytes(b"")
+    with pytest.raises(ModelError, match=r"ships\.onnx.*0 bytes"):
+        models.load(None, state)
+
+
+def test_what_is_installed_is_listed(tmp_path, capsys):
+    state, sha256 = tmp_path / "state", "ab" * 32
+    command.show(installed=True, state=state)
+    assert "in use        the model that ships" in capsys.readouterr().out
+    path = write_tiny_model(tmp_path / "m.onnx", tiny_card())
+    command.use(str(path), state=state)
+    key = SecretKey.new().public
+    tried = Entry(sha256, "bear@abab", serial=7, key=key.name, source="/media/stick")
+    store = ModelStore.of(state)
+    store.change(lambda each: replace(each, waiting=tried, serial=7, keys=(key.line,)))
+    capsys.readouterr()
+    command.show(installed=True, state=state)
+    assert "is tried      nothing has been counted yet" in capsys.readouterr().out
+    counts = TrialCounts(frames=40, hours=3.0, both=2, only_new=1)
+    write_counts(store, sha256, Classifier(path).digest, counts)
+    command.show(installed=True, state=state)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"in use {Classifier(path).name}, by hand, without a signature, from {path}" in shown
+    assert "before it the model that ships" in shown
+    assert f"bear@abab, serial 7, signed by {key.name}, from /media/stick" in shown
+    assert counts.words in shown
+    assert f"trusts the key {key.name}" in shown
+    command.show(installed=True, state=state, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["waiting"], found["tried"]) == (asdict(tried), asdict(counts))
+    command.rollback(state=state)
+    assert "bear@abab is removed" in capsys.readouterr().out
+    assert store.read().waiting is None
+    with pytest.raises(OptionError, match="without a MODEL"):
+        command.show(str(path), installed=True, state=state)
 
 
 def test_show_and_check_tell_what_the_card_says(tmp_path, capsys):

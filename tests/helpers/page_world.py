@@ -25,8 +25,8 @@ VIEWER = "eight eyes that look"
 FORM = {"Accept": "text/html"}
 
 
-def wait_for(true: Callable[[], Any], within_s: float = 30.0) -> Any:
-    """Wait until it is true; return what it returned."""
+def wait_for(true: Callable[[], Any], within_s: float = 90.0) -> Any:
+    """Wait until it is true, on a busy machine too: a count of frames is tried again after 30 s; return it."""
     until = time.monotonic() + within_s
     while not (found := true()):
         assert time.monotonic() < until, "it did not happen in time"

@@ -198,13 +198,14 @@ class Check(NamedTuple):
 
 def all_checks() -> tuple[Check, ...]:
     """List what is looked at; imported here, for numpy may be missing."""
-    from edge.cli.doctor import alerts, cameras, machine, page, service, software
+    from edge.cli.doctor import alerts, cameras, keys, machine, page, service, software
 
     return (
         Check(software.GROUP, "packages", software.check_packages, software.IMPORT_S + 5),
         Check("Config", "config", check_config),
         Check("Config", "secrets", service.check_secrets),
         Check("Model", "model", software.check_model, software.MODEL_S + 5),
+        Check("Model", "private keys", keys.check_private_keys),
         Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
         Check("Cameras", "drift", cameras.check_drift),
         Check("Board", "board", machine.check_board),

@@ -146,7 +146,7 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variable of the service's environment that names the folder of its chosen model."""
+        """Return the variable of the service's environment that names where an older version kept its chosen model."""
         served = self.has_service and self.config in (None, SYSTEM)
         return {"XDG_CONFIG_HOME": str(self.root / "etc")} if served else {}
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from edge.cli.doctor.child import Ended, call, run
-from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine
+from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, unknown
 from edge.installing import extra, pip
 from edge.version import __version__
 
@@ -145,11 +146,16 @@ TIMED_CROPS = 7  # one by one, after one that is not
 
 def tried(target: Target) -> Ended:
     """Try the model that the alarm would take, in a child."""
-    return call("edge.cli.doctor.software:try_model", target.settings.model, MODEL_S, target.environment)
+    asks = target.settings.model, str(target.state)
+    return call("edge.cli.doctor.software:try_model", asks, MODEL_S, target.environment)
 
 
 def check_model(target: Target) -> Iterator[CheckResult]:
     """Check which it is, that this processor computes it rightly, and what one crop takes."""
+    if target.settings.model is None and target.state.is_dir() and not os.access(target.state, os.R_OK | os.X_OK):
+        words = f"which one the alarm takes is not known, for {target.state} is closed to this user"
+        yield unknown("model", words, "sudo bear-alarm doctor")
+        return
     ended = tried(target)
     found = ended.answer
     if not isinstance(found, dict):
@@ -193,18 +199,19 @@ def _speed(target: Target, crop_ms: float) -> CheckResult:
     return fine("speed", f"{words}: {crops} fit into the {frame_s:g} s that a frame may take")
 
 
-def try_model(asks: str | None) -> dict[str, Any]:
-    """Load the model ``asks`` names, or the one the alarm would take, and time it. Runs in the child."""
+def try_model(asks: tuple[str | None, str]) -> dict[str, Any]:
+    """Load the model that is named, or the one the alarm of a state folder would take, and time it. For the child."""
     from edge.detect.classifier import Classifier, find, load
     from edge.errors import ModelError
 
+    model, state = asks[0], Path(asks[1])
     found: dict[str, Any] = {"problem": None, "instead": None}
     try:
-        classifier = Classifier(find(asks))
+        classifier = Classifier(find(model, state))
     except ModelError as error:
         found["problem"] = str(error)
         try:
-            classifier = load(asks)
+            classifier = load(model, state)
         except ModelError:
             return found
         found["instead"] = str(classifier.path)

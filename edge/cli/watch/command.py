@@ -163,6 +163,11 @@ def watch_settings(
             f"a zone or mask belongs to one camera, and {len(cameras)} are watched; write them into a config "
             "(`bear-alarm config init`), or watch each on its own"
         )
+    if model and base.updates.sources:
+        raise OptionError(
+            f"--model {model} names the one file to use, and the config takes new ones (updates.sources); leave out "
+            "one of the two"
+        )
     if trace:
         need_folder(trace.expanduser())
     given: dict[str, Any] = {

@@ -189,11 +189,10 @@ class Reload:
 
     def _check(self, loaded: Classifier) -> Checked:
         from edge.camera_thread import rule_for
-        from edge.detect.classifier import file_digest, find, load
+        from edge.detect.classifier import load
 
         settings = self._settings()
-        same = file_digest(find(settings.model)) == loaded.digest
-        classifier = loaded if same else load(settings.model)
+        classifier = load(settings.model, settings.state, loaded=loaded)
         for camera in settings.cameras:
             rule_for(classifier, camera.settings)
         return Checked(settings, classifier)

@@ -1,0 +1,50 @@
+"""``bear-alarm model update``: take a signed model or key from a stick, a folder, HTTPS or MQTT."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from edge.cli.events.command import StateOpt
+from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.output import JsonOpt
+
+
+def update(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A stick or folder, a file, https://…/NAME.onnx, mqtt://HOST/TOPIC with a retained message; or - for "
+            "that message on standard input.",
+        ),
+    ],
+    now: Annotated[bool, typer.Option("--now", help="Use the model at once, without a trial.")] = False,
+    older: Annotated[bool, typer.Option("--older", help="Take a model that is older than one taken before.")] = False,
+    config: ConfigOpt = None,
+    state: StateOpt = None,
+    as_json: JsonOpt = False,
+    unattended: Annotated[bool, typer.Option("--unattended", hidden=True)] = False,
+) -> None:
+    """Take a new model that a trusted key signed. A running alarm tries it beside the model in use before it uses it.
+
+    A new key that a trusted key signed is taken too, and is trusted from then on.
+    """
+    from edge.cli.doctor.findings import Target
+    from edge.model_store import ModelStore
+    from edge.update.install import message
+    from edge.update.install import update as take
+
+    path = config_for(config)
+    store = ModelStore.of(Target(settings_of(path), path, given_state=state).state)
+    signature = None
+    if source == "-":
+        source, signature = message(sys.stdin.read())
+    outcome = take(source, store, unattended=unattended, older=older, now=now, signature=signature)
+    if as_json:
+        print(json.dumps({"kind": outcome.kind, "words": outcome.words}, ensure_ascii=False))
+    else:
+        print(f"{outcome.words[0].upper()}{outcome.words[1:]}.")

@@ -1,0 +1,319 @@
+"""Take a signed model or key from a stick, a folder, HTTPS or MQTT: fetched, checked, and put into the store.
+
+Whom the owner trusts is asked first, then the serial, and only then the file is copied. The copy is checked, and no
+other: what lies on a stick may change or go. Until the store's list is replaced, nothing has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from edge.alert.mqtt_settings import PORTS
+from edge.alert.redact import address_of, scrub
+from edge.errors import BearAlarmError, ModelError, OptionError, SignatureError
+from edge.minisign import ENDING, Signature, text_of, verify
+from edge.model_store import PART, Entry, Installed, ModelStore
+from edge.update.comments import parse_comment
+from edge.update.fetch import PIECE, Part, download, retained, text_at
+from edge.update.keys import accepted, believed, signer_of
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["waiting", "installed", "trusted", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an update that was not refused."""
+
+    kind: Kind
+    words: str  # one sentence without a full stop
+    entry: Entry | None = None  # the model it is about
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A signed file that a source has; nothing in it is verified yet."""
+
+    where: str  # for the words, without secrets
+    signature: Signature
+    copy: Callable[[Part], None]  # all of it
+
+
+def update(
+    source: str,
+    store: ModelStore,
+    *,
+    unattended: bool,
+    older: bool = False,
+    now: bool = False,
+    signature: str | None = None,
+) -> Outcome:
+    """Take what a source has: a folder or file, an https URL, or an MQTT topic's URL with the topic at its end.
+
+    A model waits, to be tried beside the one in use; ``now``: it is the one in use at once. ``older``: a person takes
+    one with a lower serial; never ``unattended``. ``signature``: the text that belongs to the URL, in place of the
+    one fetched beside it. A refusal is a SignatureError, ModelError or OptionError, and what cannot be reached an
+    UnavailableError: one sentence, and nothing has changed.
+    """
+    with store.updating():
+        return _Update(store, older=older and not unattended, now=now and not unattended).take(source, signature)
+
+
+def message(text: str) -> tuple[str, str | None]:
+    """Return URL and signature of a message ``{"url": …, "signature": …}``. Raises OptionError.
+
+    Without ``signature``, the one beside the URL is meant.
+    """
+    try:
+        held = json.loads(text)
+        url, signature = held["url"], held.get("signature")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        url = signature = None
+    if not isinstance(url, str) or not isinstance(signature, str | None) or "://" not in url:
+        raise OptionError(
+            f"the message {scrub(text)[:60]!r} is no announcement of a model; "
+            'publish {"url": "https://…/NAME.onnx", "signature": "the text of the .minisig file"}'
+        )
+    return url, signature
+
+
+class _Update:
+    """One update of a store. Meanwhile nothing else changes it but the alarm, which switches."""
+
+    def __init__(self, store: ModelStore, *, older: bool, now: bool) -> None:
+        self.store = store
+        self.older = older
+        self.now = now
+        self.problems: list[BearAlarmError] = []  # of what is passed over
+
+    def take(self, source: str, signature: str | None) -> Outcome:
+        """Take the keys, by their serials, then the newest model that a trusted key signed. Raises what refuses it."""
+        serial = self.store.read().serial  # of before: a key's may be higher than that of the model beside it
+        keys, models = self._sorted(_offers(source, signature, self.problems))
+        outcomes = list(self._keys(keys))
+        refusal: BearAlarmError | None = None
+        for offer in reversed(models):
+            try:
+                fields = believed(offer.signature, self.store.read(), offer.where)
+            except SignatureError as error:
+                self.problems.append(error)
+                continue
+            try:
+                outcomes.append(self._model(offer, fields, serial))
+            except BearAlarmError as error:
+                refusal = error
+            break
+        if refusal is None and self.problems and not any(each.entry or each.kind == "trusted" for each in outcomes):
+            refusal = self.problems.pop(0)
+        for problem in self.problems:
+            log.warning("%s", problem)
+        if refusal:
+            trusted = (each.words for each in outcomes if each.kind == "trusted")
+            raise type(refusal)("; ".join([str(refusal), *trusted]))
+        done = [each for each in outcomes if each.kind != "nothing"] or outcomes[-1:]
+        return Outcome(done[-1].kind, "; ".join(each.words for each in done), done[-1].entry)
+
+    def _sorted(self, offers: Sequence[Offer]) -> tuple[list[Offer], list[Offer]]:
+        """Return the keys and the models, the lowest serial first."""
+        keys: list[tuple[int, Offer]] = []
+        models: list[tuple[int, Offer]] = []
+        for offer in offers:
+            try:
+                fields = parse_comment(offer.signature.comment, offer.where)
+            except SignatureError as error:
+                self.problems.append(error)
+                continue
+            (keys if "key" in fields else models).append((int(fields["serial"]), offer))
+        by_serial = itemgetter(0)
+        return [each for _, each in sorted(keys, key=by_serial)], [each for _, each in sorted(models, key=by_serial)]
+
+    def _keys(self, offers: Sequence[Offer]) -> Iterator[Outcome]:
+        """Trust each key that a trusted key signed."""
+        for offer in offers:
+            try:
+                yield self._key(offer)
+            except SignatureError as error:
+                self.problems.append(error)
+
+    def _key(self, offer: Offer) -> Outcome:
+        before = self.store.read()
+        name = believed(offer.signature, before, offer.where)["key"]
+        with self._copied(offer) as part:
+            if self.store.change(lambda held: accepted(part, offer.signature, held)) == before:
+                return Outcome("nothing", f"key {name} is trusted already")
+        return Outcome("trusted", f"key {name}, signed by key {offer.signature.key_name}, is trusted from now on")
+
+    def _model(self, offer: Offer, fields: dict[str, str], accepted_serial: int) -> Outcome:
+        """Put a model into the store, whose comment is believed. Raises what refuses it."""
+        installed, serial = self.store.read(), int(fields["serial"])
+        here = next((each for each in installed.entries if each.serial == serial), None)
+        if here and here.name != fields["model"]:
+            raise SignatureError(
+                f"{offer.where}: serial {serial} is that of {here.name}, which is installed, and this is another file "
+                f"({fields['model']}); sign it with a higher serial"
+            )
+        if here and (not self.older if here == installed.previous else self._is_whole(here)):
+            return self._again(here, installed)
+        if not here and serial <= accepted_serial and not self.older:
+            raise SignatureError(
+                f"{offer.where}: serial {serial} of {fields['model']} is not higher than {accepted_serial}, which was "
+                "accepted here before; sign it with a higher one, or take it by hand with "
+                "`bear-alarm model update … --older`"
+            )
+        with self._copied(offer) as part:
+            entry = self._checked(part, offer, fields)
+            after = self.store.put(part, entry, offer.signature.text, partial(self._with, entry))
+        if after.waiting == entry:
+            return Outcome("waiting", f"{_named(entry)} is here, and is tried beside the model in use", entry)
+        return Outcome("installed", f"{_named(entry)} is the model in use from now on", entry)
+
+    def _with(self, entry: Entry, held: Installed) -> Installed:
+        """Return the list with a model that was checked."""
+        held = replace(held, serial=max(held.serial, entry.serial or 0))
+        if held.current and held.current.sha256 == entry.sha256:  # put in by hand before, or its file was damaged
+            return replace(held, current=replace(entry, tested=held.current.tested))
+        waiting = replace(held, waiting=entry)
+        return waiting.switched(tested=False) if self.now else waiting
+
+    def _again(self, here: Entry, installed: Installed) -> Outcome:
+        """Return the outcome for a model that is here already."""
+        if here == installed.waiting and self.now:
+            self.store.change(lambda held: held.switched(tested=False) if held.waiting == here else held)
+            return Outcome("installed", f"{_named(here)} is the model in use from now on", here)
+        known = {
+            installed.previous: "the one before the model in use",
+            installed.waiting: "tried beside the model in use",
+        }
+        return Outcome("nothing", f"{_named(here)} is {known.get(here, 'the model in use')} already", here)
+
+    def _is_whole(self, entry: Entry) -> bool:
+        try:
+            with self.store.slot(entry).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        except OSError:
+            return False
+
+    @contextmanager
+    def _copied(self, offer: Offer) -> Iterator[Path]:
+        """Yield a copy in the store's folder, where nobody changes it. Errors about it name what it was copied from."""
+        path = self.store.folder / f"{os.getpid()}{PART}"
+        try:
+            with closing(Part(path, offer.where)) as part:
+                offer.copy(part)
+            yield path
+        except (ModelError, SignatureError) as error:
+            raise type(error)(str(error).replace(str(path), offer.where)) from None
+        except OSError as error:
+            raise OptionError(f"{path}: cannot be read again ({error.strerror}); is this disk failing?") from None
+        finally:
+            with suppress(OSError):  # else the next update removes it
+                path.unlink(missing_ok=True)
+
+    def _checked(self, part: Path, offer: Offer, fields: dict[str, str]) -> Entry:
+        """Verify a copy and load it as an alarm does. Raises SignatureError and ModelError."""
+        from edge.detect.classifier import Classifier
+
+        key = signer_of(offer.signature, self.store.read(), offer.where)
+        verify(offer.signature, key, part, offer.where)
+        classifier = Classifier(part)
+        if classifier.name != fields["model"]:
+            raise SignatureError(
+                f"{offer.where}: its signature names {fields['model']}, but the file is {classifier.name}; "
+                "sign it again"
+            )
+        if classifier.card_digest != fields["card"]:
+            raise SignatureError(f"{offer.where}: its signature names another card than the file has; sign it again")
+        return Entry(classifier.digest, classifier.name, int(fields["serial"]), key.name, offer.where)
+
+
+def _named(entry: Entry) -> str:
+    return f"the model {entry.name} (serial {entry.serial}, from {entry.source})"
+
+
+# What a source has.
+
+
+def _offers(source: str, signature: str | None, problems: list[BearAlarmError]) -> list[Offer]:
+    """List the signed files of a source; ``problems`` gets those of a folder that cannot be used.
+
+    Raises SignatureError, OptionError and UnavailableError.
+    """
+    if source.lower().startswith(tuple(f"{scheme}://" for scheme in PORTS)):
+        source, signature = message(retained(source))
+    if "://" in source:
+        where = address_of(source)
+        held = Signature.of(text_at(_beside(source)) if signature is None else signature, f"the signature at {where}")
+        return [Offer(where, held, partial(download, source))]
+    path = Path(source.removesuffix(ENDING)).expanduser()
+    try:
+        if not path.is_dir():
+            return [_of_file(path)]
+        names = sorted(each.name for each in path.iterdir() if each.name.endswith(ENDING) and each.name[0] != ".")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not names:
+        raise OptionError(
+            f"{path}: no signed model or key is here; copy the .onnx file and its {ENDING} file into this folder"
+        )
+    offers = []
+    for name in names:
+        try:
+            offers.append(_of_file(path / name.removesuffix(ENDING)))
+        except (SignatureError, OptionError) as error:
+            problems.append(error)
+    return offers
+
+
+def _of_file(file: Path) -> Offer:
+    beside = file.with_name(file.name + ENDING)
+    _check_plain(file)
+    _check_plain(beside)
+    where = "".join(sign if sign.isprintable() else "?" for sign in str(file))  # it is published, too
+    return Offer(where, Signature.of(text_of(beside), beside), partial(_copy_file, file))
+
+
+def _check_plain(file: Path) -> None:
+    """Raise OptionError for what is no plain file: a link may lead anywhere, and a pipe has no end."""
+    try:
+        mode = file.lstat().st_mode
+    except FileNotFoundError:
+        raise OptionError(
+            f"{file}: there is no such file; is the stick mounted, and are the model and its {ENDING} file there?"
+        ) from None
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    if not stat.S_ISREG(mode):
+        raise OptionError(f"{file}: is no plain file but a link, folder or device; copy the file itself")
+
+
+def _copy_file(file: Path, part: Part) -> None:
+    try:
+        with file.open("rb", buffering=0) as opened:
+            part.expect(os.fstat(opened.fileno()).st_size)
+            while piece := opened.read(PIECE):
+                part.write(piece)
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> OptionError:
+    return OptionError(f"{path}: cannot be read ({error.strerror}); put the stick in again, or copy the files again")
+
+
+def _beside(url: str) -> str:
+    """Return the address of a file's signature."""
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path + ENDING).geturl()
