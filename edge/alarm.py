@@ -8,10 +8,13 @@ model, and the ``ReviewPoller``, which hands people's reviews to the cameras.
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +23,24 @@ from edge.background import Sink, Worker
 from edge.camera import Source
 from edge.camera_thread import CameraThread, Shared, connect, end_all, make_watcher, open_kept, rule_for
 from edge.decide.stages import stage_of
-from edge.detect.classifier import Classifier, load
+from edge.detect.classifier import ENVIRONMENT, Classifier, load
 from edge.device.health import SelfMonitor
 from edge.device.telemetry import stats_of
 from edge.drift_watch import DriftWatch
 from edge.errors import OptionError
 from edge.files import made_state_folder, make_folder
+from edge.model_store import Entry, ModelStore
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
 from edge.record.run import Clock, EventFactory
 from edge.record.trace import Trace
 from edge.rollout import Rollout
-from edge.settings import Settings
+from edge.settings import MQTT, Settings
 from edge.status import Ask, ChannelStatus, SinkStatus, Status
+from edge.update.attempt import Attempt
+from edge.update.kept import compare_kept
+from edge.update.sources import Sources
+from edge.update.trial import Trial, TrialCounts
+from edge.update.updates import Start, Updates, begin
 from edge.version import __version__
 from edge.watch import Watcher
 
@@ -75,6 +84,7 @@ class Alarm:
         self.reviews: ReviewPoller | None = None  # where there is a journal
         self.rollout: Rollout | None = None  # there too
         self.drift: DriftWatch | None = None  # there too
+        self.updates: Updates | None = None  # there too, where no model is named
         self.failed: list[BaseException] = []  # of sources that ended with an error
         self._began = time.monotonic()
         self._process_began: float = before._process_began if before else self._began
@@ -93,6 +103,8 @@ class Alarm:
         folder = made_state_folder(settings.state) if followed else None
         for camera in settings.cameras:
             self._opened.append(open_kept(camera, state=folder, waits=settings.waits))
+        store = self._store()
+        start = begin(store, counts=settings.waits and before is None) if store else Start()
         self.classifier = classifier or load(settings.model, settings.state)
         for camera in settings.cameras:
             rule_for(self.classifier, camera.settings)
@@ -101,6 +113,7 @@ class Alarm:
         live = settings.waits or any(opened.live for opened in self._opened)
         kept = settings.state or settings.alerts.remote or settings.page.listen or live
         self.state = made_state_folder(settings.state) if kept else None
+        sources = self._sources(before.updates if before else None) if store and self.state else None
         self.alerting = Alerting(
             settings.alerts,
             self.run,
@@ -111,6 +124,7 @@ class Alarm:
             terminal=terminal,
             answer_s=settings.stages.answer_s,
             sound_unanswered=settings.stages.unanswered == "sound",
+            offered=sources.offers.append if sources and MQTT in settings.updates.sources else None,
             before=before.alerting if before else None,
         )
         self.writer = evidence_writer(settings.evidence)
@@ -134,7 +148,11 @@ class Alarm:
             )
         self.alerting.more = self._parts
         if self.alerting.journal:
-            self.rollout = self._rollout(before.rollout if before else None)
+            tested = False
+            if store and sources:
+                self.updates = self._updates(store, sources, start, before.updates if before else None)
+                tested = self.updates.tested
+            self.rollout = self._rollout(before.rollout if before else None, tested=tested)
             self.drift = self._drift_watch()
             self.alerting.hears = self._hear
             self.reviews = ReviewPoller(self.alerting.journal, self.threads, self.classifier.card.alarm_labels)
@@ -142,7 +160,60 @@ class Alarm:
         publishers = {thread.camera.name: thread.watcher.publisher for thread in self.threads}
         self.alerting.confirmations.stage = lambda name: publishers[name].stage if name in publishers else None
 
-    def _rollout(self, before: Rollout | None) -> Rollout:
+    def _store(self) -> ModelStore | None:
+        """Return the installed models; None where one is named, or this user has no folder for them."""
+        if self.settings.model:
+            return None
+        if os.environ.get(ENVIRONMENT):
+            if self.settings.updates.sources:
+                log.warning("no new model is taken from updates.sources, for $%s names the one to use", ENVIRONMENT)
+            return None
+        with suppress(OptionError):  # without a home there are none, and what needs a state folder says so
+            return ModelStore.of(self.settings.state)
+        return None
+
+    def _sources(self, before: Updates | None) -> Sources:
+        """Return the sources of new models; those of the alarm before where they are the same."""
+        assert self.state
+        if before and (before.sources.settings, before.sources.state) == (self.settings.updates, self.state):
+            return before.sources
+        if before:
+            before.sources.close()
+        return Sources(self.settings.updates, self.state)
+
+    def _updates(self, store: ModelStore, sources: Sources, start: Start, before: Updates | None) -> Updates:
+        assert self.alerting
+        alerting, old, evidence = self.alerting, self.classifier, self.writer.folder if self.writer else None
+
+        def tries(entry: Entry) -> Attempt:
+            def kept(stop: threading.Event) -> TrialCounts:
+                assert evidence
+                own = ((each.name, each.settings.threshold) for each in self.settings.cameras)
+                thresholds = {name: value for name, value in own if value is not None}
+                return compare_kept(
+                    old.path, store.slot(entry), evidence, self.settings.updates.frames, thresholds, stop
+                )
+
+            beside = partial(Trial, self.threads, store, entry, old, share=self._share)
+            return Attempt(store.slot(entry), beside, kept if evidence else None)
+
+        updates = Updates(
+            self.settings.updates,
+            store,
+            sources,
+            start=start,
+            digest=self.classifier.digest,
+            tries=tries,
+            well=lambda: "model" not in alerting.problems,
+            busy=lambda: any(thread.watcher.decider.open_incidents for thread in self.threads),
+            run=self.run,
+            publish=alerting.publish,
+            before=before,
+        )
+        self.ask("updates", updates.problem)
+        return updates
+
+    def _rollout(self, before: Rollout | None, *, tested: bool) -> Rollout:
         assert self.alerting
         assert self.state
         alerting = self.alerting
@@ -150,6 +221,7 @@ class Alarm:
             self.settings.cameras,
             {thread.camera.name: thread.watcher.publisher for thread in self.threads},
             model=self.classifier.name,
+            tested=tested,
             folder=self.state,
             evidence=self.writer.folder if self.writer else None,
             goal=self.settings.stages.goal,
@@ -222,6 +294,8 @@ class Alarm:
             self.rollout.tick(now)
         if self.drift:
             self.drift.tick(now)
+        if self.updates:
+            self.updates.tick(now)
 
     @property
     def alarms(self) -> int:
@@ -281,6 +355,8 @@ class Alarm:
                 last_first.callback(self.rollout.close, 0.5)
             if self.drift:
                 last_first.callback(self.drift.close, 0.5)
+            if updates := self.updates:
+                last_first.callback(lambda: updates.close(0.5, keep=keep))
             if trace := self.trace:
                 last_first.callback(lambda: trace.close(left_s()))
             if writer := self.writer:  # the journal gets the last pictures

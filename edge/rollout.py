@@ -85,9 +85,9 @@ class Standing:
         return f"{self.entry.stage}: {MEANS[self.entry.stage]}"
 
 
-def place_of(camera: Camera, model: str) -> Place:
+def place_of(camera: Camera, model: str, *, tested: bool = False) -> Place:
     """Return how a camera of a config is watched now."""
-    return Place(camera.name, shown(camera.source), camera.stage or "", camera.stage_lock, model)
+    return Place(camera.name, shown(camera.source), camera.stage or "", camera.stage_lock, model, tested)
 
 
 def standing_of(history: Sequence[StageEntry], place: Place, tally: Tally, goal: Goal, now: datetime) -> Standing:
@@ -110,10 +110,11 @@ class _Found:
 class Rollout:
     """The stages of the cameras that have any: those of a config. For any thread; only ``look`` waits for the disk.
 
-    ``publishers``: of each camera; its ``stage`` is set here. ``publish`` takes the notices. ``evidence``: the folder
-    of random frames; None: none are kept. A journal that cannot be read or written is a ``problem``: until it can be
-    read, the stages of the config hold; until it can be written, entries wait in memory. ``before``: that of the alarm
-    that a reload has ended in this process; its stages go on.
+    ``publishers``: of each camera; its ``stage`` is set here. ``tested``: the model was tried here for long before it
+    was used. ``publish`` takes the notices. ``evidence``: the folder of random frames; None: none are kept. A journal
+    that cannot be read or written is a ``problem``: until it can be read, the stages of the config hold; until it can
+    be written, entries wait in memory. ``before``: that of the alarm that a reload has ended in this process; its
+    stages go on.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Rollout:
         publishers: Mapping[str, EventPublisher],
         *,
         model: str,
+        tested: bool = False,
         folder: Path,
         evidence: Path | None,
         goal: Goal,
@@ -131,7 +133,7 @@ class Rollout:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         before: Rollout | None = None,
     ) -> None:
-        self._places = {each.name: place_of(each, model) for each in cameras if each.stage is not None}
+        self._places = {each.name: place_of(each, model, tested=tested) for each in cameras if each.stage is not None}
         self._publishers = publishers
         self._folder = folder
         self._evidence = evidence

@@ -68,7 +68,8 @@ class Alerting:
     ``sinks`` stays the same list while those in it change, as what was missing is made. ``state`` None: no journal, so
     nothing may go over a network. Set later: ``watching``, whether a camera's frames are being looked at; ``stats``,
     what MQTT publishes about the whole alarm; ``more``, what else health asks; ``page``, the beginning of the page's
-    URLs for other machines, None where none reach it. ``terminal`` comes last. What cannot work here and now is
+    URLs for other machines, None where none reach it. ``terminal`` comes last. ``offered`` takes what the broker offers
+    as a new model; None: nothing is taken. What cannot work here and now is
     ``missing``, a problem, and tried again. ``before``: the alerts of the alarm that a reload has ended in this
     process; its open journal, its problems, its questions, the limit of messages and the deterrent's budget go on.
     Raises OptionError for what can never work.
@@ -86,6 +87,7 @@ class Alerting:
         terminal: Sink | None = None,
         answer_s: float = 30.0,
         sound_unanswered: bool = True,
+        offered: Callable[[bytes], object] | None = None,
         before: Alerting | None = None,
     ) -> None:
         self.run = run
@@ -109,6 +111,7 @@ class Alerting:
             stats=lambda: self.stats(),  # noqa: PLW0108
             confirmations=self.confirmations,
             page=lambda: self.page(),  # noqa: PLW0108
+            offered=offered,
             before=before._remote if before else None,
         )
         self._reviews: Worker[Question] | None = None

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from edge.alert.confirmation import Confirmations, Question
-from edge.alert.mqtt_connection import MAX_BYTES, BrokerConnection
+from edge.alert.mqtt_connection import BrokerConnection
 from edge.alert.mqtt_discovery import ALARM, MAX_NAME, OFFLINE, ONLINE, Announcer, Topics, device_id
 from edge.alert.mqtt_settings import MqttSettings
 from edge.background import start_thread
@@ -44,6 +44,7 @@ MAX_REMEMBERED = 100  # visits whose alarm is known: a bear may be found again a
 LOSS_S = 60.0  # a broken connection is noticed within 45 s: what was published before that may be lost
 NEWS_S = 60.0  # an alarm that could not be published is news for so long, and while its bear is there
 
+MAX_ANSWER, MAX_OFFER = 1000, 8000  # bytes
 IGNORED_S = 60.0  # after a line about an answer that is ignored, further ones are not logged
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ class Mqtt:
     whether a camera's frames are being looked at: one that is not watched reads "unavailable", and "no bear" is
     published only once it was. ``stats`` is asked there for the content of ``<prefix>/stats``, if there is any;
     neither may wait. ``confirmations``: the questions that are asked and answered here, where not everyone in the
-    network reads along (``MqttSettings.answers``). A ``guest`` only delivers events, beside the client of the device:
+    network reads along (``MqttSettings.answers``). ``offered``: takes each message that offers a new model; None: they
+    are not subscribed to. A ``guest`` only delivers events, beside the client of the device:
     another client id, no state, no announcement, no last will.
 
     What makes something unavailable is published before all else; what makes it available, after its state.
@@ -73,6 +75,7 @@ class Mqtt:
         watching: Callable[[str], bool] = lambda camera: True,
         stats: Callable[[], Mapping[str, object]] | None = None,
         confirmations: Confirmations | None = None,
+        offered: Callable[[bytes], object] | None = None,
         guest: bool = False,
     ) -> None:
         self.settings = settings
@@ -101,13 +104,19 @@ class Mqtt:
         self._confirmations = confirmations if settings.answers and not guest else None
         self._questions: deque[tuple[Question, bool]] = deque(maxlen=MAX_REMEMBERED)  # to publish; True: what became
         self._ignored_at = -math.inf  # when an answer was last logged as ignored, time.monotonic()
+        self._offered = None if guest else offered
         births = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
         self._connection = BrokerConnection(
             settings,
             f"{client_id}-{own}" if guest else client_id,
             self._wake,
             will="" if guest else self._topics.available,
-            subscriptions=(*births, *((self._topics.answer,) if self._confirmations else ())),
+            subscriptions=(
+                *births,
+                *((self._topics.answer,) if self._confirmations else ()),
+                *((self._topics.model,) if self._offered else ()),
+            ),
+            max_bytes=MAX_OFFER,
         )
         start_thread(self._run, "mqtt")
 
@@ -244,10 +253,13 @@ class Mqtt:
                 self._connection.publish(self._topics.question, _json(about))
 
     def _receive(self) -> list[bool]:
-        """Take what came: answers, and the births of Home Assistant, which are returned (True: it is online)."""
+        """Take what came: offers, answers, and the births of Home Assistant, which are returned (True: online)."""
         births = []
         for _ in range(len(self._connection.received)):  # of a flood no more than this
             topic, payload = self._connection.received.popleft()
+            if self._offered and topic == self._topics.model:
+                self._offered(payload)
+                continue
             if topic != self._topics.answer:
                 births.append(payload == ONLINE.encode())
                 continue
@@ -265,7 +277,7 @@ class Mqtt:
         """Take an answer. Raises ValueError, TypeError, KeyError or RecursionError for what is none."""
         found = json.loads(payload)
         token, answer, by = found["token"], found["answer"], found.get("by", "")
-        if len(payload) > MAX_BYTES or answer not in ("yes", "no") or not (isinstance(token, str) and _is_name(by)):
+        if len(payload) > MAX_ANSWER or answer not in ("yes", "no") or not (isinstance(token, str) and _is_name(by)):
             raise ValueError
         if self._confirmations:
             self._confirmations.answer(token, answer, f"{by} (MQTT)" if by else "MQTT")

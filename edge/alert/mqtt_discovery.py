@@ -225,8 +225,13 @@ class Topics:
 
     @property
     def answer(self) -> str:
-        """JSON of a person's answer; the only topic below the prefix that the alarm reads."""
+        """JSON of a person's answer; the alarm reads it."""
         return f"{self.prefix}/answer"
+
+    @property
+    def model(self) -> str:
+        """JSON of a new model's URL and signature; retained by who offers it, and read by the alarm."""
+        return f"{self.prefix}/model"
 
     @property
     def answered(self) -> str:

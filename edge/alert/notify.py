@@ -261,7 +261,7 @@ LINES = 8  # events named one by one in a digest
 KINDS = {
     "camera": "message about a camera",
     "health": "message about the alarm itself",
-    "notice": "notice of a camera",
+    "notice": "notice",
 }
 
 
@@ -306,7 +306,7 @@ def _title(event: Event) -> str:
     if event.kind == "test":
         return "Test of the bear alarm"
     if event.kind == "notice":
-        return f"Bear alarm: camera {event.camera}"
+        return f"Bear alarm: {'its model' if event.label == 'model' else f'camera {event.camera}'}"
     what = f"Camera {event.camera}" if event.kind == "camera" else "The bear alarm"
     return f"{what} is well again" if event.type == "end" else f"{what} has a problem"
 

@@ -42,6 +42,7 @@ class RemoteChannels:
         stats: Callable[[], Mapping[str, object]],
         confirmations: Confirmations,
         page: Callable[[], str | None],
+        offered: Callable[[bytes], object] | None = None,
         before: RemoteChannels | None = None,
     ) -> None:
         self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
@@ -50,6 +51,7 @@ class RemoteChannels:
         self._stats = stats
         self._confirmations = confirmations
         self._page = page
+        self._offered = offered
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
         self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
@@ -81,6 +83,7 @@ class RemoteChannels:
             stats=self._stats,
             confirmations=self._confirmations,
             page=self._page,
+            offered=self._offered,
         )
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
@@ -166,12 +169,14 @@ def channel_plans(
     stats: Callable[[], Mapping[str, object]] = dict,
     confirmations: Confirmations | None = None,
     page: Callable[[], str | None] = lambda: None,
+    offered: Callable[[bytes], object] | None = None,
     guest: bool = False,
 ) -> list[ChannelSpec]:
     """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
     So does this for an MQTT broker, which is connected to as soon as it is made. ``confirmations``: the questions that
-    can be answered there; ``page``: the beginning of the page's URLs. ``guest``: beside an alarm that watches, and
+    can be answered there; ``page``: the beginning of the page's URLs; ``offered``: takes what the broker offers
+    as a new model. ``guest``: beside an alarm that watches, and
     without a state of its own.
     """
     plans: list[ChannelSpec] = []
@@ -191,6 +196,7 @@ def channel_plans(
                 watching=watching,
                 stats=stats,
                 confirmations=confirmations,
+                offered=offered,
                 guest=guest,
             )
 

@@ -35,9 +35,12 @@ def update(
     """
     from edge.cli.doctor.findings import Target
     from edge.model_store import ModelStore
+    from edge.update.child import step_back
     from edge.update.install import message
     from edge.update.install import update as take
 
+    if unattended:
+        step_back()
     path = config_for(config)
     store = ModelStore.of(Target(settings_of(path), path, given_state=state).state)
     signature = None

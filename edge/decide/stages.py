@@ -103,6 +103,7 @@ class Place:
     configured: str = ""  # ``stage`` in the config
     locked: bool = False  # ``stage_lock``
     model: str = ""
+    tested: bool = False  # the model was tried here for long, beside the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def begin(
     if place.source != last.source:
         return moved_camera(here, now, after, locked=place.locked, why=ANOTHER_SOURCE)
     if place.model != last.model:
-        tested = last.stage != "autonomous" or _tested(history, place.model, now)
+        tested = last.stage != "autonomous" or place.tested or _tested(history, place.model, now)
         moved = replace(entry, why=f"the model is another one ({place.model})")
         if tested:
             return Move(moved)

@@ -13,14 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.page import access, answer, drift, events, health, live, review, settings, stages, zones
+from edge.page import access, answer, drift, events, health, live, models, review, settings, stages, zones
 from edge.page.common import FOLDER, Page, render
 from edge.page.guard import Guard, Refused, login_place, plain_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-PARTS = (access, answer, live, events, review, stages, health, drift, settings, zones)
+PARTS = (access, answer, live, events, review, stages, health, drift, models, settings, zones)
 
 
 def refused(request: Request, refusal: Refused) -> Response:

@@ -1,4 +1,4 @@
-"""The banner of every page: bears that wait for a yes, and cameras in shadow."""
+"""The banner of every page: bears that wait for a yes, cameras in shadow, a new model that is asked about."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def banner(alarm: Alarm, *, owner: bool) -> dict[str, object]:
     assert alarm.alerting
     now = time.monotonic()
     return {
+        "asks": bool(alarm.updates and alarm.updates.standing.asks),
         "shadow": ", ".join(each.camera.name for each in alarm.threads if each.watcher.publisher.stage == "shadow"),
         "questions": [_shown(each, now, owner=owner) for each in alarm.alerting.confirmations.shown],
     }

@@ -302,10 +302,8 @@ class ReviewQueue:
     def _read(self, path: Path) -> Unit | None:
         """Return the unit there; None for one that cannot be shown (yet)."""
         try:
-            return _frame(path) if SAMPLE.fullmatch(path.name) else _alarm(path)
-        except FileNotFoundError:  # it is being written, or was deleted this moment
-            return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return read_unit(path)
+        except ValueError as error:
             self._warn(str(path), error)
             return None
 
@@ -313,6 +311,16 @@ class ReviewQueue:
         if path not in self._damaged:
             self._damaged.add(path)
             log.warning("%s: cannot be reviewed on the page (%s)", path, error)
+
+
+def read_unit(path: Path) -> Unit | None:
+    """Return the alarm or random frame there; None for one that cannot be shown (yet). Raises ValueError if damaged."""
+    try:
+        return _frame(path) if SAMPLE.fullmatch(path.name) else _alarm(path)
+    except FileNotFoundError:  # it is being written, or was deleted this moment
+        return None
+    except (OSError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _alarm(folder: Path) -> Unit | None:
@@ -323,7 +331,8 @@ def _alarm(folder: Path) -> Unit | None:
     if event.kind != "bear" or picture is None:
         return None
     path = json.loads(text).get("path")
-    box = _box(path[0][1:5]) if path else event.box_xywh
+    place = path[0][1:5] if path else event.box_xywh
+    box = _box(place) if place else None
     score = event.score if event.top_score is None else event.top_score
     return Unit(folder, picture, event.camera, box, event.id, _words(event.label, score))
 

@@ -53,31 +53,43 @@ class TrialCounts:
     only_old: int = 0
     only_new: int = 0
     kept: bool = False  # on kept pictures, one model after the other; ``hours`` is 0 then
+    right_lost: int = 0  # of ``only_old``: people had said that a bear was there
+    wrong_gone: int = 0  # of ``only_old``: people had said that none was
 
     @property
     def different(self) -> int:
-        """Return how many alarms were raised by one of them alone."""
-        return self.only_old + self.only_new
+        """Return how many alarms were raised by one of them alone, but for those that people called wrong."""
+        return self.only_old + self.only_new - self.wrong_gone
 
     @property
     def words(self) -> str:
         """Return it as a clause for people."""
-        where = "on kept pictures" if self.kept else f"in {self.hours:.0f} h"
-        seen = f"{self.frames} frame{'' if self.frames == 1 else 's'} with something to see"
-        if not self.different:
-            return f"{where} ({seen}) it would have alarmed as the old one did, {self.both} times"
-        return (
-            f"{where} ({seen}) it would have alarmed {self.only_new} times more, and {self.only_old} times less, "
-            f"than the old one; {self.both} alarms are the same"
+        where = "on kept pictures" if self.kept else f"in {self.hours:.0f} h" if self.hours >= 1.0 else "in less than 1 h"
+        seen = f"{_count(self.frames, 'frame')} with something to see"
+        if not (self.only_old or self.only_new):
+            return f"{where} ({seen}) it would have alarmed as the old one did, {_count(self.both, 'time')}"
+        words = (
+            f"{where} ({seen}) it would have alarmed {_count(self.only_new, 'time')} more, and "
+            f"{_count(self.only_old, 'time')} less, than the old one; the same: {_count(self.both, 'alarm')}"
         )
+        if not (self.right_lost or self.wrong_gone):
+            return words
+        return (
+            f"{words}; of the alarms that people reviewed, {self.right_lost} with a bear would be missed, and "
+            f"{self.wrong_gone} without one would be gone"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def verdict(counts: TrialCounts, frames: int, max_differences: int, ask_h: float) -> Verdict:
     """Return what the counts say: more than ``max_differences``, enough ``frames``, or too few in ``ask_h`` hours.
 
-    Kept pictures are all there is: there too few are so at once.
+    Kept pictures are all there is: there too few are so at once. A bear that a person confirmed must not be lost.
     """
-    if counts.different > max_differences:
+    if counts.different > max_differences or counts.right_lost:
         return "differs"
     if counts.frames >= frames:
         return "pass"
@@ -134,7 +146,7 @@ class Trial:
         self._closed = False
         self._problem: str | None = None
         self._saved, self._saved_at = self.counts, time.monotonic()
-        self._busy_since: float | None = None
+        self._busy_since: float | None = time.monotonic()
         self._hooks = [partial(self._put, waiting) for waiting in self._waiting]
         for thread, hook in zip(self._threads, self._hooks, strict=True):
             thread.watcher.trial = hook
@@ -160,6 +172,8 @@ class Trial:
     def _put(self, waiting: deque[Look], look: Look) -> None:
         """Take a camera's frame, in its own thread; of what waits the newest is kept, and what has something to see."""
         with self._changed:
+            if self._closed:
+                return
             if waiting and not look.regions:
                 self.missed += 1
                 return
@@ -192,7 +206,6 @@ class Trial:
         self._save()
 
     def _go_on(self) -> None:
-        self._busy_since = time.monotonic()
         new = Classifier(self._store.slot(self._entry), cached=True)
         if new.digest != self._entry.sha256:
             raise ModelError(f"{new.path}: the file has changed since it was installed; update again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ import cv2
 import pytest
 
 from edge.alert.events import EventPublisher
+from edge.camera_thread import CameraThread
 from edge.decide.evidence import Rule
 from edge.detect.classifier import BUNDLED, Classifier
 from edge.detect.zones import PrivacyMask
@@ -23,9 +25,12 @@ from edge.record.journal import Journal
 from edge.record.recorder import MediaWriter
 from edge.record.run import EventFactory
 from edge.schema import LazyImage
-from edge.settings import CameraSettings
-from edge.watch import Watcher
+from edge.settings import Camera, CameraSettings
+from edge.update.trial import Trial
+from edge.watch import Look, Watcher
+from tests.alarm.test_watch_setup import Live
 from tests.helpers import stage
+from tests.update.test_trial import installed
 
 CORNER = ((0.0, 0.0), (0.1, 0.0), (0.1, 0.1), (0.0, 0.1))
 
@@ -115,7 +120,8 @@ def lazily(frame, counted):
 
 
 @pytest.mark.slow
-def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path):
+@pytest.mark.parametrize("tried", [False, True], ids=["alone", "with a new model that is tried beside it"])
+def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path, tried):
     classifier = Classifier(BUNDLED)
     classifier._session = Session(classifier._session, counted)
     run = EventFactory()
@@ -130,6 +136,20 @@ def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path):
     film: dict[str, Counter[str]] = {phase: Counter() for phase in COSTS}
     frames: Counter[str] = Counter()
     calls: Counter[str] = Counter()
+    puts: list[int] = []
+    if tried:
+        thread = CameraThread(Camera("yard", "film", settings=settings), Live(), watcher)
+        trial = Trial([thread], *installed(tmp_path, BUNDLED), classifier)
+        while trial.behind:
+            time.sleep(0.01)
+        put = watcher.trial
+        assert put
+
+        def noted(look: Look) -> None:
+            puts.append(look.frame.index)
+            put(look)
+
+        watcher.trial = noted
     counted.synced.clear()  # of the journal that was made
 
     def filmed():
@@ -148,6 +168,10 @@ def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path):
             calls[phase] += calls.pop("call", 0)
 
     watcher(filmed())
+    if tried:
+        assert puts == list(range(140))
+        assert not trial.problem()
+        trial.close(10.0)
     writer.close(5.0)
     journal.close()
     assert publisher.counts["new"] == 1
@@ -162,4 +186,4 @@ def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path):
                 over[phase, what] = found
     print(f"fsyncs: {len(counted.synced)}")
     assert over == {}
-    assert len(counted.synced) <= FSYNCS
+    assert len(counted.synced) <= FSYNCS + tried  # the counts of the trial, at its end

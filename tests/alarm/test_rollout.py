@@ -47,6 +47,16 @@ def test_a_camera_without_a_stage_is_autonomous_and_starts_are_told_to_nobody(wo
     assert len(world.rows()) == 1
 
 
+@pytest.mark.parametrize(("tested", "stage"), [(True, "autonomous"), (False, "supervised")])
+def test_a_new_model_ends_autonomous_unless_it_was_tried_for_long_beside_the_one_before(
+    world: RolloutWorld, tested: bool, stage: str
+) -> None:
+    world.model, world.tested = "bear@2", tested
+    notices = world.restart()
+    assert (world.stage(), bool(notices)) == (stage, not tested)
+    assert world.rows()[-1].model == "bear@2"
+
+
 def test_cameras_of_the_command_line_have_no_stages(tmp_path: Path) -> None:
     world = RolloutWorld(tmp_path / "state", [Camera("0", "0")])
     assert (world.look(), world.stage("0"), world.rollout.cameras) == ([], None, [])

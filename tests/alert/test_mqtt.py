@@ -291,6 +291,19 @@ def accept_all(server, answer):
         held.append(connection)
 
 
+def test_an_offer_of_a_new_model_is_handed_over_whole_and_only_where_it_is_asked_for(broker, listener):
+    offers: list[bytes] = []
+    offer = json.dumps({"url": "https://example.org/bear.onnx", "signature": "x" * 3000}).encode()
+    listener.say("bear-alarm/model", offer, retain=True)
+    mqtt = client(broker, offered=offers.append)
+    assert until(lambda: offers == [offer])
+    mqtt.close()
+    other = client(broker)
+    log = (broker.folder / "mosquitto.log").read_text()
+    other.close()
+    assert log.count("bear-alarm/model (QoS 1)") == 1
+
+
 def test_two_alarms_with_one_address_do_not_throw_each_other_out(broker, listener):
     one, two = client(broker), client(broker, cameras=("bins",))
     time.sleep(1.5)  # a fight takes a second a round

@@ -200,13 +200,13 @@ def test_a_digest_counts_and_names_the_alarms_first_the_newest_on_top():
     title, body = words(*alarms, *troubles, late_s=9000.0)
     assert title == "BEAR at yard, and 15 more"
     first, *lines, last = body.splitlines()
-    counts = "12 alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice of a camera"
+    counts = "12 alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice"
     assert first == f"16 events that could not be sent at once: {counts}."
     assert lines[0] == "Brown bear, 12% sure, at yard, 14:00:00."
     assert (len(lines), last) == (8, "and 8 more, since 14:00:00.")
     title, body = words(*troubles)
     assert title == "4 messages"
-    counts = "no alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice of a camera"
+    counts = "no alarms, 2 messages about a camera, 1 message about the alarm itself, 1 notice"
     first, moved, *_ = body.splitlines()
     assert moved == "Moved (14:00:00)."
     assert first == f"4 events that could not be sent at once: {counts}."

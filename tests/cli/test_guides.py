@@ -16,8 +16,8 @@ from edge.cli.main import COMMANDS
 from edge.device import systemd
 from tests.helpers.guide_pages import DOCS, ROOT, Step, steps
 
-PAGES = ("raspberry-pi.md", "desktop.md", "offline.md", "troubleshooting.md", "commands.md")
-GUIDES = PAGES[:3]
+PAGES = ("raspberry-pi.md", "desktop.md", "offline.md", "updates.md", "troubleshooting.md", "commands.md")
+GUIDES = PAGES[:4]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEBIAN = {"git", "make", "python3-venv", "alsa-utils", "swig", "gcc", "python3-dev"}

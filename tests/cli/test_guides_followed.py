@@ -1,4 +1,4 @@
-"""Somebody follows docs/raspberry-pi.md and docs/desktop.md from top to bottom, in a fresh home folder."""
+"""Somebody follows the pages of docs/ that are typed from top to bottom, each in a fresh home folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cut(path: Path, begin_s: float, end_s: float) -> None:
     assert path.stat().st_size > 0
 
 
-@pytest.mark.parametrize(("page", "least"), [("raspberry-pi.md", 10), ("desktop.md", 9)])
+@pytest.mark.parametrize(("page", "least"), [("raspberry-pi.md", 10), ("desktop.md", 9), ("updates.md", 9)])
 def test_every_step_of_the_page_works_as_it_shows(reader: Reader, page: str, least: int):
     done = 0
     for step in steps(page):

@@ -309,3 +309,10 @@ def test_what_could_never_work_is_refused(words, says, tmp_path):
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_one_model_by_hand_and_sources_of_new_ones_contradict_each_other(tmp_path):
+    (tmp_path / "bear-alarm.yml").write_text("cameras: {yard: demo}\nupdates: stick\n")
+    code, _, err = run("watch", "--model", "own.onnx", cwd=tmp_path)
+    assert code == 2
+    assert "--model own.onnx names the one file to use, and the config takes new ones (updates.sources)" in err

@@ -152,6 +152,12 @@ def test_a_new_model_ends_autonomous_unless_it_was_tried_here() -> None:
     assert (tried.entry.stage, tried.notice) == ("autonomous", "")
 
 
+def test_a_new_model_that_was_tried_beside_the_one_before_leaves_a_camera_autonomous() -> None:
+    move = begin([FIRST], replace(HERE, model="bear@2", tested=True), NOW + DAY, 5)
+    assert move
+    assert (move.entry.stage, move.entry.model, move.entry.after, move.notice) == ("autonomous", "bear@2", 5, "")
+
+
 def test_some_minutes_in_shadow_that_no_person_ended_are_no_trial() -> None:
     short = in_stage("shadow", model="bear@2")
     other = in_stage("shadow", NOW + timedelta(minutes=5), model="bear@1")

@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # What only the reader can do: on a board, over a network, as root, or for minutes. All else is run.
 BY_HAND = ("sudo", "ssh", "scp", "git", "pipx", "rpicam-hello", "python3", "python", "bears/bin/pip")
-TOOLS = ("bash", "sh", "mkdir", "uname", "aplay")  # all there is on the PATH, so that no real loudspeaker is used
+TOOLS = ("bash", "sh", "mkdir", "cp", "uname", "aplay")  # all there is on the PATH, so that no real loudspeaker is used
 LIMIT_S = 120.0  # a step on a busy machine
 OTHER_CODES = {"doctor": {0, 1}}  # this machine may have something broken, and the page says so
 
@@ -29,6 +29,7 @@ class Step:
     line: int  # on the page
     command: str = ""
     shown: tuple[str, ...] = ()
+    typed: str = ""  # by the reader, at what it asks
     interrupted: bool = False  # with Ctrl-C, once all has been seen
     file: str = ""
     text: str = ""
@@ -52,17 +53,23 @@ class Step:
 
 
 def steps(page: str) -> list[Step]:
-    """The steps of a page under docs/, in order. An HTML comment before a YAML block names the file it is."""
+    """The steps of a page under docs/, in order.
+
+    An HTML comment before a YAML block names the file it is; one before a console block, what its commands ask for.
+    """
     found: list[Step] = []
-    kind, file, append, block, first = "", "", False, list[str](), 0
+    kind, file, append, typed, block, first = "", "", False, "", list[str](), 0
     for number, line in enumerate((DOCS / page).read_text(encoding="utf-8").splitlines(), 1):
         if not kind and (match := re.fullmatch(r"<!-- (file|append): (\S+) -->", line)):
             file, append = match[2], match[1] == "append"
+        elif not kind and (match := re.fullmatch(r"<!-- typed: (.+) -->", line)):
+            typed = match[1] + "\n"
         elif not kind and line.startswith("```"):
             kind, block, first = line[3:], [], number
         elif kind and line == "```":
             if kind == "console":
-                found += console(block, first)
+                found += [replace(step, typed=typed) for step in console(block, first)]
+                typed = ""
             elif file:
                 found.append(Step(first, file=file, text="\n".join(block) + "\n", append=append))
                 file = ""
@@ -79,9 +86,9 @@ def console(block: list[str], first: int) -> list[Step]:
         if line.startswith("$ "):
             found.append(Step(number, line[2:]))
         elif line == "^C":
-            found[-1] = Step(found[-1].line, found[-1].command, found[-1].shown, interrupted=True)
+            found[-1] = replace(found[-1], interrupted=True)
         else:
-            found[-1] = Step(found[-1].line, found[-1].command, (*found[-1].shown, line))
+            found[-1] = replace(found[-1], shown=(*found[-1].shown, line))
     return found
 
 
@@ -146,12 +153,13 @@ class Reader:
 
     def _run(self, step: Step) -> tuple[str, int]:
         """Return what it printed, and its exit code; with ^C it is ended once everything was seen."""
-        said, where = self.home.parent / "said.txt", self.home.parent / "where.txt"
+        said, where, asked = (self.home.parent / name for name in ("said.txt", "where.txt", "asked.txt"))
+        asked.write_text(step.typed)
         script = f'{step.command}\ncode=$?\npwd -P > "{where}"\nexit $code\n'
-        with said.open("wb") as out:
+        with said.open("wb") as out, asked.open("rb") as answers:
             shell = subprocess.Popen(
                 ["bash", "-c", f"exec {step.command}" if step.interrupted else script], cwd=self.folder, env=self.env,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=answers, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + LIMIT_S
         try:

@@ -29,6 +29,7 @@ class RolloutWorld:
     folder: Path
     cameras: list[Camera] = field(default_factory=lambda: [Camera("yard", "src0", stage="")])
     model: str = "bear@1"
+    tested: bool = False
     now: datetime = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
     evidence: Path | None = None
     notices: list[str] = field(default_factory=list)
@@ -46,6 +47,7 @@ class RolloutWorld:
             self.cameras,
             self.publishers,
             model=self.model,
+            tested=self.tested,
             folder=self.folder,
             evidence=self.evidence,
             goal=self.goal,

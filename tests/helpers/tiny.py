@@ -102,11 +102,13 @@ def model_bytes(card: Card | None, *, text: str | None = None, weights: np.ndarr
     carried = text if text is not None else card.to_json() if card else None
     if carried is None:
         return data
-    entry = _field(1, CARD_KEY.encode()) + _field(2, carried.encode())  # StringStringEntryProto: key, value
-    return data + _field(14, entry)  # ModelProto.metadata_props
+    entry = protobuf_field(1, CARD_KEY.encode()) + protobuf_field(
+        2, carried.encode()
+    )  # StringStringEntryProto: key, value
+    return data + protobuf_field(14, entry)  # ModelProto.metadata_props
 
 
-def _field(number: int, value: bytes) -> bytes:
+def protobuf_field(number: int, value: bytes) -> bytes:
     """A protobuf field of bytes: its number and kind, its length, itself."""
     return _varint(number << 3 | 2) + _varint(len(value)) + value
 

@@ -461,6 +461,8 @@ def _watch(
     alarm.ask("watchdog", watchdog.problem)
     if reload:
         alarm.ask(CONFIG, reload.problem)
+        if alarm.updates:
+            alarm.updates.reload = stop.ask_reload
     alarm.start()
     notifier.ready(f"watching {', '.join(thread.camera.name for thread in alarm.threads)}")
     judged, logged = 0.0, ""

@@ -88,6 +88,7 @@
       ask(detail.questions);
       if (part("shadowed").textContent !== detail.shadow) part("shadowed").textContent = detail.shadow;
       part("shadow").hidden = !detail.shadow;
+      part("asks").hidden = !detail.asks;
       document.dispatchEvent(new CustomEvent("alarm-status", { detail }));
       if (document.hidden) later(HIDDEN_MS);
     };

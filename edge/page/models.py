@@ -1,0 +1,86 @@
+"""The models of this device: the one in use, the new one that is tried beside it, and the keys that are trusted."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edge.detect.classifier import left_by_older
+from edge.errors import OptionError, SignatureError
+from edge.minisign import PublicKey
+from edge.model_store import Entry, Installed
+from edge.page.common import back_to, page_of, render
+from edge.page.guard import Refused
+from edge.update.keys import trusted
+
+PLACE = "/model"
+CHANGED = "another model is here than the one that was shown; load the page again"
+DONE = {
+    "use": "The new model was chosen.",
+    "remove": "The new model was removed.",
+    "back": "The model before was chosen.",
+}
+
+
+def show(request: Request) -> Response:
+    """Show what is installed, what is tried, and what is asked."""
+    alarm = page_of(request).alarm()
+    updates, loaded = alarm.updates, alarm.classifier
+    standing = updates.standing if updates else None
+    installed = standing.installed if standing else Installed()
+    problem, keys = standing.problem if standing else None, tuple[PublicKey, ...]()
+    try:
+        keys = trusted(installed)
+    except SignatureError as error:
+        problem = str(error)
+    now, before = installed.current, installed.previous
+    older = loaded.digest != now.sha256 if now else loaded.digest == digest(before)
+    return render(
+        request,
+        "models.html",
+        path="/health",  # where it is found
+        loaded=loaded.name,
+        older=older,
+        reloads=updates is not None and updates.reload is not None,
+        ships="the one chosen with an older version" if left_by_older() else "the one that comes with Bear Alarm",
+        standing=standing,
+        problem=problem,
+        keys=keys,
+        current=digest(now),
+        done=DONE.get(request.query_params.get("done", "")),
+    )
+
+
+def act(request: Request) -> Response:
+    """Use or remove the new model, or go back to the one before, as the owner wants it."""
+    updates, form = page_of(request).alarm().updates, request.state.form
+    if updates is None:
+        raise Refused(HTTPStatus.CONFLICT, CHANGED)
+    installed = updates.standing.installed
+    acts = {
+        "use": (updates.use_now, installed.waiting),
+        "remove": (updates.remove, installed.waiting),
+        "back": (updates.roll_back, installed.current),
+    }
+    what = form.get("what", "")
+    if what not in acts:
+        raise Refused(HTTPStatus.BAD_REQUEST, "there is no such button; load the page again")
+    change, shown = acts[what]
+    if form.get("model") != digest(shown):
+        raise Refused(HTTPStatus.CONFLICT, CHANGED)
+    try:
+        change(request.state.access.name)
+    except OptionError as error:
+        raise Refused(HTTPStatus.CONFLICT, str(error)) from None
+    return back_to(f"{PLACE}?done={what}")
+
+
+def digest(entry: Entry | None) -> str:
+    """Return what tells a model from any other; empty for the one that ships."""
+    return entry.sha256 if entry else ""
+
+
+ROUTES = [Route(PLACE, show, methods=["GET"]), Route(PLACE, act, methods=["POST"])]

@@ -1,0 +1,110 @@
+"""A new model is tried as the memory allows; what is short of it ends the trial beside the model in use."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edge.device.sensors import Memory
+from edge.errors import ModelError
+from edge.update import attempt as trying
+from edge.update.attempt import Attempt
+from edge.update.trial import TrialCounts
+from tests.helpers.broker import until
+
+SEEN = TrialCounts(frames=7, hours=1.0)
+KEPT = TrialCounts(frames=9, kept=True)
+
+
+class Beside:
+    """A trial beside the model in use."""
+
+    counts = SEEN
+    closed = 0
+
+    def problem(self):
+        return None
+
+    def close(self, within_s):
+        self.closed += 1
+
+
+class World:
+    """One new model on a board with so much memory."""
+
+    def __init__(self, folder, *, kept=True, free_mb=2000.0):
+        self.free_mb = free_mb
+        self.beside: list[Beside] = []
+        self.compared = 0
+        self.attempt = Attempt(folder / "new.onnx", self.begin, self.compare if kept else None)
+
+    def begin(self):
+        self.beside.append(Beside())
+        return self.beside[-1]
+
+    def compare(self, stop: threading.Event):
+        assert all(each.closed for each in self.beside), "never both in memory"
+        self.compared += 1
+        return KEPT
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    made: list[World] = []
+    free = [0.0]
+    monkeypatch.setattr(trying, "need_mb", lambda model, stop: 40.0)
+    monkeypatch.setattr(trying, "room", lambda: Memory(2000.0, made[0].free_mb if made else free[0]))
+    monkeypatch.setattr(trying, "WATCH_S", 0.02)
+
+    def make(free_mb, **more):
+        free[0] = free_mb
+        made.append(World(tmp_path, free_mb=free_mb, **more))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.attempt.close(5.0)
+
+
+def test_with_much_memory_it_is_tried_beside_until_memory_is_short(make):
+    world = make(2000.0)
+    assert until(lambda: world.attempt.counts == SEEN)
+    assert (world.attempt.how, world.compared, world.attempt.problem()) == ("beside", 0, None)
+    world.free_mb = 60.0
+    assert until(lambda: world.attempt.counts == KEPT)
+    assert (world.attempt.how, world.beside[0].closed, world.compared) == ("kept", 1, 1)
+    with pytest.raises(ModelError, match="needs 40 MB of memory and 60 MB are free"):
+        world.attempt.check()
+
+
+def test_with_little_memory_the_two_look_at_kept_pictures(make):
+    world = make(200.0)
+    assert until(lambda: world.attempt.counts == KEPT)
+    assert (world.attempt.how, world.beside) == ("kept", [])
+    world.attempt.check()
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "kept", "words"), [(100.0, True, "cannot be compared"), (200.0, False, "are kept")]
+)
+def test_where_neither_is_possible_it_is_a_problem(make, free_mb, kept, words):
+    world = make(free_mb, kept=kept)
+    assert until(lambda: words in (world.attempt.problem() or ""))
+    assert world.attempt.how == "none"
+
+
+def test_its_end_ends_the_trial(make):
+    world = make(2000.0)
+    assert until(lambda: world.beside)
+    world.attempt.close(5.0)
+    assert (world.beside[0].closed, world.attempt.counts) == (1, SEEN)
+
+
+def test_a_model_that_cannot_be_measured_is_a_problem(make, monkeypatch):
+    def fails(model, stop):
+        raise ModelError("the system ended it (signal 9)")
+
+    monkeypatch.setattr(trying, "need_mb", fails)
+    world = make(2000.0)
+    assert until(lambda: world.attempt.problem() == "the system ended it (signal 9)")

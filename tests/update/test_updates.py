@@ -1,0 +1,436 @@
+"""New models while the alarm runs, in one process: what is told, tried, switched to, asked and taken back."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from edge.detect.classifier import BUNDLED, file_digest
+from edge.errors import ModelError, OptionError
+from edge.model_store import MAX_STARTS, ModelStore
+from edge.record.run import EventFactory
+from edge.schema import Event
+from edge.settings import UpdateSettings
+from edge.update import sources as looking
+from edge.update.sources import FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
+from edge.update.trial import TrialCounts
+from edge.update.updates import BUSY_S, PROVEN_S, Start, Updates, begin
+from tests.helpers.broker import PATIENCE_S, refusing_port, until
+from tests.helpers.new_models import current, tiny_entry, waiting
+
+NOTHING = Answer("nothing", "it is here already")
+
+
+class Try:
+    """A new model that is tried, with counts by the test."""
+
+    how = "beside"
+
+    def __init__(self, entry):
+        self.entry = entry
+        self.counts = TrialCounts()
+        self.why = self.no_room = None
+        self.closed = 0
+
+    def problem(self):
+        return self.why
+
+    def check(self):
+        if self.no_room:
+            raise ModelError(self.no_room)
+
+    def close(self, within_s):
+        self.closed += 1
+
+
+class World:
+    """The updates of one alarm, by a clock of the test's, with sources that answer as told."""
+
+    def __init__(self, folder, sources=(), before=None, answer=NOTHING, **settings):
+        self.store = ModelStore.of(folder)
+        self.settings = UpdateSettings(tuple(map(str, sources)), **settings)
+        self.events: list[Event] = []
+        self.tries: list[Try] = []
+        self.calls: list[tuple[str, str]] = []
+        self.reloads = 0
+        self.answer = answer
+        self.ill = self.bear = False
+        self.sources = before.sources if before else Sources(self.settings, folder, self.call)
+        self.now = before.now if before else 1000.0
+        start = begin(self.store, counts=before is None)
+        found = self.store.read().current
+        digest = found.sha256 if found else file_digest(BUNDLED)
+        self.updates = Updates(
+            self.settings, self.store, self.sources, start=start, digest=digest,
+            tries=self.tried, well=lambda: not self.ill, busy=lambda: self.bear,
+            run=EventFactory(), publish=self.events.append,
+            before=before.updates if before else None,
+        )  # fmt: skip
+        self.updates._worker.close(1.0)  # the test looks itself
+        self.updates._looked = math.inf
+        self.updates.reload = self.asked
+        self.look()
+
+    def asked(self):
+        self.reloads += 1
+
+    def tried(self, entry):
+        self.tries.append(Try(entry))
+        return self.tries[-1]
+
+    def call(self, source, given):
+        self.calls.append((source, given))
+        return self.answer
+
+    def look(self, seconds=0.0):
+        self.now += seconds
+        self.updates.tick(self.now)
+        self.updates.look()
+        if running := self.sources._running:
+            running[1].result(10)
+            self.updates.look()
+
+    @property
+    def said(self):
+        assert all((each.kind, each.label, each.camera) == ("notice", "model", "alarm") for each in self.events)
+        return [each.detail for each in self.events]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ModelStore.of(tmp_path)
+
+
+def test_a_new_model_that_does_the_same_is_switched_to_and_proven_after_ten_minutes(tmp_path, store):
+    old, new = current(store), waiting(store)
+    world = World(tmp_path, frames=9)
+    (trial,) = world.tries
+    assert (trial.entry, world.updates.standing.how, world.updates.standing.asks) == (new, "beside", "")
+    trial.counts = TrialCounts(frames=8, both=2, hours=5)
+    world.look(5)
+    assert (store.read().current, world.reloads) == (old, 0)
+    trial.counts = TrialCounts(frames=9, both=2, hours=5)
+    world.look(5)
+    held = store.read()
+    assert (held.current, held.previous, held.waiting, held.proven) == (replace(new, tested=False), old, None, False)
+    assert world.reloads == 1
+    (said,) = world.said
+    assert said.startswith(f"the new model {new.name} is in use from now on: in 5 h (9 frames with something to see) ")
+    world.look(5)
+    assert (trial.closed, world.reloads) == (1, 1)
+
+    after = World(tmp_path, before=world)
+    after.look(PROVEN_S - 1)
+    assert not store.read().proven
+    after.ill = True
+    after.look(1)
+    assert not store.read().proven, "it is not proven while its answers are wrong"
+    after.ill = False
+    after.look(5)
+    assert store.read().proven
+    assert (after.reloads, after.said) == (0, [])
+
+
+def test_a_trial_of_seven_days_counts_as_shadow(tmp_path, store):
+    current(store)
+    waiting(store)
+    world = World(tmp_path, frames=1)
+    world.tries[0].counts = TrialCounts(frames=1, hours=7 * 24)
+    world.look()
+    found = store.read().current
+    assert found
+    assert found.tested
+    assert not world.updates.tested, "it is not the one in use yet"
+    assert World(tmp_path, before=world).updates.tested
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (TrialCounts(frames=3, hours=1, only_new=4), "it would have alarmed 4 times more"),
+        (TrialCounts(frames=3, hours=72), "fewer than 300 frames are not enough"),
+    ],
+)
+def test_one_that_differs_or_sees_nothing_asks_once_also_over_restarts(tmp_path, store, counts, words):
+    current(store)
+    new = waiting(store)
+    world = World(tmp_path)
+    world.tries[0].counts = counts
+    world.look(5)
+    world.look(5)
+    (said,) = world.said
+    assert said.startswith(f"the new model {new.name} waits for a person: ")
+    assert words in said
+    assert words in world.updates.standing.asks
+    assert (store.read().waiting, world.reloads) == (new, 0)
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, camera, kind, json)")
+        db.execute("INSERT INTO events VALUES (1, 'alarm', 'notice', ?)", (world.events[0].to_json(),))
+    again = World(tmp_path)
+    again.tries[0].counts = replace(counts, hours=counts.hours + 100)
+    again.look(5)
+    assert again.said == []
+    assert words in again.updates.standing.asks
+
+
+def test_a_person_uses_it_removes_it_or_goes_back(tmp_path, store):
+    old, new = current(store), waiting(store)
+    world = World(tmp_path)
+    world.tries[0].counts = TrialCounts(frames=1)
+    world.tries[0].no_room = "the new model needs 90 MB"
+    with pytest.raises(OptionError, match="needs 90 MB"):
+        world.updates.use_now("Anna")
+    assert store.read().waiting == new
+    world.tries[0].no_room = None
+    world.bear = True
+    world.updates.use_now("Anna")
+    assert store.read().current == replace(new, tested=True)
+    world.look(5)
+    assert (world.reloads, world.updates.problem()) == (0, None), "a reload would end the alarm of a bear in view"
+    world.bear = False
+    world.look(5)
+    assert world.reloads == 1
+    assert world.said == [f"the new model {new.name} is in use from now on, chosen by Anna"]
+    with pytest.raises(OptionError, match="no new model any more"):
+        world.updates.use_now("Anna")
+
+    after = World(tmp_path, before=world)
+    after.updates.roll_back("Ben")
+    assert store.read().current == old
+    after.look()
+    assert after.reloads == 1
+    third = waiting(store, "third")
+    last = World(tmp_path, before=after)
+    last.updates.remove("Anna")
+    assert store.read().waiting is None
+    assert last.said == [f"the new model {third.name} is removed, chosen by Anna"]
+    last.look()
+    assert (last.tries[0].closed, last.updates.standing.asks, last.updates.standing.how) == (1, "", "")
+
+
+def test_one_that_was_chosen_without_a_trial_is_not_tested(tmp_path, store):
+    current(store)
+    waiting(store)
+    world = World(tmp_path)
+    world.updates.use_now("Anna")
+    found = store.read().current
+    assert found
+    assert not found.tested
+
+
+def test_a_model_that_another_command_chose_is_used_and_without_a_config_from_the_next_start_on(tmp_path, store):
+    current(store)
+    world = World(tmp_path)
+    other = current(store, "other")
+    world.look(5)
+    world.look(5)
+    assert (world.reloads, world.said) == (1, [])
+    assert world.updates.problem() == f"{other.name} is installed and not in use; the log says why"
+    plain = World(tmp_path, before=World(tmp_path))
+    plain.updates.reload = None
+    third = current(store, "third")
+    plain.look(5)
+    plain.look(5)
+    assert plain.said == [f"{third.name} is used from the next start of the alarm on"]
+    assert plain.updates.problem() is None
+
+
+def test_what_looks_like_a_bear_for_hours_holds_a_switch_up_for_one(tmp_path, store):
+    current(store)
+    world = World(tmp_path)
+    world.bear = True
+    current(store, "other")
+    world.look()
+    world.look(BUSY_S - 1)
+    assert world.reloads == 0
+    world.look(1)
+    assert world.reloads == 1
+
+
+def test_a_model_that_ends_the_alarm_is_taken_back_after_three_starts(tmp_path, store):
+    old = current(store)
+    new = tiny_entry("new")[1]
+    store.change(lambda held: held.used(new))
+    assert begin(store, counts=False) == Start(new)
+    assert [begin(store, counts=True) for _ in range(MAX_STARTS)] == [Start(new, counted=True)] * MAX_STARTS
+    assert store.read().starts == MAX_STARTS
+    world = World(tmp_path)
+    assert (store.read().current, store.read().proven) == (old, True)
+    (said,) = world.said
+    assert said.startswith(f"{new.name} is not used any more, for the alarm ended 3 times within 10 minutes with it: ")
+    assert begin(store, counts=True) == Start(old)
+
+
+def test_an_end_in_good_order_is_no_crash(tmp_path, store):
+    current(store)
+    store.change(lambda held: held.used(tiny_entry("new")[1]))
+    world = World(tmp_path)
+    assert store.read().starts == 1
+    world.updates.close(1.0, keep=True)  # a reload: this process goes on
+    assert store.read().starts == 1
+    World(tmp_path, before=world).updates.close(1.0)
+    assert store.read().starts == 0
+
+
+def test_a_new_model_that_ends_the_alarm_while_it_is_tried_is_removed(tmp_path, store):
+    old, new = current(store), waiting(store)
+    for number in range(MAX_STARTS):
+        assert [each.entry for each in World(tmp_path).tries] == [new]
+        assert store.read().starts == number + 1
+    world = World(tmp_path)
+    assert world.tries == []
+    assert world.said == [
+        f"the new model {new.name} is removed, for the alarm ended 3 times within 10 minutes while it was tried"
+    ]
+    assert (store.read().waiting, store.read().current, store.read().starts) == (None, old, 0)
+
+
+def test_nothing_is_tried_before_the_model_in_use_is_proven(tmp_path, store):
+    old = current(store)
+    new = waiting(store)
+    store.change(lambda held: replace(held, current=old, proven=False))
+    world = World(tmp_path)
+    assert world.tries == []
+    world.look(PROVEN_S)
+    world.look()
+    assert [each.entry for each in world.tries] == [new]
+
+
+def test_a_damaged_list_is_a_problem_and_nothing_is_lost(tmp_path, store):
+    current(store)
+    world = World(tmp_path)
+    (store.folder / "installed.json").write_text("{")
+    world.look(5)
+    assert "is damaged" in (world.updates.problem() or "")
+    assert begin(store, counts=True) == Start()
+
+
+# The sources.
+
+
+def test_a_folder_is_asked_when_something_new_is_in_it(tmp_path, store):
+    stick = tmp_path / "stick"
+    world = World(tmp_path, [stick])
+    assert (world.calls, world.updates.problem()) == ([], None), "a stick that is not plugged in is no problem"
+    stick.mkdir()
+    (stick / "photo.jpg").touch()
+    world.look(PEEK_S)
+    assert world.calls == []
+    (stick / "new.onnx.minisig").write_text("signature")
+    world.look(1)
+    assert world.calls == []
+    world.answer = Answer("waiting", "new@1 is here; it is tried beside the model in use")
+    world.look(PEEK_S)
+    world.look(PEEK_S)
+    assert world.calls == [(str(stick), "")]
+    assert world.said == ["new@1 is here; it is tried beside the model in use"]
+    (stick / "new.onnx.minisig").write_text("another signature")
+    world.answer = Answer("nothing", "new@1 is here already")
+    world.look(PEEK_S)
+    assert len(world.calls) == 2
+    assert len(world.said) == 1
+
+
+def test_a_refusal_is_notified_of_once_and_tried_again_every_hour(tmp_path, store):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "new.onnx.minisig").write_text("signature")
+    world = World(tmp_path, [stick], answer=Answer("refused", f"{stick}: signed by a key that nobody trusts"))
+    world.look(PEEK_S)
+    for _ in range(3):
+        world.look(RETRY_S)
+    assert len(world.calls) == 4
+    assert world.said == [f"no new model was taken: {stick}: signed by a key that nobody trusts"]
+    assert world.updates.standing.problem == f"{stick}: signed by a key that nobody trusts"
+    assert world.updates.problem() is None, "the alarm itself is well"
+
+
+def test_a_url_is_asked_every_so_often_and_sooner_after_a_refusal(tmp_path):
+    url = "https://example.org/new.onnx?token=x"
+    world = World(tmp_path, [url], every_h=24)
+    world.look(FIRST_S - 1)
+    assert world.calls == []
+    world.look(1)
+    assert world.calls == [("-", '{"url": "https://example.org/new.onnx?token=x"}')]
+    world.look(24 * 3600 - 1)
+    assert len(world.calls) == 1
+    world.answer = Answer("refused", "no such host")
+    world.look(1)
+    world.look(RETRY_S)
+    assert len(world.calls) == 3
+
+
+def test_an_offer_of_the_broker_is_looked_at_once_in_ten_minutes(tmp_path):
+    world = World(tmp_path, ["mqtt"])
+    world.sources.offers.append(b'{"url": "one"}')
+    world.look()
+    world.sources.offers.append(b'{"url": "two"}')
+    world.look(OFFER_S - 1)
+    assert world.calls == [("-", '{"url": "one"}')]
+    world.look(1)
+    world.look(OFFER_S)
+    world.sources.offers.append(b'{"url": "two"}')  # it connected again
+    world.look()
+    assert world.calls == [("-", '{"url": "one"}'), ("-", '{"url": "two"}')]
+
+
+def test_a_stick_that_hangs_is_a_problem_and_holds_up_no_other_source(tmp_path, monkeypatch):
+    answers = threading.Event()
+    scandir = os.scandir
+
+    def slow(folder):
+        if folder == tmp_path / "stick":
+            answers.wait(30)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    monkeypatch.setattr(looking, "PEEK_WITHIN_S", 0.2)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.pub.minisig").touch()
+    threads = threading.active_count()
+    world = World(tmp_path, [tmp_path / "stick", other])
+    assert "it does not answer" in (world.updates.problem() or "")
+    for _ in range(5):
+        world.look(PEEK_S)
+    assert world.calls == [(str(other), "")]
+    assert threading.active_count() <= threads + 3, "a thread is left behind for each look"
+    answers.set()
+    assert until(lambda: world.look(PEEK_S) or world.updates.problem() is None)
+
+
+def test_a_reload_hands_on_the_sources_and_what_was_said(tmp_path, store):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "new.onnx.minisig").touch()
+    world = World(tmp_path, [stick], answer=Answer("refused", "no"))
+    assert world.said == ["no new model was taken: no"]
+    after = World(tmp_path, before=world)
+    after.look(PEEK_S)
+    assert len(world.calls) == 1
+    after.look(RETRY_S)
+    assert (len(world.calls), after.said) == (2, [])
+
+
+def test_the_child_gets_an_address_by_its_standard_input_and_its_refusal_is_one_sentence(tmp_path):
+    with refusing_port() as port:
+        sources = Sources(UpdateSettings((f"https://127.0.0.1:{port}/new.onnx?token=hunter2",)), tmp_path)
+        sources.close()  # an alarm that could not be made: the one before goes on with them
+        assert sources.look(0.0) is None
+        assert sources.look(FIRST_S) is None
+        answer: Answer | None = None
+        end = time.monotonic() + PATIENCE_S
+        while answer is None and time.monotonic() < end:
+            answer = sources.look(FIRST_S)
+            time.sleep(0.05)
+    assert answer
+    assert answer.kind == "refused"
+    assert "127.0.0.1" in answer.words
+    assert "hunter2" not in answer.words
+    assert "\n" not in answer.words
