@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 5.0  # how often the free memory is looked at during a trial
 AGAIN_S = 24 * 3600.0  # until kept pictures are compared again: there may be new ones
+RETRY_S = 600.0  # until memory that was short is looked at again
 END_S = 5.0  # what a trial may take to end
 
 
@@ -80,18 +81,23 @@ class Attempt:
     def _run(self) -> None:
         try:
             self._need_mb = need_mb(self._model, self._stop)
-            self.how, why = way(room(), self._need_mb)
-            log.info("New model: %s.", why)
-            if self.how == "beside" and self._ends_beside():
-                self.how = "none" if way(room(), self._need_mb)[0] == "none" else "kept"
-                log.warning("memory is short, so the new model is not tried beside the one in use any more")
-            if self.how == "none" or (self.how == "kept" and self._kept is None):
-                self.how = "none"
-                self._problem = f"the new model is not tried: {why}" + ("" if self._kept else "; no pictures are kept")
-            if self.how == "kept" and self._kept:
-                self._counts = self._kept(self._stop)
-                while not self._stop.wait(AGAIN_S):
+            short = False
+            while not self._stop.is_set():
+                how, why = way(room(), self._need_mb)
+                log.info("New model: %s.", why)
+                if how == "beside" and not short:
+                    self.how, self._problem = how, None
+                    short = self._ends_beside()
+                elif how != "none" and self._kept:
+                    self.how, self._problem = "kept", None
                     self._counts = self._kept(self._stop)
+                    self._stop.wait(AGAIN_S)
+                else:
+                    self.how = "none"
+                    self._problem = f"the new model is not tried: {why}" + (
+                        "" if self._kept else "; no pictures are kept"
+                    )
+                    self._stop.wait(RETRY_S)
         except Exception as error:  # whatever the new model does, the alarm goes on
             if not self._stop.is_set():
                 self._problem = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
@@ -103,6 +109,7 @@ class Attempt:
         trial = self._trial = self._beside()
         while not self._stop.wait(WATCH_S):
             if room().available_mb < LEAST_MB:
+                log.warning("memory is short, so the new model is not tried beside the one in use any more")
                 self._trial = None
                 break
         trial.close(END_S)

@@ -64,7 +64,9 @@ class TrialCounts:
     @property
     def words(self) -> str:
         """Return it as a clause for people."""
-        where = "on kept pictures" if self.kept else f"in {self.hours:.0f} h" if self.hours >= 1.0 else "in less than 1 h"
+        where = (
+            "on kept pictures" if self.kept else f"in {self.hours:.0f} h" if self.hours >= 1.0 else "in less than 1 h"
+        )
         seen = f"{_count(self.frames, 'frame')} with something to see"
         if not (self.only_old or self.only_new):
             return f"{where} ({seen}) it would have alarmed as the old one did, {_count(self.both, 'time')}"
