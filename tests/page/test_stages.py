@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,13 +49,16 @@ def plain(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", "", re.sub(r"</d[dt]>", " ", html)).replace("&nbsp;", " ").split())
 
 
+NUMBERS = itertools.count()  # of random frames
+
+
 def reviewed(world: World, right: int, wrong: int, frames: int) -> None:
     """Have the yard raise alarms and keep random frames, and a person review them."""
     alarm, now = world.alarm, datetime.now(UTC)
     assert alarm.alerting
     assert alarm.alerting.journal
-    for number in range(frames):
-        path = sample_path(world.evidence, "yard", now, number)
+    for _ in range(frames):
+        path = sample_path(world.evidence, "yard", now, next(NUMBERS))  # two calls may be in one second
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         write_review(path, Review("wrong", utc_text(now)))
