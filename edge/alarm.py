@@ -31,7 +31,7 @@ from edge.errors import OptionError
 from edge.files import made_state_folder, make_folder
 from edge.model_store import Entry, ModelStore
 from edge.record.recorder import NEGATIVES_PER_DAY, POST_S, PRE_S, QUOTA_MB, RESERVE_MB, MediaWriter
-from edge.record.run import Clock, EventFactory
+from edge.record.run import Clock, EventFactory, watching_run
 from edge.record.trace import Trace
 from edge.rollout import Rollout
 from edge.settings import MQTT, Settings
@@ -40,7 +40,7 @@ from edge.update.attempt import Attempt
 from edge.update.kept import compare_kept
 from edge.update.sources import Sources
 from edge.update.trial import Trial, TrialCounts
-from edge.update.updates import Start, Updates, begin
+from edge.update.updates import Start, Updates, begin, uncount
 from edge.version import __version__
 from edge.watch import Watcher
 
@@ -91,10 +91,14 @@ class Alarm:
         self._earlier: int = before.alarms if before else 0  # alarms, before the reload
         self._opened: list[Source] = []
         self._more: dict[str, Ask] = {}
+        self._start = Start()
+        self._loaded = False
         try:
             self._build(classifier, terminal, root, before)
         except BaseException:
             self.close(0.0, keep=self.alerting is not None and self.alerting.shared)
+            if self._loaded and self._start.counted and (store := self._store()):
+                uncount(store, 0.5)
             raise
 
     def _build(self, classifier: Classifier | None, terminal: Sink | None, root: Path, before: Alarm | None) -> None:
@@ -104,10 +108,13 @@ class Alarm:
         for camera in settings.cameras:
             self._opened.append(open_kept(camera, state=folder, waits=settings.waits))
         store = self._store()
-        start = begin(store, counts=settings.waits and before is None) if store else Start()
+        if store:
+            alone = before is None and watching_run(store.folder.parent) is None
+            self._start = begin(store, counts=settings.waits and alone)
         self.classifier = classifier or load(settings.model, settings.state)
         for camera in settings.cameras:
             rule_for(self.classifier, camera.settings)
+        self._loaded = True
         self.trace = Trace(settings.trace) if settings.trace else None
         # A clip that is tried out is nothing that happened here, unless it is sent somewhere.
         live = settings.waits or any(opened.live for opened in self._opened)
@@ -150,7 +157,7 @@ class Alarm:
         if self.alerting.journal:
             tested = False
             if store and sources:
-                self.updates = self._updates(store, sources, start, before.updates if before else None)
+                self.updates = self._updates(store, sources, before.updates if before else None)
                 tested = self.updates.tested
             self.rollout = self._rollout(before.rollout if before else None, tested=tested)
             self.drift = self._drift_watch()
@@ -181,15 +188,15 @@ class Alarm:
             before.sources.close()
         return Sources(self.settings.updates, self.state)
 
-    def _updates(self, store: ModelStore, sources: Sources, start: Start, before: Updates | None) -> Updates:
+    def _updates(self, store: ModelStore, sources: Sources, before: Updates | None) -> Updates:
         assert self.alerting
         alerting, old, evidence = self.alerting, self.classifier, self.writer.folder if self.writer else None
 
         def tries(entry: Entry) -> Attempt:
             def kept(stop: threading.Event) -> TrialCounts:
                 assert evidence
-                own = ((each.name, each.settings.threshold) for each in self.settings.cameras)
-                thresholds = {name: value for name, value in own if value is not None}
+                own = ((each.name, each.settings) for each in self.settings.cameras)
+                thresholds = {name: (each.threshold, each.night_threshold) for name, each in own}
                 return compare_kept(
                     old.path, store.slot(entry), evidence, self.settings.updates.frames, thresholds, stop
                 )
@@ -197,14 +204,19 @@ class Alarm:
             beside = partial(Trial, self.threads, store, entry, old, share=self._share)
             return Attempt(store.slot(entry), beside, kept if evidence else None)
 
+        def well() -> bool:
+            now = time.monotonic()
+            looks = any(thread.fresh(now) and thread.watcher.stats.frames for thread in self.threads)
+            return looks and "model" not in alerting.problems
+
         updates = Updates(
             self.settings.updates,
             store,
             sources,
-            start=start,
+            start=self._start,
             digest=self.classifier.digest,
             tries=tries,
-            well=lambda: "model" not in alerting.problems,
+            well=well,
             busy=lambda: any(thread.watcher.decider.open_incidents for thread in self.threads),
             run=self.run,
             publish=alerting.publish,

@@ -1,8 +1,8 @@
 """Keys and signatures in minisign's format: Ed25519 over BLAKE2b-512, with a comment that is signed too.
 
-The format is jedisct1.github.io/minisign. A stock minisign verifies what is signed here. What a stock minisign signed
-is verified here, also in its older way, over the file itself. Only for small messages and files of models: the older
-way reads a file whole. ``cryptography`` is imported where it is used: it takes 8 MB.
+The format is jedisct1.github.io/minisign. A stock minisign verifies what is signed here, and what it signed is
+verified here; but not in its older way, over the file itself, which would be read whole. ``cryptography`` is imported
+where it is used: it takes 8 MB.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ class PublicKey:
 class Signature:
     """A signature as its file has it; nothing in it is to be believed before ``verify``."""
 
-    hashed: bool  # over the file's BLAKE2b-512; False: over the file itself
     key_id: bytes  # 8
     value: bytes  # 64
     comment: str  # signed too
@@ -82,8 +81,7 @@ class Signature:
     @property
     def text(self) -> str:
         """Return the file's text."""
-        kind = HASHED if self.hashed else ED25519
-        first = base64.b64encode(kind + self.key_id + self.value).decode()
+        first = base64.b64encode(HASHED + self.key_id + self.value).decode()
         last = base64.b64encode(self.comment_value).decode()
         return f"{UNTRUSTED}signature of a bear-alarm model or key\n{first}\n{TRUSTED}{self.comment}\n{last}\n"
 
@@ -94,14 +92,19 @@ class Signature:
         if len(lines) != 4 or not lines[0].startswith(UNTRUSTED) or not lines[2].startswith(TRUSTED):
             raise SignatureError(f"{where}: this is no whole signature of minisign; copy the {ENDING} file again")
         data, last = _decoded(lines[1]), _decoded(lines[3])
-        if len(data) != 74 or len(last) != 64 or data[:2] not in (ED25519, HASHED):
+        if data[:2] == ED25519:
+            raise SignatureError(
+                f"{where}: signed in minisign's older way; sign it again with minisign 0.10 or later, or with "
+                "`bear-alarm model sign`"
+            )
+        if len(data) != 74 or len(last) != 64 or data[:2] != HASHED:
             raise SignatureError(
                 f"{where}: the signature is truncated or of another kind than Ed25519; copy the {ENDING} file again"
             )
         comment = lines[2].removeprefix(TRUSTED)
         if not comment.replace("\t", " ").isprintable():  # it is shown to people
             raise SignatureError(f"{where}: its comment {comment!r} has characters that cannot be shown; sign it again")
-        return Signature(data[:2] == HASHED, data[2:10], data[10:], comment, last)
+        return Signature(data[2:10], data[10:], comment, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,11 @@ class SecretKey:
 
     def sign(self, file: Path, comment: str) -> Signature:
         """Return the signature of a file, with a comment of one line. Raises OSError."""
-        return self._sign(message_of(file, hashed=True), comment)
-
-    def _sign(self, message: bytes, comment: str) -> Signature:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         key = Ed25519PrivateKey.from_private_bytes(self.seed)
-        signature = key.sign(message)
-        return Signature(True, self.public.id, signature, comment, key.sign(signature + comment.encode()))
+        signature = key.sign(_digest(file))
+        return Signature(self.public.id, signature, comment, key.sign(signature + comment.encode()))
 
     def locked(self, passphrase: str, *, operations: int = OPERATIONS, memory: int = MEMORY) -> str:
         """Return the file's text, which only ``passphrase`` opens; the limits are those of libsodium's scrypt."""
@@ -170,10 +170,8 @@ def secret_parts(text: str) -> tuple[bytes, bytes, bytes, bytes, int, int, bytes
     return parts
 
 
-def message_of(file: Path, *, hashed: bool) -> bytes:
+def _digest(file: Path) -> bytes:
     """Return what is signed of a file. Raises OSError."""
-    if not hashed:
-        return file.read_bytes()
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, hashlib.blake2b).digest()
 
@@ -182,7 +180,7 @@ def verify(signature: Signature, key: PublicKey, file: Path, where: object) -> N
     """Check that ``key`` signed this file and this comment. Raises SignatureError, also where the disk is gone."""
     verify_comment(signature, key, where)
     try:
-        message = message_of(file, hashed=signature.hashed)
+        message = _digest(file)
     except OSError as error:
         raise SignatureError(f"{file}: cannot be read ({error.strerror}); check the path and the disk") from None
     if not _signed(key, signature.value, message):

@@ -3,7 +3,7 @@
 They lie in the folder ``models`` of the state folder, each named by its SHA-256, with its signature beside it. One
 small file, ``installed.json``, says which is which, and is replaced in one step: a power cut leaves the list before or
 the list after. A model is on the disk before a list names it, and is removed only when no list names it any more. No
-clock is trusted: a serial counts up over all that was ever accepted here.
+clock is trusted: serials count up over all that was ever accepted here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Installed:
     current: Entry | None = None  # None: the model that ships
     previous: Entry | None = None  # the one before
     waiting: Entry | None = None  # it is tried beside the current one
-    serial: int = 0  # the highest that was accepted, of models and keys
+    serial: int = 0  # the highest of the models that were accepted
+    key_serial: int = 0  # likewise of the keys
     keys: tuple[str, ...] = ()  # public keys, one line of base64 each; the newest last, two at most
     proven: bool = True  # the current one ran well for long
     starts: int = 0  # of alarms with the current one while it is not proven
@@ -72,7 +73,7 @@ class Installed:
             return replace(self, waiting=None)
         if self.current is None and self.previous is None:
             raise ModelError("there is no model before this one: the one that ships is the only one here")
-        return replace(self, current=self.previous, previous=self.current, proven=True, starts=0)
+        return replace(self, current=self.previous, previous=self.current, proven=False, starts=0)
 
     @property
     def entries(self) -> list[Entry]:
@@ -126,22 +127,26 @@ class ModelStore:
 
         Raises as ``change`` does.
         """
-        with self._locked(LOCK, WAIT_S):
-            wanted = change(self.read())  # first: what is refused leaves no file
-            slot = self.slot(entry)
-            try:
-                with part.open("r+b") as file:  # Windows syncs only what may be written
-                    os.fsync(file.fileno())
-                hand_over(part)
-                part.replace(slot)
-                beside = slot.with_name(slot.name + ENDING)
-                if signature is not None:
-                    replace_whole(beside, signature.encode())
-                    hand_over(beside)
-                to_disk(self.folder)
-            except OSError as error:
-                raise OptionError(f"{slot}: cannot be written ({error.strerror}); {_todo(error)}") from None
-            return self._change(lambda _: wanted)
+        slot = self.slot(entry)
+        beside = slot.with_name(slot.name + ENDING)
+        try:
+            with part.open("r+b") as file:  # Windows syncs only what may be written
+                os.fsync(file.fileno())  # before the lock: on a slow card it takes long
+            with self._locked(LOCK, WAIT_S):
+                wanted = change(self.read())  # first: what is refused leaves no file
+                try:
+                    hand_over(part)
+                    part.replace(slot)
+                    if signature is not None:
+                        replace_whole(beside, signature.encode())
+                        hand_over(beside)
+                    self._to_disk()
+                    return self._change(lambda _: wanted)
+                except (OSError, OptionError):
+                    self._remove_unnamed(self.read())
+                    raise
+        except OSError as error:
+            raise OptionError(f"{slot}: cannot be written ({error.strerror}); {_todo(error)}") from None
 
     @contextmanager
     def updating(self) -> Iterator[None]:
@@ -157,15 +162,21 @@ class ModelStore:
         if after != before:
             replace_whole(self.folder / LIST, json.dumps(asdict(after), indent=1).encode())
             hand_over(self.folder / LIST)
-            with suppress(OSError):  # a disk that cannot do it keeps its own order
-                to_disk(self.folder)
-        named = {f"{each.sha256}.onnx" for each in after.entries}
+            self._to_disk()
+        self._remove_unnamed(after)
+        return after
+
+    def _to_disk(self) -> None:
+        with suppress(OSError):  # a disk that cannot do it keeps its own order
+            to_disk(self.folder)
+
+    def _remove_unnamed(self, installed: Installed) -> None:
+        named = {f"{each.sha256}.onnx" for each in installed.entries}
         for path in self.folder.iterdir():
             slot = path.name.removesuffix(ENDING)
             if (SLOT.fullmatch(slot) and slot not in named) or HALF.fullmatch(path.name):
                 with suppress(PermissionError):  # on Windows: in use; it goes at the next change
                     path.unlink(missing_ok=True)
-        return after
 
     @contextmanager
     def _locked(self, name: str, wait_s: float) -> Iterator[None]:
@@ -198,6 +209,7 @@ def _parsed(held: Any) -> Installed:
         _entry(held["previous"]),
         _entry(held["waiting"]),
         serial=int(held["serial"]),
+        key_serial=int(held["key_serial"]),
         keys=tuple(str(each) for each in held["keys"]),
         proven=bool(held["proven"]),
         starts=int(held["starts"]),

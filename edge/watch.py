@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ from edge.detect.zones import PrivacyMask
 from edge.errors import SourceError
 from edge.record.days import MinuteFigures
 from edge.record.trace import Moment
-from edge.schema import WHOLE, CameraFault, Event, Frame, Picture, Region, Score, TroubleKind
+from edge.schema import WHOLE, BoxXYWH, CameraFault, Event, Frame, Picture, Region, Score, TroubleKind
 from edge.settings import CameraSettings
 
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
@@ -42,6 +42,31 @@ class Look:
     scores: Sequence[Score]  # of the regions; of the whole picture, what the frame scan found
     night: bool
     seeing: bool  # the camera shows what is there
+    wrong: Mapping[str, tuple[BoxXYWH, float]]  # what people called wrong here (``RepeatAlarmFilter.wrong``)
+
+    @property
+    def active(self) -> bool:
+        """Return True if something moved in it, or is followed."""
+        return any(region.kind != "scan" for region in self.regions)
+
+
+def choose(moving: Sequence[Region], tracker: Tracker, most: int, number: int) -> list[Region]:
+    """Return ``most`` crops of a frame at most: of what moved, and of the tracks where nothing did.
+
+    Others in the frame with the next ``number``, so that none is skipped for ever.
+    """
+
+    def turn(regions: Sequence[Region], most: int) -> list[Region]:
+        if len(regions) <= most:
+            return list(regions)
+        start = number * most % len(regions)
+        return [*regions[start:], *regions[:start]][:most]
+
+    followed = min(1, len(tracker.tracks))  # one crop stays for a track: swaying leaves must not take it
+    own = [region for region in moving if tracker.follows(region)]  # before what sways elsewhere
+    crops = turn(own, most - followed)
+    crops += turn([region for region in moving if region not in own], most - followed - len(crops))
+    return crops + turn(tracker.regions(crops), most - len(crops))
 
 
 class Watcher:
@@ -122,7 +147,9 @@ class Watcher:
                 events += self.look_after(frame, motion)
                 self.keep(frame, motion, scores)
                 if trial := self.trial:  # its owner may take it away at any time
-                    trial(Look(frame, regions, scores, bool(self.night.night), self._sees(frame)))
+                    repeat_alarms = self.decider.repeat_alarms
+                    wrong = repeat_alarms.wrong if repeat_alarms else {}
+                    trial(Look(frame, regions, scores, bool(self.night.night), self._sees(frame), wrong))
                 if self.minutes:
                     self.minutes(frame, motion.grey, scores, night=self.night.night, well=not self.troubles.now)
                 self.seen = frame, scores
@@ -153,20 +180,7 @@ class Watcher:
         if quiet:
             return looks
         most = self.budget.beside(self.scan_timer.took_s if whole else 0.0)
-        followed = min(1, len(self.tracker.tracks))  # one crop stays for a track: swaying leaves must not take it
-        own = [region for region in motion.regions if self.tracker.follows(region)]  # before what sways elsewhere
-        moving = self._turn(own, most - followed)
-        others = [region for region in motion.regions if region not in own]
-        moving += self._turn(others, most - followed - len(moving))
-        tracks = self._turn(self.tracker.regions(moving), most - len(moving))
-        return [*moving, *tracks, *looks]
-
-    def _turn(self, regions: Sequence[Region], most: int) -> list[Region]:
-        """Return so many of the regions at most; others in the next frame, so that none is skipped for ever."""
-        if len(regions) <= most:
-            return list(regions)
-        start = self.stats.frames * most % len(regions)
-        return [*regions[start:], *regions[:start]][:most]
+        return [*choose(motion.regions, self.tracker, most, self.stats.frames), *looks]
 
     def score(self, frame: Frame, regions: Sequence[Region]) -> list[Score]:
         """Score the regions; of the whole picture, the bears that the frame scan finds in it."""

@@ -44,7 +44,7 @@ MAX_REMEMBERED = 100  # visits whose alarm is known: a bear may be found again a
 LOSS_S = 60.0  # a broken connection is noticed within 45 s: what was published before that may be lost
 NEWS_S = 60.0  # an alarm that could not be published is news for so long, and while its bear is there
 
-MAX_ANSWER, MAX_OFFER = 1000, 8000  # bytes
+MAX_ANSWER = 1000  # bytes
 IGNORED_S = 60.0  # after a line about an answer that is ignored, further ones are not logged
 
 T = TypeVar("T")
@@ -116,7 +116,6 @@ class Mqtt:
                 *((self._topics.answer,) if self._confirmations else ()),
                 *((self._topics.model,) if self._offered else ()),
             ),
-            max_bytes=MAX_OFFER,
         )
         start_thread(self._run, "mqtt")
 

@@ -32,7 +32,7 @@ RECONNECT_S = (1, 10)  # shortest and longest delay, as Home Assistant's
 ANSWER_S = 20.0  # for the acknowledgement of a message
 QUICK_S = 10.0  # a connection that ends so soon after a message ended because of it
 MAX_BROKEN = 5  # connections in a row that one message may end
-MAX_BYTES = 1000  # of a message that is received, unless more are asked for; of a longer one the beginning is kept
+MAX_BYTES = 8000  # of a message that is received, such as that of a new model; of a longer one the beginning is kept
 MAX_RECEIVED = 100  # that wait to be read; then the oldest go
 HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
 
@@ -76,7 +76,6 @@ class BrokerConnection:
         *,
         will: str = "",
         subscriptions: tuple[str, ...] = (),
-        max_bytes: int = MAX_BYTES,
     ) -> None:
         self.settings = settings
         self.client_id = client_id
@@ -87,7 +86,6 @@ class BrokerConnection:
         self._call = call
         self._will = will
         self._subscriptions = subscriptions
-        self._max_bytes = max_bytes
         self._client: Client | None = None
         self._protocol = MQTTv5
         self._renew = True
@@ -267,7 +265,7 @@ class BrokerConnection:
             self._refusals[message_id] = reason.value
 
     def _on_message(self, client: Client, _: Any, message: Any) -> None:
-        self.received.append((message.topic, bytes(message.payload[: self._max_bytes + 1])))
+        self.received.append((message.topic, bytes(message.payload[: MAX_BYTES + 1])))
         self._call()
 
     def _set_problem(self, words: str) -> None:

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
         "Measure how many cameras this machine can watch.",
         "edge.cli.bench:bench",
     ),
-    "model": (LOOK, "Show, check or choose the model file.", "edge.cli.model:app"),
+    "model": (LOOK, "Show, check, choose, sign and update models.", "edge.cli.model:app"),
     "config": (LOOK, "Write a config file, or check one: `config check`.", "edge.cli.config:app"),
     "schema": (LOOK, "Print the JSON Schema of events, the model card or the config.", "edge.cli.schema:schema"),
 }

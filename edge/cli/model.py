@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from edge.cli.events.command import StateOpt
 from edge.cli.help_page import command_group
 from edge.cli.model_keys import keygen, sign, trust
 from edge.cli.model_update import update
-from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.options import ConfigOpt, target_of
 from edge.cli.output import JsonOpt, line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
 from edge.minisign import PublicKey
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 LABEL = 14  # characters of the name before a row; with a digest behind it, 80
 MAX_NAMED = 2  # sources and licences that are named
 
-app = command_group(no_args_is_help=True, help="Show, check or choose the model file.")
+app = command_group(no_args_is_help=True, help="Show, check, choose, sign and update models.")
 
 ModelArgument = Annotated[
     str | None, typer.Argument(metavar="[MODEL]", help="Model file (default: the one the alarm would use).")
@@ -92,38 +92,47 @@ def use(
     target = _target(config, state)
     store = ModelStore.of(target.state)
     classifier = Classifier(BUNDLED if model is None else Path(model).expanduser())
+    waited = store.read().waiting
     if model is None:
         store.change(lambda each: each.used(None))
         for own in left_by_older()[:1]:  # it would go before the one that ships
             _rename(own, own.with_name("model.previous.onnx"))
     else:
         _put(classifier, store)
+    if waited and waited.sha256 != classifier.digest:
+        print(f"{waited.name} is removed, and is no longer tried")
     _print_used(classifier, target)
 
 
 @app.command()
 def rollback(config: ConfigOpt = None, state: StateOpt = None) -> None:
     """Go back to the model before the one in use; where a new model is tried beside that, only remove the new one."""
-    from edge.detect.classifier import Classifier, ships
+    from edge.detect.classifier import ships, take
 
     target = _target(config, state)
     store = ModelStore.of(target.state)
     listed = store.read()
     before = listed.rolled_back().current
+
+    def back(held: Installed) -> Installed:
+        if held.waiting != listed.waiting or held.rolled_back().current != before:
+            raise OptionError(
+                "the models were changed meanwhile; see `bear-alarm model show --installed`, and try again"
+            )
+        return held.rolled_back()
+
     if listed.waiting:
-        store.change(Installed.rolled_back)
+        store.change(back)
         print(f"{listed.waiting.name} is removed, and is no longer tried; the model in use stays")
         return
-    classifier = Classifier(store.slot(before) if before else ships()[0])  # first: a bad one changes nothing
-    store.change(Installed.rolled_back)
+    # First: a bad one changes nothing.
+    classifier = take(store.slot(before), before.sha256) if before else take(ships()[0])
+    store.change(back)
     _print_used(classifier, target)
 
 
 def _target(config: Path | None, state: Path | None) -> Target:
-    from edge.cli.doctor.findings import Target
-
-    path = config_for(config)
-    target = Target(settings_of(path), path, given_state=state)
+    target = target_of(config, state)
     os.environ.update(target.environment)  # where an older version kept the service's choice
     return target
 
@@ -139,20 +148,23 @@ def _open(model: str | None, config: Path | None, state: Path | None) -> Classif
 
 def _put(classifier: Classifier, store: ModelStore) -> None:
     """Copy a good model into the store, as the current one. Raises ModelError and OptionError."""
+    from edge.detect.classifier import file_digest
+    from edge.update.fetch import LARGEST, Part
+    from edge.update.install import copy_file
+
     path, sha256 = classifier.path, classifier.digest
     known = {each.sha256: each for each in store.read().entries}  # perhaps signed
     entry = known.get(sha256) or Entry(sha256, classifier.name, source=str(path.absolute()))
     with store.updating():
-        part = store.folder / f"{sha256}{PART}"
+        copy = store.folder / f"new{PART}"
         try:
-            data = path.read_bytes()
-            part.write_bytes(data)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OptionError(f"{path}: cannot be copied into {store.folder} ({error.strerror}); make room") from None
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ModelError(f"{path}: it was changed while it was read; try again")
-        store.put(part, entry, None, lambda each: each.used(entry))
+            with closing(Part(copy, str(path), LARGEST)) as part:
+                copy_file(path, part)
+            if file_digest(copy) != sha256:
+                raise ModelError(f"{path}: it was changed while it was read; try again")
+            store.put(copy, entry, None, lambda each: each.used(entry))
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 def _rename(path: Path, other: Path) -> None:
@@ -197,8 +209,8 @@ def installed_text(listed: Installed, folder: Path, tried: TrialCounts | None) -
         lines += row("is tried", tried.words if tried.hours or tried.kept else "nothing has been counted yet")
     keys = [PublicKey.of(each, LIST).name for each in listed.keys]
     lines += row("trusts", f"the {'key' if len(keys) == 1 else 'keys'} {' and '.join(keys)}" if keys else "no key")
-    if listed.serial:
-        lines += row("serial", f"{listed.serial} is the highest so far; a lower one is refused")
+    if listed.serial or listed.key_serial:
+        lines += row("serial", f"models {listed.serial}, keys {listed.key_serial}; the same or a lower one is refused")
     return "\n".join(lines)
 
 

@@ -6,18 +6,18 @@ import logging
 import os
 import stat
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.cli.events.command import StateOpt
-from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.options import ConfigOpt, target_of
 from edge.errors import OptionError
 
 if TYPE_CHECKING:
     from edge.minisign import SecretKey
-    from edge.model_store import ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def keygen(file: Annotated[Path, typer.Argument(help="Private key to write; the 
     It asks for a passphrase twice; without a terminal it reads one line of its input. Keep a copy of the file.
     """
     from edge.cli.doctor.findings import UNIT
-    from edge.files import need_folder, replace_whole
+    from edge.files import need_folder, replace_whole, to_disk
     from edge.minisign import SecretKey
 
     public = file.with_name(file.name + PUBLIC)
@@ -46,8 +46,14 @@ def keygen(file: Annotated[Path, typer.Argument(help="Private key to write; the 
         if each.exists():
             raise OptionError(f"{each}: exists already, and a key is never replaced; name another file")
     key = SecretKey.new()
-    replace_whole(file, key.locked(_passphrase(file, twice=True)).encode(), private=True)
-    replace_whole(public, key.public.text.encode())
+    private = key.locked(_passphrase(file, twice=True)).encode()
+    replace_whole(public, key.public.text.encode())  # first: a private key without it would be in the way
+    try:
+        replace_whole(file, private, private=True)
+    except OptionError:
+        public.unlink()
+        raise
+    to_disk(file.parent)
     print(f"{file}: the private key {key.public.name}; keep a copy of it, and its passphrase, in a safe place")
     print(f"{public}: its public key; on each device: bear-alarm model trust {public.name}")
 
@@ -70,21 +76,22 @@ def sign(
     from edge.minisign import ENDING
     from edge.update.comments import comment_of_key, comment_of_model
 
-    # The files beside the keys: all who sign for a device count together.
-    last = max(map(_last_serial, key.absolute().parent.glob(f"*{COUNTER}")), default=0)
-    number = serial or last + 1
     if file.suffix == PUBLIC:
         from edge.minisign import PublicKey, text_of
 
         what = PublicKey.of(text_of(file), file).name
-        comment = comment_of_key(what, number)
+        comment_of = partial(comment_of_key, what)
     else:
         from edge.detect.classifier import Classifier
 
         model = Classifier(file)
         what = model.name
-        comment = comment_of_model(what, number, model.card_digest)
-    signature = _opened(key).sign(file, comment)
+        comment_of = partial(comment_of_model, what, card_sha256=model.card_digest)
+    opened = _opened(key)
+    # The files beside the keys: all who sign for a device count together. Read now: the passphrase took a while.
+    last = max(map(_last_serial, key.absolute().parent.glob(f"*{COUNTER}")), default=0)
+    number = serial or last + 1
+    signature = opened.sign(file, comment_of(serial=number))
     if number > last:  # first: no serial is given twice
         replace_whole(key.with_name(key.name + COUNTER), f"{number}\n".encode())
     beside = file.with_name(file.name + ENDING)
@@ -107,29 +114,25 @@ def trust(
     Compare the line that it prints with the last line of KEY.pub on the computer of who makes the models: anybody can
     make a key with the same id.
     """
-    from edge.update.keys import distrust, trusted
+    from edge.model_store import ModelStore
+    from edge.update.keys import distrust, lost, trusted
     from edge.update.keys import trust as with_key
 
     if (key is None) == (remove is None):
         raise OptionError("name one public key file, or --remove ID for a key that is trusted")
-    store = _store(config, state)
-    before = trusted(store.read())
-    after = trusted(store.change(lambda held: with_key(key, held) if key else distrust(str(remove), held)))
-    for each in before:
-        if each not in after:
+    store = ModelStore.of(target_of(config, state).state)
+    before = store.read()
+    after = store.change(lambda held: with_key(key, held) if key else distrust(str(remove), held))
+    print(f"Models in {store.folder}")
+    for each in trusted(before):
+        if each not in trusted(after):
             print(f"no longer trusted: {each.name}")
-    for each in after:
+    for each in trusted(after):
         print(f"trusted: {each.name} {each.line}")
-    if not after:
+    if not after.keys:
         print("trusted: no key; only a person can give this device a model")
-
-
-def _store(config: Path | None, state: Path | None) -> ModelStore:
-    from edge.cli.doctor.findings import Target
-    from edge.model_store import ModelStore
-
-    path = config_for(config)
-    return ModelStore.of(Target(settings_of(path), path, given_state=state).state)
+    for words in lost(before, after):
+        log.warning("%s", words)
 
 
 def _last_serial(counter: Path) -> int:

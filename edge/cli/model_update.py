@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.events.command import StateOpt
-from edge.cli.options import ConfigOpt, config_for, settings_of
+from edge.cli.options import ConfigOpt, target_of
 from edge.cli.output import JsonOpt
 
 
@@ -33,16 +33,14 @@ def update(
 
     A new key that a trusted key signed is taken too, and is trusted from then on.
     """
-    from edge.cli.doctor.findings import Target
     from edge.model_store import ModelStore
-    from edge.update.child import step_back
+    from edge.update.child import lower_process
     from edge.update.install import message
     from edge.update.install import update as take
 
     if unattended:
-        step_back()
-    path = config_for(config)
-    store = ModelStore.of(Target(settings_of(path), path, given_state=state).state)
+        lower_process()
+    store = ModelStore.of(state or target_of(config, None).state)  # an alarm takes models though a config is broken
     signature = None
     if source == "-":
         source, signature = message(sys.stdin.read())
@@ -50,4 +48,4 @@ def update(
     if as_json:
         print(json.dumps({"kind": outcome.kind, "words": outcome.words}, ensure_ascii=False))
     else:
-        print(f"{outcome.words[0].upper()}{outcome.words[1:]}.")
+        print(f"{outcome.words[0].upper()}{outcome.words[1:]}.\nModels in {store.folder}")

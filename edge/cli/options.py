@@ -28,6 +28,7 @@ from edge.files import need_folder
 from edge.settings import AlertSettings, Camera, Settings
 
 if TYPE_CHECKING:
+    from edge.cli.doctor.findings import Target
     from edge.decide.stages import StageEntry
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,14 @@ StateOpt = Annotated[
         "with a network channel."
     ),
 ]
+
+
+def target_of(config: Path | None, state: Path | None) -> Target:
+    """Return the device whose alarm --config and --state mean."""
+    from edge.cli.doctor.findings import Target
+
+    path = config_for(config)
+    return Target(settings_of(path), path, given_state=state)
 
 
 # The stages of cameras, beside an alarm.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.help_page import command_group
-from edge.cli.options import ConfigOpt, StateOpt, config_for, settings_of
+from edge.cli.options import ConfigOpt, StateOpt, config_for, settings_of, target_of
 from edge.cli.output import qr_code
 from edge.config import ENVIRONMENT as CONFIG
 from edge.config import SYSTEM
@@ -112,11 +112,9 @@ def _found(config: Path | None, state: Path | None) -> tuple[Settings, Path]:
 
     Where the service is installed, they are the service's, unless another one is named, or runs here now.
     """
-    from edge.cli.doctor.findings import Target
     from edge.record.run import watching_run
 
-    path = config_for(config)
-    own = Target(settings_of(path), path, given_state=state)
+    own = target_of(config, state)
     named = config or state or any(os.environ.get(name) for name in (CONFIG, ENVIRONMENT))
     if not named and own.has_service and (own.state == SERVICE or not watching_run(own.state)):
         settings = settings_of(SYSTEM)
@@ -133,13 +131,10 @@ def _where(settings: Settings, given: str | None) -> PageSettings:
 
 def claim_command(settings: Settings, state: Path, config: Path | None) -> str:
     """Return the command that claims the page of an alarm with these settings, of ``config``, and this state."""
-    from edge.cli.doctor.findings import Target
-
     try:
         usual = config_for(None)
         other = config is not None and config not in {usual, SYSTEM}
-        path = config if other or config == SYSTEM else usual
-        own = Target(settings_of(path), path)
+        own = target_of(config if other or config == SYSTEM else usual, None)
         places = [parse_listen(str(each)) for each in (settings.page.listen, own.settings.page.listen or DEFAULT)]
         options = ["--config", str(config)] if other else []
         options += ["--page", str(settings.page.listen)] if places[0] != places[1] else []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.events.command import StateOpt
-from edge.cli.options import ConfigOpt, config_for, settings_of, user_name
+from edge.cli.options import ConfigOpt, target_of, user_name
 from edge.cli.output import JsonOpt, counted, line_width, print_json, wrapped
 from edge.decide.stages import MEANS, NOT_YET, STAGES, Place, Tally, at_start, chosen, stage_of
 from edge.errors import ModelError, OptionError
@@ -48,10 +48,7 @@ def stage(
     In shadow, bears are recorded and alarm nobody. Supervised, people are notified and noises wait for a yes.
     Autonomous, everything comes at once. A running alarm uses a new stage within some seconds.
     """
-    from edge.cli.doctor.findings import Target
-
-    path = config_for(config)
-    target = Target(settings_of(path), path, given_state=state)
+    target = target_of(config, state)
     found = _histories(target)
     places = _places(target, found)
     if camera is not None:

@@ -796,7 +796,7 @@ class UpdatesSection(Section):
         described(
             "Where signed models are looked for: folders, such as that of a stick; `https://…/NAME.onnx`; `mqtt`: "
             "PREFIX/model of the broker in `mqtt`.",
-            ["/media/bear-alarm", "https://example.org/bear.onnx"],
+            ["/media/bears", "https://example.org/bear.onnx"],
         ),
     ] = ()
     every_h: Annotated[float, described("How often an https address is asked, in hours.", 6, ge=0.1, le=8760.0)] = 24.0
@@ -809,6 +809,10 @@ class UpdatesSection(Section):
             le=100_000,
         ),
     ] = 300
+    hours: Annotated[
+        float,
+        described("The least time of a trial, so that it has seen day and night, in hours.", 48, ge=0.0, le=8760.0),
+    ] = 24.0
     max_differences: Annotated[
         int,
         described(
@@ -887,7 +891,7 @@ class Config(Section):
         described(
             "New models for a device that nobody visits. Only what a trusted key signed is taken: "
             "`bear-alarm model trust`.",
-            "/media/bear-alarm",
+            "/media/bears",
         ),
     ] = UpdatesSection()
     health: Annotated[Health, described("How the alarm watches itself, and who may ask it.", {"hot_c": 75})] = Health()

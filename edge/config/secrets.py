@@ -34,7 +34,7 @@ def fill(document: Document, secrets: SecretResolver) -> None:
             return value
         filled, sentences = _filled(value, secrets) if "${" in value else (value, [])
         if SECRET_LINE.search(filled):
-            sentences.append("this is a private key that signs models, which never lies on a device; take it away here")
+            sentences.append("a private key that signs models must not lie on a device; take it away here")
         for words in sentences:
             document.add(key, words)
         if sentences:

@@ -122,11 +122,13 @@ cameras:
 # New models, by a stick, a web server or the broker of mqtt. Only what a trusted key signed is taken:
 # `bear-alarm model trust KEY.pub`. A new model is tried beside the one in use first.
 #updates:
-  #sources: [/media/bear-alarm]
+  #sources: [/media/bears]
   # How often a web server is asked, in hours.
   #every_h: 24
-  # It is used after so many frames with something to see, unless more alarms than this are different.
+  # It is used after so many frames with something to see, in so many hours at least, unless more alarms than this are
+  # different.
   #frames: 300
+  #hours: 24
   #max_differences: 3
   # With fewer frames after so many hours, a person is asked.
   #ask_h: 72

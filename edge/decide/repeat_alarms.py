@@ -8,7 +8,7 @@ nights alarms five times. Time is data; nothing here reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -75,6 +75,18 @@ class RepeatAlarmFilter:
         for spot in self._spots:
             spot.wrongs.pop(event, None)
         if wrong and time - at < KEPT_S:
+            self._spot(box_xywh, time).wrongs[event] = at
+
+    @property
+    def wrong(self) -> dict[str, tuple[BoxXYWH, float]]:
+        """Return the events that people reviewed as wrong: where each was, and when it was reviewed (seconds)."""
+        return {event: (spot.box_xywh, at) for spot in self._spots for event, at in spot.wrongs.items()}
+
+    def adopt(self, wrong: Mapping[str, tuple[BoxXYWH, float]], time: float) -> None:
+        """Have the reviews of another filter of this camera (its ``wrong``), and no others."""
+        for spot in self._spots:
+            spot.wrongs.clear()
+        for event, (box_xywh, at) in wrong.items():
             self._spot(box_xywh, time).wrongs[event] = at
 
     def twice(self, box_xywh: BoxXYWH, thumbnail_of: CutThumbnail, time: float, wall: datetime) -> str | None:

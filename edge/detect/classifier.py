@@ -312,7 +312,7 @@ def load(model: str | None = None, state: Path | None = None, *, loaded: Classif
     with a warning. A model the user named is never replaced: its ModelError is raised.
     """
     if named := _named(model):
-        return _take(named, None, loaded)
+        return take(named, None, loaded)
     problems = []
     try:
         store, installed = _installed(state)
@@ -321,7 +321,7 @@ def load(model: str | None = None, state: Path | None = None, *, loaded: Classif
         store, installed = None, Installed()
     for path in _in_order(store, installed):
         try:
-            classifier = _take(path, path.stem if store and path.parent == store.folder else None, loaded)
+            classifier = take(path, path.stem if store and path.parent == store.folder else None, loaded)
         except ModelError as error:
             problems.append(error)
             continue
@@ -366,12 +366,17 @@ def _in_order(store: ModelStore | None, installed: Installed) -> list[Path]:
     return slots + ships() if installed.current else ships() + slots
 
 
-def _take(path: Path, digest: str | None, loaded: Classifier | None) -> Classifier:
-    """Load a file, which must have this digest, if any. Raises ModelError."""
+def take(path: Path, digest: str | None = None, loaded: Classifier | None = None) -> Classifier:
+    """Load a file, which must have this digest, if any; ``loaded`` is returned where it has its bytes.
+
+    Raises ModelError.
+    """
     if digest or loaded:
         found = file_digest(path)
         if digest and digest != found:
-            raise ModelError(f"{path}: its bytes were changed after it was installed; install it again, or roll back")
+            raise ModelError(
+                f"{path}: its bytes were changed after it was installed; install it again, or choose another"
+            )
         if loaded and loaded.digest == found:
             return loaded
     return Classifier(path, cached=True)

@@ -141,13 +141,18 @@ def named(settings: Settings, config: Path) -> tuple[tuple[Path, ...], tuple[Pat
     return tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))
 
 
+def stick_folders(settings: Settings) -> list[Path]:
+    """Return the folders that are looked into for new models; they need not be there."""
+    return [Path(each) for each in settings.updates.sources if each.startswith("/")]
+
+
 def check_named(host: Host, settings: Settings, config: Path, ours: Sequence[Path]) -> None:
     """Raise ServiceError for what the service's user cannot use. Only root may ask.
 
     ``ours``: files that get their rights from the installation.
     """
     reads, writes = named(settings, config)
-    for path in (*reads, *writes):
+    for path in (*reads, *writes, *stick_folders(settings)):
         if any(path.is_relative_to(each) for each in host.private):
             raise ServiceError(f"{path}: the service has a folder for temporary files of its own; move this elsewhere")
     for folder in denied(host, list(dict.fromkeys(path.parent for path in ours)), ENTER):
@@ -171,7 +176,7 @@ def check_named(host: Host, settings: Settings, config: Path, ours: Sequence[Pat
 def plan(host: Host, program: Program, config: Path, settings: Settings, *, reboot: bool | None = None) -> InstallPlan:
     """Find what this machine's unit depends on. ``reboot`` None: as in the configuration."""
     reads, writes = named(settings, config)
-    paths = [path.resolve() for path in (*program.folders, *reads, *writes)]
+    paths = [path.resolve() for path in (*program.folders, *reads, *writes, *stick_folders(settings))]
     return InstallPlan(
         program.command,
         config,

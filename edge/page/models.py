@@ -15,9 +15,9 @@ from edge.model_store import Entry, Installed
 from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused
 from edge.update.keys import trusted
+from edge.update.updates import CHANGED
 
 PLACE = "/model"
-CHANGED = "another model is here than the one that was shown; load the page again"
 DONE = {
     "use": "The new model was chosen.",
     "remove": "The new model was removed.",
@@ -59,20 +59,12 @@ def act(request: Request) -> Response:
     updates, form = page_of(request).alarm().updates, request.state.form
     if updates is None:
         raise Refused(HTTPStatus.CONFLICT, CHANGED)
-    installed = updates.standing.installed
-    acts = {
-        "use": (updates.use_now, installed.waiting),
-        "remove": (updates.remove, installed.waiting),
-        "back": (updates.roll_back, installed.current),
-    }
+    acts = {"use": updates.use_now, "remove": updates.remove, "back": updates.roll_back}
     what = form.get("what", "")
     if what not in acts:
         raise Refused(HTTPStatus.BAD_REQUEST, "there is no such button; load the page again")
-    change, shown = acts[what]
-    if form.get("model") != digest(shown):
-        raise Refused(HTTPStatus.CONFLICT, CHANGED)
     try:
-        change(request.state.access.name)
+        acts[what](request.state.access.name, form.get("model", ""))
     except OptionError as error:
         raise Refused(HTTPStatus.CONFLICT, str(error)) from None
     return back_to(f"{PLACE}?done={what}")

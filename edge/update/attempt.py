@@ -5,45 +5,38 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from edge.background import start_thread
 from edge.errors import ModelError
 from edge.update.memory import LEAST_MB, Way, check_fits, need_mb, room, way
 from edge.update.trial import TrialCounts
 
+if TYPE_CHECKING:
+    from edge.update.trial import Trial
+
 log = logging.getLogger(__name__)
 
 WATCH_S = 5.0  # how often the free memory is looked at during a trial
-AGAIN_S = 24 * 3600.0  # until kept pictures are compared again: there may be new ones
+NEW_PICTURES_S = 24 * 3600.0  # until kept pictures are compared again: there may be new ones
 RETRY_S = 600.0  # until memory that was short is looked at again
 END_S = 5.0  # what a trial may take to end
-
-
-class Beside(Protocol):
-    """A trial beside the model in use: ``edge.update.trial.Trial``."""
-
-    counts: TrialCounts
-
-    def problem(self) -> str | None:
-        """Return why it cannot go on."""
-
-    def close(self, within_s: float) -> None:
-        """End it."""
 
 
 class Attempt:
     """Tries one new model in a thread of its own, until ``close``.
 
     ``beside`` begins a trial beside the model in use. ``kept`` compares the two on kept pictures until the event is
-    set; None: no pictures are kept. Both may raise ModelError.
+    set, also before that trial: what people confirmed must not be lost; None: no pictures are kept. Both may raise
+    ModelError.
     """
 
     def __init__(
         self,
         model: Path,
-        beside: Callable[[], Beside],
+        beside: Callable[[], Trial],
         kept: Callable[[threading.Event], TrialCounts] | None,
     ) -> None:
         self.how: Way | Literal[""] = ""  # not known yet
@@ -51,8 +44,9 @@ class Attempt:
         self._beside = beside
         self._kept = kept
         self._need_mb: float | None = None
-        self._trial: Beside | None = None
+        self._trial: Trial | None = None
         self._counts = TrialCounts()
+        self._right_lost = 0
         self._problem: str | None = None
         self._stop = threading.Event()
         self._thread = start_thread(self._run, "new model")
@@ -61,7 +55,7 @@ class Attempt:
     def counts(self) -> TrialCounts:
         """Return what was counted so far."""
         trial = self._trial
-        return trial.counts if trial else self._counts
+        return replace(trial.counts, right_lost=self._right_lost) if trial else self._counts
 
     def problem(self) -> str | None:
         """Return why it is not tried, in one sentence without a full stop."""
@@ -69,8 +63,8 @@ class Attempt:
         return self._problem or (trial.problem() if trial else None)
 
     def check(self) -> None:
-        """Check that the alarm can load it, beside the model in use. Raises ModelError."""
-        if self._need_mb is not None and self.how != "beside":
+        """Check that the alarm can load it, beside the model in use, once this is closed. Raises ModelError."""
+        if self._need_mb is not None:
             check_fits(room(), self._need_mb)
 
     def close(self, within_s: float) -> None:
@@ -82,6 +76,7 @@ class Attempt:
         try:
             self._need_mb = need_mb(self._model, self._stop)
             short = False
+            self._right_lost = self._find_lost()
             while not self._stop.is_set():
                 how, why = way(room(), self._need_mb)
                 log.info("New model: %s.", why)
@@ -91,18 +86,28 @@ class Attempt:
                 elif how != "none" and self._kept:
                     self.how, self._problem = "kept", None
                     self._counts = self._kept(self._stop)
-                    self._stop.wait(AGAIN_S)
+                    self._stop.wait(NEW_PICTURES_S)
                 else:
                     self.how = "none"
-                    self._problem = f"the new model is not tried: {why}" + (
-                        "" if self._kept else "; no pictures are kept"
-                    )
+                    if how != "none":
+                        why = "memory is too short for both, and no pictures are kept; turn on record: in the config"
+                    self._problem = f"the new model is not tried: {why}, or choose on the page"
                     self._stop.wait(RETRY_S)
         except Exception as error:  # whatever the new model does, the alarm goes on
             if not self._stop.is_set():
                 self._problem = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
                 log.warning("the new model is not tried: %s", self._problem)
                 log.debug("attempt", exc_info=error)
+
+    def _find_lost(self) -> int:
+        """Return how many alarms that people confirmed it would miss; a trial beside sees only what comes."""
+        if way(room(), self._need_mb or 0.0)[0] != "beside" or not self._kept:
+            return 0
+        try:
+            return self._kept(self._stop).right_lost
+        except ModelError as error:
+            log.warning("kept pictures are not compared before the trial: %s", error)
+            return 0
 
     def _ends_beside(self) -> bool:
         """Try it beside the model in use; return True where memory became short, False where it is closed."""

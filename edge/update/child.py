@@ -78,7 +78,7 @@ def refuse(error: Exception) -> int:
     return REFUSED
 
 
-def step_back() -> None:
+def lower_process() -> None:
     """Lower this process: less of the processor, and the first to go when memory is short."""
     first_to_go()
     if sys.platform != "win32":

@@ -18,42 +18,44 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from edge.alert.mqtt_settings import PREFIX, settings_from_url
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.background import DeadlineError, call_with_deadline
 from edge.errors import ModelError, OptionError, SignatureError, UnavailableError
 from edge.minisign import MAX_BYTES as SMALL
 from edge.version import __version__
 
 TIMEOUT_S = 30.0  # for a connection, and for each piece of an answer
+TEXT_S = 60.0  # for a signature, all in all
 TRIES, PAUSE_S = 20, 2.0  # of a download that breaks off and goes on where it was
 PIECE = 1 << 16  # bytes
 LARGEST = 500_000_000  # bytes of a model
 SPARE = 20_000_000  # bytes of the disk that stay free for the journal and pictures
 RETAINED_S = 10.0  # for the broker and its retained message
-MAX_MESSAGE = 16_000  # bytes of it
 
 
 class Part:
     """A file that is being written and is not whole yet. Its methods raise OptionError for the disk."""
 
-    def __init__(self, path: Path, where: str) -> None:
+    def __init__(self, path: Path, where: str, most: int) -> None:
         self.path = path
+        self._most = most  # bytes
         self._where = where  # what is copied, for the words
         self._file: BinaryIO = self._opened()
 
     def expect(self, size: int) -> None:
         """Check before it is written that it may have so many bytes. Raises ModelError for too many."""
-        if size > LARGEST:
-            raise ModelError(f"{self._where}: {size / 1e6:.0f} MB is too large for a model (at most {LARGEST / 1e6:g})")
-        free = shutil.disk_usage(self.path.parent).free - SPARE + self.size
-        if size > free:
+        if size > self._most:
+            raise ModelError(
+                f"{self._where}: more than {self._most:,} bytes are too many for such a file; name the right one"
+            )
+        if size > shutil.disk_usage(self.path.parent).free - SPARE + self.size:
             raise OptionError(
-                f"{self.path.parent}: too little room on the disk for a file of {size / 1e6:.1f} MB "
-                f"({max(free, 0) / 1e6:.1f} MB may be used); remove old events or other files"
+                f"{self.path.parent}: too little room on the disk, of which {SPARE / 1e6:g} MB stay free; "
+                "remove old events or other files"
             )
 
     def write(self, piece: bytes) -> None:
         """Append bytes. Raises ModelError for too many."""
-        if self.size + len(piece) > LARGEST:
-            self.expect(self.size + len(piece))
+        self.expect(self.size + len(piece))
         left = memoryview(piece)
         try:
             while left:  # the last bytes of a disk take a part of it
@@ -77,12 +79,13 @@ class Part:
 
     def _opened(self) -> BinaryIO:
         try:
-            return self.path.open("wb", buffering=0)
+            return self.path.open("xb", buffering=0)  # never through a link
         except OSError as error:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> OptionError:
-        return OptionError(f"{self.path}: cannot be written ({error.strerror}); make room, or mend the disk")
+        todo = "use sudo" if isinstance(error, PermissionError) else "make room, or mend the disk"
+        return OptionError(f"{self.path.parent}: cannot be written ({error.strerror}); {todo}")
 
 
 class _HttpsAlone(HTTPRedirectHandler):
@@ -100,8 +103,17 @@ class _HttpsAlone(HTTPRedirectHandler):
 
 def text_at(url: str) -> str:
     """Return the text of a signature. Raises OptionError for a bad URL, UnavailableError, and SignatureError."""
-    with _answer(url, "the signature") as answer:
-        data = answer.read(SMALL + 1)
+
+    def read() -> bytes:
+        with _answer(url, "the signature") as answer:
+            return answer.read(SMALL + 1)
+
+    try:
+        data = call_with_deadline(read, TEXT_S, "the server")
+    except DeadlineError:
+        raise UnavailableError(
+            f"the signature at {address_of(url)}: not there after {TEXT_S:g} s; check the network"
+        ) from None
     if len(data) > SMALL:
         raise SignatureError(f"the signature at {address_of(url)}: too long for one of minisign; check the address")
     return data.decode(errors="replace")
@@ -131,10 +143,7 @@ def _go_on(url: str, part: Part) -> None:
         while piece := answer.read(PIECE):
             part.write(piece)
         if answer.length:
-            raise UnavailableError(
-                f"the file at {address_of(url)}: the connection ended {answer.length / 1e6:.1f} MB before its end; "
-                "try again"
-            )
+            raise UnavailableError(f"the file at {address_of(url)}: the connection ended before its end; try again")
 
 
 @contextmanager
@@ -173,7 +182,7 @@ def retained(url: str) -> str:
     came, topic = threading.Event(), settings.prefix
     # With an id of its own: the broker would end the alarm's connection for the same one.
     name = f"{PREFIX}-update-{secrets.token_hex(4)}"
-    connection = BrokerConnection(settings, name, came.set, subscriptions=(topic,), max_bytes=MAX_MESSAGE)
+    connection = BrokerConnection(settings, name, came.set, subscriptions=(topic,))
     until = time.monotonic() + RETAINED_S
     try:
         while not connection.received and time.monotonic() < until:

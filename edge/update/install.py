@@ -21,13 +21,13 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from edge.alert.mqtt_settings import PORTS
-from edge.alert.redact import address_of, scrub
+from edge.alert.redact import address_of
 from edge.errors import BearAlarmError, ModelError, OptionError, SignatureError
-from edge.minisign import ENDING, Signature, text_of, verify
+from edge.minisign import ENDING, MAX_BYTES, Signature, text_of, verify
 from edge.model_store import PART, Entry, Installed, ModelStore
 from edge.update.comments import parse_comment
-from edge.update.fetch import PIECE, Part, download, retained, text_at
-from edge.update.keys import accepted, believed, signer_of
+from edge.update.fetch import LARGEST, PIECE, Part, download, retained, text_at
+from edge.update.keys import accepted, believed, by_hand, check_jump, lost, signer_of
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +64,13 @@ def update(
     """Take what a source has: a folder or file, an https URL, or an MQTT topic's URL with the topic at its end.
 
     A model waits, to be tried beside the one in use; ``now``: it is the one in use at once. ``older``: a person takes
-    one with a lower serial; never ``unattended``. ``signature``: the text that belongs to the URL, in place of the
-    one fetched beside it. A refusal is a SignatureError, ModelError or OptionError, and what cannot be reached an
-    UnavailableError: one sentence, and nothing has changed.
+    one with a lower serial. ``unattended``: an old serial is nothing new, and one far higher than all before is
+    refused. ``signature``: the text that belongs to the URL, in place of the one fetched beside it. A refusal is a
+    SignatureError, ModelError or OptionError, and what cannot be reached an UnavailableError: one sentence, and nothing
+    has changed.
     """
     with store.updating():
-        return _Update(store, older=older and not unattended, now=now and not unattended).take(source, signature)
+        return _Update(store, unattended=unattended, older=older, now=now).take(source, signature)
 
 
 def message(text: str) -> tuple[str, str | None]:
@@ -84,7 +85,7 @@ def message(text: str) -> tuple[str, str | None]:
         url = signature = None
     if not isinstance(url, str) or not isinstance(signature, str | None) or "://" not in url:
         raise OptionError(
-            f"the message {scrub(text)[:60]!r} is no announcement of a model; "
+            "the message is no announcement of a model; "
             'publish {"url": "https://…/NAME.onnx", "signature": "the text of the .minisig file"}'
         )
     return url, signature
@@ -93,16 +94,23 @@ def message(text: str) -> tuple[str, str | None]:
 class _Update:
     """One update of a store. Meanwhile nothing else changes it but the alarm, which switches."""
 
-    def __init__(self, store: ModelStore, *, older: bool, now: bool) -> None:
+    def __init__(self, store: ModelStore, *, unattended: bool, older: bool, now: bool) -> None:
         self.store = store
+        self.unattended = unattended
         self.older = older
         self.now = now
         self.problems: list[BearAlarmError] = []  # of what is passed over
 
     def take(self, source: str, signature: str | None) -> Outcome:
         """Take the keys, by their serials, then the newest model that a trusted key signed. Raises what refuses it."""
-        serial = self.store.read().serial  # of before: a key's may be higher than that of the model beside it
-        keys, models = self._sorted(_offers(source, signature, self.problems))
+        try:
+            offers = _offers(source, signature, self.problems)
+        except BearAlarmError:
+            raise
+        except (ValueError, RuntimeError):  # a character that no path has, half an address, a home of nobody
+            shown = address_of(source) if "://" in source else source
+            raise OptionError(f"{shown!r} is no folder, file or address; correct it") from None
+        keys, models = self._sorted(offers)
         outcomes = list(self._keys(keys))
         refusal: BearAlarmError | None = None
         for offer in reversed(models):
@@ -112,10 +120,14 @@ class _Update:
                 self.problems.append(error)
                 continue
             try:
-                outcomes.append(self._model(offer, fields, serial))
-            except BearAlarmError as error:
+                outcomes.append(self._model(offer, fields))
+                break
+            except BearAlarmError as error:  # half copied, perhaps: there may be a good one behind it
+                self.problems += [refusal] if refusal else []
                 refusal = error
-            break
+        if refusal and outcomes and outcomes[-1].kind in ("waiting", "installed"):
+            self.problems.append(refusal)
+            refusal = None
         if refusal is None and self.problems and not any(each.entry or each.kind == "trusted" for each in outcomes):
             refusal = self.problems.pop(0)
         for problem in self.problems:
@@ -150,13 +162,22 @@ class _Update:
 
     def _key(self, offer: Offer) -> Outcome:
         before = self.store.read()
-        name = believed(offer.signature, before, offer.where)["key"]
-        with self._copied(offer) as part:
-            if self.store.change(lambda held: accepted(part, offer.signature, held)) == before:
-                return Outcome("nothing", f"key {name} is trusted already")
-        return Outcome("trusted", f"key {name}, signed by key {offer.signature.key_name}, is trusted from now on")
+        fields = believed(offer.signature, before, offer.where)
+        name, serial = fields["key"], int(fields["serial"])
+        if self.unattended:
+            if serial <= before.key_serial:
+                return Outcome(
+                    "nothing", f"key {name} (serial {serial}) was here before, or is older than one that was"
+                )
+            check_jump(serial, before, offer.where)
+        with self._copied(offer, MAX_BYTES) as part:
+            after = self.store.change(lambda held: accepted(part, offer.signature, held))
+        if after.keys == before.keys:
+            return Outcome("nothing", f"key {name} is trusted already")
+        words = f"key {name}, signed by key {offer.signature.key_name}, is trusted from now on"
+        return Outcome("trusted", "; ".join([words, *lost(before, after)]))
 
-    def _model(self, offer: Offer, fields: dict[str, str], accepted_serial: int) -> Outcome:
+    def _model(self, offer: Offer, fields: dict[str, str]) -> Outcome:
         """Put a model into the store, whose comment is believed. Raises what refuses it."""
         installed, serial = self.store.read(), int(fields["serial"])
         here = next((each for each in installed.entries if each.serial == serial), None)
@@ -165,24 +186,31 @@ class _Update:
                 f"{offer.where}: serial {serial} is that of {here.name}, which is installed, and this is another file "
                 f"({fields['model']}); sign it with a higher serial"
             )
-        if here and (not self.older if here == installed.previous else self._is_whole(here)):
+        if here and self._is_whole(here) and not (self.older and here == installed.previous):
             return self._again(here, installed)
-        if not here and serial <= accepted_serial and not self.older:
+        if not here and serial <= installed.serial and not self.older:
+            old = f"serial {serial} of {fields['model']} is not higher than {installed.serial}, which was accepted here"
+            if self.unattended:
+                return Outcome("nothing", old)
             raise SignatureError(
-                f"{offer.where}: serial {serial} of {fields['model']} is not higher than {accepted_serial}, which was "
-                "accepted here before; sign it with a higher one, or take it by hand with "
+                f"{offer.where}: {old} before; sign it with a higher one, or take it by hand with "
                 "`bear-alarm model update … --older`"
             )
-        with self._copied(offer) as part:
+        if self.unattended:
+            check_jump(serial, installed, offer.where)
+        with self._copied(offer, LARGEST) as part:
             entry = self._checked(part, offer, fields)
             after = self.store.put(part, entry, offer.signature.text, partial(self._with, entry))
+        waited = installed.waiting
+        gone = f"; {waited.name} is tried no longer" if waited and waited not in (after.waiting, after.current) else ""
         if after.waiting == entry:
-            return Outcome("waiting", f"{_named(entry)} is here, and is tried beside the model in use", entry)
-        return Outcome("installed", f"{_named(entry)} is the model in use from now on", entry)
+            return Outcome("waiting", f"{_named(entry)} is here, and is tried beside the model in use{gone}", entry)
+        return Outcome("installed", f"{_named(entry)} is the model in use from now on{gone}", entry)
 
     def _with(self, entry: Entry, held: Installed) -> Installed:
         """Return the list with a model that was checked."""
-        held = replace(held, serial=max(held.serial, entry.serial or 0))
+        serial = int(entry.serial or 0)
+        held = replace(held, serial=(by_hand if self.older else max)(serial, held.serial))
         if held.current and held.current.sha256 == entry.sha256:  # put in by hand before, or its file was damaged
             return replace(held, current=replace(entry, tested=held.current.tested))
         waiting = replace(held, waiting=entry)
@@ -207,17 +235,19 @@ class _Update:
             return False
 
     @contextmanager
-    def _copied(self, offer: Offer) -> Iterator[Path]:
+    def _copied(self, offer: Offer, most: int) -> Iterator[Path]:
         """Yield a copy in the store's folder, where nobody changes it. Errors about it name what it was copied from."""
-        path = self.store.folder / f"{os.getpid()}{PART}"
+        path = self.store.folder / f"new{PART}"
         try:
-            with closing(Part(path, offer.where)) as part:
+            with closing(Part(path, offer.where, most)) as part:
                 offer.copy(part)
             yield path
         except (ModelError, SignatureError) as error:
             raise type(error)(str(error).replace(str(path), offer.where)) from None
         except OSError as error:
-            raise OptionError(f"{path}: cannot be read again ({error.strerror}); is this disk failing?") from None
+            raise OptionError(
+                f"{self.store.folder}: what was copied cannot be read ({error.strerror}); is this disk failing?"
+            ) from None
         finally:
             with suppress(OSError):  # else the next update removes it
                 path.unlink(missing_ok=True)
@@ -282,7 +312,7 @@ def _of_file(file: Path) -> Offer:
     _check_plain(file)
     _check_plain(beside)
     where = "".join(sign if sign.isprintable() else "?" for sign in str(file))  # it is published, too
-    return Offer(where, Signature.of(text_of(beside), beside), partial(_copy_file, file))
+    return Offer(where, Signature.of(text_of(beside), beside), partial(copy_file, file))
 
 
 def _check_plain(file: Path) -> None:
@@ -299,7 +329,8 @@ def _check_plain(file: Path) -> None:
         raise OptionError(f"{file}: is no plain file but a link, folder or device; copy the file itself")
 
 
-def _copy_file(file: Path, part: Part) -> None:
+def copy_file(file: Path, part: Part) -> None:
+    """Write a file into a part. Raises OptionError, and ModelError for too many bytes."""
     try:
         with file.open("rb", buffering=0) as opened:
             part.expect(os.fstat(opened.fileno()).st_size)
@@ -310,7 +341,10 @@ def _copy_file(file: Path, part: Part) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> OptionError:
-    return OptionError(f"{path}: cannot be read ({error.strerror}); put the stick in again, or copy the files again")
+    todo = "put the stick in again, or copy the files again"
+    if isinstance(error, PermissionError):
+        todo = "let all users read it; as a person, use sudo"
+    return OptionError(f"{path}: cannot be read ({error.strerror}); {todo}")
 
 
 def _beside(url: str) -> str:

@@ -17,6 +17,8 @@ from threading import Event
 
 import cv2
 
+from edge.decide.evidence import Rule
+from edge.detect.camera_check import Night
 from edge.detect.classifier import Classifier
 from edge.detect.frame_scan import FrameScanner
 from edge.device.sensors import peak_memory_mb
@@ -26,21 +28,24 @@ from edge.record.media_store import PLAIN, SAMPLE, units
 from edge.record.review import read_review
 from edge.record.review_queue import BEARS, Unit, read_unit
 from edge.schema import Region
-from edge.update.child import refuse, run_child, step_back
+from edge.update.child import lower_process, refuse, run_child
 from edge.update.trial import TrialCounts
 
 log = logging.getLogger(__name__)
+
+Thresholds = Mapping[str, tuple[float | None, float | None]]
 
 WITHIN_S = 3600.0  # 300 pictures for each model; the slowest boards take some 3 s for one
 
 
 def compare_kept(
-    old: Path, new: Path, evidence: Path, pictures: int, thresholds: Mapping[str, float], stop: Event
+    old: Path, new: Path, evidence: Path, pictures: int, thresholds: Thresholds, stop: Event
 ) -> TrialCounts:
     """Compare two models on the newest pictures of an evidence folder, in a process of its own.
 
-    ``thresholds``: of the cameras that have one of their own, by name. Raises ModelError for a model that cannot be
-    loaded, a folder that cannot be listed, too little memory or time, or when ``stop`` is set.
+    ``thresholds``: of each camera, by day and at night; None: the model's, and by night as by day. Raises ModelError
+    for a model that cannot be loaded, a folder that cannot be listed, too little memory or time, or when ``stop`` is
+    set.
     """
     words = [*(str(each.absolute()) for each in (old, new, evidence)), str(pictures), json.dumps(dict(thresholds))]
     found = json.loads(run_child("edge.update.kept", words, WITHIN_S, stop))
@@ -68,7 +73,7 @@ def newest(evidence: Path) -> Iterator[Unit]:
             yield unit
 
 
-def bears(model: Path, kept: Iterable[Unit], pictures: int, thresholds: Mapping[str, float]) -> dict[Unit, bool]:
+def bears(model: Path, kept: Iterable[Unit], pictures: int, thresholds: Thresholds) -> dict[Unit, bool]:
     """Return which of so many pictures show a bear to this model; those that cannot be read are missing.
 
     As the alarm looks: the scan of the whole picture, and a crop of what the alarm was about, by the crops' threshold.
@@ -76,7 +81,11 @@ def bears(model: Path, kept: Iterable[Unit], pictures: int, thresholds: Mapping[
     """
     classifier = Classifier(model, cached=True)
     scan = FrameScanner(classifier)
-    usual = classifier.card.thresholds["crop"].value
+    rules = {
+        camera: Rule.from_card(classifier.card, threshold=day, night_threshold=night)
+        for camera, (day, night) in thresholds.items()
+    }
+    usual = Rule.from_card(classifier.card)
     found: dict[Unit, bool] = {}
     for unit in kept:
         try:
@@ -86,13 +95,14 @@ def bears(model: Path, kept: Iterable[Unit], pictures: int, thresholds: Mapping[
         except (ValueError, OverflowError, cv2.error) as error:
             log.warning("%s: cannot be compared (%s)", unit.picture, error)
             continue
-        found[unit] = max(score.bear for score in scores) >= thresholds.get(unit.camera, usual)
+        threshold = rules.get(unit.camera, usual).threshold_for(night=Night()(image, 0.0))
+        found[unit] = max(score.bear for score in scores) >= threshold
         if len(found) == pictures:
             break
     return found
 
 
-def compare(old: Path, new: Path, evidence: Path, pictures: int, thresholds: Mapping[str, float]) -> TrialCounts:
+def compare(old: Path, new: Path, evidence: Path, pictures: int, thresholds: Thresholds) -> TrialCounts:
     """Compare two models, of which only one is in memory at a time. Raises ModelError, OSError."""
     before = bears(old, newest(evidence), pictures, thresholds)
     after = bears(new, before, pictures, thresholds)
@@ -123,7 +133,7 @@ def _reviewed(unit: Unit) -> bool | None:
 
 def main() -> int:
     """Compare, and write the counts and this process's peak of memory, MB (None: not known)."""
-    step_back()
+    lower_process()
     cv2.setNumThreads(1)
     old, new, evidence = map(Path, sys.argv[1:4])
     try:

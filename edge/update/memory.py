@@ -21,7 +21,7 @@ from edge.device import sensors
 from edge.device.health import MIN_MEMORY_MB, MIN_MEMORY_SHARE
 from edge.errors import BearAlarmError, ModelError
 from edge.schema import WHOLE, Region
-from edge.update.child import refuse, run_child, step_back
+from edge.update.child import lower_process, refuse, run_child
 
 Way = Literal["beside", "kept", "none"]
 
@@ -111,7 +111,7 @@ def look_once(model: Path) -> Classifier:
 
 def main() -> int:
     """Write what the model that is named takes."""
-    step_back()
+    lower_process()
     cv2.setNumThreads(1)
     before = own_mb()
     try:

@@ -52,6 +52,10 @@ class _Source:
     problem: str | None = None
     disk: DeadlineExecutor = field(default_factory=DeadlineExecutor)
 
+    @property
+    def remote(self) -> bool:
+        return self.source == MQTT or "://" in self.source
+
 
 class Sources:
     """All sources of one alarm, which a reload with the same settings hands on. Not for two threads.
@@ -78,7 +82,13 @@ class Sources:
         """Have what is due looked at; return the answer that came since the last look. It waits 10 s at most."""
         answer = self._answer(now)
         for each in self._sources:
-            if now >= each.due and self._running is None and (words := self._wanted(each, now)):
+            if now < each.due or (self._running and (each.remote or not self._running[0].remote)):
+                continue
+            if words := self._wanted(each, now):
+                if self._running:  # somebody stands there with a stick; a slow server can wait
+                    self._stop.set()
+                    each.asked, each.due = None, now
+                    break
                 each.asked_at = now
                 self._running = each, call_in_thread(partial(self._run, *words), "model update")
         return answer
@@ -96,6 +106,9 @@ class Sources:
             return None
         (source, future), self._running = self._running, None
         answer = future.result()
+        if self._stop.is_set() and answer.kind == "refused":
+            source.asked, source.due = None, now + FIRST_S
+            return None
         source.refused = answer.kind == "refused"
         if source.source.startswith("https:"):
             every_s = self.settings.every_h * 3600.0
@@ -145,9 +158,11 @@ class Sources:
         words = ["model", "update", source, "--unattended", "--json", "--state", str(self.state)]
         try:
             held = json.loads(run_child("edge", words, CHILD_S, self._stop, given).strip().splitlines()[-1])
+            return Answer(held["kind"], held["words"])
         except (ModelError, OSError) as error:
-            return Answer("refused", str(error).removeprefix("bear-alarm: ").rstrip("."))
-        return Answer(held["kind"], held["words"])
+            return Answer("refused", str(error).rstrip("."))
+        except (ValueError, LookupError, TypeError):
+            return Answer("refused", "`bear-alarm model update` gave no answer that can be read; the log says more")
 
 
 def _signatures(folder: Path) -> Seen:

@@ -1,7 +1,8 @@
 """A trial: a new model looks at the same frames as the one in use, and its alarms are counted, not published.
 
 Each camera has two trackers and two deciders with the camera's settings. One pair gets the scores that the alarm itself
-computed, the other the new model's, of the same frames. A frame that the new model has no time for reaches neither.
+computed, the other the new model's, of the same frames. A frame that the new model has no time for reaches neither,
+and is counted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from typing import Literal
 
 from edge.background import start_thread, step_back
@@ -29,13 +31,14 @@ from edge.errors import BearAlarmError, ModelError, OptionError
 from edge.files import hand_over, replace_whole
 from edge.model_store import Entry, ModelStore
 from edge.schema import BoxXYWH, Score
-from edge.watch import Look
+from edge.watch import Look, choose
 
 log = logging.getLogger(__name__)
 
 COUNTS = "trial.json"  # in the folder of the models
 SAVE_S = 300.0  # a power cut loses no more of the counts
 WAITING = 2  # frames of each camera
+MATCH_S = 5.0  # between two alarms of the same bear; a model that raises its own later than that is too late
 APART_S = 10.0  # frames with something to see that are counted, of one camera: those between look alike
 PAUSED_S = 1.0  # in heat, until the next look
 HANGS_S = 120.0  # a slow board loads a model within a minute
@@ -49,11 +52,14 @@ class TrialCounts:
 
     frames: int = 0  # with something to see: what moved or is followed, or an alarm; of one camera, 10 s apart
     hours: float = 0.0  # watched meanwhile, of the monotonic clock
+    paused_h: float = 0.0  # and watched by the old one alone: in heat or at low voltage
+    looked: int = 0  # frames in which something moved or was followed
+    missed: int = 0  # such frames for which the new model had no time
     both: int = 0  # alarms that both would have raised
     only_old: int = 0
     only_new: int = 0
-    kept: bool = False  # on kept pictures, one model after the other; ``hours`` is 0 then
-    right_lost: int = 0  # of ``only_old``: people had said that a bear was there
+    kept: bool = False  # on kept pictures, one model after the other: ``frames`` pictures, "alarms" are bears in them
+    right_lost: int = 0  # of what the old one alone found, on kept pictures: people had said that a bear was there
     wrong_gone: int = 0  # of ``only_old``: people had said that none was
 
     @property
@@ -62,47 +68,81 @@ class TrialCounts:
         return self.only_old + self.only_new - self.wrong_gone
 
     @property
+    def slow(self) -> bool:
+        """Return True if the new model had time for less than half of the frames in which something was."""
+        return self.missed > self.looked
+
+    @property
     def words(self) -> str:
         """Return it as a clause for people."""
-        where = (
-            "on kept pictures" if self.kept else f"in {self.hours:.0f} h" if self.hours >= 1.0 else "in less than 1 h"
-        )
-        seen = f"{_count(self.frames, 'frame')} with something to see"
-        if not (self.only_old or self.only_new):
-            return f"{where} ({seen}) it would have alarmed as the old one did, {_count(self.both, 'time')}"
-        words = (
-            f"{where} ({seen}) it would have alarmed {_count(self.only_new, 'time')} more, and "
-            f"{_count(self.only_old, 'time')} less, than the old one; the same: {_count(self.both, 'alarm')}"
-        )
-        if not (self.right_lost or self.wrong_gone):
-            return words
-        return (
-            f"{words}; of the alarms that people reviewed, {self.right_lost} with a bear would be missed, and "
-            f"{self.wrong_gone} without one would be gone"
-        )
+        words = self._kept_words if self.kept else self._words
+        if self.right_lost or self.wrong_gone:
+            words += (
+                f"; of the alarms that people reviewed, {self.right_lost} with a bear would be missed, and "
+                f"{self.wrong_gone} without one would be gone"
+            )
+        if self.slow:
+            frames = self.looked + self.missed
+            words += f"; it is too slow for this device: it could look at {self.looked} of {_count(frames, 'frame')}"
+        if self.paused_h > self.hours:
+            words += f"; for {_hours(self.paused_h)} the trial paused, for heat or low voltage"
+        return words
+
+    @property
+    def _words(self) -> str:
+        where = f"in {_hours(self.hours)} ({_count(self.frames, 'frame')} with something to see)"
+        if self.only_old or self.only_new:
+            return (
+                f"{where} it would have alarmed {_count(self.only_new, 'time')} more, and "
+                f"{_count(self.only_old, 'time')} less, than the old one; the same: {_count(self.both, 'alarm')}"
+            )
+        if self.both:
+            return f"{where} it would have alarmed as the old one did, {_count(self.both, 'time')}"
+        return f"{where} neither would have alarmed"
+
+    @property
+    def _kept_words(self) -> str:
+        where = f"of {_count(self.frames, 'kept picture')}"
+        if self.only_old or self.only_new:
+            return (
+                f"{where} it would call {self.only_new} more and {self.only_old} fewer a bear than the old one; "
+                f"the same: {self.both}"
+            )
+        if self.both:
+            return f"{where} it would call the same {self.both} a bear"
+        return f"{where} neither would call one a bear"
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def verdict(counts: TrialCounts, frames: int, max_differences: int, ask_h: float) -> Verdict:
-    """Return what the counts say: more than ``max_differences``, enough ``frames``, or too few in ``ask_h`` hours.
+def _hours(hours: float) -> str:
+    return f"{hours:.0f} h" if hours >= 1.0 else "less than 1 h"
 
-    Kept pictures are all there is: there too few are so at once. A bear that a person confirmed must not be lost.
+
+def verdict(counts: TrialCounts, frames: int, hours: float, max_differences: int, ask_h: float) -> Verdict:
+    """Return what the counts say: more than ``max_differences``, enough of it, or too little in ``ask_h`` hours.
+
+    Enough are so many ``frames`` in so many ``hours``. Then a model that is too slow for most frames, or that missed
+    more alarms than it shared, differs too. A bear that a person confirmed must not be lost. Kept pictures take no
+    hours, and are all there is: there too few are so at once.
     """
     if counts.different > max_differences or counts.right_lost:
         return "differs"
-    if counts.frames >= frames:
-        return "pass"
-    return "nothing" if counts.kept or counts.hours >= ask_h else "wait"
+    if counts.frames >= frames and (counts.kept or counts.hours >= hours):
+        return "differs" if counts.slow or counts.only_old - counts.wrong_gone > counts.both else "pass"
+    return "nothing" if counts.kept or counts.hours + counts.paused_h >= ask_h else "wait"
 
 
-def read_counts(store: ModelStore, new: str, old: str) -> TrialCounts:
-    """Return the saved counts of two models, by their SHA-256; none where others were tried, or nothing was."""
+def read_counts(store: ModelStore, new: str, old: str, settings: str | None = None) -> TrialCounts:
+    """Return the saved counts of two models, by their SHA-256; none where others were tried, or nothing was.
+
+    ``settings``: a digest of the cameras' settings, by which it must have been; None: by any.
+    """
     try:
         held = json.loads((store.folder / COUNTS).read_text(encoding="utf-8"))
-        if (held["new"], held["old"]) == (new, old):
+        if (held["new"], held["old"]) == (new, old) and settings in (None, held.get("settings")):
             return TrialCounts(**held["counts"])
     except FileNotFoundError:
         pass
@@ -111,10 +151,10 @@ def read_counts(store: ModelStore, new: str, old: str) -> TrialCounts:
     return TrialCounts()
 
 
-def write_counts(store: ModelStore, new: str, old: str, counts: TrialCounts) -> None:
+def write_counts(store: ModelStore, new: str, old: str, settings: str, counts: TrialCounts) -> None:
     """Save the counts of two models, in place of all others. Raises OptionError."""
     path = store.folder / COUNTS
-    replace_whole(path, json.dumps({"new": new, "old": old, "counts": asdict(counts)}).encode())
+    replace_whole(path, json.dumps({"new": new, "old": old, "settings": settings, "counts": asdict(counts)}).encode())
     hand_over(path)
 
 
@@ -135,10 +175,12 @@ class Trial:
         *,
         share: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        self.counts = read_counts(store, entry.sha256, old.digest)
-        self.missed = 0  # frames that neither model got here
-        self.paused = False  # in heat
         self._threads = [thread for thread in threads if thread.source.live]
+        settings = repr([(thread.camera.name, thread.camera.settings) for thread in self._threads])
+        self._settings = sha256(settings.encode()).hexdigest()
+        self.counts = read_counts(store, entry.sha256, old.digest, self._settings)
+        self._missed = 0  # since the last look
+        self._paused = False  # in heat
         self._store = store
         self._entry = entry
         self._old = old
@@ -161,11 +203,6 @@ class Trial:
             return f"the new model {self._entry.name} has not answered for {HANGS_S:.0f} s"
         return self._problem
 
-    @property
-    def behind(self) -> bool:
-        """Return True while a frame waits or is looked at."""
-        return self._busy_since is not None or any(self._waiting)
-
     def close(self, within_s: float) -> None:
         """End it and save the counts, within so many seconds; a model that hangs is left behind."""
         self._let_go()
@@ -177,11 +214,9 @@ class Trial:
             if self._closed:
                 return
             if waiting and not look.regions:
-                self.missed += 1
                 return
             if len(waiting) >= WAITING:
-                waiting.popleft()
-                self.missed += 1
+                self._missed += waiting.popleft().active
             waiting.append(look)
             self._changed.notify()
 
@@ -211,24 +246,36 @@ class Trial:
         new = Classifier(self._store.slot(self._entry), cached=True)
         if new.digest != self._entry.sha256:
             raise ModelError(f"{new.path}: the file has changed since it was installed; update again")
+        self._drop_waiting()  # of the time in which it was loaded
         pairs = self._pairs(new)
         before = time.monotonic()
         while not self._closed:
-            self.paused = self._share() < 1.0
-            if self.paused:  # what each has seen so far may be over when it is cooler
+            self._paused = self._share() < 1.0
+            if self._paused:  # what each has seen so far may be over when it is cooler
                 self._drop_waiting()
+                self._settle(pairs)
                 pairs = self._pairs(new)
             for pair, waiting in zip(pairs, self._waiting, strict=True):
                 self._look(pair, waiting)
             self._busy_since = None
             now = time.monotonic()
-            if not self.paused and any(thread.fresh(now) for thread in self._threads):
-                self.counts = replace(self.counts, hours=self.counts.hours + (now - before) / 3600.0)
+            if any(thread.fresh(now) for thread in self._threads):
+                counts, more_h = self.counts, (now - before) / 3600.0
+                if self._paused:
+                    self.counts = replace(counts, paused_h=counts.paused_h + more_h)
+                else:
+                    self.counts = replace(counts, hours=counts.hours + more_h)
             before = now
             if now - self._saved_at >= SAVE_S:
                 self._save()
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (any(self._waiting) and not self.paused), PAUSED_S)
+                self._changed.wait_for(lambda: self._closed or (any(self._waiting) and not self._paused), PAUSED_S)
+        self._settle(pairs)
+
+    def _settle(self, pairs: Iterable[_Pair]) -> None:
+        """Count the alarms that wait for their match: the other model has not raised them."""
+        for pair in pairs:
+            self.counts = pair.settle(math.inf, self.counts)
 
     def _look(self, pair: _Pair, waiting: deque[Look]) -> None:
         with self._changed:
@@ -236,12 +283,14 @@ class Trial:
                 return
             self._busy_since = time.monotonic()
             look = waiting.popleft()
-        self.counts = pair(look, self.counts)
+            missed, self._missed = self._missed, 0
+        self.counts = pair(look, replace(self.counts, missed=self.counts.missed + missed))
 
     def _drop_waiting(self) -> None:
         with self._changed:
             for waiting in self._waiting:
                 waiting.clear()
+            self._missed = 0
 
     def _pairs(self, new: Classifier) -> list[_Pair]:
         return [_Pair(thread, self._old, new) for thread in self._threads]
@@ -250,7 +299,7 @@ class Trial:
         self._saved_at = time.monotonic()
         if self.counts != self._saved:
             try:
-                write_counts(self._store, self._entry.sha256, self._old.digest, self.counts)
+                write_counts(self._store, self._entry.sha256, self._old.digest, self._settings, self.counts)
                 self._saved = self.counts
             except OptionError as error:
                 log.warning("the trial goes on, but its counts cannot be saved: %s", error)
@@ -281,6 +330,8 @@ class _Model:
         """Take the scores of one frame; return the decisions by which incidents alarm for the first time."""
         frame, rule = look.frame, self.decider.rule
         self.tracker.threshold = rule.threshold_for(night=look.night)
+        if self.decider.repeat_alarms:
+            self.decider.repeat_alarms.adopt(look.wrong, frame.time)
         decisions = self.decider(
             self.tracker(scores, frame.time),
             frame.time,
@@ -307,7 +358,7 @@ class _Model:
         for each in self.alone:
             if each.id in seen:
                 each.box_xywh, each.seen_at = seen[each.id], time
-        ripe = [each for each in self.alone if not each.counted and time - each.began_at > AGAIN_S]
+        ripe = [each for each in self.alone if not each.counted and time - each.began_at > MATCH_S]
         for each in ripe:
             each.counted = True
         self.alone = [each for each in self.alone if not each.counted or time - each.seen_at <= AGAIN_S]
@@ -317,8 +368,9 @@ class _Model:
 class _Pair:
     """One camera: both models, and the alarms that each has raised without the other.
 
-    Two alarms are alike where the incident of the first is near when the second is raised, or was ``AGAIN_S`` before.
-    Later than that after the first, the second is the same bear, and their difference was counted.
+    Two alarms are alike where the second is raised near the first one's incident, within ``MATCH_S``. Later than that
+    their difference is counted, and the second is still the same bear, while that incident is seen and ``AGAIN_S``
+    longer.
     """
 
     def __init__(self, thread: CameraThread, old: Classifier, new: Classifier) -> None:
@@ -333,8 +385,8 @@ class _Pair:
     def __call__(self, look: Look, counts: TrialCounts) -> TrialCounts:
         """Take a frame; return the counts with what came of it."""
         time, (old, new) = look.frame.time, self._models
-        alarms = old(look, look.scores), new(look, self._score(look))
-        only_old, only_new, both = old.settle(time), new.settle(time), 0
+        alarms, both = (old(look, look.scores), new(look, self._score(look))), 0
+        counts = self.settle(time, counts)
         for model, other, raised in ((old, new, alarms[0]), (new, old, alarms[1])):
             for alarm in raised:
                 like = other.take(alarm)
@@ -342,16 +394,19 @@ class _Pair:
                     model.alone.append(_Alarm(alarm.id, alarm.box_xywh, time, time))
                 else:
                     both += not like.counted
-        something = any(region.kind != "scan" for region in look.regions) or any(alarms)
-        counted = something and time - self._counted_at >= APART_S
+        counted = (look.active or any(alarms)) and time - self._counted_at >= APART_S
         self._counted_at = time if counted else self._counted_at
         return replace(
             counts,
             frames=counts.frames + counted,
+            looked=counts.looked + look.active,
             both=counts.both + both,
-            only_old=counts.only_old + only_old,
-            only_new=counts.only_new + only_new,
         )
+
+    def settle(self, time: float, counts: TrialCounts) -> TrialCounts:
+        """Return the counts with the alarms that one model alone has raised, by now (seconds)."""
+        only_old, only_new = (model.settle(time) for model in self._models)
+        return replace(counts, only_old=counts.only_old + only_old, only_new=counts.only_new + only_new)
 
     def _score(self, look: Look) -> list[Score]:
         """Return the new model's scores: of what moved, of what it follows itself, and its own scan beside the alarm's.
@@ -360,7 +415,7 @@ class _Pair:
         """
         crops = [region for region in look.regions if region.kind == "motion"]
         if look.regions or look.seeing:  # not of a camera that is frozen: no track must live of the same picture
-            crops += self._models[1].tracker.regions(crops)[: max(self._most - len(crops), 0)]
+            crops = choose(crops, self._models[1].tracker, self._most, look.frame.index)
         scans = any(region.kind == "scan" for region in look.regions)
         if not (crops or scans):
             return []

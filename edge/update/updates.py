@@ -7,15 +7,14 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from edge.background import DeadlineError, Worker, call_with_deadline
-from edge.detect.classifier import file_digest, find
+from edge.detect.classifier import file_digest, ships
 from edge.errors import ModelError, OptionError
 from edge.model_store import MAX_STARTS, Entry, Installed, ModelStore
 from edge.record.database import DiskError
 from edge.record.stage_log import read_notices
-from edge.update.memory import Way
 from edge.update.sources import Sources
 from edge.update.trial import TrialCounts, verdict
 
@@ -23,37 +22,23 @@ if TYPE_CHECKING:
     from edge.record.run import EventFactory
     from edge.schema import Event
     from edge.settings import UpdateSettings
+    from edge.update.attempt import Attempt
+    from edge.update.memory import Way
 
 ALARM = "alarm"  # in place of a camera: notices about the whole
 LABEL = "model"
 LOOK_S = 5.0  # how often the list of installed models is read
 LOOK_WITHIN_S = 60.0
 PROVEN_S = 600.0  # a model that ran well for so long is proven
+TRIED_S = 6 * 3600.0  # one that is tried for so long ends no alarm: some boards have no power at night
+CLOSE_S = 6.0  # a trial may take 5 to end
 BUSY_S = 3600.0  # a bear in view holds a switch up for so long at most: it may be a stump
 TESTED_H = 7 * 24.0  # a trial that lasted so long counts as shadow does (edge.decide.stages.TESTED_DAYS)
-ENDED = f"the alarm ended {MAX_STARTS} times within {PROVEN_S / 60.0:.0f} minutes"
+ENDED = f"the alarm ended {MAX_STARTS} times"
+CHANGED = "another model is here than the one that was shown; load the page again"
 SHIPS = "the model that comes with Bear Alarm"
 
 log = logging.getLogger(__name__)
-
-
-class Trying(Protocol):
-    """A new model that is tried: ``edge.update.attempt.Attempt``."""
-
-    how: Way | Literal[""]
-
-    @property
-    def counts(self) -> TrialCounts:
-        """Return what was counted so far."""
-
-    def problem(self) -> str | None:
-        """Return why it does not go on."""
-
-    def check(self) -> None:
-        """Check that there is room for it in memory. Raises ModelError."""
-
-    def close(self, within_s: float) -> None:
-        """End it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +78,21 @@ def begin(store: ModelStore, *, counts: bool) -> Start:
         return Start()
     if after.current == before.current:
         return Start(after.current, counted=True)
-    words = f"{_name(before.current)} is not used any more, for {ENDED} with it: {_name(after.current)} is used again"
+    soon = f"{ENDED} within {PROVEN_S / 60.0:.0f} minutes"
+    words = f"{_name(before.current)} is not used any more, for {soon} with it: {_name(after.current)} is used again"
     return Start(after.current, news=words)
+
+
+def uncount(store: ModelStore, within_s: float) -> None:
+    """Note the end of a start that was counted: nothing was wrong with the model."""
+
+    def change() -> None:
+        store.change(lambda held: replace(held, starts=max(held.starts - 1, 0)))
+
+    try:
+        call_with_deadline(change, within_s, "the models")
+    except (DeadlineError, ModelError, OptionError) as error:
+        log.warning("this end in good order counts as a crash of the new model: %s", error)
 
 
 def _started(installed: Installed) -> Installed:
@@ -116,7 +114,8 @@ class Updates:
     ``start``: what ``begin`` returned before the model was loaded; ``digest``: the loaded file's SHA-256. ``tries``
     begins to try a new model; it may raise OptionError. ``well``: whether the model in use works; ``busy``: whether a
     bear is in view, whose alarm a reload would end. ``publish`` takes the notices. ``reload``, set later, has the alarm
-    begin again with the current model; None: it cannot, so that model is used from the next start on. ``before``: that
+    begin again with the current model, and sets ``not_loaded`` where that was refused; None: it cannot, so that model
+    is used from the next start on. ``before``: that
     of the alarm that a reload has ended in this process.
     """
 
@@ -128,7 +127,7 @@ class Updates:
         *,
         start: Start,
         digest: str,
-        tries: Callable[[Entry], Trying],
+        tries: Callable[[Entry], Attempt],
         well: Callable[[], bool],
         busy: Callable[[], bool],
         run: EventFactory,
@@ -136,6 +135,7 @@ class Updates:
         before: Updates | None = None,
     ) -> None:
         self.reload: Callable[[], object] | None = None
+        self.not_loaded = False
         self.sources = sources
         self._settings = settings
         self._store = store
@@ -156,8 +156,11 @@ class Updates:
         self._looked: float | None = None
         self._in_use: bool | None = None  # whether the current model is the one in use; None: not known yet
         self._wanted: float | None = None  # since when another model is, time.monotonic()
+        self._chosen: Installed | None = None  # as a person chose last: that is waited for by nobody
+        self._reloaded: Entry | None = before._reloaded if before else None  # it was whole, and yet not loaded
+        self._again = False  # the new model is to be tried again
         self._installed: Installed = before._installed if before else Installed(start.current)  # until the first look
-        self._trying: tuple[Entry, Trying] | None = None
+        self._trying: tuple[Entry, Attempt] | None = None
         self._asks = ""
         self._problem: str | None = None
         self._refused: str | None = None
@@ -214,31 +217,32 @@ class Updates:
             self.problem() or self._refused,
         )
 
-    def use_now(self, by: str) -> None:
-        """Switch to the new model, as a person wants it. Raises OptionError."""
-        trying = self._trying[1] if self._trying else None
-        tested = trying is not None and trying.counts.frames > 0
+    def use_now(self, by: str, shown: str) -> None:
+        """Switch to the new model, as a person wants it. Raises OptionError.
 
-        def change(installed: Installed) -> Installed:
-            if installed.waiting is None:
-                raise OptionError("there is no new model any more; load the page again")
-            if trying:
+        ``shown``, here and below: the SHA-256 of the model that the person means, empty for the one that ships.
+        """
+        entry, trying = self._trying or (None, None)
+        tested = False
+        if entry and trying and entry.sha256 == shown:
+            tested = trying.counts.frames > 0
+            trying.close(CLOSE_S)  # its memory is for the alarm
+            try:
                 trying.check()
-            return installed.switched(tested=tested)
+            except ModelError as error:
+                self._again = True
+                raise OptionError(str(error)) from None
+        used, _ = self._choose(shown, "waiting", lambda held: held.switched(tested=tested))
+        self._tell(f"the new model {_name(used)} is in use from now on, chosen by {by}")
 
-        installed = self._choose(change)
-        self._tell(f"the new model {_name(installed.current)} is in use from now on, chosen by {by}")
-
-    def remove(self, by: str) -> None:
+    def remove(self, by: str, shown: str) -> None:
         """Remove the new model, as a person wants it. Raises OptionError."""
-        waiting = self._installed.waiting
-        self._choose(lambda installed: replace(installed, waiting=None))
-        if waiting:
-            self._tell(f"the new model {waiting.name} is removed, chosen by {by}")
+        removed, _ = self._choose(shown, "waiting", lambda held: replace(held, waiting=None))
+        self._tell(f"the new model {_name(removed)} is removed, chosen by {by}")
 
-    def roll_back(self, by: str) -> None:
-        """Go back to the model before, as a person wants it. Raises OptionError."""
-        installed = self._choose(lambda installed: replace(installed, waiting=None).rolled_back())
+    def roll_back(self, by: str, shown: str) -> None:
+        """Go back from the model that is shown as the one in use, as a person wants it. Raises OptionError."""
+        _, installed = self._choose(shown, "current", lambda held: replace(held, waiting=None).rolled_back())
         self._tell(f"the model before, {_name(installed.current)}, is in use again from now on, chosen by {by}")
 
     def close(self, within_s: float, *, keep: bool = False) -> None:
@@ -251,22 +255,27 @@ class Updates:
             return
         self.sources.close()
         if self._counted:
-            try:
-                call_with_deadline(self._uncount, within_s, "the models")
-            except (DeadlineError, ModelError, OptionError) as error:
-                log.warning("this end in good order counts as a crash of the new model: %s", error)
+            uncount(self._store, within_s)
 
-    def _uncount(self) -> None:
-        """Note an end in good order: nothing was wrong with the model."""
-        self._store.change(lambda held: replace(held, starts=max(held.starts - 1, 0)))
+    def _choose(
+        self, shown: str, which: Literal["current", "waiting"], change: Callable[[Installed], Installed]
+    ) -> tuple[Entry | None, Installed]:
+        """Change the list where the model that was shown is still there; return that model and the list."""
+        entry: Entry | None = None
 
-    def _choose(self, change: Callable[[Installed], Installed]) -> Installed:
+        def change_shown(held: Installed) -> Installed:
+            nonlocal entry
+            entry = held.waiting if which == "waiting" else held.current
+            if (entry.sha256 if entry else "") != shown or (which == "waiting" and not entry):
+                raise OptionError(CHANGED)
+            return change(held)
+
         try:
-            self._installed = self._store.change(change)
+            self._installed = self._chosen = self._store.change(change_shown)
         except ModelError as error:
             raise OptionError(str(error)) from None
         self._worker(None)
-        return self._installed
+        return entry, self._installed
 
     def _read_said(self) -> None:
         """Find what people were notified of before, also before a restart; then publish what is new."""
@@ -278,15 +287,17 @@ class Updates:
 
     def _follow(self) -> None:
         """Have the current model used where the list has another one than before."""
-        current = self._installed.current
-        if self._in_use is None or current != self._current:
-            self._in_use = self._digest == (
-                current.sha256 if current else file_digest(find(None, self._store.folder.parent))
-            )
+        current, first = self._installed.current, self._in_use is None
+        if first or current != self._current:
+            self._in_use = self._loaded(current)
         if current == self._current:
+            self._wanted = None
+            if not self._in_use and (first or self.not_loaded):
+                self._fall_back()
             return
         self._wanted = self._now if self._wanted is None else self._wanted
-        if not self._in_use and self._busy() and self._now - self._wanted < BUSY_S:
+        asked_for = self._chosen is not None and self._chosen.current == current
+        if not (self._in_use or asked_for) and self._busy() and self._now - self._wanted < BUSY_S:
             return
         self._current, self._wanted = current, None
         if self._in_use:
@@ -296,42 +307,89 @@ class Updates:
         else:
             self._tell_once(f"{_name(current)} is used from the next start of the alarm on")
 
+    def _fall_back(self) -> None:
+        """Have the list say what is used: the current model could not be loaded, and the alarm took another one.
+
+        That one stays as the one before. A file that is whole, though, is loaded again first: the disk may have failed.
+        """
+        current, before = self._installed.current, self._installed.previous
+        if current and self.reload and not self.not_loaded and self._reloaded != current and self._is_whole(current):
+            self._reloaded = current
+            self.reload()
+            return
+        self.not_loaded = False
+        used = before if before and before.sha256 == self._digest else None
+        if current is None or not self._loaded(used):
+            return
+        self._installed = self._store.change(
+            lambda held: (
+                replace(held, current=used, previous=current, proven=True, starts=0)
+                if held.current == current
+                else held
+            )
+        )
+        self._current, self._in_use = used, True
+        self._tell(f"{current.name} cannot be used here, as the log says: {_name(used)} is used in its place")
+
+    def _loaded(self, entry: Entry | None) -> bool:
+        """Return True if the alarm has loaded this model; None: one of those that ship."""
+        if entry:
+            return self._digest == entry.sha256
+        return any(file_digest(path) == self._digest for path in ships() if path.is_file())
+
+    def _is_whole(self, entry: Entry) -> bool:
+        try:
+            return file_digest(self._store.slot(entry)) == entry.sha256
+        except ModelError:
+            return False
+
     def _unused(self) -> str | None:
         if self._in_use or not self.reload or self._installed.current != self._current:
             return None
         return f"{_name(self._current)} is installed and not in use; the log says why"
 
     def _prove(self) -> None:
-        """Note that the model in use ran well for long."""
-        long = self._began is not None and self._now - self._began >= PROVEN_S
-        if long and self._in_use and (not self._installed.proven or self._installed.starts) and self._well():
-            current = self._installed.current
+        """Note that the model in use ran well for long, and so did one that is tried beside it, for longer."""
+        installed, lasted_s = self._installed, -1.0 if self._began is None else self._now - self._began
+        tried = installed.proven and installed.waiting is not None
+        due = not installed.proven or installed.starts
+        if due and lasted_s >= (TRIED_S if tried else PROVEN_S) and self._in_use and self._well():
             self._installed = self._store.change(
-                lambda held: replace(held, proven=True, starts=0) if held.current == current else held
+                lambda held: replace(held, proven=True, starts=0) if held.current == installed.current else held
             )
+            self._counted = False  # the next trial counts for itself
 
     def _try(self) -> None:
         """Try the new model, if there is one, and switch to it or ask about it, as its counts say."""
         waiting = self._installed.waiting
-        if self._trying and self._trying[0] != waiting:
+        if self._trying and (self._trying[0] != waiting or self._again):
             self._trying[1].close(0.5)
-            self._trying = None
+            self._trying, self._again = None, False
             self._asks = ""
-        if waiting is None or not (self._in_use and self._installed.proven):
+        if waiting is None or not (self._in_use and self._installed.proven) or self._closed:
             return
         if self._trying is None:
             self._count_trial(waiting)
             if self._installed.waiting != waiting:
                 return
             self._trying = waiting, self._tries(waiting)
+            if self._closed:  # meanwhile: `close` has not seen it
+                self._trying[1].close(0.5)
+                return
         trying, settings = self._trying[1], self._settings
         if trying.problem():
             return
+        limits = settings.frames, settings.hours, settings.max_differences, settings.ask_h
+        if verdict(trying.counts, *limits) == "pass":
+            trying.close(CLOSE_S)  # alarms that wait for their match are counted then, and the memory is for the alarm
         counts = trying.counts
-        found = verdict(counts, settings.frames, settings.max_differences, settings.ask_h)
+        found = verdict(counts, *limits)
         if found == "pass":
+            trying.check()
             self._switch(waiting, counts)
         elif found != "wait":
+            if found == "differs":
+                trying.close(0.5)  # it has shown what it does
             few = f"; fewer than {settings.frames} frames are not enough" if found == "nothing" else ""
             self._asks = f"{counts.words}{few}"
             self._tell_once(
@@ -343,16 +401,13 @@ class Updates:
         """Count a start with a model that is tried, once in this process; after too many it is removed."""
         if self._counted:
             return
-        self._counted = True
+        self._counted, self._began = True, self._now
         self._installed = self._store.change(lambda held: _started(held) if held.waiting == waiting else held)
         if self._installed.waiting is None:
             self._tell(f"the new model {waiting.name} is removed, for {ENDED} while it was tried")
 
     def _switch(self, waiting: Entry, counts: TrialCounts) -> None:
-        if self._trying:
-            self._trying[1].check()
-        tested = counts.hours >= TESTED_H
-        before = self._installed.current
+        tested, before = counts.hours >= TESTED_H, self._installed.current
         self._installed = self._store.change(
             lambda held: held.switched(tested=tested) if held.waiting == waiting and held.current == before else held
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -30,6 +29,7 @@ from edge.update.trial import Trial
 from edge.watch import Look, Watcher
 from tests.alarm.test_watch_setup import Live
 from tests.helpers import stage
+from tests.helpers.trials import in_step
 from tests.update.test_trial import installed
 
 CORNER = ((0.0, 0.0), (0.1, 0.0), (0.1, 0.1), (0.0, 0.1))
@@ -140,8 +140,7 @@ def test_each_frame_costs_no_more_than_is_written_here(counted, tmp_path, tried)
     if tried:
         thread = CameraThread(Camera("yard", "film", settings=settings), Live(), watcher)
         trial = Trial([thread], *installed(tmp_path, BUNDLED), classifier)
-        while trial.behind:
-            time.sleep(0.01)
+        in_step(trial)
         put = watcher.trial
         assert put
 

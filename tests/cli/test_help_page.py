@@ -38,12 +38,13 @@ def test_each_page_fits_80_columns_and_names_each_option_whole(name, monkeypatch
         assert [line for line in text.splitlines() if len(line) > 80] == [], full
         assert not re.search(r"<\w*bool\w*>|[╭│╰]", text), full
         shown = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", text))
-        options = [param for param in command.params if param.param_type_name == "option"]
+        own = [param for param in command.params if not getattr(param, "hidden", False)]  # what a person is to see
+        options = [param for param in own if param.param_type_name == "option"]
         assert {word for param in options for word in (*param.opts, *param.secondary_opts)} <= shown, full
         flags = {param.opts[0] for param in options if param.is_flag}
         assert not [flag for flag in flags if re.search(rf"{flag} (TEXT|PATH|NUMBER|BOOL)", text)], full
         # Every word of an explanation is there as it was written.
-        printed = {word for param in command.params for word in (param.help or "").split()}
+        printed = {word for param in own for word in (param.help or "").split()}
         assert printed - set(text.split()) - {word.strip("[]") for word in text.split()} == set(), full
 
 

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge import files
+from edge.cli import model_keys
 from edge.cli.doctor.command import all_checks
 from edge.cli.doctor.keys import check_private_keys
+from edge.errors import OptionError
 from edge.minisign import PublicKey, SecretKey, Signature, text_of, verify
-from edge.model_store import ModelStore
+from edge.model_store import Entry, ModelStore
 from edge.settings import Settings, UpdateSettings
 from edge.update.comments import parse_comment
 from edge.update.keys import accepted, trusted
@@ -92,6 +96,22 @@ def test_what_cannot_be_a_key_leaves_nothing(name, stdin, words, at):
     assert list(at.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["one", "one.pub"])
+def test_a_key_that_finds_no_room_is_made_at_the_next_try(name, at, monkeypatch):
+    whole = files.replace_whole
+
+    def full(path, data, **more):
+        if path.name == name:
+            raise OptionError(f"{path}: cannot be written (No space left on device)")
+        whole(path, data, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace_whole", full)
+        assert bear_alarm("model", "keygen", "one", cwd=at, stdin="x\n").returncode == 2
+    assert list(at.iterdir()) == []
+    keygen(at)
+
+
 def test_no_key_is_made_where_the_service_of_the_alarm_is_installed(at, monkeypatch):
     (at / "unit").touch()
     monkeypatch.setattr("edge.cli.doctor.findings.UNIT", at / "unit")
@@ -119,7 +139,20 @@ def test_serials_count_up_over_models_and_keys_of_all_who_sign(at):
     held = ModelStore.of(at / "state").read()
     signature = Signature.of(text_of(at / "two.pub.minisig"), "it")
     after = accepted(at / "two.pub", signature, held)
-    assert (len(after.keys), after.serial) == (2, 42)
+    assert (len(after.keys), after.key_serial) == (2, 42)
+
+
+def test_two_who_sign_at_once_give_no_serial_twice(at, monkeypatch):
+    keygen(at)
+    typed = model_keys._passphrase
+
+    def meanwhile(*given, **more):
+        (at / "two.serial").write_text("7\n")
+        return typed(*given, **more)
+
+    monkeypatch.setattr(model_keys, "_passphrase", meanwhile)
+    sign(at, "one.pub")
+    assert serial_of(at / "one.pub") == 8
 
 
 def test_a_lower_serial_is_signed_with_a_warning_and_lowers_no_count(at):
@@ -190,12 +223,26 @@ def test_a_key_is_trusted_by_its_id_and_no_longer(at):
         done = bear_alarm("model", "trust", f"{name}.pub", "--state", "state", cwd=at)
         assert (done.returncode, done.stderr) == (0, "")
     shown = [f"trusted: {name} {line}\n" for name, line in zip(names, lines, strict=True)]
-    assert done.stdout == f"no longer trusted: {names[0]}\n{shown[1]}{shown[2]}"
+    place = f"Models in {at / 'state/models'}\n"
+    assert done.stdout == f"{place}no longer trusted: {names[0]}\n{shown[1]}{shown[2]}"
     assert [each.name for each in trusted(ModelStore.of(at / "state").read())] == names[1:]
     done = bear_alarm("model", "trust", "--remove", names[1].lower(), "--state", "state", cwd=at)
-    assert done.stdout == f"no longer trusted: {names[1]}\n{shown[2]}"
+    assert done.stdout == f"{place}no longer trusted: {names[1]}\n{shown[2]}"
     done = bear_alarm("model", "trust", "--remove", names[2], "--state", "state", cwd=at)
     assert done.stdout.endswith("trusted: no key; only a person can give this device a model\n")
+
+
+def test_a_person_who_trusts_a_key_no_longer_hears_what_it_signed(at):
+    store = ModelStore.of(at / "state")
+    keygen(at)
+    name = PublicKey.of(text_of(at / "one.pub"), "one").name
+    bear_alarm("model", "trust", "one.pub", "--state", "state", cwd=at)
+    entry = Entry("a" * 64, "bear@a", key=name)
+    store.change(lambda held: replace(held, current=entry, waiting=replace(entry, sha256="b" * 64, name="bear@b")))
+    done = bear_alarm("model", "trust", "--remove", name, "--state", "state", cwd=at)
+    assert "the new model bear@b is removed" in done.stderr
+    assert "the model in use, bear@a, stays" in done.stderr
+    assert store.read().waiting is None
 
 
 @pytest.mark.parametrize(

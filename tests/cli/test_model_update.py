@@ -24,10 +24,10 @@ def test_a_stick_is_taken_by_one_sentence(device):
     ran = update(device, device.stick)
     assert ran.returncode == 0
     assert ran.stdout.startswith("The model tiny@")
-    assert ran.stdout.endswith("is here, and is tried beside the model in use.\n")
+    assert ran.stdout.endswith(f"is here, and is tried beside the model in use.\nModels in {device.store.folder}\n")
     again = update(device, device.beside(device.stick / "bear.onnx"))  # the signature's name means the model too
-    assert again.stdout.endswith("is tried beside the model in use already.\n")
-    assert update(device, device.stick, "--now").stdout.endswith("is the model in use from now on.\n")
+    assert "is tried beside the model in use already.\n" in again.stdout
+    assert "is the model in use from now on.\n" in update(device, device.stick, "--now").stdout
     assert device.store.read().current
 
 
@@ -42,13 +42,11 @@ def test_a_refusal_is_one_sentence_and_exit_code_2(device):
     assert update(device, device.stick, "--older").returncode == 0
 
 
-def test_the_alarm_reads_one_line_and_nobody_takes_older_models_unattended(device):
-    device.model()
-    ran = update(device, device.stick, "--unattended", "--now", "--json")
-    (line,) = ran.stdout.splitlines()
-    assert json.loads(line)["kind"] == "waiting"
-    device.model(SERIAL - 1)
-    assert update(device, device.stick, "--unattended", "--older", "--json").returncode == 2
+def test_the_alarm_reads_one_line(device):
+    for serial, kind in ((SERIAL + 1, "waiting"), (SERIAL - 1, "nothing")):
+        device.model(serial)
+        (line,) = update(device, device.stick, "--unattended", "--json").stdout.splitlines()
+        assert json.loads(line)["kind"] == kind
 
 
 def test_the_state_of_a_config_is_the_one_meant(device, tmp_path):

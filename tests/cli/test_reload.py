@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import urllib.request
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +17,15 @@ import typer
 from edge.cli.watch import reload as reloading
 from edge.cli.watch.command import _watch
 from edge.cli.watch.signals import Stop
+from edge.detect.classifier import Classifier
 from edge.device.watchdog import RESTART, Notifier
 from edge.errors import OptionError
-from edge.settings import Settings
+from edge.model_store import ModelStore
+from edge.settings import Camera, CameraSettings, Settings
 from edge.status import Status
 from tests.camera.test_streams import free_port
-from tests.helpers.fake_camera import LiveYard, soon, watching
+from tests.helpers.fake_camera import LONG_S, LiveYard, soon, watching
+from tests.helpers.signed_models import current
 from tests.helpers.yard import yard_model
 
 
@@ -243,6 +247,38 @@ def test_a_config_that_cannot_be_read_for_a_hanging_disk_is_a_problem(monkeypatc
     assert reload(alarm, stop) is None
     assert stop.hung_up  # for when that has been read
     hangs.set()
+
+
+def test_a_new_model_is_loaded_with_the_settings_in_use_whatever_the_config_says_by_now(tmp_path):
+    store = ModelStore.of(tmp_path)
+    old, new = current(store), current(store, "new")
+    model = Classifier(store.slot(old))
+
+    def wrong() -> Settings:
+        raise OptionError("line 3: no such setting")
+
+    settings = Settings(state=tmp_path)
+    updates = SimpleNamespace(not_loaded=False)
+    alarm: Any = SimpleNamespace(
+        classifier=model, settings=settings, updates=updates, threads=[],
+        status=lambda: SimpleNamespace(problems={"config": "it is wrong"}),
+    )  # fmt: skip
+    reload, stop = reloading.Reload(wrong, tmp_path / "c.yml", Notifier.from_environment({})), Stop()
+    stop.hung_up = True
+    assert soon(lambda: reload(alarm, stop) is None and reload.problem())
+    reload.ask_model()
+    assert soon(lambda: reload._reading is None or reload._reading.done())
+    reload(alarm, stop)
+    assert reload._reading
+    reload._reading.exception(LONG_S)
+    found = reload(alarm, stop)
+    assert found
+    assert (found.settings, found.classifier.digest) == (settings, new.sha256)
+    assert "line 3" in (reload.problem() or ""), "the config is still wrong"
+    never = CameraSettings(fps=0.25, alarm_at=6.0)
+    alarm.settings = replace(settings, cameras=(Camera("yard", "demo", settings=never),))
+    reload.ask_model()
+    assert soon(lambda: reload(alarm, stop) is None and updates.not_loaded)
 
 
 def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monkeypatch, tmp_path, caplog):

@@ -111,11 +111,11 @@ def test_everything_may_be_set(tmp_path):
 def test_sources_of_new_models_may_be_set(tmp_path):
     text = """
     mqtt: mqtt://broker
-    updates: {sources: [stick, 'https://example.org/bear.onnx', mqtt], every_h: 6, frames: 9, ask_h: 5,
+    updates: {sources: [stick, 'https://example.org/bear.onnx', mqtt], every_h: 6, frames: 9, hours: 4, ask_h: 5,
       max_differences: 0}
     """
     sources = (str(tmp_path / "stick"), "https://example.org/bear.onnx", "mqtt")
-    assert made(text, tmp_path).updates == UpdateSettings(sources, 6.0, 9, 0, 5.0)
+    assert made(text, tmp_path).updates == UpdateSettings(sources, 6.0, 9, 4.0, 0, 5.0)
     assert made("updates: /media/stick").updates == UpdateSettings(("/media/stick",))
 
 

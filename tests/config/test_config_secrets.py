@@ -200,5 +200,5 @@ def test_a_private_key_that_signs_models_is_wrong_in_any_value(monkeypatch, tmp_
     (tmp_path / "secrets.yml").write_text(f"KEY: {line}\n")
     for value in (line, text, "${X}", "a ${KEY}"):
         (problem,) = problems(f"webhook: {{url: 'https://h/', secret: '{value}'}}", tmp_path)
-        assert "webhook.secret: this is a private key that signs models" in problem
+        assert "webhook.secret: a private key that signs models" in problem
         assert line not in problem

@@ -181,6 +181,42 @@ def test_use_keeps_the_model_before_and_rollback_goes_back_to_it(tmp_path, monke
     assert "names another model, which goes before" in caplog.text
 
 
+def test_rollback_takes_no_model_whose_bytes_were_changed(tmp_path):
+    state = tmp_path / "state"
+    paths = [write_tiny_model(tmp_path / f"{n}.onnx", replace(tiny_card(), name=n)) for n in ("1st", "2nd")]
+    for path in paths:
+        command.use(str(path), state=state)
+    store = ModelStore.of(state)
+    before = store.read()
+    assert before.previous
+    store.slot(before.previous).write_bytes(paths[1].read_bytes())  # it would load
+    with pytest.raises(ModelError, match="its bytes were changed"):
+        command.rollback(state=state)
+    assert store.read() == before
+
+
+def test_rollback_does_what_it_said_or_nothing(tmp_path, monkeypatch):
+    state = tmp_path / "state"
+    command.use(str(write_tiny_model(tmp_path / "1st.onnx", tiny_card())), state=state)
+    store, new, take = ModelStore.of(state), Entry("b" * 64, "b"), models.take
+
+    def meanwhile(*given):
+        store.change(lambda held: replace(held, waiting=new))
+        return take(*given)
+
+    monkeypatch.setattr(models, "take", meanwhile)
+    with pytest.raises(OptionError, match="the models were changed meanwhile"):
+        command.rollback(state=state)
+    assert store.read().waiting == new
+
+
+def test_use_says_which_model_is_tried_no_longer(tmp_path, capsys):
+    state = tmp_path / "state"
+    ModelStore.of(state).change(lambda held: replace(held, waiting=Entry("b" * 64, "bear@b")))
+    command.use(str(write_tiny_model(tmp_path / "1st.onnx", tiny_card())), state=state)
+    assert "bear@b is removed, and is no longer tried\n" in capsys.readouterr().out
+
+
 def test_the_model_an_older_version_chose_stays_until_another_is_used(tmp_path, own_folder, monkeypatch):
     state = tmp_path / "state"
     monkeypatch.setattr(models, "BUNDLED", write_tiny_model(tmp_path / "ships.onnx", tiny_card()))
@@ -238,7 +274,7 @@ def test_what_is_installed_is_listed(tmp_path, capsys):
     command.show(installed=True, state=state)
     assert "is tried      nothing has been counted yet" in capsys.readouterr().out
     counts = TrialCounts(frames=40, hours=3.0, both=2, only_new=1)
-    write_counts(store, sha256, Classifier(path).digest, counts)
+    write_counts(store, sha256, Classifier(path).digest, "", counts)
     command.show(installed=True, state=state)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"in use {Classifier(path).name}, by hand, without a signature, from {path}" in shown

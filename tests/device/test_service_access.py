@@ -11,7 +11,7 @@ import pytest
 from edge.alert.mqtt_settings import MqttSettings as Mqtt
 from edge.device.systemd import READ, check_named, check_program, closed_by, denied, named
 from edge.device.systemd_host import NOBODY, Account, Program, ServiceError, this_program
-from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings
+from edge.settings import AlertSettings, Camera, EvidenceSettings, Settings, UpdateSettings
 from tests.helpers.service_world import ROOT, Machine, installed, program
 
 SOMEBODY = Account(NOBODY, NOBODY)
@@ -188,12 +188,18 @@ def test_what_lies_under_home_is_seen_where_it_may_be_read(runs, place):
     assert "ProtectHome=read-only\n" in runs.unit
     installed(runs)
     assert "ProtectHome=yes\n" in runs.unit
+    sources = ("https://example.org/bear.onnx", str(place / "machine/home/pi/not-plugged-in"))
+    installed(runs, Settings(updates=UpdateSettings(sources=sources)))
+    assert "ProtectHome=read-only\n" in runs.unit
 
 
 def test_temporary_folders_are_refused_for_the_service_has_its_own(runs, place):
     (sound := place / "moo.wav").touch()
-    settings = Settings(alerts=AlertSettings(sounds=(str(sound),)))
-    with pytest.raises(ServiceError, match="the service has a folder for temporary files of its own"):
-        check_named(replace(runs.host, private=(place,)), settings, runs.config, ())
+    for private, settings in (
+        (sound, Settings(alerts=AlertSettings(sounds=(str(sound),)))),
+        (place / "stick", Settings(updates=UpdateSettings(sources=(str(place / "stick"),)))),
+    ):
+        with pytest.raises(ServiceError, match="the service has a folder for temporary files of its own"):
+            check_named(replace(runs.host, private=(private,)), settings, runs.config, ())
     with pytest.raises(ServiceError, match="a folder for temporary files"):
         check_program(replace(runs.host, private=(place,)), program(place / "opt"))

@@ -1,4 +1,4 @@
-"""A device's store of models, a stick with signed models, and an HTTPS server of this machine that has them too."""
+"""Signed and installed models, a device that takes them, and an HTTPS server of this machine that has them too."""
 
 from __future__ import annotations
 
@@ -9,16 +9,91 @@ from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from edge.detect.card import Card
 from edge.minisign import ENDING, SecretKey
-from edge.model_store import LOCK, UPDATING, ModelStore
+from edge.model_store import LOCK, UPDATING, Entry, Installed, ModelStore
 from edge.phone.authority import LOOPBACK, identity
 from edge.update.comments import comment_of_key, comment_of_model
 from tests.helpers.tiny import model_bytes, tiny_card
 
-SERIAL = 5  # the highest that the device has accepted
+SERIAL = 5  # the highest that the device has accepted, of models and of keys
+
+
+def tiny_named(name: str) -> Card:
+    """Return the tiny model's card with another name: another file for each."""
+    return replace(tiny_card(), name=name)
+
+
+def tiny_entry(name: str = "tiny", **more: Any) -> tuple[bytes, Entry]:
+    """Return the bytes of a tiny model, and its entry."""
+    data = model_bytes(tiny_named(name))
+    digest = hashlib.sha256(data).hexdigest()
+    return data, Entry(digest, f"{name}@{digest[:12]}", **more)
+
+
+def put(
+    store: ModelStore, data: bytes, change: Callable[[Installed], Installed], entry: Entry, signature: str | None = None
+) -> Installed:
+    """Bring a model's bytes into a store as an update does; return the list."""
+    with store.updating():
+        part = store.folder / "new.part"
+        part.write_bytes(data)
+        return store.put(part, entry, signature, change)
+
+
+def current(store: ModelStore, name: str = "tiny", **more: Any) -> Entry:
+    """Have a tiny model in use for long."""
+    data, entry = tiny_entry(name, **more)
+    put(store, data, lambda held: replace(held.used(entry), proven=True), entry)
+    return entry
+
+
+def waiting(store: ModelStore, name: str = "new", **more: Any) -> Entry:
+    """Have a tiny model wait."""
+    data, entry = tiny_entry(name, **more)
+    put(store, data, lambda held: replace(held, waiting=entry), entry)
+    return entry
+
+
+def trusting(store: ModelStore, key: SecretKey) -> None:
+    """Have a key trusted."""
+    store.change(lambda held: replace(held, keys=(key.public.line,)))
+
+
+def beside(file: Path) -> Path:
+    """Return where a file's signature lies."""
+    return file.with_name(file.name + ENDING)
+
+
+def signed(file: Path, comment: str, key: SecretKey) -> Path:
+    """Write a file's signature beside it."""
+    beside(file).write_text(key.sign(file, comment).text)
+    return file
+
+
+def signed_model(
+    file: Path, key: SecretKey, serial: int, card: Card, data: bytes | None = None, comment: str | None = None
+) -> str:
+    """Write a tiny model with a card, or other ``data``, and its signature; return its name as events have it."""
+    file.write_bytes(model_bytes(card) if data is None else data)
+    name = f"{card.name}@{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
+    digest = hashlib.sha256(card.to_json().encode()).hexdigest()
+    signed(file, comment or comment_of_model(name, serial, digest), key)
+    return name
+
+
+def offer(folder: Path, key: SecretKey) -> str:
+    """Write a signed tiny model, ``new``, with the serial 1 into a folder; return its name as events have it."""
+    folder.mkdir(exist_ok=True)
+    return signed_model(folder / "new.onnx", key, 1, tiny_named("new"))
+
+
+def signed_key(file: Path, new: SecretKey, key: SecretKey, serial: int) -> Path:
+    """Write a public key and its signature by another key."""
+    file.write_text(new.public.text)
+    return signed(file, comment_of_key(new.public.name, serial), key)
 
 
 class SignedModels:
@@ -30,7 +105,7 @@ class SignedModels:
         self.key = SecretKey.new()
         self.stick = folder / "stick"
         self.stick.mkdir(parents=True)
-        self.store.change(lambda held: replace(held, keys=(self.key.public.line,), serial=SERIAL))
+        self.store.change(lambda held: replace(held, keys=(self.key.public.line,), serial=SERIAL, key_serial=SERIAL))
         with self.store.updating():
             pass
 
@@ -45,28 +120,17 @@ class SignedModels:
         key: SecretKey | None = None,
     ) -> Path:
         """Write a signed model to the stick; its card says the serial, so that each one is another file."""
-        card = card or replace(tiny_card(), licence=f"CC0 {serial}")
         file = self.stick / name
-        file.write_bytes(model_bytes(card) if data is None else data)
-        named = f"{card.name}@{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
-        digest = hashlib.sha256(card.to_json().encode()).hexdigest()
-        return self.signed(file, comment or comment_of_model(named, serial, digest), key)
+        signed_model(
+            file, key or self.key, serial, card or replace(tiny_card(), licence=f"CC0 {serial}"), data, comment
+        )
+        return file
 
     def public(self, new: SecretKey, serial: int, *, name: str = "next.pub", key: SecretKey | None = None) -> Path:
         """Write a signed public key to the stick."""
-        file = self.stick / name
-        file.write_text(new.public.text)
-        return self.signed(file, comment_of_key(new.public.name, serial), key)
+        return signed_key(self.stick / name, new, key or self.key, serial)
 
-    def signed(self, file: Path, comment: str, key: SecretKey | None = None) -> Path:
-        """Write a file's signature beside it."""
-        self.beside(file).write_text((key or self.key).sign(file, comment).text)
-        return file
-
-    @staticmethod
-    def beside(file: Path) -> Path:
-        """Return where a file's signature lies."""
-        return file.with_name(file.name + ENDING)
+    beside = staticmethod(beside)
 
     @property
     def contents(self) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from edge.cli.app import run
+from edge.detect.classifier import file_digest
 from edge.model_store import LOCK, UPDATING, Installed, ModelStore
 from edge.update.updates import begin
 from tests.helpers.update_stage import Maker, check_device
@@ -32,6 +33,7 @@ ACTS = {
     "start": 2.0,
     "rollback": 1.5,
     "next key": 1.0,
+    "model and next key": 1.0,
     "use --bundled": 0.5,
     "use FILE": 0.3,
 }
@@ -103,7 +105,8 @@ class Killer:
         (folder / "k.pub").write_text(maker.key.public.text)
         self._whole(["trust", str(folder / "k.pub")])
         for name in (
-            "update --now", "start", "update", "switch", "update", "rollback", "use --bundled", "use FILE", "next key"
+            "update --now", "start", "update", "switch", "update", "rollback", "use --bundled", "use FILE", "next key",
+            "model and next key",
         ):  # fmt: skip
             words, _ = self._prepared(name, self._listed())
             self.usual[name] = self._whole(words)
@@ -121,6 +124,11 @@ class Killer:
             killed = self._killed(words, *self.usual[name])
             after = check_device(self.state, self.keys)
             assert after == before or wanted(after), f"{name}: {before} became {after}"
+            if name == "model and next key":  # once more: where only the key came, the model still has to
+                self._whole(words)
+                again = check_device(self.state, self.keys)
+                assert wanted(again), f"{name}: {after} became {again}"
+                assert again.current != before.current, f"{name}: {after} kept the model out"
             self._learn_key(after)
             if not killed:
                 assert after != before, f"{name} ended and changed nothing"
@@ -143,6 +151,20 @@ class Killer:
             signer, self.coming = self.maker.key.public, self.maker.next_key()
             lines = (signer.line, self.coming.public.line)
             return ["update", stick], lambda after: after.keys == lines and after.current == before.current
+        if name == "model and next key":
+            signer, self.coming = self.maker.key.public, self.maker.model_and_next_key()
+            lines = (signer.line, self.coming.public.line)
+            sha256 = file_digest(self.maker.stick / "bear.onnx")
+            return (
+                ["update", stick, "--now"],
+                lambda after: (
+                    after.keys == lines
+                    and (
+                        after.current == before.current
+                        or (after.current is not None and after.current.sha256 == sha256)
+                    )
+                ),
+            )
         if name.startswith("update"):
             sha256 = self.maker.model()
             if name == "update":

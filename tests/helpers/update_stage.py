@@ -10,7 +10,8 @@ from pathlib import Path
 from edge.detect.classifier import BUNDLED, Classifier, file_digest, load
 from edge.minisign import ENDING, PublicKey, SecretKey, Signature, text_of, verify
 from edge.model_store import Installed, ModelStore
-from edge.update.comments import comment_of_key, comment_of_model
+from edge.update.comments import comment_of_model
+from tests.helpers.signed_models import signed, signed_key
 from tests.helpers.tiny import model_bytes, protobuf_field, tiny_card
 
 Make = Callable[[int], bytes]  # a serial -> a model's file
@@ -37,28 +38,34 @@ class Maker:
     serial: int = 0
 
     def model(self) -> str:
-        """Put another model on the stick; return its SHA-256."""
-        path = self._put("bear.onnx", self.make(self.serial + 1))
+        """Put another model on the stick, and nothing else; return its SHA-256."""
+        shutil.rmtree(self.stick, ignore_errors=True)
+        path = self._put("bear.onnx")
+        path.write_bytes(self.make(self.serial + 1))
         model = Classifier(path)
-        self._sign(path, lambda serial: comment_of_model(model.name, serial, model.card_digest))
+        self.serial += 1
+        signed(path, comment_of_model(model.name, self.serial, model.card_digest), self.key)
         return model.digest
 
     def next_key(self) -> SecretKey:
-        """Put another public key on the stick; return it whole."""
+        """Put another public key on the stick, and nothing else; return it whole."""
+        shutil.rmtree(self.stick, ignore_errors=True)
+        return self._key()
+
+    def model_and_next_key(self) -> SecretKey:
+        """Put another model on the stick, and a key with a higher serial, which is taken first; return the key."""
+        self.model()
+        return self._key()
+
+    def _key(self) -> SecretKey:
         new = SecretKey.new()
-        path = self._put("next.pub", new.public.text.encode())
-        self._sign(path, lambda serial: comment_of_key(new.public.name, serial))
+        self.serial += 1
+        signed_key(self._put("next.pub"), new, self.key, self.serial)
         return new
 
-    def _put(self, name: str, data: bytes) -> Path:
-        shutil.rmtree(self.stick, ignore_errors=True)
-        self.stick.mkdir(parents=True)
-        (self.stick / name).write_bytes(data)
+    def _put(self, name: str) -> Path:
+        self.stick.mkdir(parents=True, exist_ok=True)
         return self.stick / name
-
-    def _sign(self, path: Path, comment: Callable[[int], str]) -> None:
-        self.serial += 1
-        path.with_name(path.name + ENDING).write_text(self.key.sign(path, comment(self.serial)).text)
 
 
 def check_device(state: Path, keys: Iterable[PublicKey]) -> Installed:

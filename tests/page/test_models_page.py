@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from edge.minisign import SecretKey
-from edge.model_store import Entry, ModelStore
+from edge.model_store import Entry, Installed, ModelStore
 from edge.page.accounts import Accounts
-from edge.page.models import CHANGED
 from edge.settings import UpdateSettings
-from edge.update.updates import Updates
+from edge.update import updates
+from edge.update.updates import CHANGED, Updates, UpdateStanding
 from tests.helpers.fake_camera import LiveYard, watching
-from tests.helpers.new_models import current, trusting, waiting
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
+from tests.helpers.signed_models import current, trusting, waiting
 from tests.page.test_live import AXE
 from tests.page.test_stages import browsing, check_looks, plain
 
@@ -37,8 +37,9 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def world(store: ModelStore, tmp_path: Path) -> Iterator[World]:
+def world(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Its page; of a new model a person is asked at once."""
+    monkeypatch.setattr(updates, "LOOK_S", 0.1)
     with page_world(tmp_path, model=None, updates=UpdateSettings(ask_h=0.0)) as made:
         yield made
 
@@ -125,6 +126,23 @@ def test_a_new_model_is_removed_and_the_one_in_use_stays(world: World, store: Mo
         assert press(owner, "remove", new) == 303
         assert (store.read().current, store.read().waiting) == (old, None)
         assert "Go back" in owner.get("/model").text
+
+
+def test_one_sentence_says_how_far_the_new_model_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = Entry("a" * 64, "new@aaaaaaaaaaaa")
+    beside, kept, later = "It is tried beside", "This board has too little memory", "It waits until the model in use"
+    cases = [
+        (UpdateStanding(Installed(waiting=new), None, 300, "beside", "", None), beside),
+        (UpdateStanding(Installed(waiting=new), None, 300, "kept", "", None), kept),
+        (UpdateStanding(Installed(waiting=new, proven=False), None, 300, "", "", None), later),
+        (UpdateStanding(Installed(waiting=new), None, 300, "beside", "", "it cannot be loaded"), "it cannot be loaded"),
+        (UpdateStanding(Installed(waiting=new), None, 300, "kept", "", "it cannot be loaded"), "it cannot be loaded"),
+    ]
+    with world.client("viewer") as viewer:
+        for standing, words in cases:
+            monkeypatch.setattr(Updates, "standing", standing)
+            page = plain(viewer.get("/model").text).lower()
+            assert [each for each in (beside, kept, later, "it cannot be loaded") if each.lower() in page] == [words]
 
 
 def test_without_a_usable_key_the_page_says_what_to_do(world: World, store: ModelStore) -> None:

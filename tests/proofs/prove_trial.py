@@ -34,6 +34,7 @@ from edge.schema import Frame
 from edge.settings import Camera, CameraSettings
 from edge.update.trial import Trial
 from edge.watch import Watcher
+from tests.helpers.trials import in_step
 
 cv2.setNumThreads(1)
 FPS = 10.0
@@ -63,8 +64,11 @@ class Shown(Source):
         """Nothing is open."""
 
 
-def watch(classifier: Classifier, store: ModelStore | None) -> tuple[Shown, float, str, int]:
-    """Watch the clip once; return what each frame took, CPU seconds of all threads, the trial's words, and misses."""
+def watch(classifier: Classifier, store: ModelStore | None) -> tuple[Shown, float, str, float]:
+    """Watch the clip once; return what each frame took, CPU seconds of all threads, the trial's words, and its misses.
+
+    Those are a share of the frames in which something moved or was followed.
+    """
     settings = CameraSettings()
     decider = make_decider(classifier, settings, single_images=False)
     watcher = Watcher(
@@ -79,18 +83,17 @@ def watch(classifier: Classifier, store: ModelStore | None) -> tuple[Shown, floa
     shown, trial = Shown(clip), None
     if store:
         trial = Trial([CameraThread(Camera("demo", "demo"), shown, watcher)], store, entry(), classifier)
-        while trial.behind:
-            time.sleep(0.01)
+        in_step(trial)
     cpu = time.process_time()
     watcher(shown)
     clip.close()
     if trial is None:
         return shown, time.process_time() - cpu, "", 0
-    while trial.behind:
-        time.sleep(0.01)
+    in_step(trial)
     cpu = time.process_time() - cpu
     trial.close(5.0)
-    return shown, cpu, trial.counts.words, trial.missed
+    counts = trial.counts
+    return shown, cpu, counts.words, counts.missed / (counts.looked + counts.missed)
 
 
 def entry() -> Entry:
@@ -128,7 +131,7 @@ def main() -> None:
                     loop[tried].append(sum(shown.cpu_ms))
                     process[tried].append(cpu)
                     held[tried].append(resident_mb())
-                    missed[tried].append(left / len(shown.wall_ms))
+                    missed[tried].append(left)
                     words = said or words
             for tried in (False, True):
                 p95 = quantiles(wall[tried], n=20)[-1]

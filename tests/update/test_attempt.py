@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,8 @@ from edge.update.trial import TrialCounts
 from tests.helpers.broker import until
 
 SEEN = TrialCounts(frames=7, hours=1.0)
-KEPT = TrialCounts(frames=9, kept=True)
+KEPT = TrialCounts(frames=9, kept=True, right_lost=1)
+BOTH = replace(SEEN, right_lost=1)  # beside, after kept pictures
 
 
 class Beside:
@@ -70,16 +72,16 @@ def make(tmp_path, monkeypatch):
 
 def test_with_much_memory_it_is_tried_beside_until_memory_is_short(make):
     world = make(2000.0)
-    assert until(lambda: world.attempt.counts == SEEN)
-    assert (world.attempt.how, world.compared, world.attempt.problem()) == ("beside", 0, None)
+    assert until(lambda: world.attempt.counts == BOTH)
+    assert (world.attempt.how, world.compared, world.attempt.problem()) == ("beside", 1, None)
     world.free_mb = 60.0
     assert until(lambda: "cannot be compared" in (world.attempt.problem() or ""))
-    assert (world.attempt.how, world.beside[0].closed, world.compared) == ("none", 1, 0)
+    assert (world.attempt.how, world.beside[0].closed, world.compared) == ("none", 1, 1)
     with pytest.raises(ModelError, match="needs 40 MB of memory and 60 MB are free"):
         world.attempt.check()
     world.free_mb = 400.0  # beside it, it would be short again
     assert until(lambda: world.attempt.counts == KEPT)
-    assert (world.attempt.how, world.compared, world.attempt.problem()) == ("kept", 1, None)
+    assert (world.attempt.how, world.compared, world.attempt.problem()) == ("kept", 2, None)
 
 
 def test_with_little_memory_the_two_look_at_kept_pictures(make):
@@ -90,7 +92,11 @@ def test_with_little_memory_the_two_look_at_kept_pictures(make):
 
 
 @pytest.mark.parametrize(
-    ("free_mb", "kept", "words"), [(100.0, True, "cannot be compared"), (200.0, False, "are kept")]
+    ("free_mb", "kept", "words"),
+    [
+        (100.0, True, "cannot be compared"),
+        (200.0, False, "too short for both, and no pictures are kept; turn on record: in the config, or choose"),
+    ],
 )
 def test_where_neither_is_possible_it_is_a_problem(make, free_mb, kept, words):
     world = make(free_mb, kept=kept)
@@ -102,7 +108,20 @@ def test_its_end_ends_the_trial(make):
     world = make(2000.0)
     assert until(lambda: world.beside)
     world.attempt.close(5.0)
-    assert (world.beside[0].closed, world.attempt.counts) == (1, SEEN)
+    assert (world.beside[0].closed, world.attempt.counts) == (1, BOTH)
+    world.free_mb = 90.0
+    with pytest.raises(ModelError, match="needs 40 MB of memory and 90 MB are free"):
+        world.attempt.check()
+
+
+def test_kept_pictures_that_cannot_be_compared_keep_nothing_from_being_tried_beside(make, monkeypatch):
+    def fails(world, stop):
+        raise ModelError("the folder cannot be read")
+
+    monkeypatch.setattr(World, "compare", fails)
+    world = make(2000.0)
+    assert until(lambda: world.attempt.counts == SEEN)
+    assert world.attempt.problem() is None
 
 
 def test_a_model_that_cannot_be_measured_is_a_problem(make, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_a_key_comes_over_https(device, server):
 def test_a_model_that_is_refused_by_its_signature_is_never_fetched(device, server, served):
     device.model(SERIAL)
     server.files[SIGNATURE] = device.beside(device.stick / "bear.onnx").read_bytes()
-    refused(device, served, "is not higher than", SignatureError)
+    assert take(device, served).kind == "nothing"
     device.model(key=SecretKey.new())
     server.files[SIGNATURE] = device.beside(device.stick / "bear.onnx").read_bytes()
     refused(device, served, "which is not trusted here", SignatureError)
@@ -165,7 +166,7 @@ def test_a_server_that_cannot_go_on_begins_again(device, server, served):
 
 def test_a_server_that_always_breaks_off_is_given_up(device, server, served):
     server.does[MODEL] = lambda handler: server.send(handler, server.files[MODEL], stop=1000)
-    refused(device, served, "the file at .*: the connection ended 0.0 MB before its end; try again")
+    refused(device, served, "the file at .*: the connection ended before its end; try again")
     assert server.asked == [(SIGNATURE, None), (MODEL, None), (MODEL, "bytes=1000-")]
 
 
@@ -181,7 +182,7 @@ def test_a_file_of_any_size_is_not_fetched(device, server, served):
         handler.end_headers()
 
     server.does[MODEL] = huge
-    refused(device, served, "501 MB is too large for a model", ModelError)
+    refused(device, served, "more than 500,000,000 bytes are too many", ModelError)
 
 
 def test_a_file_whose_size_is_not_said_ends_at_the_limit(device, server, served, monkeypatch):
@@ -191,9 +192,24 @@ def test_a_file_whose_size_is_not_said_ends_at_the_limit(device, server, served,
         while not server.ended.is_set():
             handler.wfile.write(bytes(fetch.PIECE))
 
-    monkeypatch.setattr(fetch, "LARGEST", 1_000_000)
+    monkeypatch.setattr(install, "LARGEST", 1_000_000)
     server.does[MODEL] = endless
-    refused(device, served, "too large for a model", ModelError)
+    refused(device, served, "more than 1,000,000 bytes are too many", ModelError)
+    monkeypatch.setattr(install, "LARGEST", fetch.LARGEST)
+    monkeypatch.setattr(fetch, "SPARE", shutil.disk_usage(device.state).free - 1_000_000)
+    refused(device, served, "too little room on the disk", OptionError)  # though the disk itself has more
+
+
+def test_a_server_that_drips_is_given_up(device, server, served, monkeypatch):
+    def drips(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while not server.ended.wait(0.05):
+            handler.wfile.write(b"u")
+
+    monkeypatch.setattr(fetch, "TEXT_S", 0.5)
+    server.does[SIGNATURE] = drips
+    refused(device, served, r"the signature at .*: not there after 0\.5 s")
 
 
 # A message of MQTT.
@@ -224,7 +240,8 @@ def test_a_retained_message_names_the_model_and_its_signature(device, server, se
 
 
 @pytest.mark.needs_tool("mosquitto")
-def test_a_topic_without_a_message_and_a_broker_that_refuses_are_named(device, broker):
+def test_a_topic_without_a_message_and_a_broker_that_refuses_are_named(device, broker, monkeypatch):
+    monkeypatch.setattr(fetch, "RETAINED_S", 3.0)
     refused(device, f"{broker.url}/site/model", "the topic site/model retains no message; publish one with `retain`")
     refused(device, broker.url, r"name the topic too, such as mqtt://127.0.0.1:\d+/bear-alarm/model", OptionError)
     wrong = broker.url.replace("s3cret", "wrong")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import subprocess
 from dataclasses import replace
@@ -12,12 +11,12 @@ import pytest
 
 from edge.detect.classifier import Classifier
 from edge.errors import BearAlarmError, ModelError, OptionError, SignatureError
-from edge.minisign import SecretKey
-from edge.update import fetch, install
-from edge.update.comments import comment_of_key, comment_of_model
+from edge.minisign import MAX_BYTES, SecretKey
+from edge.update import fetch, install, keys
+from edge.update.comments import comment_of_model
 from edge.update.fetch import LARGEST
 from tests.helpers import small_disk
-from tests.helpers.signed_models import SERIAL, SignedModels
+from tests.helpers.signed_models import SERIAL, SignedModels, signed
 from tests.helpers.tiny import model_bytes, tiny_card
 
 
@@ -110,10 +109,45 @@ def test_a_model_put_in_by_hand_is_signed_later_without_a_trial(device):
 
 def test_a_person_may_take_a_lower_serial_and_nobody_else(device):
     device.model(SERIAL - 1)
-    refused(device, rf"serial {SERIAL - 1} of tiny@\w+ is not higher than {SERIAL}.*--older", older=True)
-    refused(device, "--older", by_hand=True)
+    device.public(SecretKey.new(), SERIAL)
+    before = device.contents
+    outcome = take(device)  # a stick that stays plugged in is no problem that stands
+    assert outcome.kind == "nothing"
+    assert f"is not higher than {SERIAL}" in outcome.words
+    assert device.contents == before
+    refused(device, rf"serial {SERIAL - 1} of tiny@\w+ is not higher than {SERIAL}.*--older", by_hand=True)
+    device.beside(device.stick / "bear.onnx").unlink()
+    refused(device, rf"next.pub: its serial {SERIAL} is not higher than {SERIAL}.*model trust", by_hand=True)
+    device.model(SERIAL - 1)
     assert take(device, by_hand=True, older=True).kind == "waiting"
-    assert device.store.read().serial == SERIAL  # the highest is kept
+    assert device.store.read().serial == SERIAL  # what was replaced does not come back by itself
+
+
+def test_a_person_takes_back_a_serial_that_was_a_typing_error(device):
+    device.model(10**15 - 1)
+    waiting = take(device, by_hand=True).entry
+    device.model()
+    refused(device, "is not higher than", by_hand=True)
+    assert f"; {waiting.name} is tried no longer" in take(device, by_hand=True, older=True).words
+    device.model(SERIAL + 2)
+    assert take(device).kind == "waiting"
+    assert device.store.read().serial == SERIAL + 2
+
+
+def test_a_model_that_a_person_removed_is_nothing_new_on_the_same_stick(device):
+    device.model()
+    take(device)
+    device.store.change(lambda held: held.rolled_back())
+    assert take(device).kind == "nothing"
+
+
+def test_a_half_copied_newest_model_does_not_hide_a_good_one(device, caplog):
+    device.model(SERIAL + 1, name="a.onnx")
+    newest = device.model(SERIAL + 2, name="b.onnx")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert take(device).entry.serial == SERIAL + 1
+    assert "b.onnx: the signature does not fit" in caplog.text
+    refused(device, "b.onnx: the signature does not fit")  # the good one is nothing new
 
 
 def test_the_newest_model_of_a_folder_is_taken_whose_key_is_trusted(device, caplog):
@@ -136,7 +170,7 @@ def test_a_new_key_comes_with_the_first_model_that_it_signed(device):
     assert f"key {new.public.name}, signed by key {device.key.public.name}, is trusted from now on" in outcome.words
     held = device.store.read()
     assert held.keys == (device.key.public.line, new.public.line)
-    assert held.serial == SERIAL + 2
+    assert (held.serial, held.key_serial) == (SERIAL + 1, SERIAL + 2)
     assert take(device).kind == "nothing"
 
 
@@ -167,7 +201,7 @@ def test_every_problem_of_a_folder_is_said(device, caplog):
     device.model(key=SecretKey.new())
     device.public(device.key, SERIAL + 1)
     device.beside(device.stick / "next.pub").write_text("cut off")
-    device.public(device.key, SERIAL + 1, name="mine.pub")
+    device.public(device.key, SERIAL, name="mine.pub")
     refused(device, "next.pub.minisig: this is no whole signature")  # also beside a key that is trusted already
     assert "bear.onnx: signed by key" in caplog.text
 
@@ -177,76 +211,23 @@ def truncated(device):
     file.write_bytes(file.read_bytes()[:-100])
 
 
-def changed(device):
-    file = device.model()
-    data = bytearray(file.read_bytes())
-    data[100] ^= 1
-    file.write_bytes(data)
-
-
-def signature_truncated(device):
-    beside = device.beside(device.model())
-    beside.write_text(beside.read_text()[:-20])
-
-
-def signature_of_two_lines(device):
-    beside = device.beside(device.model())
-    beside.write_text("\n".join(beside.read_text().splitlines()[:2]))
-
-
-def signature_of_another_kind(device):
-    beside = device.beside(device.model())
-    lines = beside.read_text().splitlines()
-    lines[1] = base64.b64encode(b"Rs" + base64.b64decode(lines[1])[2:]).decode()
-    beside.write_text("\n".join(lines))
-
-
-def comment_changed(device):
-    beside = device.beside(device.model())
-    beside.write_text(beside.read_text().replace(f"serial:{SERIAL + 1}", f"serial:{SERIAL + 9}"))
-
-
-def key_of_another_kind(device):
-    file = device.stick / "next.pub"
-    file.write_text("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7\n")
-    device.signed(file, comment_of_key("0" * 16, SERIAL + 1))
-
-
-def old_key(device):
-    device.public(SecretKey.new(), SERIAL)
-
-
 def key_by_nobody(device):
     device.public(new := SecretKey.new(), SERIAL + 1, key=new)
 
 
-def old_signature_way(device):
-    """minisign's older signatures are over the file itself: this one is of other bytes."""
-    beside = device.beside(device.model())
-    lines = beside.read_text().splitlines()
-    lines[1] = base64.b64encode(b"Ed" + base64.b64decode(lines[1])[2:]).decode()
-    beside.write_text("\n".join(lines))
-
-
-REFUSED_SIGNATURES = [
-    (lambda device: device.model(key=SecretKey.new()), "signed by key [0-9A-F]{16}, which is not trusted here"),
-    (lambda device: device.model(SERIAL), f"serial {SERIAL} of tiny@.* is not higher than {SERIAL}"),
-    (truncated, r"bear.onnx: the signature does not fit; the file is truncated or was changed"),
-    (changed, "the signature does not fit"),
-    (old_signature_way, "the signature does not fit"),
-    (signature_truncated, r"bear.onnx.minisig: the signature is truncated or of another kind"),
-    (signature_of_two_lines, "this is no whole signature of minisign"),
-    (signature_of_another_kind, "of another kind than Ed25519"),
-    (comment_changed, "its comment was changed"),
-    (lambda device: device.model(comment="hand-made"), "its comment names no model or key"),
-    (lambda device: device.model(comment=comment_of_model(f"tiny@{'0' * 12}", 9, "0" * 64)), "names tiny@0{12}, but"),
-    (key_of_another_kind, r"next.pub: this is no public key of minisign"),
-    (old_key, rf"next.pub: its serial {SERIAL} is not higher than {SERIAL}"),
-    (key_by_nobody, "which is not trusted here"),
-]
-
-
-@pytest.mark.parametrize(("brought", "words"), REFUSED_SIGNATURES)
+@pytest.mark.parametrize(
+    ("brought", "words"),
+    [
+        (truncated, r"bear.onnx: the signature does not fit; the file is truncated or was changed"),
+        (key_by_nobody, "which is not trusted here"),
+        (
+            lambda device: device.model(comment=comment_of_model(f"tiny@{'0' * 12}", 9, "0" * 64)),
+            "names tiny@0{12}, but",
+        ),
+        (lambda device: device.model(SERIAL + 1001), f"serial {SERIAL + 1001} is more than 1000 higher than {SERIAL}"),
+        (lambda device: device.public(SecretKey.new(), SERIAL + 1001), "is more than 1000 higher"),
+    ],
+)
 def test_what_is_not_rightly_signed_is_refused_and_nothing_changes(device, brought, words):
     brought(device)
     refused(device, words)
@@ -255,7 +236,7 @@ def test_what_is_not_rightly_signed_is_refused_and_nothing_changes(device, broug
 def test_the_card_must_be_the_one_that_was_signed(device):
     file = device.model()
     right = device.beside(file).read_text().splitlines()[2].removeprefix("trusted comment: ")
-    device.signed(file, right.partition("card:")[0] + f"card:{'0' * 64}")
+    signed(file, right.partition("card:")[0] + f"card:{'0' * 64}", device.key)
     refused(device, "its signature names another card than the file has")
 
 
@@ -263,9 +244,7 @@ def test_the_same_serial_with_another_file_is_refused_also_for_a_person(device):
     device.model()
     take(device)
     device.model(card=replace(tiny_card(), licence="another"))
-    refused(
-        device, rf"serial {SERIAL + 1} is that of tiny@\w+, which is installed, and this is another file", older=True
-    )
+    refused(device, rf"serial {SERIAL + 1} is that of tiny@\w+, which is installed, and this is another file")
     refused(device, "sign it with a higher serial", older=True, by_hand=True)
 
 
@@ -307,6 +286,27 @@ def test_a_folder_without_anything_signed_is_refused(device):
     refused(device, "there is no such file; is the stick mounted", device.stick / "none", kind=OptionError)
 
 
+@pytest.mark.parametrize("source", ["\0", "https://[::1", "~nobody-of-this-name/x.onnx"])
+def test_what_can_be_no_source_is_named(device, source):
+    refused(device, "is no folder, file or address; correct it", source, kind=OptionError)
+
+
+def test_a_copy_is_never_written_through_a_link(device, monkeypatch):
+    device.model()
+    theirs = device.stick.parent / "theirs"
+    theirs.write_text("whole")
+    believed = keys.believed
+
+    def meanwhile(*given):
+        (device.store.folder / "new.part").symlink_to(theirs)
+        return believed(*given)
+
+    monkeypatch.setattr(install, "believed", meanwhile)
+    with pytest.raises(OptionError, match=r"models: cannot be written \(File exists\)"):
+        take(device)
+    assert theirs.read_text() == "whole"
+
+
 def test_links_and_pipes_are_never_read(device):
     file = device.model()
     elsewhere = file.rename(device.stick.parent / "elsewhere.onnx")
@@ -321,7 +321,13 @@ def test_a_file_of_any_size_is_not_copied(device):
     file = device.model()
     with file.open("r+b") as opened:
         opened.truncate(LARGEST + 1_000_000)
-    refused(device, r"bear.onnx: 501 MB is too large for a model \(at most 500\)", kind=ModelError)
+    refused(device, r"bear.onnx: more than 500,000,000 bytes are too many for such a file", kind=ModelError)
+    file.unlink()
+    key = device.public(SecretKey.new(), SERIAL + 1)
+    with key.open("r+b") as opened:
+        opened.truncate(MAX_BYTES + 1)
+    with pytest.raises(ModelError, match=r"next.pub: more than 4,096 bytes"):
+        take(device, key)
 
 
 def test_two_updates_do_not_meet(device):
@@ -382,8 +388,8 @@ def words_of(device):
     ("disk", "words"),
     [
         (pulled_out, r"bear.onnx: cannot be read (Input/output error); put the stick in again"),
-        (full, r"part: cannot be written (No space left on device)"),
-        (small, "too little room on the disk for a file of 0.0 MB (0.0 MB may be used)"),
+        (full, "models: cannot be written (No space left on device)"),
+        (small, "models: too little room on the disk, of which 20 MB stay free"),
     ],
 )
 def test_a_stick_pulled_out_and_a_full_disk_change_nothing(tmp_path, disk, words):

@@ -7,16 +7,16 @@ import pytest
 
 from edge.errors import OptionError, SignatureError
 from edge.minisign import PublicKey, SecretKey, Signature
-from edge.model_store import Installed
+from edge.model_store import Entry, Installed
 from edge.update.comments import comment_of_key, comment_of_model, parse_comment
-from edge.update.keys import accepted, believed, distrust, signer_of, trust, trusted
+from edge.update.keys import MAX_JUMP, accepted, believed, check_jump, distrust, lost, signer_of, trust, trusted
 
 FIRST, SECOND, THIRD, STRANGER = (SecretKey.new() for _ in range(4))
 CARD = "ab" * 32
 
 
 def trusting(*keys, serial=0):
-    return Installed(keys=tuple(each.public.line for each in keys), serial=serial)
+    return Installed(keys=tuple(each.public.line for each in keys), serial=3, key_serial=serial)
 
 
 def ids(installed):
@@ -44,7 +44,47 @@ def test_an_old_key_file_brings_no_key_back(tmp_path):
             accepted(*signed(tmp_path, FIRST, SECOND, serial), now)
     with pytest.raises(SignatureError, match="not trusted here"):
         accepted(*signed(tmp_path, SECOND, FIRST, 9), trusting(THIRD, serial=5))
-    assert accepted(*signed(tmp_path, THIRD, FIRST, 1), now) is now  # it is trusted already, however old the file
+    assert accepted(*signed(tmp_path, THIRD, SECOND, 1), now) == now  # it is trusted already, however old the file
+
+
+def test_a_key_that_a_person_removed_does_not_come_back_from_the_same_stick(tmp_path):
+    path, signature = signed(tmp_path, SECOND, FIRST, 8)
+    path.with_name(f"{path.name}.minisig").write_text(signature.text)
+    unsigned = tmp_path / "unsigned.pub"
+    unsigned.write_text(SECOND.public.text)
+    by_hand = trust(path, trusting(FIRST, serial=5))
+    seen_on_the_stick = accepted(path, signature, trust(unsigned, trusting(FIRST, serial=5)))
+    for held in (by_hand, seen_on_the_stick):
+        assert held == trusting(FIRST, SECOND, serial=8)
+        with pytest.raises(SignatureError, match="serial 8 is not higher than 8"):
+            accepted(path, signature, distrust(SECOND.public.name, held))
+
+
+def test_a_new_model_goes_with_its_key(tmp_path):
+    by_first, by_second = (
+        Entry(digit * 64, digit, key=key.public.name) for digit, key in (("1", FIRST), ("2", SECOND))
+    )
+    held = replace(trusting(FIRST, SECOND), current=by_second, waiting=by_first)
+    kept = distrust(SECOND.public.name, held)
+    assert kept.waiting == by_first
+    (words,) = lost(held, kept)
+    assert words.startswith("the model in use, 2, stays, though its key is trusted no longer")
+    rotated = accepted(*signed(tmp_path, THIRD, SECOND, 4), held)
+    for after in (rotated, distrust(FIRST.public.name, held)):
+        assert after.waiting is None
+        assert lost(held, after) == ["the new model 1 is removed, for its key is trusted no longer"]
+
+
+def test_a_serial_far_higher_than_all_before_is_a_typing_error(tmp_path):
+    used_up = trusting(FIRST, serial=10**15 - 1)
+    path, signature = signed(tmp_path, SECOND, FIRST, 6)
+    path.with_name(f"{path.name}.minisig").write_text(signature.text)
+    assert trust(path, used_up) == trusting(FIRST, SECOND, serial=6)
+    for held in (trusting(FIRST, serial=7), replace(trusting(FIRST), serial=7)):
+        check_jump(7 + MAX_JUMP, held, "it")
+        with pytest.raises(SignatureError, match="serial 1008 is more than 1000 higher than 7"):
+            check_jump(8 + MAX_JUMP, held, "it")
+    check_jump(10**6, Installed(), "it")  # the first one ever
 
 
 def test_nobody_but_a_trusted_key_names_the_next_one(tmp_path):

@@ -99,7 +99,7 @@ def test_a_second_model_takes_no_more_than_was_measured_for_it(tmp_path, monkeyp
     took, same = ran.stdout.split()
     assert same == "False"
     assert len(list(tmp_path.rglob("*.ort"))) == 1, "both models take the graph that the measurement made"
-    assert 15.0 < float(took) < need + 8.0 < 80.0
+    assert 0.0 < float(took) < need
 
 
 def test_a_model_that_cannot_be_loaded_needs_nothing_and_is_one_sentence(tmp_path):

@@ -1,11 +1,8 @@
-"""The store of installed models: its list, what it refuses, and what a power cut leaves of it."""
+"""The store of installed models: its list, and what it refuses."""
 
 from __future__ import annotations
 
 import json
-import random
-import shutil
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,27 +12,21 @@ import pytest
 
 from edge import model_store
 from edge.detect import classifier as models
-from edge.detect.classifier import Classifier, file_digest, load
+from edge.detect.classifier import load
 from edge.errors import ModelError, OptionError
+from edge.files import replace_whole
 from edge.model_store import LIST, LOCK, UPDATING, Entry, Installed, ModelStore
-from tests.helpers import model_store_child
-from tests.helpers.model_store_child import signature_of, words
-from tests.helpers.power_cut import Disk, record
+from tests.helpers.signed_models import put as bring
 from tests.helpers.tiny import tiny_card, write_tiny_model
-
-CUTS = 3  # at each act
 
 
 def entry(digit: str, **more: Any) -> Entry:
     return replace(Entry(digit * 64, f"bear@{digit * 12}"), **more)
 
 
-def put(store: ModelStore, one: Entry, data: bytes = b"a model") -> Installed:
+def put(store: ModelStore, one: Entry) -> Installed:
     """Put a file into the store as the model that is tried."""
-    with store.updating():
-        part = store.folder / "new.part"
-        part.write_bytes(data)
-        return store.put(part, one, "signed", lambda each: replace(each, waiting=one))
+    return bring(store, b"a model", lambda each: replace(each, waiting=one), one, "signed")
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ def test_the_list_goes_from_one_model_to_the_next_and_back() -> None:
     assert tried.rolled_back() == replace(tried, waiting=None)  # the model in use stays
     listed = tried.switched(tested=True)
     assert listed == Installed(replace(b, tested=True), a, proven=False)
-    assert listed.rolled_back() == Installed(a, replace(b, tested=True))
+    assert listed.rolled_back() == Installed(a, replace(b, tested=True), proven=False)  # it may be the worse one
     assert listed.used(b).previous == a  # the same bytes once more are no other model
     assert listed.used(None).rolled_back().current == replace(b, tested=True)
     with pytest.raises(ModelError, match="no model before"):
@@ -90,6 +81,27 @@ def test_what_is_refused_leaves_all_as_it_was(store: ModelStore) -> None:
     with pytest.raises(OptionError):
         store.change(refused)
     assert (sorted(store.folder.iterdir()), store.read()) == before
+
+
+def test_what_finds_no_room_is_not_left_there(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, entry("a"))
+    before = sorted(path.name for path in store.folder.iterdir())
+
+    def full(path: Path, data: bytes) -> None:
+        raise OptionError(f"{path}: cannot be written (No space left on device)")
+
+    whole = replace_whole
+    for name in (f"{entry('b').sha256}.onnx.minisig", LIST):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                model_store,
+                "replace_whole",
+                lambda path, data, name=name: (full if path.name == name else whole)(path, data),
+            )
+            with pytest.raises(OptionError, match="No space left"):
+                put(store, entry("b"))
+        assert sorted(path.name for path in store.folder.iterdir()) == before
+    assert store.read().waiting == entry("a")
 
 
 def test_the_list_of_a_later_version_is_read(store: ModelStore) -> None:
@@ -163,55 +175,3 @@ def test_two_programs_that_change_the_list_lose_nothing(store: ModelStore, monke
         store.change(lambda each: each)  # an update at work does not keep a person from going back
         with pytest.raises(OptionError, match="another program"), ModelStore(store.folder).updating():
             pass
-
-
-@pytest.mark.slow
-@pytest.mark.needs_tool("strace")
-def test_wherever_the_power_is_cut_a_whole_model_is_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    cards = {name: replace(tiny_card(), name=name) for name in ("one", "two", "three")}
-    files = [write_tiny_model(tmp_path / f"{name}.onnx", card) for name, card in cards.items()]
-    monkeypatch.setattr(models, "BUNDLED", write_tiny_model(tmp_path / "ships.onnx", tiny_card()))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.delenv(models.ENVIRONMENT, raising=False)
-    home = tmp_path / "state"
-    acts = record([sys.executable, model_store_child.__file__, str(home), *map(str, files)], home)
-    lists = ["- - -", *(act.more[0].strip() for act in acts if act.call == "said" and len(act.more[0].split()) == 3)]
-    assert len(set(lists)) > 7
-    loaded = {each.digest: each for each in map(Classifier, [models.BUNDLED, *files])}
-    disk, random_, done, cuts = Disk(tmp_path / "nothing"), random.Random(1), 0, 0
-    disk.root = str(home)
-    for number, act in enumerate(acts):
-        if act.call == "said":
-            done += len(act.more[0].split()) == 3
-        else:
-            disk.play(act)
-        for _ in range(CUTS):
-            place = tmp_path / "cut"
-            disk.cut(random_, place)
-            look(place, lists[done : done + 2], loaded, f"act {number}, {act.call}")
-            shutil.rmtree(place)
-            cuts += 1
-    assert done == len(lists) - 1
-    assert cuts > 200
-    assert caplog.text == ""
-
-
-def look(place: Path, lists: list[str], loaded: dict[str, Classifier], where: str) -> None:
-    """The list is the last one or the next, and all it names is whole; the next change removes what is not named."""
-    store = ModelStore.of(place)
-    found = store.read()
-    assert words(found) in lists, where
-    for each in found.entries:
-        assert file_digest(store.slot(each)) == each.sha256, where
-        if each.key:
-            assert Path(f"{store.slot(each)}.minisig").read_text() == signature_of(each.sha256), where
-    wanted = found.current.sha256 if found.current else file_digest(models.BUNDLED)
-    assert load(None, place, loaded=loaded[wanted]) is loaded[wanted], where
-    store.change(lambda each: each)
-    with store.updating():
-        left = {path.name for path in store.folder.glob("*.*")} - {LIST}
-    assert left == {
-        f"{each.sha256}.onnx{end}" for each in found.entries for end in ("", *([".minisig"] if each.key else []))
-    }, where

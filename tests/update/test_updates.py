@@ -11,18 +11,22 @@ from dataclasses import replace
 
 import pytest
 
+from edge.alarm import Alarm
 from edge.detect.classifier import BUNDLED, file_digest
+from edge.detect.frame_scan import FrameScanner
 from edge.errors import ModelError, OptionError
-from edge.model_store import MAX_STARTS, ModelStore
+from edge.minisign import SecretKey
+from edge.model_store import MAX_STARTS, Entry, ModelStore
 from edge.record.run import EventFactory
 from edge.schema import Event
-from edge.settings import UpdateSettings
+from edge.settings import Camera, EvidenceSettings, Settings, UpdateSettings
 from edge.update import sources as looking
 from edge.update.sources import FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
 from edge.update.trial import TrialCounts
-from edge.update.updates import BUSY_S, PROVEN_S, Start, Updates, begin
+from edge.update.updates import BUSY_S, PROVEN_S, TRIED_S, Start, Updates, begin
 from tests.helpers.broker import PATIENCE_S, refusing_port, until
-from tests.helpers.new_models import current, tiny_entry, waiting
+from tests.helpers.fake_camera import LiveYard
+from tests.helpers.signed_models import current, offer, put, tiny_entry, trusting, waiting
 
 NOTHING = Answer("nothing", "it is here already")
 
@@ -52,9 +56,9 @@ class Try:
 class World:
     """The updates of one alarm, by a clock of the test's, with sources that answer as told."""
 
-    def __init__(self, folder, sources=(), before=None, answer=NOTHING, **settings):
+    def __init__(self, folder, sources=(), before=None, answer=NOTHING, loaded=None, **settings):
         self.store = ModelStore.of(folder)
-        self.settings = UpdateSettings(tuple(map(str, sources)), **settings)
+        self.settings = UpdateSettings(tuple(map(str, sources)), **{"hours": 5.0} | settings)
         self.events: list[Event] = []
         self.tries: list[Try] = []
         self.calls: list[tuple[str, str]] = []
@@ -64,7 +68,7 @@ class World:
         self.sources = before.sources if before else Sources(self.settings, folder, self.call)
         self.now = before.now if before else 1000.0
         start = begin(self.store, counts=before is None)
-        found = self.store.read().current
+        found = loaded or self.store.read().current
         digest = found.sha256 if found else file_digest(BUNDLED)
         self.updates = Updates(
             self.settings, self.store, self.sources, start=start, digest=digest,
@@ -115,6 +119,9 @@ def test_a_new_model_that_does_the_same_is_switched_to_and_proven_after_ten_minu
     trial.counts = TrialCounts(frames=8, both=2, hours=5)
     world.look(5)
     assert (store.read().current, world.reloads) == (old, 0)
+    trial.counts = TrialCounts(frames=9, both=2, hours=4.9)
+    world.look(5)
+    assert store.read().current == old, "it has not seen a whole day"
     trial.counts = TrialCounts(frames=9, both=2, hours=5)
     world.look(5)
     held = store.read()
@@ -123,7 +130,7 @@ def test_a_new_model_that_does_the_same_is_switched_to_and_proven_after_ten_minu
     (said,) = world.said
     assert said.startswith(f"the new model {new.name} is in use from now on: in 5 h (9 frames with something to see) ")
     world.look(5)
-    assert (trial.closed, world.reloads) == (1, 1)
+    assert (trial.closed > 0, world.reloads) == (True, 1)
 
     after = World(tmp_path, before=world)
     after.look(PROVEN_S - 1)
@@ -168,6 +175,7 @@ def test_one_that_differs_or_sees_nothing_asks_once_also_over_restarts(tmp_path,
     assert said.startswith(f"the new model {new.name} waits for a person: ")
     assert words in said
     assert words in world.updates.standing.asks
+    assert bool(world.tries[0].closed) == (counts.different > 3), "with nothing to see it goes on: something may come"
     assert (store.read().waiting, world.reloads) == (new, 0)
     with sqlite3.connect(tmp_path / "journal.db") as db:
         db.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, camera, kind, json)")
@@ -185,29 +193,33 @@ def test_a_person_uses_it_removes_it_or_goes_back(tmp_path, store):
     world.tries[0].counts = TrialCounts(frames=1)
     world.tries[0].no_room = "the new model needs 90 MB"
     with pytest.raises(OptionError, match="needs 90 MB"):
-        world.updates.use_now("Anna")
+        world.updates.use_now("Anna", new.sha256)
     assert store.read().waiting == new
-    world.tries[0].no_room = None
+    world.look(5)
+    assert [each.closed for each in world.tries] == [2, 0], "its memory was for the alarm; it is tried again"
+    world.tries[1].counts = TrialCounts(frames=1)
     world.bear = True
-    world.updates.use_now("Anna")
+    world.updates.use_now("Anna", new.sha256)
     assert store.read().current == replace(new, tested=True)
+    assert world.tries[1].closed
     world.look(5)
-    assert (world.reloads, world.updates.problem()) == (0, None), "a reload would end the alarm of a bear in view"
-    world.bear = False
-    world.look(5)
-    assert world.reloads == 1
+    assert world.reloads == 1, "a person does not wait for what is in view"
     assert world.said == [f"the new model {new.name} is in use from now on, chosen by Anna"]
-    with pytest.raises(OptionError, match="no new model any more"):
-        world.updates.use_now("Anna")
+    with pytest.raises(OptionError, match="load the page again"):
+        world.updates.use_now("Anna", new.sha256)
 
     after = World(tmp_path, before=world)
-    after.updates.roll_back("Ben")
+    after.bear = True
+    with pytest.raises(OptionError, match="load the page again"):
+        after.updates.roll_back("Ben", old.sha256)
+    after.updates.roll_back("Ben", new.sha256)
     assert store.read().current == old
     after.look()
     assert after.reloads == 1
+    store.change(lambda held: replace(held, proven=True))  # it ran well for long
     third = waiting(store, "third")
     last = World(tmp_path, before=after)
-    last.updates.remove("Anna")
+    last.updates.remove("Anna", third.sha256)
     assert store.read().waiting is None
     assert last.said == [f"the new model {third.name} is removed, chosen by Anna"]
     last.look()
@@ -216,9 +228,15 @@ def test_a_person_uses_it_removes_it_or_goes_back(tmp_path, store):
 
 def test_one_that_was_chosen_without_a_trial_is_not_tested(tmp_path, store):
     current(store)
-    waiting(store)
+    shown = waiting(store)
     world = World(tmp_path)
-    world.updates.use_now("Anna")
+    world.tries[0].counts = TrialCounts(frames=9)
+    other = waiting(store, "other")
+    for act in (world.updates.use_now, world.updates.remove):
+        with pytest.raises(OptionError, match="another model is here than the one that was shown"):
+            act("Anna", shown.sha256)
+    assert store.read().waiting == other
+    world.updates.use_now("Anna", other.sha256)
     found = store.read().current
     assert found
     assert not found.tested
@@ -251,6 +269,16 @@ def test_what_looks_like_a_bear_for_hours_holds_a_switch_up_for_one(tmp_path, st
     assert world.reloads == 0
     world.look(1)
     assert world.reloads == 1
+    other = World(tmp_path, before=world)
+    other.bear = True
+    current(store, "third")
+    other.look()
+    store.change(lambda held: held.rolled_back())
+    other.look()
+    other.look(BUSY_S)
+    current(store, "fourth")
+    other.look()
+    assert other.reloads == 0, "the hour is that of another switch"
 
 
 def test_a_model_that_ends_the_alarm_is_taken_back_after_three_starts(tmp_path, store):
@@ -261,10 +289,10 @@ def test_a_model_that_ends_the_alarm_is_taken_back_after_three_starts(tmp_path, 
     assert [begin(store, counts=True) for _ in range(MAX_STARTS)] == [Start(new, counted=True)] * MAX_STARTS
     assert store.read().starts == MAX_STARTS
     world = World(tmp_path)
-    assert (store.read().current, store.read().proven) == (old, True)
+    assert (store.read().current, store.read().proven) == (old, False)
     (said,) = world.said
     assert said.startswith(f"{new.name} is not used any more, for the alarm ended 3 times within 10 minutes with it: ")
-    assert begin(store, counts=True) == Start(old)
+    assert begin(store, counts=True) == Start(old, counted=True)  # it may be the one that ends the alarm
 
 
 def test_an_end_in_good_order_is_no_crash(tmp_path, store):
@@ -278,6 +306,25 @@ def test_an_end_in_good_order_is_no_crash(tmp_path, store):
     assert store.read().starts == 0
 
 
+def test_a_start_that_never_watches_counts_for_nothing(tmp_path, store):
+    current(store)
+    store.change(lambda held: held.used(tiny_entry("new")[1]))
+    data, entry = tiny_entry("new")
+    put(store, data, lambda held: held, entry)
+    settings = Settings((Camera("yard", "demo"),), evidence=EvidenceSettings(keep=False), state=tmp_path, waits=True)
+    one = Alarm(settings)
+    store.change(lambda held: replace(held, starts=MAX_STARTS))
+    with pytest.raises(OptionError, match="another alarm uses this state folder"):
+        Alarm(settings)
+    assert (store.read().proven, store.read().starts) == (False, MAX_STARTS), "the alarm that runs is well"
+    store.change(lambda held: replace(held, starts=1))
+    one.close(1.0)
+    assert store.read().starts == 0
+    with pytest.raises(OptionError, match="cannot keep evidence there"):
+        Alarm(replace(settings, evidence=EvidenceSettings(keep=True, folder=store.folder / "installed.json")))
+    assert store.read().starts == 0
+
+
 def test_a_new_model_that_ends_the_alarm_while_it_is_tried_is_removed(tmp_path, store):
     old, new = current(store), waiting(store)
     for number in range(MAX_STARTS):
@@ -285,10 +332,98 @@ def test_a_new_model_that_ends_the_alarm_while_it_is_tried_is_removed(tmp_path, 
         assert store.read().starts == number + 1
     world = World(tmp_path)
     assert world.tries == []
-    assert world.said == [
-        f"the new model {new.name} is removed, for the alarm ended 3 times within 10 minutes while it was tried"
-    ]
+    assert world.said == [f"the new model {new.name} is removed, for the alarm ended 3 times while it was tried"]
     assert (store.read().waiting, store.read().current, store.read().starts) == (None, old, 0)
+
+
+def test_how_long_the_alarm_ran_with_a_model_that_is_tried(tmp_path, store):
+    current(store)
+    world = World(tmp_path)
+    world.look(TRIED_S)
+    waiting(store)
+    world.look(PROVEN_S)
+    world.look(TRIED_S - 1)
+    assert store.read().starts == 1, "it may end the alarm ten minutes after each start"
+    world.look(1)
+    assert store.read().starts == 0, "an end at night is none of its doing"
+
+
+def test_a_model_that_is_damaged_gives_way_in_the_list_too_and_the_next_one_is_tried(tmp_path, store):
+    old, bad = current(store), current(store, "bad")
+    store.slot(bad).write_bytes(b"half")
+    repair = waiting(store, "repair")
+    world = World(tmp_path, loaded=old)
+    held = store.read()
+    assert (held.current, held.previous, held.proven) == (old, bad, True)
+    assert [each.entry for each in world.tries] == [repair]
+    assert world.said == [f"{bad.name} cannot be used here, as the log says: {old.name} is used in its place"]
+    assert (world.reloads, world.updates.problem()) == (0, None)
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_a_file_that_could_not_be_read_once_is_loaded_again_once(tmp_path, store, loads):
+    old, new = current(store), current(store, "new")
+    world = World(tmp_path, loaded=old)
+    world.look(5)
+    assert (store.read().current, world.reloads) == (new, 1)
+    after = World(tmp_path, before=world, loaded=new if loads else old)
+    assert after.reloads == 0
+    assert store.read().current == (new if loads else old)
+
+
+def test_a_model_that_a_reload_refuses_is_taken_back(tmp_path, store):
+    old = current(store)
+    world = World(tmp_path)
+    new = current(store, "new")
+    world.look(5)
+    world.updates.not_loaded = True
+    world.look(5)
+    assert (store.read().current, store.read().previous, world.reloads) == (old, new, 1)
+
+
+def test_a_model_that_cannot_look_is_not_proven(tmp_path, store, monkeypatch):
+    current(store)
+    data, entry = tiny_entry("new")
+    put(store, data, lambda held: held.used(entry), entry)
+    looks = FrameScanner.__call__
+
+    def fails(*_):
+        raise RuntimeError("a shape that it cannot do")
+
+    monkeypatch.setattr(FrameScanner, "__call__", fails)
+    with LiveYard() as yard:
+        cameras = (Camera("yard", yard.url),)
+        alarm = Alarm(Settings(cameras, evidence=EvidenceSettings(keep=False), state=tmp_path, waits=True))
+        assert alarm.updates
+        try:
+            alarm.start()
+            alarm.tick(time.monotonic() - PROVEN_S)
+            assert until(lambda: alarm.threads[0].watcher.troubles.now)
+            alarm.tick(time.monotonic())
+            alarm.updates.look()
+            assert not store.read().proven
+            monkeypatch.setattr(FrameScanner, "__call__", looks)
+            assert until(lambda: alarm.threads[0].watcher.stats.frames)
+            alarm.updates.look()
+            assert store.read().proven
+        finally:
+            alarm.stop_cameras()
+            alarm.close(1.0)
+
+
+def test_nothing_is_tried_after_the_end(tmp_path, store):
+    current(store)
+    world = World(tmp_path)
+    waiting(store)
+    tries = world.updates._tries
+
+    def slow(entry):
+        world.updates.close(0.0)
+        return tries(entry)
+
+    world.updates._tries = slow
+    world.look(5)
+    assert [each.closed for each in world.tries] == [1]
 
 
 def test_nothing_is_tried_before_the_model_in_use_is_proven(tmp_path, store):
@@ -366,6 +501,43 @@ def test_a_url_is_asked_every_so_often_and_sooner_after_a_refusal(tmp_path):
     assert len(world.calls) == 3
 
 
+def test_a_stick_does_not_wait_for_a_slow_server(tmp_path):
+    stick, taken = tmp_path / "stick", Answer("waiting", "new@1 is here")
+    stick.mkdir()
+    sources = Sources(UpdateSettings(("https://example.org/new.onnx", str(stick))), tmp_path)
+    calls: list[str] = []
+
+    def run(source, given):
+        calls.append(source)
+        if source == "-":
+            sources._stop.wait(30)
+            return Answer("refused", "it was stopped")
+        return taken
+
+    sources._run = run
+    sources.look(1.0)
+    sources.look(1.0 + FIRST_S)
+    (stick / "new.onnx.minisig").write_text("signature")
+    sources.look(1.0 + 2 * FIRST_S)
+    answer: Answer | None = None
+    end = time.monotonic() + PATIENCE_S
+    while answer is None and time.monotonic() < end:  # nobody is notified of what was stopped
+        answer = sources.look(2.0 + 2 * FIRST_S)
+        time.sleep(0.05)
+    assert (calls, answer) == (["-", str(stick)], taken)
+    sources._stop.clear()
+    sources.look(3.0 + 3 * FIRST_S)
+    assert calls[2:] == ["-"], "the server is asked again"
+    sources.close()
+
+
+@pytest.mark.parametrize("said", ["", "\n", "not JSON", "[]", '{"kind": "waiting"}'])
+def test_a_child_without_an_answer_is_a_refusal(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(looking, "run_child", lambda *_: said)
+    answer = Sources(UpdateSettings(), tmp_path)._update("stick", "")
+    assert (answer.kind, "no answer" in answer.words) == ("refused", True)
+
+
 def test_an_offer_of_the_broker_is_looked_at_once_in_ten_minutes(tmp_path):
     world = World(tmp_path, ["mqtt"])
     world.sources.offers.append(b'{"url": "one"}')
@@ -416,6 +588,27 @@ def test_a_reload_hands_on_the_sources_and_what_was_said(tmp_path, store):
     assert len(world.calls) == 1
     after.look(RETRY_S)
     assert (len(world.calls), after.said) == (2, [])
+
+
+def test_the_same_model_repairs_the_one_that_was_damaged_whatever_the_config_is_by_now(tmp_path, store, monkeypatch):
+    key = SecretKey.new()
+    trusting(store, key)
+    name = offer(tmp_path / "stick", key)
+    (tmp_path / "config.yml").write_text("{")
+    monkeypatch.setenv("BEAR_ALARM_CONFIG", str(tmp_path / "config.yml"))
+    sources = Sources(UpdateSettings(), tmp_path)
+    assert sources._update(str(tmp_path / "stick"), "").kind == "waiting"
+    store.change(lambda held: replace(held.switched(tested=False), proven=True))
+    assert sources._update(str(tmp_path / "stick"), "").kind == "nothing"
+    bad = store.read().current
+    assert bad
+    store.slot(bad).write_bytes(b"half")
+    World(tmp_path, loaded=Entry(file_digest(BUNDLED), "bear"))
+    assert (store.read().current, store.read().previous) == (None, bad)
+    assert sources._update(str(tmp_path / "stick"), "").kind == "waiting"
+    found = store.read().waiting
+    assert found
+    assert (found.name, file_digest(store.slot(found))) == (name, bad.sha256)
 
 
 def test_the_child_gets_an_address_by_its_standard_input_and_its_refusal_is_one_sentence(tmp_path):

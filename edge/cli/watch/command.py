@@ -462,7 +462,7 @@ def _watch(
     if reload:
         alarm.ask(CONFIG, reload.problem)
         if alarm.updates:
-            alarm.updates.reload = stop.ask_reload
+            alarm.updates.reload = reload.ask_model
     alarm.start()
     notifier.ready(f"watching {', '.join(thread.camera.name for thread in alarm.threads)}")
     judged, logged = 0.0, ""

@@ -1,5 +1,7 @@
 """Reload: on SIGHUP ``watch`` reads its config again and continues with a new alarm in the same process.
 
+For a new model it does the same with the settings in use: what somebody edits meanwhile is not read.
+
 ``Reload`` checks the config while the alarm watches, closes the alarm, and makes the next one. The open journal, its
 lock, the run, the clock, the problems and the limits of messages and noise go from one alarm to the next.
 """
@@ -64,6 +66,8 @@ class Reload:
         self._reading: Future[Checked] | None = None
         self._began = 0.0  # time.monotonic()
         self._reads = self._ended = 0  # how often a config was begun to be read, and was read
+        self._new_model = False  # another model is to be used, the settings stay
+        self._model_only = False  # of what is being read
         self._good: Checked | None = None  # waits until the problem before it has ended
         self._unseen_since: float | None = None  # time.monotonic(), until it is logged
         self._in_use = ""  # which config, in words
@@ -71,20 +75,24 @@ class Reload:
     def __call__(self, alarm: Alarm, stop: Stop) -> Checked | None:
         """Read the config when a signal came; return it when it is good. Call it often, from the main loop."""
         self._log_unseen(alarm)
-        if stop.hung_up and self._reading is None:
-            stop.hung_up = False  # before it is read: what comes meanwhile is another
+        if (stop.hung_up or self._new_model) and self._reading is None:
+            self._model_only = not stop.hung_up
+            stop.hung_up = self._new_model = False  # before it is read: what comes meanwhile is another
             self.begin(alarm)
         if self._reading and self._reading.done():
             reading, self._reading = self._reading, None
-            self._problem = None
+            if not self._model_only:
+                self._problem = None
             if error := reading.exception():
                 self.refuse(error)
-                self.notifier.ready("watching with the previous config")
+                if self._model_only and alarm.updates:
+                    alarm.updates.not_loaded = True
+                self.notifier.ready(f"watching with the previous {self._what}")
             else:
                 self._good = reading.result()
             self._ended = self._reads
         # Health must report first that the config is no problem any more.
-        if self._reading or self._good is None or CONFIG in alarm.status().problems:
+        if self._reading or self._good is None or (not self._model_only and CONFIG in alarm.status().problems):
             return None
         found, self._good = self._good, None
         self._unseen_since = time.monotonic()
@@ -96,6 +104,10 @@ class Reload:
         stop.ask_reload()
         return lambda: (self._problem or "") if self._ended >= number else None
 
+    def ask_model(self) -> None:
+        """Have the model loaded that is the current one now, with the settings in use; from any thread."""
+        self._new_model = True
+
     def problem(self) -> str | None:
         """Return why the config on the disk is not the one in use."""
         if self._reading and time.monotonic() - self._began > MAX_READ_S:
@@ -105,21 +117,28 @@ class Reload:
         return self._problem
 
     def begin(self, alarm: Alarm) -> None:
-        """Read the config and, where it is another one, its model."""
+        """Read the config and, where it is another one, its model; or the model alone."""
         self.notifier.reloading()
         self._good = None
-        self._reads += 1
+        self._reads += not self._model_only
         self._began = time.monotonic()
-        self._reading = call_in_thread(partial(self._check, alarm.classifier), "reload")
+        settings = (lambda: alarm.settings) if self._model_only else self._settings
+        self._reading = call_in_thread(partial(_checked, settings, alarm.classifier), "reload")
 
     def refuse(self, error: BaseException) -> None:
-        """Log why this config is not used."""
+        """Log why this config or model is not used."""
         words = str(error) if isinstance(error, BearAlarmError) else f"internal error ({type(error).__name__}: {error})"
-        log.error("%s\nThe previous config stays in use.", words)
+        log.error("%s\nThe previous %s stays in use.", words, self._what)
         log.debug("%s", self.config, exc_info=error)
+        if self._model_only:
+            return
         first, *more = words.splitlines()
         rest = f" (and {len(more)} more)" if more else ""
         self._problem = f"the changed config is not used: {first}{rest}; correct it and reload"
+
+    @property
+    def _what(self) -> str:
+        return "model" if self._model_only else "config"
 
     def close(self, alarm: Alarm) -> None:
         """Close the alarm, and keep its journal open for the next one. What hangs is silenced and left behind."""
@@ -147,14 +166,15 @@ class Reload:
         """
         waits = new.settings.waits or before.condition is not None  # a camera that does not open at once is only down
         more: dict[str, Any] = {"terminal": terminal, "before": before}
-        self._in_use = f"{self.config} was read again and is in use now"
+        what = f"the model {new.classifier.name}" if self._model_only else f"{self.config} was read again and"
+        self._in_use = f"{what} is in use now"
         try:
             after = self._make(replace(new.settings, waits=waits), classifier=new.classifier, **more)
         except DeadlineError as error:
             raise self._given_up(before, error) from error
         except Exception as error:
             self.refuse(error)
-            self._in_use = "The previous config is in use again"
+            self._in_use = f"The previous {self._what} is in use again"
         else:
             if not (after.alerting and after.alerting.shared):
                 before.drop()  # it has another state folder, or none
@@ -187,16 +207,6 @@ class Reload:
             self.notifier.feed()
         return work.done()
 
-    def _check(self, loaded: Classifier) -> Checked:
-        from edge.camera_thread import rule_for
-        from edge.detect.classifier import load
-
-        settings = self._settings()
-        classifier = load(settings.model, settings.state, loaded=loaded)
-        for camera in settings.cameras:
-            rule_for(classifier, camera.settings)
-        return Checked(settings, classifier)
-
     def _log_unseen(self, alarm: Alarm) -> None:
         """Log once for how long no camera was watched; a camera that takes longer than 3 s is named."""
         if self._unseen_since is None:
@@ -208,3 +218,15 @@ class Reload:
         self._unseen_since = None
         still = f"; no picture yet of {', '.join(missing)}" if missing else ""
         log.info("%s; nothing was seen for %.1f s%s.", self._in_use, lasted_s, still)
+
+
+def _checked(settings: Callable[[], Settings], loaded: Classifier) -> Checked:
+    """Return what an alarm can be made of. Raises what is wrong with it."""
+    from edge.camera_thread import rule_for
+    from edge.detect.classifier import load
+
+    found = settings()
+    classifier = load(found.model, found.state, loaded=loaded)
+    for camera in found.cameras:
+        rule_for(classifier, camera.settings)
+    return Checked(found, classifier)
