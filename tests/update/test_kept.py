@@ -225,6 +225,6 @@ def test_what_the_command_refuses_is_its_own_sentence_alone(tmp_path):
 
 def test_one_model_is_gone_before_the_other_comes(evidence, colours):
     gc.collect()
-    before = [each for each in gc.get_objects() if isinstance(each, Classifier)]
+    before = [each for each in gc.get_objects() if type(each) is Classifier]
     bears(colours, newest(evidence), 1, {})
-    assert len([each for each in gc.get_objects() if isinstance(each, Classifier)]) == len(before)
+    assert len([each for each in gc.get_objects() if type(each) is Classifier]) == len(before)

@@ -265,7 +265,7 @@ def test_what_the_new_model_has_no_time_for_is_missed_by_both_and_not_kept(
         go.clear()
 
     def hold() -> None:
-        held.append(sum(isinstance(each, Frame) for each in gc.get_objects()))
+        held.append(sum(type(each) is Frame for each in gc.get_objects()))
 
     alone.watch(walk(5, RED), between=hold)
     most, alone.watcher = max(held), None
