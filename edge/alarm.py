@@ -39,7 +39,7 @@ from edge.status import Ask, ChannelStatus, SinkStatus, Status
 from edge.update.attempt import Attempt
 from edge.update.kept import compare_kept
 from edge.update.sources import Sources
-from edge.update.trial import Trial, TrialCounts
+from edge.update.trial import Trial, TrialCounts, read_counts, settings_of, write_counts
 from edge.update.updates import Start, Updates, begin, uncount
 from edge.version import __version__
 from edge.watch import Watcher
@@ -202,7 +202,9 @@ class Alarm:
                 )
 
             beside = partial(Trial, self.threads, store, entry, old, share=self._share)
-            return Attempt(store.slot(entry), beside, kept if evidence else None)
+            between = store, entry.sha256, old.digest, settings_of(self.threads)
+            saved, save = partial(read_counts, *between), partial(write_counts, *between)
+            return Attempt(entry.name, store.slot(entry), beside, kept if evidence else None, saved, save)
 
         def well() -> bool:
             now = time.monotonic()

@@ -168,9 +168,9 @@ class UpdateSettings:
     sources: tuple[str, ...] = ()  # folders, https URLs, MQTT
     every_h: float = 24.0  # how often a URL is asked
     frames: int = 300  # with something to see: so many are looked at by both models
-    hours: float = 24.0  # of a trial at least, so that it has seen day and night
+    hours: float = 168.0  # of a trial at least: a week, as a stage counts it as tested
     max_differences: int = 3  # alarms that only one of them raises; with more, a person is asked
-    ask_h: float = 72.0  # with fewer frames after so long, a person is asked
+    ask_h: float = 336.0  # with fewer frames after so long, a person is asked
 
 
 @dataclass(frozen=True)

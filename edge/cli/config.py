@@ -74,6 +74,8 @@ def check(
     path = file or find_config()
     if path is None:
         raise OptionError(f"no config: there is neither ./{BESIDE} nor {SYSTEM}; `bear-alarm config init` writes one")
+    from edge.cli.doctor.findings import Target
+    from edge.cli.doctor.keys import new_models
     from edge.cli.options import other_stage, stages_of
     from edge.config.check import doubts
     from edge.config.load import load
@@ -101,6 +103,8 @@ def check(
         log.warning("%s", warning)
     for line in filter(None, map(other_stage, stages.values())):
         log.info("%s", line)
+    if loaded.settings.updates.sources:
+        log.info("New models: %s.", "; ".join(filter(None, new_models(Target(loaded.settings, path), look=True))))
     how = f"it can be used, with {counted(len(warnings), 'warning')}" if warnings else "fine"
     print(f"{path}: {how}; {summary(loaded.settings, shadow)}")
 

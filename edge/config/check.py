@@ -110,6 +110,13 @@ def _check_updates(config: Config, add: Add) -> None:
     if sources and config.model:
         words = "no new model would be used, for model names the one file; delete one of the two"
         add(("updates", "sources"), words, ("model",))
+    if config.updates.hours > config.updates.ask_h:
+        name = "hours" if "hours" in config.updates.model_fields_set else "ask_h"
+        words = (
+            f"a trial of {config.updates.hours:g} hours would not end before a person is asked, after ask_h "
+            f"{config.updates.ask_h:g}; give fewer hours, or raise ask_h"
+        )
+        add(("updates", name), words, ("updates", "ask_h"))
     for number, source in enumerate(sources):
         if source in sources[:number]:
             add(("updates", "sources", number), "the same source is there twice; once is enough")

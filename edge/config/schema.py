@@ -811,8 +811,10 @@ class UpdatesSection(Section):
     ] = 300
     hours: Annotated[
         float,
-        described("The least time of a trial, so that it has seen day and night, in hours.", 48, ge=0.0, le=8760.0),
-    ] = 24.0
+        described(
+            "The least time of a trial, in hours. After a week an autonomous camera stays so.", 48, ge=0.0, le=8760.0
+        ),
+    ] = 168.0
     max_differences: Annotated[
         int,
         described(
@@ -825,7 +827,7 @@ class UpdatesSection(Section):
     ] = 3
     ask_h: Annotated[
         float, described("With too few such frames after so many hours, a person is asked.", 168, ge=1.0, le=8760.0)
-    ] = 72.0
+    ] = 336.0
 
 
 class Config(Section):

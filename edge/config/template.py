@@ -128,10 +128,10 @@ cameras:
   # It is used after so many frames with something to see, in so many hours at least, unless more alarms than this are
   # different.
   #frames: 300
-  #hours: 24
+  #hours: 168
   #max_differences: 3
   # With fewer frames after so many hours, a person is asked.
-  #ask_h: 72
+  #ask_h: 336
 
 # How the alarm watches itself.
 #health:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -10,11 +11,13 @@ from starlette.routing import Route
 
 from edge.detect.classifier import left_by_older
 from edge.errors import OptionError, SignatureError
+from edge.local_time import lasting
 from edge.minisign import PublicKey
 from edge.model_store import Entry, Installed
 from edge.page.common import back_to, page_of, render
 from edge.page.guard import Refused
 from edge.update.keys import trusted
+from edge.update.sources import Looked
 from edge.update.updates import CHANGED
 
 PLACE = "/model"
@@ -47,11 +50,21 @@ def show(request: Request) -> Response:
         reloads=updates is not None and updates.reload is not None,
         ships="the one chosen with an older version" if left_by_older() else "the one that comes with Bear Alarm",
         standing=standing,
+        sources=[(each.source, looked(each, time.monotonic())) for each in standing.sources] if standing else [],
         problem=problem,
         keys=keys,
         current=digest(now),
         done=DONE.get(request.query_params.get("done", "")),
     )
+
+
+def looked(source: Looked, now: float) -> str:
+    """Return when a source was last asked, and what came of it, a sentence."""
+    if source.asked_at is None:
+        return "Nothing to look at came yet."
+    answer = source.answer
+    ago = f"Looked at {lasting(now - source.asked_at)} ago"
+    return f"{ago}: {answer.words}. {f'{answer.then}.' if answer.then else ''}" if answer else f"{ago}."
 
 
 def act(request: Request) -> Response:

@@ -22,6 +22,7 @@ from edge.config.yaml_tree import key_text, parse
 from edge.errors import ConfigError, OptionError
 from edge.page.common import Page, back_to, page_of, render
 from edge.page.guard import Refused
+from edge.update.sources import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -323,6 +324,7 @@ def also_in_use(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "Messages", ", ".join(map(address_of, alerts.notify)) or "none"
     yield "MQTT", alerts.mqtt.where if alerts.mqtt else "off"
     yield "Heartbeat", address_of(settings.health.heartbeat_url) if settings.health.heartbeat_url else "off"
+    yield "New models", ", ".join(map(shown, settings.updates.sources)) or "none by themselves"
     yield "This page", settings.page.listen or "off"
 
 

@@ -65,8 +65,9 @@ def run_child(module: str, words: Sequence[str], within_s: float, stop: Event, g
     lines = problems.strip().splitlines() or [f"exit code {child.returncode}"]
     if child.returncode == REFUSED:
         raise ModelError(lines[-1].removeprefix("bear-alarm: "))
-    if child.returncode:  # too little memory among them
-        raise ModelError(f"the new model was not looked at to the end: {lines[-1]}; see how much memory is free")
+    if child.returncode:
+        log.debug("%s", problems)
+        raise ModelError(f"the new model was not looked at to the end: {lines[-1]}")
     for line in problems.splitlines():
         log.warning("%s", line)
     return said

@@ -65,7 +65,8 @@ def way(free: sensors.Memory, need_mb: float) -> tuple[Way, str]:
     """
     mb = free.available_mb
     left = max(min(MIN_MEMORY_SHARE * free.total_mb, MIN_MEMORY_MB), LEAST_MB)
-    needs = f"{mb:.0f} MB of memory are free and the new model needs {need_mb:.0f}"
+    free_words = f"{mb:.0f} MB" if mb < 1000.0 else f"{mb / 1000.0:.0f} GB"
+    needs = f"it needs {need_mb:.0f} MB of memory and {free_words} are free"
     if mb >= max(BESIDE_MB, need_mb + left):
         return "beside", f"{needs}, so it is tried beside the one in use"
     if mb >= PROGRAM_MB + need_mb + LEAST_MB:

@@ -36,7 +36,7 @@ from edge.watch import Look, choose
 log = logging.getLogger(__name__)
 
 COUNTS = "trial.json"  # in the folder of the models
-SAVE_S = 300.0  # a power cut loses no more of the counts
+SAVE_S = 60.0  # a power cut loses no more of the counts, and other programs see them so late
 WAITING = 2  # frames of each camera
 MATCH_S = 5.0  # between two alarms of the same bear; a model that raises its own later than that is too late
 APART_S = 10.0  # frames with something to see that are counted, of one camera: those between look alike
@@ -61,6 +61,7 @@ class TrialCounts:
     kept: bool = False  # on kept pictures, one model after the other: ``frames`` pictures, "alarms" are bears in them
     right_lost: int = 0  # of what the old one alone found, on kept pictures: people had said that a bear was there
     wrong_gone: int = 0  # of ``only_old``: people had said that none was
+    compared: bool = False  # on kept pictures before this trial, so that ``right_lost`` is known
 
     @property
     def different(self) -> int:
@@ -151,11 +152,22 @@ def read_counts(store: ModelStore, new: str, old: str, settings: str | None = No
     return TrialCounts()
 
 
+def beside(counts: TrialCounts) -> TrialCounts:
+    """Return saved counts as a trial beside the model in use goes on with them: of kept pictures what was lost."""
+    return TrialCounts(right_lost=counts.right_lost, compared=True) if counts.kept else counts
+
+
 def write_counts(store: ModelStore, new: str, old: str, settings: str, counts: TrialCounts) -> None:
     """Save the counts of two models, in place of all others. Raises OptionError."""
     path = store.folder / COUNTS
     replace_whole(path, json.dumps({"new": new, "old": old, "settings": settings, "counts": asdict(counts)}).encode())
     hand_over(path)
+
+
+def settings_of(threads: Iterable[CameraThread]) -> str:
+    """Return a digest of what the trial of these cameras goes by."""
+    held = repr([(each.camera.name, each.camera.settings) for each in threads if each.source.live])
+    return sha256(held.encode()).hexdigest()
 
 
 class Trial:
@@ -176,9 +188,8 @@ class Trial:
         share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._threads = [thread for thread in threads if thread.source.live]
-        settings = repr([(thread.camera.name, thread.camera.settings) for thread in self._threads])
-        self._settings = sha256(settings.encode()).hexdigest()
-        self.counts = read_counts(store, entry.sha256, old.digest, self._settings)
+        self._settings = settings_of(self._threads)
+        self.counts = beside(read_counts(store, entry.sha256, old.digest, self._settings))
         self._missed = 0  # since the last look
         self._paused = False  # in heat
         self._store = store

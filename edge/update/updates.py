@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from edge.record.run import EventFactory
     from edge.schema import Event
     from edge.settings import UpdateSettings
-    from edge.update.attempt import Attempt
-    from edge.update.memory import Way
+    from edge.update.attempt import Attempt, How
+    from edge.update.sources import Looked
 
 ALARM = "alarm"  # in place of a camera: notices about the whole
 LABEL = "model"
@@ -36,6 +36,7 @@ BUSY_S = 3600.0  # a bear in view holds a switch up for so long at most: it may 
 TESTED_H = 7 * 24.0  # a trial that lasted so long counts as shadow does (edge.decide.stages.TESTED_DAYS)
 ENDED = f"the alarm ended {MAX_STARTS} times"
 CHANGED = "another model is here than the one that was shown; load the page again"
+NEXT_START = "is used from the next start of the alarm on"
 SHIPS = "the model that comes with Bear Alarm"
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ class UpdateStanding:
 
     installed: Installed
     counts: TrialCounts | None  # of the new model; None: none is tried
-    frames: int  # so many are wanted
-    how: Way | Literal[""]  # it is tried; "none": it cannot be; "": there is no new model, or it is not known yet
+    settings: UpdateSettings
+    needed: str  # what it has to see, a clause; "": none is tried
+    how: How  # it is tried; "none": it cannot be; "": there is no new model, or it is not known yet
+    sources: Sequence[Looked]
     asks: str  # what a person is asked, one sentence without a full stop; "": nothing
     problem: str | None
 
@@ -108,6 +111,13 @@ def _name(entry: Entry | None) -> str:
     return entry.name if entry else SHIPS
 
 
+def needed(counts: TrialCounts, settings: UpdateSettings) -> str:
+    """Return how much a new model has to see before it is used by itself, a clause."""
+    if counts.kept:
+        return f"{settings.frames} pictures are needed"
+    return f"{settings.frames} frames in {settings.hours:g} h are needed"
+
+
 class Updates:
     """The new models of an alarm. For any thread; only ``look`` and what people choose wait for the disk.
 
@@ -151,6 +161,7 @@ class Updates:
         self._current: Entry | None = before._current if before else start.current
         self._said: set[str] | None = before._said if before else None  # None: the journal is not read yet
         same = before is not None and before._digest == digest
+        self._another = before is not None and not same  # another model was loaded in this process
         self._began: float | None = before._began if before and same else None  # time.monotonic()
         self._now = 0.0
         self._looked: float | None = None
@@ -161,9 +172,9 @@ class Updates:
         self._again = False  # the new model is to be tried again
         self._installed: Installed = before._installed if before else Installed(start.current)  # until the first look
         self._trying: tuple[Entry, Attempt] | None = None
+        self._stuck: float | None = None  # since when it cannot be tried, time.monotonic()
         self._asks = ""
         self._problem: str | None = None
-        self._refused: str | None = None
         self._looking = threading.Lock()
         self._closed = False
         self._worker: Worker[None] = Worker(lambda _, __: self.look(), "updates", depth=1, deadline_s=LOOK_WITHIN_S)
@@ -211,10 +222,12 @@ class Updates:
         return UpdateStanding(
             installed,
             mine.counts if mine else None,
-            self._settings.frames,
+            self._settings,
+            needed(mine.counts, self._settings) if mine else "",
             mine.how if mine else "",
+            self.sources.standing,
             self._asks if mine else "",
-            self.problem() or self._refused,
+            self.problem() or self.sources.refusal(),
         )
 
     def use_now(self, by: str, shown: str) -> None:
@@ -233,7 +246,7 @@ class Updates:
                 self._again = True
                 raise OptionError(str(error)) from None
         used, _ = self._choose(shown, "waiting", lambda held: held.switched(tested=tested))
-        self._tell(f"the new model {_name(used)} is in use from now on, chosen by {by}")
+        self._tell_chosen(used, f" by {by}")
 
     def remove(self, by: str, shown: str) -> None:
         """Remove the new model, as a person wants it. Raises OptionError."""
@@ -243,7 +256,7 @@ class Updates:
     def roll_back(self, by: str, shown: str) -> None:
         """Go back from the model that is shown as the one in use, as a person wants it. Raises OptionError."""
         _, installed = self._choose(shown, "current", lambda held: replace(held, waiting=None).rolled_back())
-        self._tell(f"the model before, {_name(installed.current)}, is in use again from now on, chosen by {by}")
+        self._tell_chosen(installed.current, f" by {by}")
 
     def close(self, within_s: float, *, keep: bool = False) -> None:
         """End what is tried, within so many seconds. ``keep``: for the next alarm in this process."""
@@ -290,6 +303,8 @@ class Updates:
         current, first = self._installed.current, self._in_use is None
         if first or current != self._current:
             self._in_use = self._loaded(current)
+        if first and self._in_use and self._another:
+            self._tell(f"{_name(current)} is in use now")
         if current == self._current:
             self._wanted = None
             if not self._in_use and (first or self.not_loaded):
@@ -305,7 +320,7 @@ class Updates:
         if self.reload:
             self.reload()
         else:
-            self._tell_once(f"{_name(current)} is used from the next start of the alarm on")
+            self._tell_once(f"{_name(current)} {NEXT_START}")
 
     def _fall_back(self) -> None:
         """Have the list say what is used: the current model could not be loaded, and the alarm took another one.
@@ -365,7 +380,7 @@ class Updates:
         if self._trying and (self._trying[0] != waiting or self._again):
             self._trying[1].close(0.5)
             self._trying, self._again = None, False
-            self._asks = ""
+            self._stuck, self._asks = None, ""
         if waiting is None or not (self._in_use and self._installed.proven) or self._closed:
             return
         if self._trying is None:
@@ -377,8 +392,12 @@ class Updates:
                 self._trying[1].close(0.5)
                 return
         trying, settings = self._trying[1], self._settings
-        if trying.problem():
+        if problem := trying.problem():
+            self._stuck = self._now if self._stuck is None else self._stuck
+            if self._now - self._stuck >= settings.ask_h * 3600.0:
+                self._ask(waiting, problem)
             return
+        self._stuck = None
         limits = settings.frames, settings.hours, settings.max_differences, settings.ask_h
         if verdict(trying.counts, *limits) == "pass":
             trying.close(CLOSE_S)  # alarms that wait for their match are counted then, and the memory is for the alarm
@@ -390,12 +409,18 @@ class Updates:
         elif found != "wait":
             if found == "differs":
                 trying.close(0.5)  # it has shown what it does
-            few = f"; fewer than {settings.frames} frames are not enough" if found == "nothing" else ""
-            self._asks = f"{counts.words}{few}"
-            self._tell_once(
-                f"the new model {waiting.name} waits for a person",
-                f": {self._asks}. Use it or remove it, on the page under Health, New models",
-            )
+            few = f"; {needed(counts, settings)}" if found == "nothing" else ""
+            self._ask(waiting, f"{counts.words}{few}")
+        else:
+            self._asks = ""
+
+    def _ask(self, waiting: Entry, why: str) -> None:
+        """Ask a person about the new model, once."""
+        self._asks = why
+        self._tell_once(
+            f"the new model {waiting.name} waits for a person",
+            f": {why}. Use it or remove it, on the page under Health, New models",
+        )
 
     def _count_trial(self, waiting: Entry) -> None:
         """Count a start with a model that is tried, once in this process; after too many it is removed."""
@@ -412,21 +437,36 @@ class Updates:
             lambda held: held.switched(tested=tested) if held.waiting == waiting and held.current == before else held
         )
         if self._installed.current and self._installed.current.sha256 == waiting.sha256:
-            self._tell(f"the new model {waiting.name} is in use from now on: {counts.words}")
+            self._tell_chosen(waiting, f": {counts.words}")
         self._follow()
 
     def _ask_sources(self) -> None:
-        answer = self.sources.look(self._now)
+        answer = self.sources.look(self._now, self._installed.keys)
         if answer is None:
             return
-        self._refused = answer.words if answer.kind == "refused" else None
         if answer.kind == "refused":
-            self._tell_once(f"no new model was taken: {answer.words}")
+            words = f"no new model was taken: {answer.words}"
+            if answer.changed:
+                self._forget(words)
+            self._tell_once(words, f". {answer.then}")
         elif answer.kind != "nothing":
             self._tell(answer.words)
 
     def _tell(self, words: str) -> None:
         self._publish(self._run.event("notice", "new", uuid.uuid4().hex, ALARM, label=LABEL, detail=words))
+
+    def _tell_chosen(self, entry: Entry | None, how: str) -> None:
+        """Notify of a choice; that it is in use, the alarm that has loaded it says."""
+        if self.reload:
+            self._tell(f"{_name(entry)} is chosen{how}")
+            return
+        words = f"{_name(entry)} {NEXT_START}"
+        self._forget(words)
+        self._tell_once(words, f", chosen{how}")
+
+    def _forget(self, words: str) -> None:
+        """Have what begins so said again, though it was said before."""
+        self._said = {each for each in self._said or () if not each.startswith(words)}
 
     def _tell_once(self, words: str, more: str = "") -> None:
         """Notify once, also over restarts; ``more`` may be other words each time."""

@@ -71,8 +71,9 @@ def test_a_signed_model_on_a_stick_is_tried_beside_the_one_in_use_and_switched_t
         yard.bear = True
         assert soon(lambda: place.models() == [place.old])
         yard.bear = False
-        assert soon(lambda: place.said(f"the new model {new} is in use from now on"))
+        assert soon(lambda: place.said(f"{new} is chosen: "))
         alarm.until(f"the model {new} is in use now")
+        assert soon(lambda: place.said(f"{new} is in use now"))
         held = place.store.read()
         assert held.current
         assert held.previous
@@ -91,7 +92,7 @@ def test_a_signed_model_on_a_stick_is_tried_beside_the_one_in_use_and_switched_t
 def test_an_unknown_key_is_refused_and_people_are_notified(place):
     offer(place.stick, SecretKey.new())
     with watching(cwd=place.folder) as alarm:
-        alarm.until("Watching yard")
+        alarm.until(f"New models: from {place.stick}.")
         assert soon(lambda: place.said("no new model was taken: "))
         assert place.store.read().waiting is None
 

@@ -36,6 +36,16 @@ def test_init_writes_what_check_passes(tmp_path):
     assert (found["fine"], found["cameras"], found["problems"]) == (True, ["yard"], [])
 
 
+def test_check_says_where_new_models_come_from_and_what_is_missing(tmp_path):
+    (tmp_path / "bear-alarm.yml").write_text("cameras: {yard: demo}\nstate: state\nupdates: stick\n")
+    ran = run("config", "check", tmp_path / "bear-alarm.yml")
+    assert ran.returncode == 0
+    assert ran.stderr == (
+        f"New models: from {tmp_path / 'stick'} (not there now); no key is trusted here, so none is taken; "
+        "bear-alarm model trust KEY.pub.\n"
+    )
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 def test_nobody_else_reads_it_not_for_a_moment(tmp_path, monkeypatch):
     """A password may have been answered: it is never on the disk with the rights that files usually have."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge.cli import model
-from edge.cli.doctor import machine, software
+from edge.cli.doctor import keys, machine, software
 from edge.cli.doctor.findings import Target
 from edge.detect.classifier import BUNDLED
-from edge.device.systemd_host import Account, Host
+from edge.device.systemd_host import Account, Host, ProgramResult
+from edge.minisign import SecretKey
+from edge.model_store import ModelStore
 from edge.record.outbox import WITHDRAWN
-from edge.settings import EvidenceSettings, HealthSettings, Settings
+from edge.settings import EvidenceSettings, HealthSettings, Settings, UpdateSettings
 from tests.helpers.boards import boot
 from tests.helpers.doctor_world import by_name, device, put
+from tests.helpers.signed_models import trusting
 from tests.helpers.small_disk import fill, remount, there
 from tests.helpers.state_folder import StateFolder
 from tests.helpers.tiny import tiny_card, write_tiny_model
@@ -193,3 +197,34 @@ def test_a_model_that_kills_its_process_is_a_finding(tmp_path, monkeypatch):
     (found,) = software.check_model(device(tmp_path))
     assert found.state == "broken"
     assert "illegal instruction" in found.words
+
+
+def test_where_new_models_come_from_and_what_keeps_them_from_being_taken(tmp_path, monkeypatch):
+    stick = tmp_path / "stick"
+    updates = UpdateSettings((str(stick), "https://example.org/new.onnx?token=hunter2", "mqtt"))
+    target = device(tmp_path, settings=Settings(updates=updates))
+    (found,) = keys.check_new_models(target)
+    place = f"from {stick} (not there now), https://example.org, the MQTT broker"
+    assert (found.state, found.words) == ("doubt", f"{place}; no key is trusted here, so none is taken")
+    assert found.todo == "bear-alarm model trust KEY.pub"
+    trusting(ModelStore.of(tmp_path / "state"), SecretKey.new())
+    stick.mkdir()
+    (found,) = keys.check_new_models(target)
+    assert (found.state, found.words) == ("fine", place.replace(" (not there now)", ""))
+    put(tmp_path, **{"etc__systemd__system__bear-alarm.service": ""})
+    asked = []
+
+    def run(command, **more):
+        asked.append((command[-1], more["account"].uid))
+        return ProgramResult(0, "0\n", "")
+
+    host = Host(root=tmp_path, run=run, is_root=True, find_account=lambda name: Account(9, 9), private=())
+    *_, found = keys.check_new_models(target, host)
+    assert asked == [(str(stick), 9)]
+    assert (found.state, found.words) == ("doubt", f"{stick}: the service's user, bear-alarm, may not read there")
+    *_, found = keys.check_new_models(target, replace(host, home=(tmp_path,)))
+    assert (len(asked), found.state) == (1, "doubt"), "the service sees no homes"
+    (tmp_path / "state/models/installed.json").write_text("{")
+    found, *_ = keys.check_new_models(target)
+    assert "is damaged" in found.words
+    assert list(keys.check_new_models(device(tmp_path))) == []

@@ -61,6 +61,8 @@ def test_every_problem_is_shown_at_once_with_its_line(tmp_path):
         ("updates: 'https://a.example/b?token=x'", "1: updates: ", "this is no address of a model"),
         ("updates: {sources: [sticks, sticks]}", "1: updates.sources[2]: ", "the same source is there twice"),
         ("updates: {sources: [sticks, mqtt]}", "1: updates.sources[2]: ", "there is no broker; give mqtt too"),
+        ("updates: {hours: 96}", "1: updates.hours: ", "a trial of 96 hours would not end before a person is asked"),
+        ("updates: {ask_h: 8}", "1: updates.ask_h: ", "a trial of 24 hours would not end"),
         ("updates: x.mp4/models", "1: updates: ", "'x.mp4' is a file and no folder"),
         ("on_alarm: x", "1: on_alarm: ", "it belongs under command"),
         ("relay: [{pin: 1, second: 3}]", "1: relay[1].second: ", "did you mean seconds?"),

@@ -16,16 +16,17 @@ from edge.model_store import Entry, Installed, ModelStore
 from edge.page.accounts import Accounts
 from edge.settings import UpdateSettings
 from edge.update import updates
+from edge.update.attempt import How
 from edge.update.updates import CHANGED, Updates, UpdateStanding
 from tests.helpers.fake_camera import LiveYard, watching
 from tests.helpers.page_world import OWNER, Client, World, page_world, wait_for
-from tests.helpers.signed_models import current, trusting, waiting
+from tests.helpers.signed_models import current, offer, trusting, waiting
 from tests.page.test_live import AXE
 from tests.page.test_stages import browsing, check_looks, plain
 
 HOSTILE = "<script>alert(1)</script>"
 KEY = "0123456789ABCDEF"
-ASKS = "fewer than 300 frames are not enough"
+ASKS = "300 frames in 24 h are needed"
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def store(tmp_path: Path) -> ModelStore:
 def world(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Its page; of a new model a person is asked at once."""
     monkeypatch.setattr(updates, "LOOK_S", 0.1)
-    with page_world(tmp_path, model=None, updates=UpdateSettings(ask_h=0.0)) as made:
+    sources = str(tmp_path / "stick"), "https://example.org/new.onnx?token=hunter2"
+    with page_world(tmp_path, model=None, updates=UpdateSettings(sources, ask_h=0.0)) as made:
         yield made
 
 
@@ -82,6 +84,7 @@ def test_everybody_sees_what_is_installed_and_tried_and_hostile_names_are_text(w
             assert asked(viewer, place)
         page = viewer.get("/model").text
     assert "<script>alert" not in page
+    assert "hunter2" not in page
     assert "<b>.onnx" not in page
     assert f"&lt;script&gt;alert(1)&lt;/script&gt;@{new.sha256[:12]}" in page
     assert '<progress max="300" value="' in page
@@ -92,6 +95,7 @@ def test_everybody_sees_what_is_installed_and_tried_and_hostile_names_are_text(w
         "Serial 3 Signed by key 0123456789ABCDEF From /media/stick",
         key.public.name,
         "The owner decides",
+        "https://example.org Nothing to look at came yet",
     ):
         assert each in words
     assert "still watches" not in words
@@ -131,18 +135,41 @@ def test_a_new_model_is_removed_and_the_one_in_use_stays(world: World, store: Mo
 def test_one_sentence_says_how_far_the_new_model_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Entry("a" * 64, "new@aaaaaaaaaaaa")
     beside, kept, later = "It is tried beside", "This board has too little memory", "It waits until the model in use"
+
+    def stands(how: How, problem: str | None = None, *, proven: bool = True) -> UpdateStanding:
+        return UpdateStanding(Installed(waiting=new, proven=proven), None, UpdateSettings(), "", how, (), "", problem)
+
     cases = [
-        (UpdateStanding(Installed(waiting=new), None, 300, "beside", "", None), beside),
-        (UpdateStanding(Installed(waiting=new), None, 300, "kept", "", None), kept),
-        (UpdateStanding(Installed(waiting=new, proven=False), None, 300, "", "", None), later),
-        (UpdateStanding(Installed(waiting=new), None, 300, "beside", "", "it cannot be loaded"), "it cannot be loaded"),
-        (UpdateStanding(Installed(waiting=new), None, 300, "kept", "", "it cannot be loaded"), "it cannot be loaded"),
+        (stands("beside"), beside),
+        (stands("kept"), kept),
+        (stands("", proven=False), later),
+        (stands("beside", "it cannot be loaded"), "it cannot be loaded"),
+        (stands("kept", "it cannot be loaded"), "it cannot be loaded"),
     ]
     with world.client("viewer") as viewer:
         for standing, words in cases:
             monkeypatch.setattr(Updates, "standing", standing)
             page = plain(viewer.get("/model").text).lower()
             assert [each for each in (beside, kept, later, "it cannot be loaded") if each.lower() in page] == [words]
+
+
+def test_a_refused_stick_is_shown_until_it_is_taken_out(world: World, store: ModelStore, tmp_path: Path) -> None:
+    trusting(store, SecretKey.new())
+    offer(tmp_path / "stick", SecretKey.new())
+    updates = updates_of(world)
+    with world.client("viewer") as viewer:
+        updates.sources._sources[0].due = 0.0
+        wait_for(updates.sources.refusal)
+        words = plain(viewer.get("/model").text)
+        assert re.search(
+            r"/stick Looked at \d+(\.\d)? s ago: .*not trusted here.* or when the files there change\.", words
+        )
+        assert 'role="alert"' in viewer.get("/model").text
+        (tmp_path / "stick").rename(tmp_path / "drawer")
+        updates.sources._sources[0].due = 0.0
+        wait_for(lambda: updates.sources.refusal() is None)
+        assert "not trusted here" not in viewer.get("/model").text
+        assert f"{tmp_path}/stick, https://example.org (what came of them)" in plain(viewer.get("/settings").text)
 
 
 def test_without_a_usable_key_the_page_says_what_to_do(world: World, store: ModelStore) -> None:

@@ -14,6 +14,7 @@ from edge.update.attempt import Attempt
 from edge.update.trial import TrialCounts
 from tests.helpers.broker import until
 
+NONE = TrialCounts()
 SEEN = TrialCounts(frames=7, hours=1.0)
 KEPT = TrialCounts(frames=9, kept=True, right_lost=1)
 BOTH = replace(SEEN, right_lost=1)  # beside, after kept pictures
@@ -35,11 +36,16 @@ class Beside:
 class World:
     """One new model on a board with so much memory."""
 
-    def __init__(self, folder, *, kept=True, free_mb=2000.0):
+    def __init__(self, folder, *, kept=True, free_mb=2000.0, held=NONE):
         self.free_mb = free_mb
         self.beside: list[Beside] = []
         self.compared = 0
-        self.attempt = Attempt(folder / "new.onnx", self.begin, self.compare if kept else None)
+        self.held = held
+        compare = self.compare if kept else None
+        self.attempt = Attempt("new@1", folder / "new.onnx", self.begin, compare, lambda: self.held, self.save)
+
+    def save(self, counts):
+        self.held = counts
 
     def begin(self):
         self.beside.append(Beside())
@@ -48,6 +54,8 @@ class World:
     def compare(self, stop: threading.Event):
         assert all(each.closed for each in self.beside), "never both in memory"
         self.compared += 1
+        assert until(lambda: "attempt" in vars(self))
+        self.how = self.attempt.how
         return KEPT
 
 
@@ -74,6 +82,7 @@ def test_with_much_memory_it_is_tried_beside_until_memory_is_short(make):
     world = make(2000.0)
     assert until(lambda: world.attempt.counts == BOTH)
     assert (world.attempt.how, world.compared, world.attempt.problem()) == ("beside", 1, None)
+    assert (world.how, world.held) == ("before", TrialCounts(right_lost=1, compared=True))
     world.free_mb = 60.0
     assert until(lambda: "cannot be compared" in (world.attempt.problem() or ""))
     assert (world.attempt.how, world.beside[0].closed, world.compared) == ("none", 1, 1)
@@ -82,13 +91,37 @@ def test_with_much_memory_it_is_tried_beside_until_memory_is_short(make):
     world.free_mb = 400.0  # beside it, it would be short again
     assert until(lambda: world.attempt.counts == KEPT)
     assert (world.attempt.how, world.compared, world.attempt.problem()) == ("kept", 2, None)
+    assert not world.held.kept, "what was counted beside it stays"
 
 
 def test_with_little_memory_the_two_look_at_kept_pictures(make):
     world = make(200.0)
     assert until(lambda: world.attempt.counts == KEPT)
-    assert (world.attempt.how, world.beside) == ("kept", [])
+    assert (world.attempt.how, world.beside, world.held) == ("kept", [], KEPT)
     world.attempt.check()
+
+
+@pytest.mark.parametrize("held", [replace(SEEN, right_lost=1, compared=True), KEPT])
+def test_after_a_restart_kept_pictures_are_not_compared_again_before_a_trial(make, held):
+    world = make(2000.0, held=held)
+    assert until(lambda: world.beside)
+    assert (world.attempt.counts.right_lost, world.compared, world.held.kept) == (1, 0, False)
+
+
+def test_an_error_of_the_comparison_is_no_end_of_it(make, monkeypatch):
+    compare, errors = World.compare, [OSError("no room"), ModelError("it took longer than 3600 s")]
+
+    def fails(world, stop):
+        if errors:
+            raise errors.pop()
+        return compare(world, stop)
+
+    monkeypatch.setattr(World, "compare", fails)
+    world = make(200.0, held=replace(KEPT, frames=2))
+    assert until(lambda: world.attempt.problem() is not None)
+    assert world.attempt.counts.frames, "what was found before the restart stands meanwhile"
+    assert until(lambda: world.attempt.counts == KEPT)
+    assert world.attempt.problem() is None
 
 
 @pytest.mark.parametrize(

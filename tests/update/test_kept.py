@@ -211,7 +211,7 @@ def test_the_first_to_go_when_memory_is_short_is_one_sentence(tmp_path):
 
 def test_an_error_of_the_program_is_one_sentence_too(colours):
     words = [str(colours), str(colours), "evidence", "many", "{}"]
-    with pytest.raises(ModelError, match=r"to the end: ValueError: invalid literal .*; see how much memory is free"):
+    with pytest.raises(ModelError, match=r"to the end: ValueError: invalid literal [^;]*$"):
         run_child("edge.update.kept", words, 60.0, NEVER)
 
 

@@ -32,7 +32,8 @@ MB = 1_000_000
 def test_what_is_free_and_needed_decides_how_two_models_are_compared(total, free, need, how):
     found, words = way(sensors.Memory(total, free), need)
     assert found == how
-    assert words.startswith(f"{free:.0f} MB of memory are free and the new model needs {need}, so ")
+    shown = "6 GB" if free == 6000 else f"{free:.0f} MB"
+    assert words.startswith(f"it needs {need} MB of memory and {shown} are free, so ")
 
 
 def test_a_model_that_leaves_too_little_is_refused_in_one_sentence():

@@ -21,7 +21,7 @@ from edge.record.run import EventFactory
 from edge.schema import Event
 from edge.settings import Camera, EvidenceSettings, Settings, UpdateSettings
 from edge.update import sources as looking
-from edge.update.sources import FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
+from edge.update.sources import AGAIN_S, FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
 from edge.update.trial import TrialCounts
 from edge.update.updates import BUSY_S, PROVEN_S, TRIED_S, Start, Updates, begin
 from tests.helpers.broker import PATIENCE_S, refusing_port, until
@@ -128,7 +128,7 @@ def test_a_new_model_that_does_the_same_is_switched_to_and_proven_after_ten_minu
     assert (held.current, held.previous, held.waiting, held.proven) == (replace(new, tested=False), old, None, False)
     assert world.reloads == 1
     (said,) = world.said
-    assert said.startswith(f"the new model {new.name} is in use from now on: in 5 h (9 frames with something to see) ")
+    assert said.startswith(f"{new.name} is chosen: in 5 h (9 frames with something to see) ")
     world.look(5)
     assert (trial.closed > 0, world.reloads) == (True, 1)
 
@@ -141,7 +141,7 @@ def test_a_new_model_that_does_the_same_is_switched_to_and_proven_after_ten_minu
     after.ill = False
     after.look(5)
     assert store.read().proven
-    assert (after.reloads, after.said) == (0, [])
+    assert (after.reloads, after.said) == (0, [f"{new.name} is in use now"])
 
 
 def test_a_trial_of_seven_days_counts_as_shadow(tmp_path, store):
@@ -161,7 +161,7 @@ def test_a_trial_of_seven_days_counts_as_shadow(tmp_path, store):
     ("counts", "words"),
     [
         (TrialCounts(frames=3, hours=1, only_new=4), "it would have alarmed 4 times more"),
-        (TrialCounts(frames=3, hours=72), "fewer than 300 frames are not enough"),
+        (TrialCounts(frames=3, hours=72), "neither would have alarmed; 300 frames in 5 h are needed"),
     ],
 )
 def test_one_that_differs_or_sees_nothing_asks_once_also_over_restarts(tmp_path, store, counts, words):
@@ -204,7 +204,7 @@ def test_a_person_uses_it_removes_it_or_goes_back(tmp_path, store):
     assert world.tries[1].closed
     world.look(5)
     assert world.reloads == 1, "a person does not wait for what is in view"
-    assert world.said == [f"the new model {new.name} is in use from now on, chosen by Anna"]
+    assert world.said == [f"{new.name} is chosen by Anna"]
     with pytest.raises(OptionError, match="load the page again"):
         world.updates.use_now("Anna", new.sha256)
 
@@ -221,7 +221,7 @@ def test_a_person_uses_it_removes_it_or_goes_back(tmp_path, store):
     last = World(tmp_path, before=after)
     last.updates.remove("Anna", third.sha256)
     assert store.read().waiting is None
-    assert last.said == [f"the new model {third.name} is removed, chosen by Anna"]
+    assert last.said == [f"{old.name} is in use now", f"the new model {third.name} is removed, chosen by Anna"]
     last.look()
     assert (last.tries[0].closed, last.updates.standing.asks, last.updates.standing.how) == (1, "", "")
 
@@ -255,8 +255,32 @@ def test_a_model_that_another_command_chose_is_used_and_without_a_config_from_th
     third = current(store, "third")
     plain.look(5)
     plain.look(5)
-    assert plain.said == [f"{third.name} is used from the next start of the alarm on"]
+    words = f"{third.name} is used from the next start of the alarm on"
+    assert plain.said == [words]
     assert plain.updates.problem() is None
+    plain.updates.roll_back("Ben", third.sha256)
+    plain.look(5)
+    assert plain.said == [words, f"{other.name} is used from the next start of the alarm on, chosen by Ben"]
+
+
+def test_one_that_cannot_be_tried_for_long_is_asked_about_too(tmp_path, store):
+    current(store)
+    new = waiting(store)
+    world = World(tmp_path, ask_h=10.0)
+    world.tries[0].why = "the folder of pictures cannot be read"
+    world.look(5)
+    world.look(10 * 3600 - 1)
+    assert (world.said, world.updates.standing.asks) == ([], "")
+    world.look(1)
+    world.look(5)
+    (said,) = world.said
+    assert said.startswith(
+        f"the new model {new.name} waits for a person: the folder of pictures cannot be read. Use it"
+    )
+    assert world.updates.standing.asks
+    world.tries[0].why = None
+    world.look(5)
+    assert world.updates.standing.asks == ""
 
 
 def test_what_looks_like_a_bear_for_hours_holds_a_switch_up_for_one(tmp_path, store):
@@ -481,9 +505,45 @@ def test_a_refusal_is_notified_of_once_and_tried_again_every_hour(tmp_path, stor
     for _ in range(3):
         world.look(RETRY_S)
     assert len(world.calls) == 4
-    assert world.said == [f"no new model was taken: {stick}: signed by a key that nobody trusts"]
+    (said,) = world.said
+    assert said == (
+        f"no new model was taken: {stick}: signed by a key that nobody trusts. It is looked at again in an hour, or "
+        "when the files there change"
+    )
     assert world.updates.standing.problem == f"{stick}: signed by a key that nobody trusts"
     assert world.updates.problem() is None, "the alarm itself is well"
+
+
+def test_after_a_refusal_a_corrected_stick_is_looked_at_at_once_and_another_one_is_notified_of(tmp_path, store):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for name in ("new.onnx", "new.onnx.minisig"):
+        (stick / name).write_text("half")
+    world = World(tmp_path, [stick], answer=Answer("refused", "it is not whole"))
+    (stick / "photo.jpg").write_text("it changes nothing")
+    world.look(AGAIN_S)
+    assert (len(world.calls), len(world.said)) == (1, 1)
+    (stick / "new.onnx").write_text("whole")
+    world.look(AGAIN_S)
+    assert (len(world.calls), len(world.said)) == (2, 2)
+    trusting(store, SecretKey.new())
+    world.look(AGAIN_S)
+    assert len(world.calls) == 3, "with another key it may be taken"
+    stick.rename(tmp_path / "drawer")
+    world.look(AGAIN_S)
+    assert world.updates.standing.problem is None, "there is nothing that could be refused"
+    (tmp_path / "drawer").rename(stick)
+    world.look(PEEK_S)
+    assert (len(world.calls), len(world.said)) == (4, 4)
+
+
+def test_a_refusal_after_a_good_answer_is_notified_of_again(tmp_path):
+    world = World(tmp_path, ["https://example.org/new.onnx"], answer=Answer("refused", "no such host"), every_h=1)
+    world.look(FIRST_S)
+    for kind in ("refused", "nothing", "refused", "refused"):
+        world.answer = Answer(kind, "no such host")
+        world.look(RETRY_S)
+    assert world.said == ["no new model was taken: no such host. It is looked at again in an hour"] * 2
 
 
 def test_a_url_is_asked_every_so_often_and_sooner_after_a_refusal(tmp_path):
@@ -582,12 +642,14 @@ def test_a_reload_hands_on_the_sources_and_what_was_said(tmp_path, store):
     stick.mkdir()
     (stick / "new.onnx.minisig").touch()
     world = World(tmp_path, [stick], answer=Answer("refused", "no"))
-    assert world.said == ["no new model was taken: no"]
+    (said,) = world.said
+    assert said.startswith("no new model was taken: no. ")
     after = World(tmp_path, before=world)
     after.look(PEEK_S)
     assert len(world.calls) == 1
     after.look(RETRY_S)
     assert (len(world.calls), after.said) == (2, [])
+    assert after.updates.standing.problem == "no"
 
 
 def test_the_same_model_repairs_the_one_that_was_damaged_whatever_the_config_is_by_now(tmp_path, store, monkeypatch):

@@ -205,6 +205,7 @@ def all_checks() -> tuple[Check, ...]:
         Check("Config", "config", check_config),
         Check("Config", "secrets", service.check_secrets),
         Check("Model", "model", software.check_model, software.MODEL_S + 5),
+        Check("Model", "new models", keys.check_new_models),
         Check("Model", "private keys", keys.check_private_keys),
         Check("Cameras", "cameras", cameras.check_cameras, cameras.WITHIN_S + 5),
         Check("Cameras", "drift", cameras.check_drift),

@@ -164,6 +164,12 @@ def introduce(alarm: Alarm, write: Write, *, verbose: bool = False) -> None:
             write(
                 "At best: %d scored frames or %.1f s, the later of the two.", rule.frames_at_best, rule.seconds_at_best
             )
+    if alarm.updates and alarm.settings.updates.sources:
+        from edge.cli.doctor.findings import Target
+        from edge.cli.doctor.keys import new_models
+
+        target = Target(alarm.settings, given_state=alarm.state)
+        write("New models: %s.", "; ".join(filter(None, new_models(target, look=False))))
     if alarm.rollout:
         _introduce_stages(alarm.rollout, alarm.settings, write)
     if alarm.state and alarm.clock.synced() is False:
