@@ -170,6 +170,14 @@ def secret_parts(text: str) -> tuple[bytes, bytes, bytes, bytes, int, int, bytes
     return parts
 
 
+def is_secret(file: Path) -> bool:
+    """Return True for the file of a secret key."""
+    try:
+        return secret_parts(text_of(file)) is not None
+    except SignatureError:  # a model is longer
+        return False
+
+
 def _digest(file: Path) -> bytes:
     """Return what is signed of a file. Raises OSError."""
     with file.open("rb") as opened:

@@ -65,7 +65,8 @@ class BrokerConnection:
     """One client of one broker. ``will`` is the topic that becomes "offline" when this program is gone.
 
     ``call`` is called, from any thread, when ``tend`` has something to do: connected, a message received, a new
-    client needed. It must return at once. ``subscriptions`` are the topics to receive.
+    client needed. It must return at once. ``subscriptions`` are the topics to receive. ``quiet``: the caller says what
+    the problem is.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class BrokerConnection:
         *,
         will: str = "",
         subscriptions: tuple[str, ...] = (),
+        quiet: bool = False,
     ) -> None:
         self.settings = settings
         self.client_id = client_id
@@ -85,6 +87,7 @@ class BrokerConnection:
         self.received: deque[tuple[str, bytes]] = deque(maxlen=MAX_RECEIVED)  # topic and payload; the reader takes them
         self._call = call
         self._will = will
+        self._quiet = quiet
         self._subscriptions = subscriptions
         self._client: Client | None = None
         self._protocol = MQTTv5
@@ -269,7 +272,7 @@ class BrokerConnection:
         self._call()
 
     def _set_problem(self, words: str) -> None:
-        if words != self.problem:
+        if words != self.problem and not self._quiet:
             log.warning("MQTT: %s", words)
         self.problem = words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from edge.cli.options import ConfigOpt, target_of
 from edge.cli.output import JsonOpt, line_width, print_json, wrapped
 from edge.errors import ModelError, OptionError
 from edge.minisign import PublicKey
-from edge.model_store import LIST, PART, Entry, Installed, ModelStore
+from edge.model_store import LIST, Entry, Installed, ModelStore
 
 if TYPE_CHECKING:
     from edge.cli.doctor.findings import Target
@@ -96,7 +96,10 @@ def use(
     if model is None:
         store.change(lambda each: each.used(None))
         for own in left_by_older()[:1]:  # it would go before the one that ships
-            _rename(own, own.with_name("model.previous.onnx"))
+            try:
+                log.info("the model used until now is saved in %s", own.replace(own.with_name("model.previous.onnx")))
+            except OSError as error:
+                raise OptionError(f"{own}: cannot be renamed ({error.strerror}); use sudo") from None
     else:
         _put(classifier, store)
     if waited and waited.sha256 != classifier.digest:
@@ -149,30 +152,16 @@ def _open(model: str | None, config: Path | None, state: Path | None) -> Classif
 def _put(classifier: Classifier, store: ModelStore) -> None:
     """Copy a good model into the store, as the current one. Raises ModelError and OptionError."""
     from edge.detect.classifier import file_digest
-    from edge.update.fetch import LARGEST, Part
-    from edge.update.install import copy_file
+    from edge.update.fetch import LARGEST
+    from edge.update.install import copied, copy_file
 
     path, sha256 = classifier.path, classifier.digest
     known = {each.sha256: each for each in store.read().entries}  # perhaps signed
     entry = known.get(sha256) or Entry(sha256, classifier.name, source=str(path.absolute()))
-    with store.updating():
-        copy = store.folder / f"new{PART}"
-        try:
-            with closing(Part(copy, str(path), LARGEST)) as part:
-                copy_file(path, part)
-            if file_digest(copy) != sha256:
-                raise ModelError(f"{path}: it was changed while it was read; try again")
-            store.put(copy, entry, None, lambda each: each.used(entry))
-        finally:
-            copy.unlink(missing_ok=True)
-
-
-def _rename(path: Path, other: Path) -> None:
-    try:
-        path.replace(other)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be renamed to {other.name} ({error.strerror}); use sudo") from None
-    log.info("the model used until now is saved in %s", other)
+    with store.updating(), copied(store, str(path), partial(copy_file, path), LARGEST) as copy:
+        if file_digest(copy) != sha256:
+            raise ModelError(f"{path}: it was changed while it was read; try again")
+        store.put(copy, entry, None, lambda each: each.used(entry))
 
 
 def _print_used(classifier: Classifier, target: Target) -> None:

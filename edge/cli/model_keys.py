@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PUBLIC, COUNTER = ".pub", ".serial"  # beside a private key: its public one, and the last serial that was given
 MAX_SERIAL = 10**15 - 1  # as edge.update.comments reads it
 PASSPHRASE_BYTES = 1024  # the most that a stock minisign takes
+MIN_PASSPHRASE = 10  # characters, as the page's
 
 
 def keygen(file: Annotated[Path, typer.Argument(help="Private key to write; the public one is FILE.pub.")]) -> None:
@@ -46,7 +47,7 @@ def keygen(file: Annotated[Path, typer.Argument(help="Private key to write; the 
         if each.exists():
             raise OptionError(f"{each}: exists already, and a key is never replaced; name another file")
     key = SecretKey.new()
-    private = key.locked(_passphrase(file, twice=True)).encode()
+    private = key.locked(_passphrase(file, new=True)).encode()
     replace_whole(public, key.public.text.encode())  # first: a private key without it would be in the way
     try:
         replace_whole(file, private, private=True)
@@ -54,8 +55,9 @@ def keygen(file: Annotated[Path, typer.Argument(help="Private key to write; the 
         public.unlink()
         raise
     to_disk(file.parent)
-    print(f"{file}: the private key {key.public.name}; keep a copy of it, and its passphrase, in a safe place")
-    print(f"{public}: its public key; on each device: bear-alarm model trust {public.name}")
+    print(f"{file}: the private key; keep a copy of it, and its passphrase, in a safe place")
+    print(f"{public}: its public key, no secret; on each device: bear-alarm model trust {public.name}")
+    print(f"There, compare this line:\ntrusted: {key.public.name} {key.public.line}")
 
 
 def sign(
@@ -73,7 +75,7 @@ def sign(
     A device takes a model or key only if its serial is higher than all before it. A model is checked first.
     """
     from edge.files import replace_whole
-    from edge.minisign import ENDING
+    from edge.minisign import ENDING, is_secret
     from edge.update.comments import comment_of_key, comment_of_model
 
     if file.suffix == PUBLIC:
@@ -81,6 +83,8 @@ def sign(
 
         what = PublicKey.of(text_of(file), file).name
         comment_of = partial(comment_of_key, what)
+    elif is_secret(file):
+        raise OptionError(f"{file}: this is a private key, which nobody signs; name a model, or the .pub file")
     else:
         from edge.detect.classifier import Classifier
 
@@ -88,9 +92,15 @@ def sign(
         what = model.name
         comment_of = partial(comment_of_model, what, card_sha256=model.card_digest)
     opened = _opened(key)
+    if what == opened.public.name:
+        raise OptionError(f"{file}: a key does not sign itself; on each device: bear-alarm model trust {file.name}")
     # The files beside the keys: all who sign for a device count together. Read now: the passphrase took a while.
     last = max(map(_last_serial, key.absolute().parent.glob(f"*{COUNTER}")), default=0)
     number = serial or last + 1
+    if number == 1 and not serial:
+        log.warning(
+            "There is no %s%s, so this is serial 1; if this key has signed before, give --serial.", key, COUNTER
+        )
     signature = opened.sign(file, comment_of(serial=number))
     if number > last:  # first: no serial is given twice
         replace_whole(key.with_name(key.name + COUNTER), f"{number}\n".encode())
@@ -131,6 +141,10 @@ def trust(
         print(f"trusted: {each.name} {each.line}")
     if not after.keys:
         print("trusted: no key; only a person can give this device a model")
+    elif last := max(after.serial, after.key_serial):
+        print(
+            f"the next serial for this device is {last + 1}: a new key's first `model sign` needs --serial {last + 1}"
+        )
     for words in lost(before, after):
         log.warning("%s", words)
 
@@ -157,18 +171,22 @@ def _opened(file: Path) -> SecretKey:
     hidden = parts is not None and parts[1] == SCRYPT
     if parts and not hidden:
         log.warning("%s: this private key has no passphrase; give it one: minisign -C -s %s", file, file)
-    return SecretKey.of(text, _passphrase(file, twice=False) if hidden else "", file)
+    return SecretKey.of(text, _passphrase(file, new=False) if hidden else "", file)
 
 
-def _passphrase(file: Path, *, twice: bool) -> str:
-    """Return what a person types unseen, or one line of the input without a terminal. Raises OptionError if empty."""
+def _passphrase(file: Path, *, new: bool) -> str:
+    """Return what a person types unseen, or one line of the input without a terminal; a new one is asked twice.
+
+    Raises OptionError for none, one too long, and a new one too short.
+    """
     if sys.stdin.isatty():
-        typed: str = typer.prompt(f"Passphrase of {file}", hide_input=True, confirmation_prompt=twice, err=True)
-        return typed
-    line = sys.stdin.buffer.readline(PASSPHRASE_BYTES + 2).rstrip(b"\r\n")
-    if not 1 <= len(line) <= PASSPHRASE_BYTES:
-        raise OptionError(
-            f"the passphrase of {file} is {'empty' if not line else 'too long'}; "
-            f"type it at a terminal, or give it as one line of the input, of 1 to {PASSPHRASE_BYTES} bytes"
-        )
-    return line.decode(errors="surrogateescape")
+        typed: str = typer.prompt(f"Passphrase of {file}", hide_input=True, confirmation_prompt=new, err=True)
+    else:
+        typed = sys.stdin.buffer.readline(PASSPHRASE_BYTES + 2).rstrip(b"\r\n").decode(errors="surrogateescape")
+        if not typed:
+            raise OptionError(f"there is no terminal to ask for the passphrase of {file} on; pipe it in, as one line")
+    if len(typed.encode(errors="surrogateescape")) > PASSPHRASE_BYTES:
+        raise OptionError(f"the passphrase of {file} is too long; {PASSPHRASE_BYTES} bytes are the most")
+    if new and len(typed) < MIN_PASSPHRASE:
+        raise OptionError(f"a passphrase has at least {MIN_PASSPHRASE} characters, and this has {len(typed)}")
+    return typed

@@ -217,7 +217,7 @@ def file_digest(path: Path) -> str:
             if os.fstat(file.fileno()).st_size:
                 return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such model file; give --model a .onnx file made by `bear-alarm export`") from None
+        raise ModelError(f"{path}: no such model file; name a .onnx file made by `bear-alarm export`") from None
     except OSError as error:
         raise ModelError(
             f"{path}: cannot read the model file ({error.strerror}); check the path and its permissions"

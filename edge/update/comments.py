@@ -32,13 +32,8 @@ def parse_comment(text: str, where: object = "the signature") -> dict[str, str]:
     """
     pairs = [field.partition(":")[::2] for field in text.split("\t")]
     found = dict(pairs)
-    if not (found.keys() >= MODEL or found.keys() >= KEY) or len(found) != len(pairs):
-        raise SignatureError(
-            f"{where}: its comment names no model or key; sign it again with `bear-alarm model sign`, "
-            "which writes this comment"
-        )
-    if found.keys() >= MODEL and "key" in found:
-        raise SignatureError(f"{where}: its comment names a model and a key; sign each of them alone")
+    if (found.keys() >= MODEL) == (found.keys() >= KEY) or len(found) != len(pairs):
+        raise SignatureError(f"{where}: its comment names no model or key alone; sign it with `bear-alarm model sign`")
     if not SERIAL.fullmatch(found["serial"]):
         raise SignatureError(f"{where}: its serial {found['serial']!r} is no whole number from 1; sign it again")
     return found

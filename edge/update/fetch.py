@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -39,7 +39,10 @@ class Part:
         self.path = path
         self._most = most  # bytes
         self._where = where  # what is copied, for the words
-        self._file: BinaryIO = self._opened()
+        try:
+            self._file = path.open("xb", buffering=0)  # never through a link
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def expect(self, size: int) -> None:
         """Check before it is written that it may have so many bytes. Raises ModelError for too many."""
@@ -76,12 +79,6 @@ class Part:
     def size(self) -> int:
         """Return how many bytes are written."""
         return self._file.tell()
-
-    def _opened(self) -> BinaryIO:
-        try:
-            return self.path.open("xb", buffering=0)  # never through a link
-        except OSError as error:
-            raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> OptionError:
         todo = "use sudo" if isinstance(error, PermissionError) else "make room, or mend the disk"
@@ -127,31 +124,27 @@ def download(url: str, part: Part) -> None:
     for left in reversed(range(TRIES)):
         at = part.size
         try:
-            _go_on(url, part)
-            return
+            with _answer(url, "the file", at) as answer:
+                if at and answer.status != HTTPStatus.PARTIAL_CONTENT:
+                    part.restart()
+                part.expect(part.size + (answer.length or 0))
+                while piece := answer.read(PIECE):
+                    part.write(piece)
+                if not answer.length:
+                    return
+                raise UnavailableError(f"the file at {address_of(url)}: the connection ended before its end; try again")
         except UnavailableError:
             if part.size <= at or not left:
                 raise
         time.sleep(PAUSE_S)
 
 
-def _go_on(url: str, part: Part) -> None:
-    with _answer(url, "the file", part.size) as answer:
-        if part.size and answer.status != HTTPStatus.PARTIAL_CONTENT:
-            part.restart()
-        part.expect(part.size + (answer.length or 0))
-        while piece := answer.read(PIECE):
-            part.write(piece)
-        if answer.length:
-            raise UnavailableError(f"the file at {address_of(url)}: the connection ended before its end; try again")
-
-
 @contextmanager
 def _answer(url: str, what: str, start: int = 0) -> Iterator[HTTPResponse]:
     """Yield the answer to a GET, of what lies from byte ``start`` on. Raises OptionError and UnavailableError."""
-    to, where = web_address(url, "the new model"), f"{what} at {address_of(url)}"
-    if not to.tls:
+    if not url.lower().startswith("https://"):
         raise OptionError(f"{address_of(url)}: new models come over https alone; write https://, or use a stick")
+    to, where = web_address(url, "the new model"), f"{what} at {address_of(url)}"
     request = Request(to.url, headers={"User-Agent": f"bear-alarm/{__version__}"})
     if to.login:
         request.add_unredirected_header("Authorization", to.login)
@@ -182,7 +175,7 @@ def retained(url: str) -> str:
     came, topic = threading.Event(), settings.prefix
     # With an id of its own: the broker would end the alarm's connection for the same one.
     name = f"{PREFIX}-update-{secrets.token_hex(4)}"
-    connection = BrokerConnection(settings, name, came.set, subscriptions=(topic,))
+    connection = BrokerConnection(settings, name, came.set, subscriptions=(topic,), quiet=True)
     until = time.monotonic() + RETAINED_S
     try:
         while not connection.received and time.monotonic() < until:

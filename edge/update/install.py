@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -23,22 +23,21 @@ from urllib.parse import urlsplit
 from edge.alert.mqtt_settings import PORTS
 from edge.alert.redact import address_of
 from edge.errors import BearAlarmError, ModelError, OptionError, SignatureError
-from edge.minisign import ENDING, MAX_BYTES, Signature, text_of, verify
+from edge.minisign import ENDING, MAX_BYTES, Signature, is_secret, text_of, verify
 from edge.model_store import PART, Entry, Installed, ModelStore
+from edge.settings import MQTT
 from edge.update.comments import parse_comment
 from edge.update.fetch import LARGEST, PIECE, Part, download, retained, text_at
 from edge.update.keys import accepted, believed, by_hand, check_jump, lost, signer_of
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["waiting", "installed", "trusted", "nothing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of an update that was not refused."""
 
-    kind: Kind
+    kind: Literal["waiting", "installed", "trusted", "nothing"]
     words: str  # one sentence without a full stop
     entry: Entry | None = None  # the model it is about
 
@@ -50,6 +49,7 @@ class Offer:
     where: str  # for the words, without secrets
     signature: Signature
     copy: Callable[[Part], None]  # all of it
+    file: Path | None = None  # where it lies on this machine
 
 
 def update(
@@ -70,7 +70,7 @@ def update(
     has changed.
     """
     with store.updating():
-        return _Update(store, unattended=unattended, older=older, now=now).take(source, signature)
+        return _Update(store, unattended, older, now).take(source, signature)
 
 
 def message(text: str) -> tuple[str, str | None]:
@@ -91,15 +91,15 @@ def message(text: str) -> tuple[str, str | None]:
     return url, signature
 
 
+@dataclass(eq=False)
 class _Update:
     """One update of a store. Meanwhile nothing else changes it but the alarm, which switches."""
 
-    def __init__(self, store: ModelStore, *, unattended: bool, older: bool, now: bool) -> None:
-        self.store = store
-        self.unattended = unattended
-        self.older = older
-        self.now = now
-        self.problems: list[BearAlarmError] = []  # of what is passed over
+    store: ModelStore
+    unattended: bool
+    older: bool
+    now: bool
+    problems: list[BearAlarmError] = field(default_factory=list)  # of what is passed over
 
     def take(self, source: str, signature: str | None) -> Outcome:
         """Take the keys, by their serials, then the newest model that a trusted key signed. Raises what refuses it."""
@@ -110,9 +110,14 @@ class _Update:
         except (ValueError, RuntimeError):  # a character that no path has, half an address, a home of nobody
             shown = address_of(source) if "://" in source else source
             raise OptionError(f"{shown!r} is no folder, file or address; correct it") from None
+        outcomes: list[Outcome] = []
+        refusals: list[BearAlarmError] = []
         keys, models = self._sorted(offers)
-        outcomes = list(self._keys(keys))
-        refusal: BearAlarmError | None = None
+        for offer in keys:
+            try:
+                outcomes.append(self._key(offer))
+            except SignatureError as error:
+                self.problems.append(error)
         for offer in reversed(models):
             try:
                 fields = believed(offer.signature, self.store.read(), offer.where)
@@ -123,14 +128,13 @@ class _Update:
                 outcomes.append(self._model(offer, fields))
                 break
             except BearAlarmError as error:  # half copied, perhaps: there may be a good one behind it
-                self.problems += [refusal] if refusal else []
-                refusal = error
-        if refusal and outcomes and outcomes[-1].kind in ("waiting", "installed"):
-            self.problems.append(refusal)
-            refusal = None
-        if refusal is None and self.problems and not any(each.entry or each.kind == "trusted" for each in outcomes):
-            refusal = self.problems.pop(0)
-        for problem in self.problems:
+                refusals.append(error)
+        kinds = {each.kind for each in outcomes}
+        known = "trusted" in kinds or any(each.entry for each in outcomes)
+        well = kinds & {"waiting", "installed"} if refusals else known
+        problems = [*refusals, *self.problems]
+        refusal = problems.pop(0) if problems and not well else None
+        for problem in problems:
             log.warning("%s", problem)
         if refusal:
             trusted = (each.words for each in outcomes if each.kind == "trusted")
@@ -140,25 +144,15 @@ class _Update:
 
     def _sorted(self, offers: Sequence[Offer]) -> tuple[list[Offer], list[Offer]]:
         """Return the keys and the models, the lowest serial first."""
-        keys: list[tuple[int, Offer]] = []
-        models: list[tuple[int, Offer]] = []
+        found: list[tuple[int, bool, Offer]] = []
         for offer in offers:
             try:
                 fields = parse_comment(offer.signature.comment, offer.where)
+                found.append((int(fields["serial"]), "key" in fields, offer))
             except SignatureError as error:
                 self.problems.append(error)
-                continue
-            (keys if "key" in fields else models).append((int(fields["serial"]), offer))
-        by_serial = itemgetter(0)
-        return [each for _, each in sorted(keys, key=by_serial)], [each for _, each in sorted(models, key=by_serial)]
-
-    def _keys(self, offers: Sequence[Offer]) -> Iterator[Outcome]:
-        """Trust each key that a trusted key signed."""
-        for offer in offers:
-            try:
-                yield self._key(offer)
-            except SignatureError as error:
-                self.problems.append(error)
+        found.sort(key=itemgetter(0))
+        return [offer for _, key, offer in found if key], [offer for _, key, offer in found if not key]
 
     def _key(self, offer: Offer) -> Outcome:
         before = self.store.read()
@@ -170,7 +164,7 @@ class _Update:
                     "nothing", f"key {name} (serial {serial}) was here before, or is older than one that was"
                 )
             check_jump(serial, before, offer.where)
-        with self._copied(offer, MAX_BYTES) as part:
+        with copied(self.store, offer.where, offer.copy, MAX_BYTES) as part:
             after = self.store.change(lambda held: accepted(part, offer.signature, held))
         if after.keys == before.keys:
             return Outcome("nothing", f"key {name} is trusted already")
@@ -186,6 +180,15 @@ class _Update:
                 f"{offer.where}: serial {serial} is that of {here.name}, which is installed, and this is another file "
                 f"({fields['model']}); sign it with a higher serial"
             )
+        if offer.file and (
+            here or serial <= installed.serial
+        ):  # a new model was copied over one, but not its signature
+            try:
+                verify(offer.signature, signer_of(offer.signature, installed, offer.where), offer.file, offer.where)
+            except SignatureError as error:
+                raise SignatureError(
+                    f"{error}; its {ENDING} is that of {fields['model']} (serial {serial}), which was accepted before"
+                ) from None
         if here and self._is_whole(here) and not (self.older and here == installed.previous):
             return self._again(here, installed)
         if not here and serial <= installed.serial and not self.older:
@@ -193,18 +196,19 @@ class _Update:
             if self.unattended:
                 return Outcome("nothing", old)
             raise SignatureError(
-                f"{offer.where}: {old} before; sign it with a higher one, or take it by hand with "
-                "`bear-alarm model update … --older`"
+                f"{offer.where}: {old} before; sign it again with --serial {installed.serial + 1} or more, "
+                "or take it by hand with `bear-alarm model update … --older`"
             )
         if self.unattended:
             check_jump(serial, installed, offer.where)
-        with self._copied(offer, LARGEST) as part:
+        with copied(self.store, offer.where, offer.copy, LARGEST) as part:
             entry = self._checked(part, offer, fields)
             after = self.store.put(part, entry, offer.signature.text, partial(self._with, entry))
         waited = installed.waiting
         gone = f"; {waited.name} is tried no longer" if waited and waited not in (after.waiting, after.current) else ""
         if after.waiting == entry:
-            return Outcome("waiting", f"{_named(entry)} is here, and is tried beside the model in use{gone}", entry)
+            by = "" if self.unattended else ", by the running alarm or from its next start on"
+            return Outcome("waiting", f"{_named(entry)} is here, and is tried beside the model in use{by}{gone}", entry)
         return Outcome("installed", f"{_named(entry)} is the model in use from now on{gone}", entry)
 
     def _with(self, entry: Entry, held: Installed) -> Installed:
@@ -234,24 +238,6 @@ class _Update:
         except OSError:
             return False
 
-    @contextmanager
-    def _copied(self, offer: Offer, most: int) -> Iterator[Path]:
-        """Yield a copy in the store's folder, where nobody changes it. Errors about it name what it was copied from."""
-        path = self.store.folder / f"new{PART}"
-        try:
-            with closing(Part(path, offer.where, most)) as part:
-                offer.copy(part)
-            yield path
-        except (ModelError, SignatureError) as error:
-            raise type(error)(str(error).replace(str(path), offer.where)) from None
-        except OSError as error:
-            raise OptionError(
-                f"{self.store.folder}: what was copied cannot be read ({error.strerror}); is this disk failing?"
-            ) from None
-        finally:
-            with suppress(OSError):  # else the next update removes it
-                path.unlink(missing_ok=True)
-
     def _checked(self, part: Path, offer: Offer, fields: dict[str, str]) -> Entry:
         """Verify a copy and load it as an alarm does. Raises SignatureError and ModelError."""
         from edge.detect.classifier import Classifier
@@ -269,6 +255,25 @@ class _Update:
         return Entry(classifier.digest, classifier.name, int(fields["serial"]), key.name, offer.where)
 
 
+@contextmanager
+def copied(store: ModelStore, where: str, copy: Callable[[Part], None], most: int) -> Iterator[Path]:
+    """Yield a copy in the store's folder, where nobody changes it. Errors about it name what it was copied from."""
+    path = store.folder / f"new{PART}"
+    try:
+        with closing(Part(path, where, most)) as part:
+            copy(part)
+        yield path
+    except (ModelError, SignatureError) as error:
+        raise type(error)(str(error).replace(str(path), where)) from None
+    except OSError as error:
+        raise OptionError(
+            f"{store.folder}: what was copied cannot be read ({error.strerror}); is this disk failing?"
+        ) from None
+    finally:
+        with suppress(OSError):  # else the next update removes it
+            path.unlink(missing_ok=True)
+
+
 def _named(entry: Entry) -> str:
     return f"the model {entry.name} (serial {entry.serial}, from {entry.source})"
 
@@ -284,10 +289,13 @@ def _offers(source: str, signature: str | None, problems: list[BearAlarmError]) 
     if source.lower().startswith(tuple(f"{scheme}://" for scheme in PORTS)):
         source, signature = message(retained(source))
     if "://" in source:
-        where = address_of(source)
-        held = Signature.of(text_at(_beside(source)) if signature is None else signature, f"the signature at {where}")
-        return [Offer(where, held, partial(download, source))]
+        where, parts = address_of(source), urlsplit(source)
+        if signature is None:
+            signature = text_at(parts._replace(path=parts.path + ENDING).geturl())
+        return [Offer(where, Signature.of(signature, f"the signature at {where}"), partial(download, source))]
     path = Path(source.removesuffix(ENDING)).expanduser()
+    if source == MQTT and not path.exists():
+        raise OptionError(f"{source}: the word is for a config alone; give the topic itself, mqtt://HOST/TOPIC")
     try:
         if not path.is_dir():
             return [_of_file(path)]
@@ -310,9 +318,15 @@ def _offers(source: str, signature: str | None, problems: list[BearAlarmError]) 
 def _of_file(file: Path) -> Offer:
     beside = file.with_name(file.name + ENDING)
     _check_plain(file)
+    if is_secret(file):
+        raise OptionError(f"{file}: this is a private key, and none lies on a device; take it away, and make another")
+    if file.suffix == ".pub" and not beside.exists():
+        raise OptionError(
+            f"{file}: no signature is beside it; a person trusts it with `bear-alarm model trust {file.name}`"
+        )
     _check_plain(beside)
     where = "".join(sign if sign.isprintable() else "?" for sign in str(file))  # it is published, too
-    return Offer(where, Signature.of(text_of(beside), beside), partial(copy_file, file))
+    return Offer(where, Signature.of(text_of(beside), beside), partial(copy_file, file), file)
 
 
 def _check_plain(file: Path) -> None:
@@ -345,9 +359,3 @@ def _unreadable(path: Path, error: OSError) -> OptionError:
     if isinstance(error, PermissionError):
         todo = "let all users read it; as a person, use sudo"
     return OptionError(f"{path}: cannot be read ({error.strerror}); {todo}")
-
-
-def _beside(url: str) -> str:
-    """Return the address of a file's signature."""
-    parts = urlsplit(url)
-    return parts._replace(path=parts.path + ENDING).geturl()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from edge.errors import OptionError, SignatureError
 from edge.minisign import ENDING, PublicKey, Signature, text_of, verify, verify_comment
 from edge.model_store import Installed
 from edge.update.comments import parse_comment
+
+log = logging.getLogger(__name__)
 
 MAX_KEYS = 2
 MAX_JUMP = 1000  # serials at once: a typing error, or a thief's, must not use them up
@@ -74,7 +77,8 @@ def accepted(file: Path, signature: Signature, installed: Installed) -> Installe
     if serial <= installed.key_serial:
         raise SignatureError(
             f"{file}: its serial {serial} is not higher than {installed.key_serial}, which was accepted here before: "
-            "it is an old file; sign the key again, or trust it by hand with `bear-alarm model trust`"
+            f"it is an old file; sign it again with --serial {installed.key_serial + 1} or more, "
+            "or trust it by hand with `bear-alarm model trust`"
         )
     return _trusting(replace(installed, key_serial=serial), (signer, new))
 
@@ -82,16 +86,20 @@ def accepted(file: Path, signature: Signature, installed: Installed) -> Installe
 def trust(file: Path, installed: Installed) -> Installed:
     """Return the list that trusts a key file by a person's word; of three keys, the newest two stay.
 
-    Where keys are trusted and the file's signature lies beside it, that has to fit, and its serial counts. Raises
-    SignatureError.
+    Where a trusted key's signature lies beside the file, it has to fit, and its serial counts; one by another key is
+    ignored with a warning. Raises SignatureError.
     """
     new, keys = PublicKey.of(text_of(file), file), trusted(installed)
     if new in keys:
         return installed
     beside = file.with_name(file.name + ENDING)
     if keys and beside.exists():
-        _, serial = _signer_of_key(new, file, Signature.of(text_of(beside), beside), installed)
-        installed = replace(installed, key_serial=by_hand(serial, installed.key_serial))
+        signature = Signature.of(text_of(beside), beside)
+        if signature.key_id in {each.id for each in keys}:
+            _, serial = _signer_of_key(new, file, signature, installed)
+            installed = replace(installed, key_serial=by_hand(serial, installed.key_serial))
+        else:
+            log.warning("%s: ignored; it is by key %s, which is not trusted here", beside, signature.key_name)
     _check_id(new, file, installed)
     return _trusting(installed, (*keys, new)[-MAX_KEYS:])
 

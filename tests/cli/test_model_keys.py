@@ -42,6 +42,8 @@ def at(tmp_path, monkeypatch):
 def keygen(folder, name="one"):
     done = bear_alarm("model", "keygen", name, cwd=folder, stdin=f"{PASSPHRASE}\n")
     assert done.returncode == 0, done.stderr
+    public = PublicKey.of(text_of(folder / f"{name}.pub"), name)
+    assert done.stdout.endswith(f"trusted: {public.name} {public.line}\n")  # as `trust` prints it
     return folder / name
 
 
@@ -84,9 +86,10 @@ def test_a_key_is_never_replaced(at):
 @pytest.mark.parametrize(
     ("name", "stdin", "words"),
     [
-        ("one", "", "the passphrase of one is empty"),
-        ("one", "\n", "the passphrase of one is empty"),
+        ("one", "", "there is no terminal to ask for the passphrase of one on; pipe it in"),
+        ("one", "\n", "there is no terminal to ask for the passphrase of one on; pipe it in"),
         ("one", "x" * 1025 + "\n", "the passphrase of one is too long"),
+        ("one", "ninechars\n", "a passphrase has at least 10 characters, and this has 9"),
         ("none/one", "x\n", "there is no folder none"),
     ],
 )
@@ -107,7 +110,7 @@ def test_a_key_that_finds_no_room_is_made_at_the_next_try(name, at, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace_whole", full)
-        assert bear_alarm("model", "keygen", "one", cwd=at, stdin="x\n").returncode == 2
+        assert bear_alarm("model", "keygen", "one", cwd=at, stdin=f"{PASSPHRASE}\n").returncode == 2
     assert list(at.iterdir()) == []
     keygen(at)
 
@@ -143,7 +146,7 @@ def test_serials_count_up_over_models_and_keys_of_all_who_sign(at):
 
 
 def test_two_who_sign_at_once_give_no_serial_twice(at, monkeypatch):
-    keygen(at)
+    keygen(at), keygen(at, "next")
     typed = model_keys._passphrase
 
     def meanwhile(*given, **more):
@@ -151,8 +154,8 @@ def test_two_who_sign_at_once_give_no_serial_twice(at, monkeypatch):
         return typed(*given, **more)
 
     monkeypatch.setattr(model_keys, "_passphrase", meanwhile)
-    sign(at, "one.pub")
-    assert serial_of(at / "one.pub") == 8
+    sign(at, "next.pub")
+    assert serial_of(at / "next.pub") == 8
 
 
 def test_a_lower_serial_is_signed_with_a_warning_and_lowers_no_count(at):
@@ -163,6 +166,26 @@ def test_a_lower_serial_is_signed_with_a_warning_and_lowers_no_count(at):
     assert (done.returncode, "Serial 5 is not higher than the last one, 5" in done.stderr) == (0, True)
     sign(at, "bear.onnx", "one", "--serial", 2)
     assert (at / "one.serial").read_text() == "5\n"
+
+
+def test_a_count_that_is_not_there_is_said(at):
+    keygen(at)
+    write_tiny_model(at / "bear.onnx", tiny_card())
+    words = "There is no one.serial, so this is serial 1; if this key has signed before, give --serial."
+    assert words in sign(at, "bear.onnx").stderr
+    assert sign(at, "bear.onnx").stderr == ""
+    (at / "one.serial").unlink()
+    assert sign(at, "bear.onnx", "one", "--serial", 1).stderr == ""
+    (at / "one.serial").unlink()
+    assert words in sign(at, "bear.onnx").stderr
+
+
+def test_who_trusts_a_new_key_reads_its_next_serial(at):
+    keygen(at)
+    store = ModelStore.of(at / "state")
+    store.change(lambda held: replace(held, serial=6, key_serial=2))
+    done = bear_alarm("model", "trust", "one.pub", "--state", "state", cwd=at)
+    assert "the next serial for this device is 7: a new key's first `model sign` needs --serial 7\n" in done.stdout
 
 
 def test_a_model_is_signed_with_its_name_and_the_digest_of_its_card(at):
@@ -183,7 +206,9 @@ def test_what_cannot_be_signed_gives_one_sentence_and_no_signature(at):
     (at / "bad.pub").write_text("no key")
     cases = {
         ("text.onnx", "one"): "text.onnx",
-        ("none.onnx", "one"): "none.onnx",
+        ("none.onnx", "one"): "none.onnx: no such model file; name a .onnx file",
+        ("one", "one"): "one: this is a private key, which nobody signs",
+        ("one.pub", "one"): "one.pub: a key does not sign itself",
         ("bad.pub", "one"): "no public key",
         ("bear.onnx", "one.pub"): "no secret key of minisign",
         ("bear.onnx", "none"): "none: cannot be read",
@@ -201,17 +226,17 @@ def test_what_cannot_be_signed_gives_one_sentence_and_no_signature(at):
 
 @POSIX
 def test_a_key_that_others_may_read_is_used_with_a_warning(at):
-    keygen(at).chmod(0o644)
-    assert "other users may read this private key; run: chmod 600 one" in sign(at, "one.pub").stderr
+    keygen(at, "next"), keygen(at).chmod(0o644)
+    assert "other users may read this private key; run: chmod 600 one" in sign(at, "next.pub").stderr
 
 
 @pytest.mark.needs_tool("minisign")
 def test_a_stock_key_without_a_passphrase_signs_unasked(at):
     subprocess.run(["minisign", "-G", "-W", "-p", at / "s.pub", "-s", at / "s"], capture_output=True, check=True)
-    (at / "s.pub").chmod(0o644)
-    done = bear_alarm("model", "sign", "s.pub", "--key", "s", cwd=at)
+    keygen(at)
+    done = bear_alarm("model", "sign", "one.pub", "--key", "s", cwd=at)
     assert (done.returncode, "has no passphrase" in done.stderr) == (0, True)
-    subprocess.run(["minisign", "-V", "-p", at / "s.pub", "-m", at / "s.pub"], capture_output=True, check=True)
+    subprocess.run(["minisign", "-V", "-p", at / "s.pub", "-m", at / "one.pub"], capture_output=True, check=True)
 
 
 def test_a_key_is_trusted_by_its_id_and_no_longer(at):

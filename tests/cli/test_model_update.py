@@ -24,7 +24,7 @@ def test_a_stick_is_taken_by_one_sentence(device):
     ran = update(device, device.stick)
     assert ran.returncode == 0
     assert ran.stdout.startswith("The model tiny@")
-    assert ran.stdout.endswith(f"is here, and is tried beside the model in use.\nModels in {device.store.folder}\n")
+    assert ran.stdout.endswith(f"the running alarm or from its next start on.\nModels in {device.store.folder}\n")
     again = update(device, device.beside(device.stick / "bear.onnx"))  # the signature's name means the model too
     assert "is tried beside the model in use already.\n" in again.stdout
     assert "is the model in use from now on.\n" in update(device, device.stick, "--now").stdout

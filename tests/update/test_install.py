@@ -115,9 +115,17 @@ def test_a_person_may_take_a_lower_serial_and_nobody_else(device):
     assert outcome.kind == "nothing"
     assert f"is not higher than {SERIAL}" in outcome.words
     assert device.contents == before
-    refused(device, rf"serial {SERIAL - 1} of tiny@\w+ is not higher than {SERIAL}.*--older", by_hand=True)
+    refused(
+        device,
+        rf"serial {SERIAL - 1} of tiny@\w+ is not higher than {SERIAL}.*--serial {SERIAL + 1}.*--older",
+        by_hand=True,
+    )
     device.beside(device.stick / "bear.onnx").unlink()
-    refused(device, rf"next.pub: its serial {SERIAL} is not higher than {SERIAL}.*model trust", by_hand=True)
+    refused(
+        device,
+        rf"next.pub: its serial {SERIAL} is not higher than {SERIAL}.*--serial {SERIAL + 1}.*model trust",
+        by_hand=True,
+    )
     device.model(SERIAL - 1)
     assert take(device, by_hand=True, older=True).kind == "waiting"
     assert device.store.read().serial == SERIAL  # what was replaced does not come back by itself
@@ -132,6 +140,19 @@ def test_a_person_takes_back_a_serial_that_was_a_typing_error(device):
     device.model(SERIAL + 2)
     assert take(device).kind == "waiting"
     assert device.store.read().serial == SERIAL + 2
+
+
+@pytest.mark.parametrize("copied", [model_bytes(replace(tiny_card(), licence="another")), b"half"])
+@pytest.mark.parametrize("serial", [SERIAL, SERIAL + 1])
+def test_another_file_beside_the_signature_of_a_model_that_was_here_is_no_success(device, serial, copied):
+    file = device.model(serial)
+    take(device, by_hand=True, older=True, now=True)
+    if serial == SERIAL:  # it is replaced, and its file is gone
+        device.store.change(lambda held: replace(held, current=None, previous=None))
+    file.write_bytes(copied)
+    words = rf"bear.onnx: the signature does not fit.*; its .minisig is that of tiny@\w+ \(serial {serial}\)"
+    refused(device, words)
+    refused(device, words, by_hand=True)
 
 
 def test_a_model_that_a_person_removed_is_nothing_new_on_the_same_stick(device):
@@ -282,6 +303,11 @@ def test_a_folder_without_anything_signed_is_refused(device):
     refused(device, "no signed model or key is here", kind=OptionError)
     device.beside(device.model()).unlink()
     refused(device, "no signed model or key is here", kind=OptionError)
+    device.beside(key := device.public(SecretKey.new(), SERIAL + 1)).unlink()
+    refused(device, "next.pub: no signature is beside it; a person trusts it", key, kind=OptionError)
+    key.write_text(device.key.locked("a passphrase", operations=1 << 15, memory=1 << 20))
+    refused(device, "this is a private key, and none lies on a device", key, kind=OptionError)
+    refused(device, "give the topic itself, mqtt://HOST/TOPIC", "mqtt", kind=OptionError)
     refused(device, r"bear.onnx.minisig: there is no such file", device.stick / "bear.onnx", kind=OptionError)
     refused(device, "there is no such file; is the stick mounted", device.stick / "none", kind=OptionError)
 

@@ -138,10 +138,18 @@ def test_a_signature_beside_a_key_file_has_to_fit_also_for_a_person(tmp_path):
         FIRST, SECOND, serial=3
     )  # a lower serial: a person's word
     assert trust(path, trusting()) == trusting(SECOND)  # nobody is trusted yet who could sign
-    for bad in (good.text[:-20], SECOND.sign(path, good.comment).text, replace(good, comment="key:1").text):
+    for bad in (good.text[:-20], FIRST.sign(beside, good.comment).text, replace(good, comment="key:1").text):
         beside.write_text(bad)
         with pytest.raises(SignatureError):
             trust(path, trusting(FIRST))
+
+
+def test_a_person_trusts_a_key_that_a_stranger_signed_and_hears_of_it(tmp_path, caplog):
+    path, signature = signed(tmp_path, SECOND, STRANGER, 9)
+    path.with_name(f"{path.name}.minisig").write_text(signature.text)
+    assert trust(path, trusting(FIRST, serial=3)) == trusting(FIRST, SECOND, serial=3)
+    (said,) = caplog.messages
+    assert f"ignored; it is by key {STRANGER.public.name}, which is not trusted here" in said
 
 
 def test_a_key_is_trusted_no_longer():
@@ -155,11 +163,11 @@ def test_a_key_is_trusted_no_longer():
 @pytest.mark.parametrize(
     ("comment", "words"),
     [
-        ("", "names no model or key"),
-        ("timestamp:1700000000\tfile:bear.onnx\thashed", "names no model or key"),
-        ("model:a\tserial:1", "names no model or key"),
-        ("key:A\tkey:B\tserial:1", "names no model or key"),
-        ("key:A\tmodel:a\tserial:1\tcard:b", "names a model and a key"),
+        ("", "names no model or key alone"),
+        ("timestamp:1700000000\tfile:bear.onnx\thashed", "names no model or key alone"),
+        ("model:a\tserial:1", "names no model or key alone"),
+        ("key:A\tkey:B\tserial:1", "names no model or key alone"),
+        ("key:A\tmodel:a\tserial:1\tcard:b", "names no model or key alone"),
         ("key:A\tserial:0", "serial '0' is no whole number from 1"),
         ("key:A\tserial:-3", "serial '-3'"),
         ("key:A\tserial:٣", "serial '٣'"),
