@@ -26,7 +26,7 @@ from tests.page.test_stages import browsing, check_looks, plain
 
 HOSTILE = "<script>alert(1)</script>"
 KEY = "0123456789ABCDEF"
-ASKS = "300 frames in 24 h are needed"
+ASKS = "300 frames in 168 h are needed"
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_a_trial_of_seven_days_counts_as_shadow(tmp_path, store):
     ("counts", "words"),
     [
         (TrialCounts(frames=3, hours=1, only_new=4), "it would have alarmed 4 times more"),
-        (TrialCounts(frames=3, hours=72), "neither would have alarmed; 300 frames in 5 h are needed"),
+        (TrialCounts(frames=3, hours=336), "neither would have alarmed; 300 frames in 5 h are needed"),
     ],
 )
 def test_one_that_differs_or_sees_nothing_asks_once_also_over_restarts(tmp_path, store, counts, words):
