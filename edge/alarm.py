@@ -211,6 +211,10 @@ class Alarm:
             looks = any(thread.fresh(now) and thread.watcher.stats.frames for thread in self.threads)
             return looks and "model" not in alerting.problems
 
+        def busy() -> bool:
+            bears = any(thread.watcher.decider.open_incidents for thread in self.threads)
+            return bears or bool(self.writer and self.writer.busy())  # a reload would cut off their clips
+
         updates = Updates(
             self.settings.updates,
             store,
@@ -219,7 +223,7 @@ class Alarm:
             digest=self.classifier.digest,
             tries=tries,
             well=well,
-            busy=lambda: any(thread.watcher.decider.open_incidents for thread in self.threads),
+            busy=busy,
             run=self.run,
             publish=alerting.publish,
             before=before,

@@ -499,7 +499,7 @@ class MediaWriter:
         self.pre_s, self.post_s = pre_s, post_s  # of a clip: before the alarm, after the bear was last seen
         self.failures = 0  # sets of files and clips that were not written
         self.store = MediaStore(
-            folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self._busy
+            folder, quota_bytes=round(quota_mb * MB), reserve_bytes=round(reserve_mb * MB), busy=self.busy
         )
         self._maker = ClipMaker()
         self._cameras: list[CameraRecorder] = []
@@ -572,7 +572,8 @@ class MediaWriter:
         self._maker.stop()
         return written and clipped
 
-    def _busy(self) -> list[Path]:
+    def busy(self) -> list[Path]:
+        """Return the folders that pictures and clips are on their way to."""
         with self._lock:
             working = list(self._in_work)
         return [*working, *(folder for camera in self._cameras for folder in camera.busy)]

@@ -49,7 +49,7 @@ def compare_kept(
     """
     words = [*(str(each.absolute()) for each in (old, new, evidence)), str(pictures), json.dumps(dict(thresholds))]
     found = json.loads(run_child("edge.update.kept", words, WITHIN_S, stop))
-    log.info("two models looked at %d kept pictures, in %s MB of memory", found["counts"]["frames"], found["peak_mb"])
+    log.info("Kept pictures that both models looked at: %d (%s MB).", found["counts"]["frames"], found["peak_mb"])
     return TrialCounts(**found["counts"])
 
 

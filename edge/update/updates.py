@@ -123,10 +123,9 @@ class Updates:
 
     ``start``: what ``begin`` returned before the model was loaded; ``digest``: the loaded file's SHA-256. ``tries``
     begins to try a new model; it may raise OptionError. ``well``: whether the model in use works; ``busy``: whether a
-    bear is in view, whose alarm a reload would end. ``publish`` takes the notices. ``reload``, set later, has the alarm
-    begin again with the current model, and sets ``not_loaded`` where that was refused; None: it cannot, so that model
-    is used from the next start on. ``before``: that
-    of the alarm that a reload has ended in this process.
+    bear is in view or its clip is made, which a reload would end. ``publish`` takes the notices. ``reload``, set later,
+    has the alarm begin again with the current model, and sets ``not_loaded`` where that was refused; None: it cannot,
+    so that model is used from the next start on. ``before``: that of the alarm that a reload has ended in this process.
     """
 
     def __init__(

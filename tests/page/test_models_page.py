@@ -222,3 +222,13 @@ def test_the_owner_uses_the_new_model_in_a_browser(world: World, store: ModelSto
         assert found
         assert found.sha256 == new.sha256
         page.locator("#asks").wait_for(state="hidden")
+
+
+def test_a_switch_waits_for_the_clip_of_a_bear_that_has_left(world: World, store: ModelStore) -> None:
+    wait_for(lambda: not updates_of(world)._busy())
+    world.yard.bear = True
+    wait_for(updates_of(world)._busy)
+    world.yard.bear = False
+    wait_for(lambda: not any(each.watcher.decider.open_incidents for each in world.alarm.threads))
+    assert updates_of(world)._busy(), "its clip is not made yet"
+    wait_for(lambda: not updates_of(world)._busy())

@@ -60,7 +60,7 @@ def test_two_files_of_one_model_agree_on_every_picture_in_a_process_of_its_own(e
     other = Path(shutil.copy(BUNDLED, tmp_path / "other.onnx"))
     found = compare_kept(BUNDLED, other, evidence, EVERY, {}, NEVER)
     assert found == TrialCounts(frames=EVERY, both=len(BEARS_S), kept=True)
-    assert re.search(r"two models looked at 6 kept pictures, in \d+ MB of memory", caplog.text)
+    assert re.search(r"Kept pictures that both models looked at: 6 \(\d+ MB\)", caplog.text)
 
 
 def test_alarms_that_one_model_alone_would_raise_are_told_apart(evidence, colours):
