@@ -97,7 +97,7 @@ class Alarm:
             self._build(classifier, terminal, root, before)
         except BaseException:
             self.close(0.0, keep=self.alerting is not None and self.alerting.shared)
-            if self._loaded and self._start.counted and (store := self._store()):
+            if self._loaded and self.updates is None and self._start.counted and (store := self._store()):
                 uncount(store, 0.5)
             raise
 
@@ -209,7 +209,11 @@ class Alarm:
         def well() -> bool:
             now = time.monotonic()
             looks = any(thread.fresh(now) and thread.watcher.stats.frames for thread in self.threads)
-            return looks and "model" not in alerting.problems
+            return looks and not ill()
+
+        def ill() -> bool:
+            now = time.monotonic()
+            return "model" in alerting.problems or any(each.watcher.failing(now) for each in self.threads)
 
         def busy() -> bool:
             bears = any(thread.watcher.decider.open_incidents for thread in self.threads)
@@ -223,6 +227,7 @@ class Alarm:
             digest=self.classifier.digest,
             tries=tries,
             well=well,
+            ill=ill,
             busy=busy,
             run=self.run,
             publish=alerting.publish,

@@ -175,7 +175,7 @@ class ModelStore:
         for path in self.folder.iterdir():
             slot = path.name.removesuffix(ENDING)
             if (SLOT.fullmatch(slot) and slot not in named) or HALF.fullmatch(path.name):
-                with suppress(PermissionError):  # on Windows: in use; it goes at the next change
+                with suppress(OSError):  # on Windows it may be in use; it goes at the next change
                     path.unlink(missing_ok=True)
 
     @contextmanager

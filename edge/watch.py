@@ -28,6 +28,7 @@ from edge.settings import CameraSettings
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 NOISE_LOGITS = 3.0  # so far below the threshold a look has found nothing: a bear that fades in is found no later
 SAME_S = 1.0  # the same picture for so long shows nothing new
+FAILING_S = 60.0  # an internal error is so long no thing of the past: the next try may be half a minute away
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
@@ -124,6 +125,7 @@ class Watcher:
         self._camera = ""
         self._source_faults: dict[str, CameraFault] = {}  # by the part of the source that reports them
         self._lens_faults: tuple[CameraFault, ...] = ()  # by the camera check
+        self._failed_at: float | None = None  # the last internal error, time.monotonic()
         self._was_frozen = False  # in the last frame
         self._between: list[Event] = []  # published between two frames, not yet recorded
         self._changes: deque[Callable[[Frame], object]] = deque()
@@ -252,6 +254,10 @@ class Watcher:
         """Return when the last frame was handed over, time.monotonic(); None before the first."""
         return self._last[0].handed_over if self._last else None
 
+    def failing(self, now: float) -> bool:
+        """Return True if an internal error ended the loop lately; ``now``: time.monotonic()."""
+        return self._failed_at is not None and now - self._failed_at <= FAILING_S
+
     def fresh(self, now: float, within_s: float = FRESH_S) -> bool:
         """Return True if a frame came within so many seconds of ``now``, time.monotonic()."""
         return self._last is not None and now - self._last[0].handed_over <= within_s
@@ -272,6 +278,7 @@ class Watcher:
         """Report that an internal error ended the loop; it lasts until frames are analysed again."""
         words = f"{camera}: the alarm itself failed ({type(error).__name__}) and is started again"
         self._source_faults[INTERNAL] = CameraFault("gone", words)
+        self._failed_at = time.monotonic()
         self.tracker = Tracker(self.rule.threshold)
         events = self._report_faults(camera, time.monotonic(), None)
         self._record_now([*events, *self._publish_ends(self.decider.close(), FAILED_WORDS)])

@@ -30,11 +30,11 @@ LABEL = "model"
 LOOK_S = 5.0  # how often the list of installed models is read
 LOOK_WITHIN_S = 60.0
 PROVEN_S = 600.0  # a model that ran well for so long is proven
-TRIED_S = 6 * 3600.0  # one that is tried for so long ends no alarm: some boards have no power at night
+TRIED_S = 3600.0  # one that is tried for so long ends no alarm: some boards have power for some hours a day
 CLOSE_S = 6.0  # a trial may take 5 to end
 BUSY_S = 3600.0  # a bear in view holds a switch up for so long at most: it may be a stump
 TESTED_H = 7 * 24.0  # a trial that lasted so long counts as shadow does (edge.decide.stages.TESTED_DAYS)
-ENDED = f"the alarm ended {MAX_STARTS} times"
+ENDED = f"because {MAX_STARTS} starts of the alarm"
 CHANGED = "another model is here than the one that was shown; load the page again"
 NEXT_START = "is used from the next start of the alarm on"
 SHIPS = "the model that comes with Bear Alarm"
@@ -71,6 +71,7 @@ def begin(store: ModelStore, *, counts: bool) -> Start:
     To be called before a model is loaded, for one that ends the process is not known otherwise. ``counts``: False only
     reads the list. A store that cannot be read or written is logged: the alarm starts all the same.
     """
+    before = Installed()
     try:
         before = store.read()
         if before.proven or not counts:
@@ -78,12 +79,11 @@ def begin(store: ModelStore, *, counts: bool) -> Start:
         after = store.change(_started)
     except (ModelError, OptionError) as error:
         log.warning("%s", error)
-        return Start()
+        return Start(before.current)
     if after.current == before.current:
         return Start(after.current, counted=True)
-    soon = f"{ENDED} within {PROVEN_S / 60.0:.0f} minutes"
-    words = f"{_name(before.current)} is not used any more, for {soon} with it: {_name(after.current)} is used again"
-    return Start(after.current, news=words)
+    why = f"{ENDED} with it ended within {PROVEN_S / 60.0:.0f} minutes"
+    return Start(after.current, news=_not_used(before, after, why))
 
 
 def uncount(store: ModelStore, within_s: float) -> None:
@@ -104,7 +104,21 @@ def _started(installed: Installed) -> Installed:
         return replace(installed, starts=installed.starts + 1)
     if installed.proven:
         return replace(installed, waiting=None, starts=0)
-    return replace(installed, waiting=None).rolled_back()
+    return _taken_back(installed)
+
+
+def _taken_back(installed: Installed) -> Installed:
+    """Return the list without its current model, which does not work: with the one before, at last the one that ships.
+
+    A person can still go back to the last of them; nothing goes to and fro by itself.
+    """
+    before = installed.previous
+    rest = None if before else installed.current
+    return replace(installed, current=before, previous=rest, proven=before is None, starts=0)
+
+
+def _not_used(before: Installed, after: Installed, why: str) -> str:
+    return f"{_name(before.current)} is not used any more, {why}: {_name(after.current)} is used again"
 
 
 def _name(entry: Entry | None) -> str:
@@ -122,10 +136,11 @@ class Updates:
     """The new models of an alarm. For any thread; only ``look`` and what people choose wait for the disk.
 
     ``start``: what ``begin`` returned before the model was loaded; ``digest``: the loaded file's SHA-256. ``tries``
-    begins to try a new model; it may raise OptionError. ``well``: whether the model in use works; ``busy``: whether a
-    bear is in view or its clip is made, which a reload would end. ``publish`` takes the notices. ``reload``, set later,
-    has the alarm begin again with the current model, and sets ``not_loaded`` where that was refused; None: it cannot,
-    so that model is used from the next start on. ``before``: that of the alarm that a reload has ended in this process.
+    begins to try a new model; it may raise OptionError. ``well``: whether the model in use works; ``ill``: whether it
+    fails, which is more than a camera that gives no picture; ``busy``: whether a bear is in view or its clip is made,
+    which a reload would end. ``publish`` takes the notices. ``reload``, set later, has the alarm begin again with the
+    current model, and sets ``not_loaded`` where that was refused; None: it cannot, so that model is used from the next
+    start on. ``before``: that of the alarm that a reload has ended in this process.
     """
 
     def __init__(
@@ -138,6 +153,7 @@ class Updates:
         digest: str,
         tries: Callable[[Entry], Attempt],
         well: Callable[[], bool],
+        ill: Callable[[], bool],
         busy: Callable[[], bool],
         run: EventFactory,
         publish: Callable[[Event], None],
@@ -151,6 +167,7 @@ class Updates:
         self._digest = digest
         self._tries = tries
         self._well = well
+        self._ill = ill
         self._busy = busy
         self._run = run
         self._publish = publish
@@ -244,7 +261,11 @@ class Updates:
             except ModelError as error:
                 self._again = True
                 raise OptionError(str(error)) from None
-        used, _ = self._choose(shown, "waiting", lambda held: held.switched(tested=tested))
+        try:
+            used, _ = self._choose(shown, "waiting", lambda held: held.switched(tested=tested))
+        except OptionError:
+            self._again = True  # it was closed
+            raise
         self._tell_chosen(used, f" by {by}")
 
     def remove(self, by: str, shown: str) -> None:
@@ -337,7 +358,7 @@ class Updates:
             return
         self._installed = self._store.change(
             lambda held: (
-                replace(held, current=used, previous=current, proven=True, starts=0)
+                replace(held, current=used, previous=current, proven=used is None, starts=0)
                 if held.current == current
                 else held
             )
@@ -363,7 +384,10 @@ class Updates:
         return f"{_name(self._current)} is installed and not in use; the log says why"
 
     def _prove(self) -> None:
-        """Note that the model in use ran well for long, and so did one that is tried beside it, for longer."""
+        """Note that the model in use ran well for long, and so did one that is tried beside it, for longer.
+
+        A new one that fails all the time is taken back.
+        """
         installed, lasted_s = self._installed, -1.0 if self._began is None else self._now - self._began
         tried = installed.proven and installed.waiting is not None
         due = not installed.proven or installed.starts
@@ -372,6 +396,12 @@ class Updates:
                 lambda held: replace(held, proven=True, starts=0) if held.current == installed.current else held
             )
             self._counted = False  # the next trial counts for itself
+        elif not installed.proven and lasted_s >= PROVEN_S and self._in_use and self._ill():
+            self._installed = self._store.change(
+                lambda held: _taken_back(held) if held.current == installed.current else held
+            )
+            self._chosen = self._installed  # no bear is found with it that would have to be waited for
+            self._tell(_not_used(installed, self._installed, "because the alarm fails with it"))
 
     def _try(self) -> None:
         """Try the new model, if there is one, and switch to it or ask about it, as its counts say."""
@@ -403,7 +433,11 @@ class Updates:
         counts = trying.counts
         found = verdict(counts, *limits)
         if found == "pass":
-            trying.check()
+            try:
+                trying.check()
+            except ModelError as error:
+                self._ask(waiting, str(error))
+                raise
             self._switch(waiting, counts)
         elif found != "wait":
             if found == "differs":
@@ -428,7 +462,7 @@ class Updates:
         self._counted, self._began = True, self._now
         self._installed = self._store.change(lambda held: _started(held) if held.waiting == waiting else held)
         if self._installed.waiting is None:
-            self._tell(f"the new model {waiting.name} is removed, for {ENDED} while it was tried")
+            self._tell(f"the new model {waiting.name} is removed, {ENDED} ended while it was tried")
 
     def _switch(self, waiting: Entry, counts: TrialCounts) -> None:
         tested, before = counts.hours >= TESTED_H, self._installed.current

@@ -125,7 +125,7 @@ def test_a_model_that_ends_the_process_when_it_is_loaded_is_taken_back(place):
         ran = subprocess.run(run, cwd=place.folder, env={"PYTHONPATH": str(ROOT)}, timeout=LONG_S, check=False)
         assert ran.returncode == -signal.SIGABRT
     with subprocess.Popen(run, cwd=place.folder, env={"PYTHONPATH": str(ROOT)}) as process:
-        assert soon(lambda: place.said(f"{new.name} is not used any more, for the alarm ended 3 times"))
+        assert soon(lambda: place.said(f"{new.name} is not used any more, because 3 starts of the alarm"))
         process.terminate()
     held = place.store.read()
     assert held.current
