@@ -32,18 +32,19 @@ def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path 
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     mode = 0o600 if private or like else 0o666
     try:
-        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        beside.unlink(missing_ok=True)
+        with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if like:
                 found = like.stat()
                 rights = stat.S_IMODE(found.st_mode)
                 if sys.platform != "win32":
                     try:
-                        os.chown(beside, found.st_uid, found.st_gid)
+                        os.chown(file.fileno(), found.st_uid, found.st_gid)
                     except PermissionError:
                         if found.st_uid != os.geteuid():
                             raise
                         rights &= ~stat.S_IRWXG  # this user is not in its group: the file keeps the user's own
-                beside.chmod(rights)
+                    os.fchmod(file.fileno(), rights)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -51,7 +52,8 @@ def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path 
             hand_over(beside)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         if error.errno == errno.ENOENT:
             need_folder(path)
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None

@@ -26,7 +26,7 @@ FOLDER = "models"  # in the state folder
 LIST, LOCK, UPDATING = "installed.json", "lock", "updating"
 PART = ".part"  # the end of a file that is not whole yet
 SLOT = re.compile(r"[0-9a-f]{64}\.onnx")
-HALF = re.compile(r"\.(installed\.json|[0-9a-f]{64}\.onnx\.minisig)\.\d+\.part")  # a power cut left it
+HALF = re.compile(r"\.(installed\.json|trial\.json|[0-9a-f]{64}\.onnx\.minisig)\.\d+\.part")  # a power cut left it
 WAIT_S = 10.0  # for another program that changes the list
 MAX_STARTS = 3  # of an alarm with a new model that never ran well for long
 
@@ -183,7 +183,7 @@ class ModelStore:
         path = self.folder / name
         try:
             make_own_folder(self.folder)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
             hand_over(path)
         except OSError as error:
             raise OptionError(f"{path}: no models can be installed there ({error.strerror}); {_todo(error)}") from None

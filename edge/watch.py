@@ -36,7 +36,7 @@ FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What the loop did with one frame."""
+    """One frame as the loop saw it."""
 
     frame: Frame
     regions: Sequence[Region]

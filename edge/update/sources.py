@@ -25,9 +25,10 @@ from edge.settings import MQTT, UpdateSettings
 from edge.update.child import run_child
 
 PEEK_S = 60.0  # how often a folder is looked into
-AGAIN_S = 10.0  # and after a refusal: somebody may stand there
+AGAIN_S = 10.0  # and after a change, until it is whole, or a refusal: somebody may stand there
 PEEK_WITHIN_S = 10.0  # a disk that takes longer hangs
 FIRST_S = 60.0  # after the start, until a URL is asked
+DAY_S = 86400.0
 RETRY_S = 3600.0  # after a refusal: a full disk or a lost network may be well by then
 OFFER_S = 600.0  # an offer of the broker is looked at once in so long
 STDIN = "-"  # as SOURCE: the message of a broker is the standard input
@@ -38,12 +39,12 @@ Seen = Sequence[tuple[str, int, int]]  # names, bytes and times of the signature
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one update."""
+    """Result of one update."""
 
     kind: str  # as ``edge.update.install.Outcome``; "refused": nothing was changed
     words: str  # one sentence without a full stop
     then: str = ""  # after a refusal: when it is looked at again, one sentence
-    changed: bool = False  # after a refusal: what was there is not what was there before
+    changed: bool = False  # after a refusal: what was there has changed; for the same words once a day at most
 
 
 @dataclass(eq=False)
@@ -52,6 +53,7 @@ class _Source:
     due: float = 0.0  # time.monotonic()
     asked: object = None  # what was there when the child last looked, and the keys that were trusted
     asked_at: float | None = None
+    seen: Seen | None = None  # in a folder at the last look
     changed: bool = False
     answer: Answer | None = None  # the last one; None also after a stick with a refused model was taken out
     problem: str | None = None
@@ -99,6 +101,7 @@ class Sources:
         self._run = run or self._update
         self._sources = [_Source(each) for each in settings.sources]
         self._running: tuple[_Source, Future[Answer]] | None = None
+        self._changed: dict[str, float] = {}  # refusals that were ``changed`` in the last day, and when
 
     def look(self, now: float, keys: Sequence[str] = ()) -> Answer | None:
         """Have what is due looked at; return the answer that came since the last look. It waits 10 s at most.
@@ -145,8 +148,11 @@ class Sources:
             source.asked, source.due = None, now + FIRST_S
             return None
         if answer.kind == "refused":
-            was_well = source.answer is not None and not source.refused
-            answer = replace(answer, then=source.then, changed=source.changed or was_well)
+            self._changed = {words: at for words, at in self._changed.items() if now - at < DAY_S}
+            changed = source.changed and answer.words not in self._changed
+            if changed:
+                self._changed[answer.words] = now
+            answer = replace(answer, then=source.then, changed=changed)
             source.due = min(source.due, now + AGAIN_S)
         source.answer = answer
         if source.source.startswith("https:"):
@@ -164,9 +170,11 @@ class Sources:
                 source.due = now + FIRST_S
                 return None
             return STDIN, json.dumps({"url": source.source})  # every user may read a command line
-        source.due = now + (AGAIN_S if source.refused else PEEK_S)
-        seen = self._peek(source)
-        if seen is None:
+        before, seen = source.seen, self._peek(source)
+        source.seen = seen
+        still_copied = bool(seen) and seen != before
+        source.due = now + (AGAIN_S if source.refused or still_copied else PEEK_S)
+        if seen is None or still_copied:
             return None
         asked = (seen, keys) if seen else ()
         if asked == source.asked and not again:

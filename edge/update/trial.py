@@ -48,7 +48,7 @@ Verdict = Literal["pass", "differs", "nothing", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class TrialCounts:
-    """What two models did on the same frames of all cameras, since the trial of the new one began."""
+    """Alarms of two models on the same frames of all cameras, since the trial of the new one began."""
 
     frames: int = 0  # with something to see: what moved or is followed, or an alarm; of one camera, 10 s apart
     hours: float = 0.0  # watched meanwhile, of the monotonic clock

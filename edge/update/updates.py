@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UpdateStanding:
-    """What is installed and tried now, for people."""
+    """Installed models, and the one that is tried, for people."""
 
     installed: Installed
     counts: TrialCounts | None  # of the new model; None: none is tried

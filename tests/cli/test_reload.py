@@ -281,6 +281,50 @@ def test_a_new_model_is_loaded_with_the_settings_in_use_whatever_the_config_says
     assert soon(lambda: reload(alarm, stop) is None and updates.not_loaded)
 
 
+def test_a_new_model_and_a_config_do_not_displace_each_other(tmp_path):
+    store = ModelStore.of(tmp_path)
+    old, new = current(store), current(store, "new")
+    settings = Settings(state=tmp_path)
+    good = replace(settings, cameras=(Camera("yard", "demo"),))
+    written: list[Settings] = []
+    problems: dict[str, str] = {}
+
+    def read() -> Settings:
+        if not written:
+            raise OptionError("line 3: no such setting")
+        return written[-1]
+
+    alarm: Any = SimpleNamespace(
+        classifier=Classifier(store.slot(old)), settings=settings, updates=None, threads=[],
+        status=lambda: SimpleNamespace(problems=problems),
+    )  # fmt: skip
+    reload, stop = reloading.Reload(read, tmp_path / "c.yml", Notifier.from_environment({})), Stop()
+    found: list[reloading.Checked | None] = []
+
+    def reloaded() -> bool:
+        found.append(reload(alarm, stop))
+        return found[-1] is not None
+
+    stop.hung_up = True
+    reload.ask_model()
+    assert soon(reloaded), "the config is wrong, and the model is loaded all the same"
+    assert found[-1]
+    assert (found[-1].settings, found[-1].classifier.digest) == (settings, new.sha256)
+
+    problems["config"] = "line 3"
+    written.append(good)
+    stop.hung_up = True
+    assert soon(lambda: not reloaded() and reload._good)
+    reload.ask_model()
+    assert not any(reloaded() or reload._reading for _ in range(3)), "the config waits for health, the model for it"
+    problems.clear()
+    assert reloaded()
+    assert found[-1]
+    assert (found[-1].settings, found[-1].classifier.digest) == (good, new.sha256)
+    assert not reloaded()
+    assert reload._reading is None, "the config came with the new model"
+
+
 def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(reloading, "MAX_CLOSE_S", 0.3)
     monkeypatch.setattr(reloading, "FEED_S", 0.05)

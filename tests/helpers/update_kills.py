@@ -43,7 +43,7 @@ AFTER_S = 0.004  # at most, from a write on: what is between two writes takes le
 
 @dataclass
 class Count:
-    """What came of it, by act."""
+    """Count of kills and what came of them, by act."""
 
     kills: Counter[str] = field(default_factory=Counter)
     before: Counter[str] = field(default_factory=Counter)  # the first write

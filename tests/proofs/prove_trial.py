@@ -1,4 +1,4 @@
-"""What a new model that is tried beside the one in use costs the alarm: its frames' latency, CPU time and memory.
+"""Measure what a new model that is tried beside the one in use costs the alarm: latency, CPU time and memory.
 
     python tests/proofs/prove_trial.py [ROUNDS]
 

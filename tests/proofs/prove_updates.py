@@ -1,4 +1,4 @@
-"""What new models promise: killed at any moment, a device has a model that works, and that is signed.
+"""Kill updates at any moment: afterwards a device has a model that works, and that is signed.
 
     python tests/proofs/prove_updates.py [--kills 1000] [--real 50] [--seed 20]
 

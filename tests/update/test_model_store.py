@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.detect.classifier import load
 from edge.errors import ModelError, OptionError
 from edge.files import replace_whole
 from edge.model_store import LIST, LOCK, UPDATING, Entry, Installed, ModelStore
+from edge.update.trial import COUNTS
 from tests.helpers.signed_models import put as bring
 from tests.helpers.tiny import tiny_card, write_tiny_model
 
@@ -56,13 +58,23 @@ def test_what_no_list_names_is_removed_and_what_was_half_done_too(store: ModelSt
     left = {f"{entry(digit).sha256}.onnx{end}" for digit in "bc" for end in ("", ".minisig")}
     assert {path.name for path in store.folder.iterdir()} == left | {LIST, LOCK, UPDATING}
     (store.folder / "stick.part").write_bytes(b"half")
-    (store.folder / f".{LIST}.1.part").write_bytes(b"{")
+    for name in (LIST, COUNTS):
+        (store.folder / f".{name}.1.part").write_bytes(b"{")
     (store.folder / f".{entry('d').sha256}.onnx.minisig.1.part").write_bytes(b"un")
     with store.updating():
         assert not (store.folder / "stick.part").exists()
         assert (store.folder / f".{LIST}.1.part").exists()  # another program may be about to put it in place
     store.change(lambda each: each)
     assert {path.name for path in store.folder.iterdir()} == left | {LIST, LOCK, UPDATING}
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="opens links")
+def test_a_lock_is_never_a_link(store: ModelStore) -> None:
+    store.folder.mkdir(parents=True)
+    (store.folder / LOCK).symlink_to(store.folder / "elsewhere")
+    with pytest.raises(OptionError, match="no models can be installed there"):
+        store.change(lambda each: each)
+    assert not (store.folder / "elsewhere").exists()
 
 
 def test_what_is_refused_leaves_all_as_it_was(store: ModelStore) -> None:

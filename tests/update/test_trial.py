@@ -299,7 +299,7 @@ def test_saved_counts_are_of_their_two_models_and_a_damaged_file_is_none(tmp_pat
 
 
 class Heat:
-    """What is asked of the frame rates; ``set`` waits until the trial goes by it."""
+    """Share that is asked of the frame rates; ``set`` waits until the trial goes by it."""
 
     def __init__(self, share: float) -> None:
         self.share, self.asked = share, 0

@@ -1,4 +1,4 @@
-"""New models while the alarm runs, in one process: what is told, tried, switched to, asked and taken back."""
+"""New models while the alarm runs, in one process: what is said, tried, switched to, asked and taken back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge.record.run import EventFactory
 from edge.schema import Event
 from edge.settings import Camera, EvidenceSettings, Settings, UpdateSettings
 from edge.update import sources as looking
-from edge.update.sources import AGAIN_S, FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
+from edge.update.sources import AGAIN_S, DAY_S, FIRST_S, OFFER_S, PEEK_S, RETRY_S, Answer, Sources
 from edge.update.trial import TrialCounts
 from edge.update.updates import BUSY_S, PROVEN_S, TRIED_S, Start, Updates, begin
 from tests.helpers.broker import PATIENCE_S, refusing_port, until
@@ -451,7 +451,7 @@ def test_a_model_that_a_reload_refuses_is_taken_back(tmp_path, store):
 
 
 def test_a_model_that_cannot_look_is_taken_back(tmp_path, store, monkeypatch):
-    current(store)
+    old = current(store)
     data, entry = tiny_entry("new")
     put(store, data, lambda held: held.used(entry), entry)
 
@@ -469,7 +469,7 @@ def test_a_model_that_cannot_look_is_taken_back(tmp_path, store, monkeypatch):
             assert until(lambda: alarm.threads[0].watcher.troubles.now)
             alarm.tick(time.monotonic())
             alarm.updates.look()
-            assert (store.read().current, store.read().previous) == (None, entry)
+            assert (store.read().current, store.read().previous) == (old, None)
         finally:
             alarm.stop_cameras()
             alarm.close(1.0)
@@ -525,15 +525,30 @@ def test_a_folder_is_asked_when_something_new_is_in_it(tmp_path, store):
     world.look(1)
     assert world.calls == []
     world.answer = Answer("waiting", "new@1 is here; it is tried beside the model in use")
-    world.look(PEEK_S)
-    world.look(PEEK_S)
+    for seconds in (PEEK_S, AGAIN_S, PEEK_S):
+        world.look(seconds)
     assert world.calls == [(str(stick), "")]
     assert world.said == ["new@1 is here; it is tried beside the model in use"]
     (stick / "new.onnx.minisig").write_text("another signature")
     world.answer = Answer("nothing", "new@1 is here already")
     world.look(PEEK_S)
+    world.look(AGAIN_S)
     assert len(world.calls) == 2
     assert len(world.said) == 1
+
+
+def test_a_folder_is_asked_once_nothing_is_copied_into_it_any_more(tmp_path):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "new.onnx.minisig").write_text("signature")
+    world = World(tmp_path, [stick], answer=Answer("refused", "it is not whole"))
+    for _ in range(9):
+        with (stick / "new.onnx").open("ab") as file:
+            file.write(b"more")
+        world.look(AGAIN_S)
+    assert world.calls == []
+    world.look(AGAIN_S)
+    assert len(world.calls) == 1
 
 
 def test_a_refusal_is_notified_of_once_and_tried_again_every_hour(tmp_path, store):
@@ -565,6 +580,7 @@ def test_after_a_refusal_a_corrected_stick_is_looked_at_at_once_and_another_one_
     assert (len(world.calls), len(world.said)) == (1, 1)
     (stick / "new.onnx").write_text("whole")
     world.look(AGAIN_S)
+    world.look(AGAIN_S)
     assert (len(world.calls), len(world.said)) == (2, 2)
     trusting(store, SecretKey.new())
     world.look(AGAIN_S)
@@ -574,16 +590,22 @@ def test_after_a_refusal_a_corrected_stick_is_looked_at_at_once_and_another_one_
     assert world.updates.standing.problem is None, "there is nothing that could be refused"
     (tmp_path / "drawer").rename(stick)
     world.look(PEEK_S)
-    assert (len(world.calls), len(world.said)) == (4, 4)
+    world.look(AGAIN_S)
+    assert (len(world.calls), len(world.said)) == (4, 2), "the same words are said again once a day at most"
+    world.look(DAY_S)
+    (stick / "new.onnx").write_text("another one")
+    world.look(AGAIN_S)
+    world.look(AGAIN_S)
+    assert len(world.said) == 3
 
 
-def test_a_refusal_after_a_good_answer_is_notified_of_again(tmp_path):
+def test_a_server_that_fails_now_and_then_is_notified_of_once(tmp_path):
     world = World(tmp_path, ["https://example.org/new.onnx"], answer=Answer("refused", "no such host"), every_h=1)
     world.look(FIRST_S)
     for kind in ("refused", "nothing", "refused", "refused"):
         world.answer = Answer(kind, "no such host")
         world.look(RETRY_S)
-    assert world.said == ["no new model was taken: no such host. It is looked at again in an hour"] * 2
+    assert world.said == ["no new model was taken: no such host. It is looked at again in an hour"]
 
 
 def test_a_url_is_asked_every_so_often_and_sooner_after_a_refusal(tmp_path):
@@ -619,14 +641,15 @@ def test_a_stick_does_not_wait_for_a_slow_server(tmp_path):
     sources.look(1.0 + FIRST_S)
     (stick / "new.onnx.minisig").write_text("signature")
     sources.look(1.0 + 2 * FIRST_S)
+    sources.look(1.0 + 2 * FIRST_S + AGAIN_S)
     answer: Answer | None = None
     end = time.monotonic() + PATIENCE_S
     while answer is None and time.monotonic() < end:  # nobody is notified of what was stopped
-        answer = sources.look(2.0 + 2 * FIRST_S)
+        answer = sources.look(2.0 + 2 * FIRST_S + AGAIN_S)
         time.sleep(0.05)
     assert (calls, answer) == (["-", str(stick)], taken)
     sources._stop.clear()
-    sources.look(3.0 + 3 * FIRST_S)
+    sources.look(3.0 + 3 * FIRST_S + AGAIN_S)
     assert calls[2:] == ["-"], "the server is asked again"
     sources.close()
 
@@ -682,6 +705,7 @@ def test_a_reload_hands_on_the_sources_and_what_was_said(tmp_path, store):
     stick.mkdir()
     (stick / "new.onnx.minisig").touch()
     world = World(tmp_path, [stick], answer=Answer("refused", "no"))
+    world.look(AGAIN_S)
     (said,) = world.said
     assert said.startswith("no new model was taken: no. ")
     after = World(tmp_path, before=world)

@@ -75,9 +75,12 @@ class Reload:
     def __call__(self, alarm: Alarm, stop: Stop) -> Checked | None:
         """Read the config when a signal came; return it when it is good. Call it often, from the main loop."""
         self._log_unseen(alarm)
-        if (stop.hung_up or self._new_model) and self._reading is None:
+        if self._reading is None and (stop.hung_up or (self._new_model and self._good is None)):
             self._model_only = not stop.hung_up
-            stop.hung_up = self._new_model = False  # before it is read: what comes meanwhile is another
+            if self._model_only:  # before it is read: what comes meanwhile is another
+                self._new_model = False
+            else:
+                stop.hung_up = False
             self.begin(alarm)
         if self._reading and self._reading.done():
             reading, self._reading = self._reading, None
@@ -95,6 +98,7 @@ class Reload:
         if self._reading or self._good is None or (not self._model_only and CONFIG in alarm.status().problems):
             return None
         found, self._good = self._good, None
+        self._new_model &= self._model_only  # a config comes with its model; the next alarm asks for a newer one
         self._unseen_since = time.monotonic()
         return found
 
