@@ -8,6 +8,7 @@ clock is trusted: serials count up over all that was ever accepted here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -95,6 +96,14 @@ class ModelStore:
     def slot(self, entry: Entry) -> Path:
         """Return the place of a model's file."""
         return self.folder / f"{entry.sha256}.onnx"
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Return True if a model's file is here as it was put in."""
+        try:
+            with self.slot(entry).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        except OSError:
+            return False
 
     def read(self) -> Installed:
         """Return the list; an empty one where nothing was ever installed. Raises ModelError for one that is damaged."""

@@ -28,7 +28,7 @@ from edge.settings import CameraSettings
 CHECK_S = 1.0  # how often to ask whether anything is wrong with the camera
 NOISE_LOGITS = 3.0  # so far below the threshold a look has found nothing: a bear that fades in is found no later
 SAME_S = 1.0  # the same picture for so long shows nothing new
-FAILING_S = 60.0  # an internal error is so long no thing of the past: the next try may be half a minute away
+FAILING_S = 60.0  # an internal error counts for so long: the next try may be half a minute away
 FRESH_S = 15.0  # a camera whose last frame is older is not being watched
 INTERNAL = "alarm"  # the part whose fault is an internal error
 FAILED_WORDS = "the alarm itself failed, so nothing is known of the bear"

@@ -6,7 +6,6 @@ other: what lies on a stick may change or go. Until the store's list is replaced
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -180,16 +179,14 @@ class _Update:
                 f"{offer.where}: serial {serial} is that of {here.name}, which is installed, and this is another file "
                 f"({fields['model']}); sign it with a higher serial"
             )
-        if offer.file and (
-            here or serial <= installed.serial
-        ):  # a new model was copied over one, but not its signature
-            try:
+        if offer.file and (here or serial <= installed.serial):
+            try:  # a new model may have been copied over one, but not its signature
                 verify(offer.signature, signer_of(offer.signature, installed, offer.where), offer.file, offer.where)
             except SignatureError as error:
                 raise SignatureError(
                     f"{error}; its {ENDING} is that of {fields['model']} (serial {serial}), which was accepted before"
                 ) from None
-        if here and self._is_whole(here) and not (self.older and here == installed.previous):
+        if here and self.store.is_whole(here) and not (self.older and here == installed.previous):
             return self._again(here, installed)
         if not here and serial <= installed.serial and not self.older:
             old = f"serial {serial} of {fields['model']} is not higher than {installed.serial}, which was accepted here"
@@ -230,13 +227,6 @@ class _Update:
             installed.waiting: "tried beside the model in use",
         }
         return Outcome("nothing", f"{_named(here)} is {known.get(here, 'the model in use')} already", here)
-
-    def _is_whole(self, entry: Entry) -> bool:
-        try:
-            with self.store.slot(entry).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-        except OSError:
-            return False
 
     def _checked(self, part: Path, offer: Offer, fields: dict[str, str]) -> Entry:
         """Verify a copy and load it as an alarm does. Raises SignatureError and ModelError."""

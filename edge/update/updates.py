@@ -348,7 +348,13 @@ class Updates:
         That one stays as the one before. A file that is whole, though, is loaded again first: the disk may have failed.
         """
         current, before = self._installed.current, self._installed.previous
-        if current and self.reload and not self.not_loaded and self._reloaded != current and self._is_whole(current):
+        if (
+            current
+            and self.reload
+            and not self.not_loaded
+            and self._reloaded != current
+            and self._store.is_whole(current)
+        ):
             self._reloaded = current
             self.reload()
             return
@@ -371,12 +377,6 @@ class Updates:
         if entry:
             return self._digest == entry.sha256
         return any(file_digest(path) == self._digest for path in ships() if path.is_file())
-
-    def _is_whole(self, entry: Entry) -> bool:
-        try:
-            return file_digest(self._store.slot(entry)) == entry.sha256
-        except ModelError:
-            return False
 
     def _unused(self) -> str | None:
         if self._in_use or not self.reload or self._installed.current != self._current:

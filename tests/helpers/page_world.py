@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from edge.alarm import Alarm
+from edge.alert.alerting import EVENT_S
 from edge.background import start_thread
 from edge.page.accounts import Accounts
 from edge.page.guard import COOKIE
@@ -25,8 +26,8 @@ VIEWER = "eight eyes that look"
 FORM = {"Accept": "text/html"}
 
 
-def wait_for(true: Callable[[], Any], within_s: float = 90.0) -> Any:
-    """Wait until it is true, on a busy machine too: a count of frames is tried again after 30 s; return it."""
+def wait_for(true: Callable[[], Any], within_s: float = 30.0) -> Any:
+    """Wait until it is true; return what it returned."""
     until = time.monotonic() + within_s
     while not (found := true()):
         assert time.monotonic() < until, "it did not happen in time"
@@ -146,4 +147,6 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
             ticking.join(5.0)
             serving.close()
             alarm.stop_cameras()
-            alarm.close(5.0)
+            alarm.close(
+                EVENT_S + 5.0
+            )  # an answer waits so long for its event: its fault is this world's, no later one's

@@ -30,7 +30,7 @@ def real_model(serial: int) -> bytes:
 
 @dataclass
 class Maker:
-    """Who makes models, signs them with rising serials, and puts the newest on a stick."""
+    """Maker of models: signs them with rising serials, and puts the newest on a stick."""
 
     stick: Path
     make: Make = tiny_model
