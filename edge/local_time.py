@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
 
 
 def clock(wall: datetime, *, date: bool = True) -> str:
@@ -19,3 +21,15 @@ def lasting(seconds: float) -> str:
             number = seconds / unit_s
             return f"{number:.0f} {unit}" if number >= 10 or unit == "min" else f"{number:.1f} {unit}"
     return f"{seconds:.1f}".removesuffix(".0") + " s"
+
+
+def zone_of(word: str) -> tzinfo:
+    """Return the time zone of ``Europe/Ljubljana``, ``+01:00`` or ``Z``. Raises ValueError with a sentence."""
+    offset = re.fullmatch(r"([+-])([01]\d|2[0-3]):?([0-5]\d)", word)
+    if offset:
+        length = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        return timezone(-length if offset[1] == "-" else length)
+    try:
+        return UTC if word == "Z" else ZoneInfo(word)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a folder's name is an OSError
+        raise ValueError(f"{word!r} is no time zone; write a name such as Europe/Ljubljana, or +01:00") from None

@@ -174,6 +174,17 @@ class UpdateSettings:
 
 
 @dataclass(frozen=True)
+class Site:
+    """The place where the cameras of this alarm stand."""
+
+    name: str = ""  # for people
+    latitude: float | None = None  # degrees, WGS 84
+    longitude: float | None = None
+    country: str = ""  # ISO 3166-1 alpha-2, or US-MT for a state of the USA
+    timezone: str = ""  # Europe/Ljubljana or +01:00; "": this device's
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything ``watch`` runs on."""
 
@@ -184,6 +195,7 @@ class Settings:
     page: PageSettings = PageSettings()
     stages: StageSettings = StageSettings()
     updates: UpdateSettings = UpdateSettings()
+    site: Site = Site()
     model: str | None = None  # None: the chosen or the bundled one
     state: Path | None = None  # folder of the journal; None: this system's place for it
     trace: Path | None = None

@@ -52,6 +52,9 @@ def check_together(config: Config, add: Add) -> None:
         add(("webhook", "secret"), "there is a secret but no address; give webhook.url too", ("webhook", "url"))
     if config.webhook.secret and not config.webhook.secret.strip():
         add(("webhook", "secret"), "it is empty; give one, or leave it out")
+    for name, other in (("latitude", "longitude"), ("longitude", "latitude")):
+        if getattr(config.site, name) is not None and getattr(config.site, other) is None:
+            add(("site", name), f"a place needs both; give site.{other} too", ("site", other))
     _check_mqtt(config, add)
     _check_updates(config, add)
     _check_notify(config, add)

@@ -28,6 +28,7 @@ from edge.settings import (
     HealthSettings,
     PageSettings,
     Settings,
+    Site,
     StageSettings,
     UpdateSettings,
 )
@@ -257,6 +258,7 @@ def settings_of(config: Config) -> Settings:
         page=_made(PageSettings, config.page),
         stages=_made(StageSettings, config.stages),
         updates=_made(UpdateSettings, config.updates),
+        site=_made(Site, config.site),
         health=_made(HealthSettings, config.health, heartbeat_url=heartbeat.url, heartbeat_s=heartbeat.every_s),
         waits=True,
     )

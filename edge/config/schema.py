@@ -41,6 +41,7 @@ from edge.decide.schedule import Schedule, parse_schedule
 from edge.decide.stages import STAGES, stage_of
 from edge.detect.zones import Polygon, parse_polygon
 from edge.errors import NOT_HERE, OptionError
+from edge.local_time import zone_of
 from edge.schema import Stage
 from edge.settings import MQTT, parse_listen
 
@@ -328,6 +329,20 @@ def _update_source(value: Any, folder: Path) -> str:
     if not re.match(r"https://[^/]+/.*\.(onnx|pub)$", word):  # it may hold a secret
         raise ValueError("this is no address of a model; write https://… that ends with .onnx or .pub, or a folder")
     return _web_address(word, folder)
+
+
+def _country(value: Any, folder: Path) -> str:
+    word = text_of(value).strip().upper()
+    if not re.fullmatch("(US-)?[A-Z]{2}", word):
+        raise ValueError(
+            f"{value!r} is no country's code; write two letters such as SI, or US-MT for a state of the USA"
+        )
+    return word
+
+
+def _timezone(value: Any, folder: Path) -> str:
+    zone_of(text_of(value))
+    return text_of(value)
 
 
 Text = Annotated[str, Words(lambda value, folder: text_of(value), WORD_OR_NUMBER)]
@@ -830,6 +845,28 @@ class UpdatesSection(Section):
     ] = 336.0
 
 
+class SiteSection(Section):
+    """The place where the cameras stand: for the names of species, and for packages of Camtrap DP."""
+
+    name: Annotated[Text, described("Its name, for people.", "Upper meadow")] = ""
+    latitude: Annotated[
+        float | None, described("Degrees north, WGS 84; south is negative.", 45.6, ge=-90.0, le=90.0)
+    ] = None
+    longitude: Annotated[
+        float | None, described("Degrees east, WGS 84; west is negative.", 14.5, ge=-180.0, le=180.0)
+    ] = None
+    country: Annotated[
+        str,
+        Words(_country, {"type": ["string", "boolean"]}),  # YAML 1.1 takes NO, for Norway, for a switch
+        described("The country's code of two letters, such as SI; in the USA with the state: US-MT.", "SI"),
+    ] = ""
+    timezone: Annotated[
+        str,
+        Words(_timezone, WORD),
+        described("A name or an offset from UTC; where it is empty, this device's.", "Europe/Ljubljana"),
+    ] = ""
+
+
 class Config(Section):
     """The settings of Bear Alarm. Nothing is needed: what is not given or left empty has its default."""
 
@@ -901,6 +938,7 @@ class Config(Section):
         Annotated[PageSection, Short("listen", WORD_OR_NUMBER)],
         described("The alarm's page in a browser, off unless it is named.", "127.0.0.1:8470"),
     ] = PageSection()
+    site: Annotated[SiteSection, described("Where the cameras stand.", {"country": "SI"})] = SiteSection()
 
 
 @cache

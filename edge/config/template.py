@@ -156,6 +156,16 @@ page:
   #names: [bees.example.org]
   #allow_http: yes
 
+# Where the cameras stand: it names the likely species, and goes into packages of Camtrap DP.
+#site:
+  #name: Upper meadow
+  #latitude: 45.6
+  #longitude: 14.5
+  # Two letters; in the USA with the state, such as US-MT.
+  #country: SI
+  # A name or an offset such as +01:00; where it is empty, this device's.
+  #timezone: Europe/Ljubljana
+
 # The model file (default: the chosen or the bundled one).
 #model: bear.onnx
 # The folder of the journal (default: this system's place for it).

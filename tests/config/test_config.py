@@ -14,7 +14,15 @@ from edge.config import find_config, load_config
 from edge.config.schema import Config
 from edge.config.schema import settings as known
 from edge.errors import ConfigError, OptionError
-from edge.settings import AlertSettings, CameraSettings, EvidenceSettings, HealthSettings, Settings, UpdateSettings
+from edge.settings import (
+    AlertSettings,
+    CameraSettings,
+    EvidenceSettings,
+    HealthSettings,
+    Settings,
+    Site,
+    UpdateSettings,
+)
 from tests.helpers.config_text import made
 
 CORNERS = ((0.1, 0.5), (0.6, 0.5), (0.6, 1.0))
@@ -117,6 +125,12 @@ def test_sources_of_new_models_may_be_set(tmp_path):
     sources = (str(tmp_path / "stick"), "https://example.org/bear.onnx", "mqtt")
     assert made(text, tmp_path).updates == UpdateSettings(sources, 6.0, 9, 4.0, 0, 5.0)
     assert made("updates: /media/stick").updates == UpdateSettings(("/media/stick",))
+
+
+def test_a_site_may_be_set():
+    text = "site: {name: Upper meadow, latitude: -45.5, longitude: 14, country: us-mt, timezone: Europe/Ljubljana}"
+    assert made(text).site == Site("Upper meadow", -45.5, 14.0, "US-MT", "Europe/Ljubljana")
+    assert made("site: {country: NO, timezone: '-03:30'}").site == Site(country="NO", timezone="-03:30")
 
 
 def test_what_is_written_shorter_means_the_same():

@@ -24,6 +24,7 @@ BESIDE = {
     "mqtt": {"host": "broker", "tls": "yes"},
     "webhook": {"url": "https://example.org/bears"},
     "sound": {"play": "siren"},
+    "site": {"latitude": "1", "longitude": "1"},
     "health": {"heartbeat": {"url": "https://hc.example.org/ping"}},
 }
 
