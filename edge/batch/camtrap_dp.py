@@ -1,0 +1,513 @@
+"""Write a Camtrap DP 1.0.2 package: deployments, media and observations of events.
+
+https://camtrap-dp.tdwg.org. Pictures of one deployment less than 120 s apart are one event, with one observation of
+the event; what was seen in a picture by itself is an observation of that picture, with its box. A picture without a
+bear is unclassified: the model knows nothing but bears. Coordinates are rounded unless the user wants them exact.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from mimetypes import MimeTypes
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
+
+from edge.batch.deployments import (
+    DAY,
+    FIRST_YEAR,
+    Deployment,
+    Folders,
+    Times,
+    columns,
+    parse_zone,
+    right_shift,
+    shift_words,
+)
+from edge.batch.results import Result
+from edge.camera import CLIPS
+from edge.errors import BearAlarmError, OptionError
+from edge.files import need_folder, to_disk
+from edge.species import NAMES, likely
+from edge.version import __version__
+
+log = logging.getLogger(__name__)
+
+ADDRESS = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2"
+TABLES = ("deployments", "media", "observations")
+PACKAGE = "datapackage.json"
+
+TOGETHER_S = 120  # pictures nearer to one another are of one event
+PLACES, BLURRED_M = 1, 15_700  # decimals of a degree, and how far off that may be (Chapman & Wieczorek 2020, 3.4)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
+
+# Labels that a person gives and that are no animal.
+NOT_ANIMALS = {"person": "human", "human": "human", "vehicle": "vehicle"}
+UNKNOWN = frozenset({"", "no_bear", "other", "teddy_bear"})
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Facts of a package that no picture says."""
+
+    contributors: Sequence[dict[str, str]]  # title, email, role
+    title: str = "Camera traps"
+    country: str = ""  # ISO 3166-1 alpha-2 or US-MT; "": not known
+    exact: bool = False  # coordinates as they are
+    public: bool = False  # anybody may see the pictures
+
+
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Check that a package may be written there. Raises OptionError; an older package may be replaced by force."""
+    need_folder(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / PACKAGE).is_file():
+        raise OptionError(f"{folder}: holds something else than a Camtrap DP package; name a new folder")
+    old = _old(folder)
+    if not force:
+        raise OptionError(
+            f"{folder}: is there already; name another folder, or replace it with --force (it is kept as {old.name})"
+        )
+    if old.exists() and not (old / PACKAGE).is_file():
+        raise OptionError(f"{old}: is in the way of the package that would be kept there; rename it")
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
+class Package:
+    """The tables of a package that is being made; ``folder`` is where its files lie until it is whole."""
+
+    def __init__(self, folder: Path, about: About, files: ExitStack) -> None:
+        self.folder = folder
+        self.about = about
+        self.events = self.bears = 0  # observations of events, and those of bears among them
+        self._deployments: dict[str, tuple[float, float, datetime, datetime]] = {}
+        self._decimals: list[int] = []
+        self._names: set[str] = set()
+        self._levels: set[str] = set()
+        self._writers: dict[str, csv.DictWriter[str]] = {}
+        for table in TABLES:
+            path = folder / f"{table}.csv"
+            file = files.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
+            self._writers[table] = csv.DictWriter(file, list(columns(table)), restval="", lineterminator="\n")
+            self._writers[table].writeheader()
+
+    def deployment(self, deployment: Deployment, start: datetime, end: datetime) -> None:
+        """Write a deployment's row, its coordinates rounded unless they are to be exact."""
+        cells = {**deployment.more, "deploymentID": deployment.id}
+        place = deployment.latitude, deployment.longitude
+        if not self.about.exact:
+            place = round(place[0], PLACES) + 0.0, round(place[1], PLACES) + 0.0  # no -0.0
+            cells["coordinateUncertainty"] = str(max(BLURRED_M, int(cells.get("coordinateUncertainty", 0))))
+        cells |= {
+            "latitude": f"{place[0]}",
+            "longitude": f"{place[1]}",
+            "deploymentStart": start.isoformat(),
+            "deploymentEnd": end.isoformat(),
+        }
+        self._decimals.append(max(len(f"{degrees}".partition(".")[2]) for degrees in place))
+        self._deployments[deployment.id] = *place, start, end
+        self._writers["deployments"].writerow(cells)
+
+    def media(self, cells: dict[str, str]) -> None:
+        """Write a picture's or a clip's row; the rest of what the table needs is filled in.
+
+        Needs mediaID, deploymentID, timestamp and filePath.
+        """
+        name = PurePosixPath(cells["filePath"]).name
+        self._writers["media"].writerow(
+            {
+                "captureMethod": "activityDetection",
+                "filePublic": str(self.about.public).lower(),
+                "fileName": name,
+                "fileMediatype": media_type(name),
+                **cells,
+            }
+        )
+
+    def observation(self, cells: dict[str, str]) -> None:
+        """Write an observation's row; of an event where it has no mediaID."""
+        level = "media" if cells.get("mediaID") else "event"
+        self._levels.add(level)
+        if name := cells.get("scientificName"):
+            self._names.add(name)
+        if level == "event":
+            self.events += 1
+            self.bears += bool(name)
+        self._writers["observations"].writerow({"observationLevel": level, **cells})
+
+    def describe(self) -> None:
+        """Write datapackage.json. Raises OptionError for a package without deployments."""
+        about = self.about
+        if not self._deployments:
+            raise OptionError("a package needs one deployment at least, and there is none with pictures or times")
+        south, west, starts, ends = (list(column) for column in zip(*self._deployments.values(), strict=True))
+        corners = [(min(west), min(south)), (max(west), min(south)), (max(west), max(south)), (min(west), max(south))]
+        precision = 10 ** -min(self._decimals) if about.exact else 10**-PLACES
+        coordinates = "as they were given" if about.exact else f"rounded to {precision:g} degree"
+        document = {
+            "resources": [
+                {
+                    "name": table,
+                    "path": f"{table}.csv",
+                    "profile": "tabular-data-resource",
+                    "format": "csv",
+                    "mediatype": "text/csv",
+                    "encoding": "utf-8",
+                    "schema": f"{ADDRESS}/{table}-table-schema.json",
+                }
+                for table in TABLES
+            ],
+            "profile": f"{ADDRESS}/camtrap-dp-profile.json",
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "title": about.title,
+            "contributors": list(about.contributors),
+            "description": f"Bears in camera-trap pictures. Coordinates are {coordinates}.",
+            "sources": [{"title": "Bear Alarm", "version": __version__}],
+            "project": {
+                "title": about.title,
+                "samplingDesign": "opportunistic",
+                "captureMethod": ["activityDetection"],
+                "individualAnimals": False,
+                "observationLevel": sorted(self._levels),
+            },
+            "coordinatePrecision": round(precision, 15),
+            "spatial": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+            "temporal": {"start": f"{min(starts):%Y-%m-%d}", "end": f"{max(ends):%Y-%m-%d}"},
+            "taxonomic": [
+                {
+                    "scientificName": name,
+                    "taxonRank": "species" if name in NAMES else "family",
+                    "vernacularNames": {"eng": NAMES.get(name, "bear")},
+                }
+                for name in sorted(self._names)
+            ],
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        (self.folder / PACKAGE).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def new_package(folder: Path, about: About, *, force: bool = False) -> Iterator[Package]:
+    """Make a package beside ``folder`` and put it there whole at the end; an older one is kept as ``….old``.
+
+    Raises OptionError where it cannot be written; then nothing is left of it.
+    """
+    check_folder(folder, force=force)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        beside.mkdir()
+        with ExitStack() as files:
+            package = Package(beside, about, files)
+            yield package
+            package.describe()
+        for path in beside.rglob("*"):
+            to_disk(path)
+        if (folder / PACKAGE).exists():
+            shutil.rmtree(_old(folder), ignore_errors=True)
+            folder.rename(_old(folder))
+        elif folder.exists():  # empty
+            folder.rmdir()
+        beside.rename(folder)
+        to_disk(folder.parent)
+    except BearAlarmError:
+        raise
+    except (OSError, sqlite3.OperationalError) as error:
+        why = str(error) if isinstance(error, sqlite3.OperationalError) else error.strerror
+        raise OptionError(f"{folder}: cannot be written ({why}); nothing was changed; name another folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def media_type(name: str) -> str:
+    """Return the media type of a picture or a clip by its name."""
+    suffix = PurePosixPath(name).suffix.lower()
+    kind = "video" if suffix in CLIPS else "image"
+    found = MimeTypes().guess_type(f"x{suffix}", strict=False)[0] or ""
+    return found if found.startswith(kind) else f"{kind}/{suffix.removeprefix('.') or 'unknown'}"
+
+
+# One observation.
+
+
+def observed(result: Result, country: str = "") -> dict[str, str]:
+    """Return the cells of an observation that say what was seen, and by whom. Raises OptionError for no country."""
+    row = result.row
+    label = row.label.replace("_", " ")
+    cells = {"observationType": "unclassified", "observationComments": "no bear found"}
+    if row.verdict == "bear":
+        of_all = sum(result.classes.values())
+        share = result.classes.get(row.label, 0.0) / of_all if of_all and not result.human else 1.0
+        species = likely(row.label, country, share=share)
+        cells = {
+            "observationType": "animal",
+            "scientificName": species.scientific,
+            "count": "1",
+            "observationComments": species.words,
+        }
+    elif row.verdict == "maybe":
+        who = "a person could not tell" if result.human else "a person should look"
+        cells = {"observationType": "unknown", "observationComments": f"maybe a bear: {who}"}
+    elif row.verdict is None:
+        cells["observationComments"] = "could not be read"
+    elif result.human:
+        kind = NOT_ANIMALS.get(row.label, "unknown" if row.label in UNKNOWN else "animal")
+        cells = {"observationType": kind, "observationComments": f"no bear: {label}" if label else "no bear"}
+    if row.verdict is not None:
+        cells |= {
+            "classificationMethod": "human" if result.human else "machine",
+            "classifiedBy": result.by,
+            "classificationTimestamp": datetime.fromisoformat(result.at).isoformat("T", "seconds") if result.at else "",
+        }
+    if row.score is not None and not result.human and row.verdict in {"bear", "maybe"}:
+        cells["classificationProbability"] = f"{row.score:.5g}"
+    return cells
+
+
+def rank(result: Result) -> float:
+    """Return how much a picture counts for what its event is: a bear first, by a person before one by the model."""
+    row = result.row
+    if row.verdict == "bear":
+        return 4.0 if result.human else 3.0 + (row.score or 0.0) / 2
+    if result.human:
+        return 2.0
+    return 1.0 + (row.score or 0.0) / 2 if row.verdict == "maybe" else 0.0 if row.verdict == "none" else -1.0
+
+
+# Pictures to events.
+
+
+def write_package(
+    folder: Path,
+    deployments: Sequence[Deployment],
+    results: Iterable[Result],
+    about: About,
+    *,
+    zone: str = "",
+    force: bool = False,
+) -> Package:
+    """Write the package of a table of deployments and the results of their pictures; return it.
+
+    ``zone``: of the cameras' clocks where a deployment's row has none. Memory stays the same however many results
+    there are. What could not go into the package is logged. Raises OptionError for pictures of no deployment, without
+    a time or with times that cannot be right, and where it cannot be written.
+    """
+    with new_package(folder, about, force=force) as package:
+        path = package.folder / "pictures.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            pictures = _Pictures(db, deployments)
+            pictures.gather(results, about.country)
+            pictures.to_utc(zone)
+            for deployment, times in pictures.checked():
+                start, end = deployment.start or (times and times.first), deployment.end or (times and times.last)
+                if start and end:
+                    package.deployment(deployment, start, end)
+                else:
+                    log.warning("%s has no pictures and no times; it is not in the package", deployment.id)
+            pictures.write(package)
+        path.unlink()
+    return package
+
+
+class _Pictures:
+    """The pictures of all deployments in a database on the disk, in order of deployment and time."""
+
+    def __init__(self, db: sqlite3.Connection, deployments: Sequence[Deployment]) -> None:
+        self._db = db
+        self._deployments = deployments
+        db.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;"
+            "CREATE TABLE pictures(deployment, taken INTEGER, file, zone INTEGER, rank REAL, cells, box, "
+            "PRIMARY KEY(deployment, taken, file)) WITHOUT ROWID"
+        )
+        self._above: tuple[str, ...] | None = None  # folders that all files are in
+
+    def gather(self, results: Iterable[Result], country: str) -> None:
+        """Take up what has a deployment and a time; log the count of the others."""
+        find, strays, timeless, count = Folders(self._deployments), Counter[str](), 0, 0
+        for count, result in enumerate(results, 1):  # noqa: B007
+            row = result.row
+            parts = PurePosixPath(row.file).parts[:-1]
+            self._above = parts if self._above is None else _common(self._above, parts)
+            number = find(row.file)
+            if number is None:
+                strays["/".join(parts) or "."] += 1
+                continue
+            if not row.time:
+                timeless += 1
+                continue
+            moment = datetime.fromisoformat(row.time)
+            zone = moment.utcoffset()
+            taken = (moment if zone is not None else moment.replace(tzinfo=UTC)) + self._deployments[number].shift
+            box = json.dumps(row.box) if row.box and row.verdict in {"bear", "maybe"} else None
+            try:
+                self._db.execute(
+                    "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        number,
+                        int((taken - EPOCH).total_seconds()),
+                        row.file.encode("utf-8", "surrogateescape"),
+                        None if zone is None else int(zone.total_seconds()),
+                        rank(result),
+                        json.dumps(observed(result, country)),
+                        box,
+                    ),
+                )
+            except sqlite3.IntegrityError:
+                raise OptionError(f"{row.file}: is twice in the results; leave one of them out") from None
+        stray, left = strays.total(), count - strays.total()
+        where = ", ".join(f"{name} ({n:,})" for name, n in strays.most_common(3))
+        if not left:
+            raise OptionError(
+                f"none of {count:,} pictures lies in the folder of a deployment: {where}; write the names of their "
+                "folders under folder in the table of deployments (it has "
+                f"{', '.join(each.folder or each.id for each in self._deployments[:3])})"
+            )
+        if left == timeless:
+            raise OptionError(f"none of {left:,} pictures says when it was taken, and a package needs that")
+        if stray:
+            log.warning("%s of %s pictures lie in folders of no deployment: %s", f"{stray:,}", f"{count:,}", where)
+        if timeless:
+            log.warning("%s of %s pictures and clips say not when they were taken", f"{timeless:,}", f"{count:,}")
+
+    def to_utc(self, zone: str) -> None:
+        """Turn the clocks of cameras to UTC: the offset at a deployment's first picture holds for all of it."""
+        first = self._db.execute(
+            "SELECT deployment, min(taken) FROM pictures WHERE zone IS NULL GROUP BY deployment"
+        ).fetchall()
+        unknown = [self._deployments[number].id for number, _ in first if not (self._deployments[number].zone or zone)]
+        if unknown:
+            raise OptionError(
+                f"the time zone of the cameras' clocks is not known ({', '.join(unknown[:3])}); give --timezone, such "
+                "as Europe/Ljubljana or +01:00, or write it under timezone in the table of deployments"
+            )
+        for number, taken in first:
+            deployment = self._deployments[number]
+            where = parse_zone(deployment.zone or zone, deployment.id)
+            offset = where.utcoffset((EPOCH + timedelta(seconds=taken)).replace(tzinfo=None))
+            seconds = int(offset.total_seconds()) if offset else 0
+            self._db.execute(
+                "UPDATE pictures SET taken = taken - ?, zone = ? WHERE deployment = ? AND zone IS NULL",
+                (seconds, seconds, number),
+            )
+
+    def checked(self) -> list[tuple[Deployment, Times | None]]:
+        """Return each deployment with its pictures' times. Raises OptionError for times that cannot be right."""
+        now = datetime.now(UTC)
+        found = [(each, self._times(number, each, now)) for number, each in enumerate(self._deployments)]
+        bad: list[str] = []
+        offers: list[str] = []
+        for each, times in found:
+            if times is None or each.more.get("timestampIssues") == "true" or not (wrong := times.wrong()):
+                continue
+            bad.append(f"{each.id}: {wrong}, of {times.count:,}, the first of {times.first:%Y-%m-%d %H:%M}")
+            if shift := right_shift(each, times, now):
+                offers.append(f"write {shift_words(shift)} under shift in the row of {each.id}")
+        if bad:
+            also = "or " if offers else ""
+            raise OptionError(
+                f"the clocks of cameras were off, by the times of their pictures ({'; '.join(bad)}); "
+                + "".join(f"{offer}, " for offer in offers)
+                + f"{also}correct deploymentStart and deploymentEnd, or write true under timestampIssues to take the "
+                "times as they are"
+            )
+        return found
+
+    def _times(self, number: int, deployment: Deployment, now: datetime) -> Times | None:
+        start, end = deployment.start or EPOCH - 300 * 365 * DAY, deployment.end or EPOCH + 1000 * 365 * DAY
+        limits = start - DAY, end + DAY, datetime(FIRST_YEAR, 1, 1, tzinfo=UTC), now + DAY
+        count, first, last, zone, *wrong = self._db.execute(
+            "SELECT count(*), min(taken), max(taken), min(zone), sum(taken < ?), sum(taken > ?), sum(taken < ?), "
+            "sum(taken > ?) FROM pictures WHERE deployment = ?",
+            (*(int((each - EPOCH).total_seconds()) for each in limits), number),
+        ).fetchone()
+        return Times(count, _moment(first, zone), _moment(last, zone), *wrong) if count else None
+
+    def write(self, package: Package) -> None:
+        """Write the rows of pictures, and of what was seen in them and in each event."""
+        event: dict[str, Any] = {}
+        rows = self._db.execute("SELECT * FROM pictures ORDER BY deployment, taken, file")
+        for number, taken, file, zone, weight, text, box in rows:
+            deployment, time, cells = self._deployments[number].id, _moment(taken, zone), json.loads(text)
+            if not event or number != event["number"] or taken - event["last"] >= TOGETHER_S:
+                _write_event(package, event)
+                id_ = f"{deployment}-{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+                event = {"id": id_, "deployment": deployment, "number": number, "start": time, "rank": -2.0}
+            event |= {"last": taken, "end": time}
+            if weight > event["rank"]:
+                event |= {"rank": weight, "cells": cells}
+            path = self._path(file.decode("utf-8", "surrogateescape"))
+            media = hashlib.blake2b(
+                f"{deployment}/{path}".encode("utf-8", "surrogateescape"), digest_size=8
+            ).hexdigest()
+            package.media(
+                {
+                    "mediaID": media,
+                    "deploymentID": deployment,
+                    "timestamp": time.isoformat(),
+                    "filePath": path,
+                    "mediaComments": cells["observationComments"] if weight < 0 else "",
+                }
+            )
+            if weight > 0:
+                sides = zip(BOX, map(str, json.loads(box)), strict=True) if box else ()
+                package.observation(
+                    {
+                        "observationID": media,
+                        "deploymentID": deployment,
+                        "mediaID": media,
+                        "eventID": event["id"],
+                        "eventStart": time.isoformat(),
+                        "eventEnd": time.isoformat(),
+                        **dict(sides),
+                        **cells,
+                    }
+                )
+        _write_event(package, event)
+
+    def _path(self, file: str) -> str:
+        """Return a file's path below the folder of all pictures. Raises OptionError for what the format forbids."""
+        if file.startswith((".", "~")) or PurePath(file).is_absolute():
+            file = "/".join(PurePosixPath(file).parts[len(self._above or ()) :])
+        if file.startswith(("/", ".", "~")) or ".." in file:
+            raise OptionError(
+                f"{file}: a Camtrap DP package takes no path that begins with . or ~ or has ..; rename it"
+            )
+        return file
+
+
+def _write_event(package: Package, event: dict[str, Any]) -> None:
+    if event:
+        package.observation(
+            {
+                "observationID": event["id"],
+                "deploymentID": event["deployment"],
+                "eventID": event["id"],
+                "eventStart": event["start"].isoformat(),
+                "eventEnd": event["end"].isoformat(),
+                **event["cells"],
+            }
+        )
+
+
+def _moment(taken: int, zone: int) -> datetime:
+    return (EPOCH + timedelta(seconds=taken)).astimezone(timezone(timedelta(seconds=zone)))
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]

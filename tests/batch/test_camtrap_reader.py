@@ -1,0 +1,167 @@
+"""A Camtrap DP package by another program becomes results: what holds for each picture, and what is wrong with it."""
+
+import csv
+import json
+
+import pytest
+
+from edge.batch.camtrap_reader import read_package
+from edge.errors import OptionError
+
+MEDIA = [
+    ("m1", "A", "2026-05-01T03:00:00+02:00", "A/1.jpg"),
+    ("m2", "A", "2026-05-01T03:00:05+02:00", "A/2.jpg"),
+    ("m3", "A", "2026-05-01T04:00:00+02:00", "A/3.jpg"),
+    ("m4", "B", "2026-05-01T03:00:05+02:00", "B/4.mp4"),
+]
+SEEN = {
+    "deploymentID": "A",
+    "eventStart": "2026-05-01T01:00:00Z",
+    "eventEnd": "2026-05-01T01:00:05Z",
+    "observationType": "animal",
+    "scientificName": "Ursus arctos",
+    "classificationMethod": "machine",
+    "classifiedBy": "model-1",
+    "classificationTimestamp": "2026-06-01T00:00:00Z",
+    "classificationProbability": "0.9",
+}
+COLUMNS = [*SEEN, "mediaID", "bboxX", "bboxY", "bboxWidth", "bboxHeight", "observationTags"]
+
+
+def table(path, columns, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([columns, *rows])
+
+
+def package(folder, *observations, media=MEDIA):
+    """Write the parts of a package that are read; return its datapackage.json."""
+    table(folder / "media.csv", ["mediaID", "deploymentID", "timestamp", "filePath"], media)
+    table(folder / "observations.csv", COLUMNS, [[each.get(name, "") for name in COLUMNS] for each in observations])
+    resources = [{"name": name, "path": f"{name}.csv"} for name in ("media", "observations")]
+    path = folder / "datapackage.json"
+    path.write_text(json.dumps({"resources": resources}))
+    return path
+
+
+def found(folder, *observations):
+    return {each.row.file: each for each in read_package(package(folder, *observations))}
+
+
+def test_an_event_holds_for_what_its_deployment_took_meanwhile(tmp_path):
+    results = found(tmp_path, SEEN)
+    bear = results["A/2.jpg"]
+    assert list(results) == [file for *_, file in MEDIA]
+    assert (bear.row.verdict, bear.row.label, bear.row.score, bear.row.camera) == ("bear", "brown_bear", 0.9, "A")
+    assert bear.row.time == "2026-05-01T03:00:05+02:00"
+    assert (bear.classes, bear.by, bear.human, bear.at) == (
+        {"brown_bear": 0.9}, "model-1", False, "2026-06-01T00:00:00Z",
+    )  # fmt: skip
+    assert results["A/1.jpg"].row.verdict == "bear"
+    for file in ("A/3.jpg", "B/4.mp4"):  # later, and elsewhere
+        assert results[file].row.verdict is None
+        assert results[file].row.problem == "nobody and no program has classified it"
+
+
+def test_a_picture_s_own_observation_goes_before_that_of_its_event_and_has_a_box(tmp_path):
+    box = {"bboxX": "0.1", "bboxY": "0.2", "bboxWidth": "0.3", "bboxHeight": "0.4"}
+    results = found(tmp_path, SEEN, SEEN | box | {"mediaID": "m1", "scientificName": "Vulpes vulpes"})
+    own = results["A/1.jpg"].row
+    assert (own.verdict, own.label, own.score, own.box) == ("none", "vulpes_vulpes", 0.0, (0.1, 0.2, 0.3, 0.4))
+    assert results["A/2.jpg"].row.verdict == "bear"
+
+
+def test_a_person_s_word_goes_before_a_program_s(tmp_path):
+    person = {"classificationMethod": "human", "classifiedBy": "Anna", "classificationProbability": ""}
+    no_bear = SEEN | person | {"observationType": "blank", "scientificName": ""}
+    result = found(tmp_path, SEEN | {"mediaID": "m1"}, no_bear)["A/1.jpg"]
+    assert (result.row.verdict, result.human, result.by, result.classes) == ("none", True, "Anna", {})
+
+
+def test_of_two_animals_in_one_event_the_bear_holds(tmp_path):
+    fox = SEEN | {"scientificName": "Vulpes vulpes", "classificationProbability": "0.99"}
+    assert found(tmp_path, fox, SEEN, fox)["A/1.jpg"].row.label == "brown_bear"
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "label", "score"),
+    [
+        ({"scientificName": "Ursus thibetanus"}, "bear", "black_bear", 0.9),
+        ({"scientificName": "Ursus arctos horribilis"}, "bear", "brown_bear", 0.9),
+        ({"scientificName": "Ursidae"}, "bear", "bear", 0.9),
+        ({"scientificName": "Ursidae", "observationTags": "night|label:polar_bear"}, "bear", "polar_bear", 0.9),
+        ({"classificationProbability": ""}, "bear", "brown_bear", 1.0),
+        ({"observationType": "unknown", "scientificName": ""}, "maybe", "bear", 0.9),
+        ({"observationType": "unknown", "classificationMethod": "human"}, "none", "", 0.0),
+        ({"observationType": "human", "scientificName": "Homo sapiens"}, "none", "person", 0.0),
+        ({"observationType": "vehicle"}, "none", "vehicle", 0.0),
+        ({"observationType": "unclassified"}, "none", "", 0.0),
+        ({"observationType": "unclassified", "classificationMethod": ""}, None, "", 0.9),
+        ({"scientificName": "Ailuropoda melanoleuca"}, "none", "ailuropoda_melanoleuca", 0.0),
+    ],
+)
+def test_each_kind_of_observation_has_a_verdict(tmp_path, given, verdict, label, score):
+    row = found(tmp_path, SEEN | given)["A/1.jpg"].row
+    assert (row.verdict, row.label, row.score) == (verdict, label, score)
+
+
+def test_a_table_with_other_signs_between_its_cells_is_read_as_the_package_says(tmp_path):
+    path = package(tmp_path, SEEN)
+    words = json.loads(path.read_text())
+    words["resources"][0]["dialect"] = {"delimiter": ";"}
+    path.write_text(json.dumps(words))
+    media = tmp_path / "media.csv"
+    media.write_text("\ufeff" + media.read_text().replace(",", ";"), encoding="utf-8")
+    assert next(read_package(path)).row.verdict == "bear"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("datapackage.json", "{", "datapackage.json: is no Camtrap DP package with the tables media and observations;"),
+        ("datapackage.json", '{"resources": []}', "is no Camtrap DP package"),
+        (
+            "datapackage.json",
+            '{"resources": [{"name": "media", "path": "https://x/m.csv"}, {"name": "observations", "path": "o.csv"}]}',
+            "its table https://x/m.csv is on the web; download it",
+        ),
+        ("media.csv", None, "media.csv: cannot be read (No such file or directory); is the package whole?"),
+        ("media.csv", b"\xff\xfe", "media.csv: is no table in UTF-8"),
+        ("media.csv", "mediaID,deploymentID\n", "media.csv: has no column timestamp; give a package of Camtrap DP 1.0"),
+        (
+            "media.csv",
+            "mediaID,deploymentID,timestamp,filePath\nm,A,2026-05-01 03:00,A/1.jpg\n",
+            "media.csv:2: timestamp '2026-05-01 03:00' is no time with a zone; write it as 2026-05-01T03:00:00+02:00",
+        ),
+        (
+            "observations.csv",
+            ",".join(COLUMNS) + "\nA,2026-05-01T01:00:00Z,2026-05-01T01:00:00Z,animal,,,,,0.9x\n",
+            "observations.csv:2: classificationProbability '0.9x' is no number; correct it",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_package_is_one_sentence(tmp_path, name, text, words):
+    path = package(tmp_path, SEEN)
+    if text is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(OptionError) as refused:
+        list(read_package(path))
+    assert words in str(refused.value)
+
+
+def test_a_full_disk_for_temporary_files_is_one_sentence(tmp_path, monkeypatch):
+    import sqlite3
+
+    real = sqlite3.connect
+
+    def small(_):
+        made = real(tmp_path / "temporary.db")
+        made.execute("PRAGMA max_page_count = 4")
+        return made
+
+    path = package(tmp_path, *([SEEN] * 2000))
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(OptionError, match=r"disk is full\); free some room"):
+        list(read_package(path))
