@@ -136,7 +136,7 @@ class Alarm:
         )
         self.writer = evidence_writer(settings.evidence)
         self.alerting.evidence = self.writer
-        shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share)
+        shared = Shared(self.classifier, self.run, self.writer, self.trace, self._share, settings.site.country)
         for camera, opened in zip(settings.cameras, tuple(self._opened), strict=True):
             watcher = make_watcher(opened, camera, shared, self.alerting.sinks)
             connect(opened, watcher)

@@ -57,6 +57,7 @@ class Shared:
     writer: MediaWriter | None = None
     trace: Trace | None = None
     share: Callable[[], float] = lambda: 1.0  # of the frame rates, kept up in heat and at low voltage
+    country: str = ""  # of the site
 
 
 class CameraThread:
@@ -274,6 +275,7 @@ def make_watcher(source: Source, camera: Camera, shared: Shared, sinks: list[Sin
             context=context,
             evidence=writer.camera(settings.masks, context=context, clips=not single_images) if writer else None,
             run=shared.run,
+            country=shared.country,
         ),
         settings,
         pace=pace if live else None,

@@ -7,8 +7,10 @@ import logging
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.background import DeadlineError, call_with_deadline
 from edge.errors import OptionError
@@ -24,10 +26,17 @@ def need_folder(file: Path) -> None:
 
 
 def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path | None = None) -> None:
-    """Write ``data`` beside ``path``, bring it to the disk, then put it in place in one step.
+    """Write ``data`` to ``path``, as ``whole_file`` does."""
+    with whole_file(path, private=private, like=like) as file:
+        file.write(data)
 
-    ``private``: for nobody but the owner of the folder; ``like``: a file whose mode and owner it gets. Raises
-    OptionError when the place cannot be written.
+
+@contextmanager
+def whole_file(path: Path, *, private: bool = False, like: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file beside ``path`` to write; at the end bring it to the disk, then put it in place in one step.
+
+    If the block raises, nothing is left of it. ``private``: for nobody but the owner of the folder; ``like``: a file
+    whose mode and owner it gets. Raises OptionError when the place cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     mode = 0o600 if private or like else 0o666
@@ -45,15 +54,17 @@ def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path 
                             raise
                         rights &= ~stat.S_IRWXG  # this user is not in its group: the file keeps the user's own
                     os.fchmod(file.fileno(), rights)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if private:
             hand_over(beside)
         beside.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             beside.unlink()
+        if not isinstance(error, OSError):
+            raise
         if error.errno == errno.ENOENT:
             need_folder(path)
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None

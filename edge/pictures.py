@@ -197,9 +197,10 @@ def decode_picture(data: bytes, name: object, flags: int = cv2.IMREAD_COLOR) -> 
 
 
 _MAKE, _MODEL, EXIF_IFD = 0x010F, 0x0110, 0x8769  # the last one: where the Exif directory lies
+_ORIENTATION, _TURNED = 0x0112, {"5", "6", "7", "8"}  # by 90 or 270 degrees
 _TAKEN, _OFFSET, _SERIAL = 0x9003, 0x9011, 0xA431  # DateTimeOriginal, its time zone, BodySerialNumber
-WANTED = frozenset({_MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
-_ASCII = 2
+WANTED = frozenset({_ORIENTATION, _MAKE, _MODEL, _TAKEN, _OFFSET, _SERIAL})
+_ASCII, _SHORT = 2, 3
 _LONGEST_TEXT = 128  # bytes; more is damage
 _MAX_ENTRIES = 512  # of one directory; more is damage
 
@@ -213,6 +214,7 @@ class Exif:
     make: str = ""
     model: str = ""
     serial: str = ""
+    turned: bool = False  # upright, the picture's width is its height in the file
 
     @property
     def taken_at(self) -> str:
@@ -247,6 +249,7 @@ def exif_of(found: Mapping[int, str]) -> Exif:
         make=found.get(_MAKE, ""),
         model=found.get(_MODEL, ""),
         serial=found.get(_SERIAL, ""),
+        turned=found.get(_ORIENTATION) in _TURNED,
     )
 
 
@@ -291,6 +294,8 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
             elif tag in WANTED and kind == _ASCII and length <= _LONGEST_TEXT:
                 begin = entry + 8 if length <= 4 else value  # a text of up to four bytes lies in the entry itself
                 yield tag, words(block[begin : begin + length])
+            elif tag == _ORIENTATION and kind == _SHORT:
+                yield tag, str(struct.unpack_from(order + "H", block, entry + 8)[0])
 
 
 def words(text: bytes) -> str:

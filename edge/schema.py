@@ -194,6 +194,7 @@ class Score:
     bear: float  # 0 to 1
     label: str  # the best alarm label
     ood: float
+    share: float = 1.0  # the label's part of ``bear``
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,7 @@ class Event:
     escalated: str | None = None  # why an update alarms again: "rising score", "zone NAME", "back after 17 s", …
     file: str | None = None  # of a source of pictures: the one that this is about
     quiet: str | None = None  # why nothing may make a noise: "outside the schedule"
+    species: str | None = None  # words for what it most likely is there: "bear (brown bears are unusual in US-GA)"
     stage: Stage | None = None  # of its camera: "shadow" alarms nobody, "supervised" waits for a yes; None: no stages
     schema_version: int = field(default=SCHEMA_VERSION)
 
@@ -261,6 +263,11 @@ class Event:
             return True
         loud = self.quiet is None and self.stage != "shadow"
         return self.kind == "bear" and loud and (self.type == "new" or self.escalated is not None)
+
+    @property
+    def animal(self) -> str:
+        """Return words for what a bear is: the likely species with what is unusual of it, else the label's."""
+        return self.species or (self.label or "bear").replace("_", " ")
 
     def to_json(self) -> str:
         """Return one line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""

@@ -79,7 +79,7 @@ def parse_country(country: str) -> str:
     code = country.strip().upper()
     if not re.fullmatch("(US-)?[A-Z]{2}", code):
         raise OptionError(
-            f"{country!r} is no code of a country; give its two letters, such as SI, or a state of the USA as US-MT"
+            f"{country!r} is no country's code; write two letters such as SI, or US-MT for a state of the USA"
         )
     return code
 

@@ -15,6 +15,7 @@ from edge.drawing import ALARM, MOVING, Mark
 from edge.record.recorder import CameraRecorder
 from edge.record.run import EventFactory
 from edge.schema import Event, Frame, Score, Stage
+from edge.species import LABELS, likely, live_in
 
 TROUBLE_WORDS = {
     "gone": "no picture",
@@ -42,7 +43,7 @@ class EventPublisher:
     """Makes the events of one camera and gives them to the sinks, in order; nothing here waits.
 
     The owner of a slow sink wraps it in a worker (``edge.background``). The cameras share ``run``, so that seq is one
-    order.
+    order. In a ``country`` that is known, a bear is named by the species that live there.
     """
 
     def __init__(
@@ -53,7 +54,11 @@ class EventPublisher:
         context: float = 1.0,
         evidence: CameraRecorder | None = None,
         run: EventFactory | None = None,
+        country: str = "",
     ) -> None:
+        if country:
+            live_in(country)  # reads the table before there is an alarm
+        self.country = country
         self.sinks = sinks  # its owner may change them at any time
         self.model = model
         self.context = context  # of the crops, to draw what the classifier saw
@@ -73,6 +78,7 @@ class EventPublisher:
             frame.wall,
             track=decision.track,
             label=decision.label,
+            species=self._species(decision),
             score=round(decision.score, 4),
             top_score=round(decision.top_score, 4),
             box_xywh=tuple(round(side, 5) for side in decision.box_xywh),
@@ -114,6 +120,11 @@ class EventPublisher:
         self.counts["trouble"] += event.type == "new"
         self._to_sinks(event, time.monotonic())
         return event
+
+    def _species(self, decision: Decision) -> str | None:
+        if not self.country or decision.label not in LABELS:
+            return None
+        return likely(decision.label, self.country, share=decision.share).words
 
     def _stage_of(self, decision: Decision) -> Stage | None:
         """Return the stage of an incident: the one it began in, so that all who heard of a bear hear of its end.

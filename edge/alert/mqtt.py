@@ -400,7 +400,7 @@ class CameraState:
         if not event.alarms:
             return None
         alarm = {"at": event.captured_at, "label": event.label, "score": event.score, "zones": event.zones}
-        alarm |= {"id": event.id}
+        alarm |= {"species": event.species, "id": event.id}
         self.last_alarm = _json(alarm | {"again": event.escalated})
         return _json({"event_type": ALARM} | alarm) if first else None
 
@@ -435,6 +435,7 @@ class CameraState:
             "camera": self.camera,
             "bears": len(self._bears),
             "label": surest and surest.label,
+            "species": surest and surest.species,
             "score": surest and surest.score,
             "top_score": surest and surest.top_score,
             "zones": surest.zones if surest else (),

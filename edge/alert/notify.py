@@ -314,7 +314,7 @@ def _title(event: Event) -> str:
 def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
     when = _when(event, now, zone)
     if event.kind == "bear":
-        words = [(event.label or "bear").replace("_", " ").capitalize()]
+        words = [f"{event.animal[:1].upper()}{event.animal[1:]}"]
         words += [f"{event.score:.0%} sure"] if event.score is not None else []
         words += [f"at {event.camera}"]
         words += [f"in {' and '.join(event.zones)}"] if event.zones else []

@@ -9,13 +9,15 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from edge.errors import OptionError
+from edge.local_time import lasting
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -100,21 +102,53 @@ def _in_lines(iterable: Iterable[T], words: str, total: int | None) -> Iterator[
         yield item
 
 
-def _start(words: str, total: int | None) -> Progress:
+@contextmanager
+def progress_bar(words: str, total: int, before: int = 0) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call each second with how many of ``total`` items are done, by several workers.
+
+    It shows the items a second and the time left, at the average rate so far. ``before`` more were done earlier: they
+    count as done, and not in the rate. Where stderr is no terminal, it logs lines, ever more seldom.
+    """
+    started, due_s, bar = time.monotonic(), LINE_S, None
+    if sys.stderr.isatty():
+        bar = _start(words, total, before)
+
+    def show(done: int) -> None:
+        nonlocal due_s
+        lasted_s = time.monotonic() - started
+        rate = done / lasted_s if lasted_s > 0.0 else 0.0
+        far = f"{before + done:,} of {total:,}"
+        if rate > 0.0:
+            far += f", {rate:.1f} a second, {lasting((total - before - done) / rate)} left"
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=before + done, description=f"{words}: {far}")
+        elif lasted_s > due_s:
+            log.info("%s: %s after %s", words, far, lasting(lasted_s))
+            due_s = 2 * lasted_s
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _start(words: str, total: int | None, before: int | None = None) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    # The rate of a bar with ``before`` is in its words.
+    counts = (MofNCompleteColumn(), TimeRemainingColumn()) if before is None else ()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *counts,
         console=Console(stderr=True),
         transient=True,
         # Redirected lines come out on this console: what goes into a file or pipe must not.
         redirect_stdout=sys.stdout.isatty(),
     )
-    bar.add_task(words, total=total)
+    bar.add_task(words, total=total, completed=before or 0)
     bar.start()
     return bar
 

@@ -44,6 +44,7 @@ from edge.errors import NOT_HERE, OptionError
 from edge.local_time import zone_of
 from edge.schema import Stage
 from edge.settings import MQTT, parse_listen
+from edge.species import parse_country
 
 NAME = "NAME"  # stands for a name of the user's: of a camera, of a zone
 MAX_SETTINGS_SHOWN = 16
@@ -332,12 +333,7 @@ def _update_source(value: Any, folder: Path) -> str:
 
 
 def _country(value: Any, folder: Path) -> str:
-    word = text_of(value).strip().upper()
-    if not re.fullmatch("(US-)?[A-Z]{2}", word):
-        raise ValueError(
-            f"{value!r} is no country's code; write two letters such as SI, or US-MT for a state of the USA"
-        )
-    return word
+    return parse_country(text_of(value))
 
 
 def _timezone(value: Any, folder: Path) -> str:

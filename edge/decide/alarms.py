@@ -236,10 +236,10 @@ class Decider:
         before = [past for past in recent if near(past.box_xywh, track.box_xywh)]
         again_s = max([self.again_s, *(min(2 * past.again_s, LONGEST_AGAIN_S) for past in before)])
         incident = Incident(
-            track=track.number, tracks={track.number}, label=score.label, score=score.bear, top_score=score.bear,
-            published_score=score.bear, published_at=now.time, box_xywh=track.box_xywh, seen_at=now.time,
-            again_s=again_s, began_at=now.time, noise_at=now.time, noise_score=score.bear, there_at=now.time,
-            zones=set(zones), silenced=now.quiet is not None,
+            track=track.number, tracks={track.number}, label=score.label, share=score.share, score=score.bear,
+            top_score=score.bear, published_score=score.bear, published_at=now.time, box_xywh=track.box_xywh,
+            seen_at=now.time, again_s=again_s, began_at=now.time, noise_at=now.time, noise_score=score.bear,
+            there_at=now.time, zones=set(zones), silenced=now.quiet is not None,
         )  # fmt: skip
         self._incidents.append(incident)
         return incident
@@ -262,7 +262,7 @@ class Decider:
         incident.seen_at, incident.box_xywh, incident.score = now.time, track.box_xywh, score.bear
         incident.track = track.number
         if score.bear > incident.top_score:
-            incident.top_score, incident.label = score.bear, score.label
+            incident.top_score, incident.label, incident.share = score.bear, score.label, score.share
         since_s, why = now.time - incident.published_at, None
         if now.quiet:
             incident.silenced = True
@@ -369,6 +369,7 @@ class Decision:
     zones: tuple[str, ...] = ()  # that the bear stands in
     escalated: str | None = None  # why an update alarms again
     quiet: str | None = None  # why nothing may make a noise
+    share: float = 1.0  # the label's part of ``top_score``
 
     @property
     def alarms(self) -> bool:
@@ -383,6 +384,7 @@ class Incident:
     track: int  # that supported it last
     tracks: set[int]  # all that are this bear
     label: str
+    share: float  # its part of ``top_score``
     score: float  # the last that supported it
     top_score: float
     published_score: float
@@ -501,4 +503,6 @@ class Incident:
         return why
 
     def _decision(self, type_: EventType, score: float, **more: Any) -> Decision:
-        return Decision(type_, self.id, self.track, self.label, score, self.top_score, self.box_xywh, **more)
+        return Decision(
+            type_, self.id, self.track, self.label, score, self.top_score, self.box_xywh, share=self.share, **more
+        )

@@ -207,6 +207,7 @@ def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> 
         bear=float(min(alarm.sum(), 1.0)),
         label=card.alarm_labels[int(alarm.argmax())],
         ood=float(ood),
+        share=float(alarm.max() / alarm.sum()) if alarm.any() else 1.0,
     )
 
 

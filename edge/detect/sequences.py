@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -195,10 +195,10 @@ class CardPictures:
     """Finds out which pictures are of one camera, and answers for each of them. Any thread may ask.
 
     Of one camera are five or more pictures of one folder, one size and one camera in the Exif. They are in order of
-    their Exif time, or in the order given where they have none.
+    their Exif time, or in the order given where they have none. Those of the ``context`` are only compared with.
     """
 
-    def __init__(self, heads: Iterable[Head]) -> None:
+    def __init__(self, heads: Iterable[Head], context: Collection[Path] = ()) -> None:
         cameras: dict[object, list[Head]] = defaultdict(list)
         for head in heads:
             if head.size_wh:
@@ -209,7 +209,8 @@ class CardPictures:
             if len(pictures) > MIN_OTHERS
         ]
         self._places = {head.file: (camera, number) for camera in self.cameras for number, head in enumerate(camera)}
-        self._bursts = {file: number for number, burst in enumerate(_bursts(self.cameras)) for file in burst}
+        own = ([head for head in camera if head.file not in context] for camera in self.cameras)
+        self._bursts = {file: number for number, burst in enumerate(_bursts(own)) for file in burst}
         # A file is read twice, here and when it is looked at; soon after one another, so that the system still has it.
         self._small = lru_cache(KEPT)(_read_small)
 

@@ -41,6 +41,7 @@ Regions = Callable[[Path, tuple[int, int]], list[BoxXYWH]]  # of a picture of th
 MAX_WORDS = 200  # characters of OpenCV's or onnxruntime's own words
 
 UNREADABLE, NO_TIME = "could not be read", "no time"
+NO_BEAR = "no_bear"  # a label of models; in files for others it would be read as a species
 DECIMALS = 5
 FORMULA = frozenset("=+-@")  # what a spreadsheet takes a cell that begins with it for
 UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode's categories of spaces, control and format characters
@@ -279,12 +280,13 @@ def csv_bytes(rows: Iterable[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(Row._fields)
-    writer.writerows(map(_cells, rows))
+    writer.writerows(map(cells, rows))
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cells(row: Row) -> Iterator[str]:
-    for value in row:
+def cells(row: Row) -> Iterator[str]:
+    """Yield the cells of a row in the table; none can be run by a spreadsheet."""
+    for value in row._replace(label="") if row.label == NO_BEAR else row:
         cell = " ".join(f"{side:g}" for side in value) if isinstance(value, tuple) else value
         text = "" if cell is None else str(cell)
         yield f"'{text}" if _is_formula(text) else text
@@ -359,10 +361,12 @@ class Results:
     """The results of one folder by one model, growing file by file.
 
     ``base`` is the folder that file names are relative to, None when they are as given; ``fps`` is how many frames of
-    each second of a clip are looked at.
+    each second of a clip are looked at; ``shard`` is the digest of the list that the files are of.
     """
 
-    def __init__(self, path: Path, card: Card, model: str, base: Path | None, fps: float) -> None:
+    def __init__(
+        self, path: Path, card: Card, model: str, base: Path | None, fps: float, *, shard: str | None = None
+    ) -> None:
         self.path = path
         self._card = card
         self._base = None if base is None else str(base.resolve())
@@ -379,7 +383,7 @@ class Results:
             },
             "classifier": model,
             "base_folder": self._base,
-            OWN: {"fps": fps},
+            OWN: {"fps": fps} if shard is None else {"fps": fps, "shard": shard},
         }
         self._ids = {label: str(n) for n, label in enumerate(card.alarm_labels)}
 
@@ -420,7 +424,7 @@ class Results:
                 image |= {"frame_rate": -1.0, "frames_processed": []}
         else:
             image["detections"] = [self._detection(finding, row)] if row.verdict != "none" else []
-        image[OWN] = {name: value for name, value in row._asdict().items() if name != "file"}
+        image[OWN] = {name: value for name, value in row._asdict().items() if name != "file" and value != NO_BEAR}
         self._images[row.file] = _text(image)
 
     def _detection(self, finding: FileResult, row: Row) -> dict[str, Any]:
@@ -459,7 +463,7 @@ def _text(value: dict[str, Any]) -> str:
 def _row(image: dict[str, Any]) -> Row | None:
     """Return the row of a file as ``add`` entered it; None where it has to be looked at, maybe again."""
     try:
-        own = dict(image[OWN])
+        own = {"label": NO_BEAR} | image[OWN]
         return None if image.get("failure") else Row(image["file"], box=tuple(own.pop("box")), **own)
     except (KeyError, TypeError, ValueError):  # an older version's, or changed by hand
         return None

@@ -39,6 +39,7 @@ from edge.record.event_words import (
     clock,
     deliveries,
     delivery_text,
+    name_and_note,
     path_text,
     review_text,
     reviewed_text,
@@ -325,7 +326,8 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     review = review_of(incident, folders)
     picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
-    names = {"bear": label.capitalize() or "Bear", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
+    animal, note = name_and_note(incident)
+    names = {"bear": f"{animal[:1].upper()}{animal[1:]}", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
     names["notice"] = f"Notice: {label}"
     return {
         "id": incident.id,
@@ -340,7 +342,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
         "zones": incident.zones,
         "silent": silent(incident),
         "shadow": silent(incident) and first.event.stage == "shadow",
-        "detail": None if bear else first.event.detail,
+        "detail": note if bear else first.event.detail,
         "sent": [(state, sent[state]) for state in SENT.values() if sent[state]],
         "review": review_text(review).removeprefix(REVIEWED) if review else None,
         "evidence": bool(folders),

@@ -22,11 +22,16 @@ MAX_PLACES = 6  # of a path, in words
 
 def label_of(incident: PastEvent) -> str:
     """Return what an event was: "brown bear 0.98", "camera gone", "health mqtt"."""
-    label = (incident.label or "").replace("_", " ")
     if incident.first.event.kind != "bear":
-        return f"{incident.first.event.kind} {label}".rstrip()
+        return f"{incident.first.event.kind} {(incident.label or '').replace('_', ' ')}".rstrip()
     score = incident.top_score
-    return (label or "bear") + ("" if score is None else f" {score:.2f}")
+    return name_and_note(incident)[0] + ("" if score is None else f" {score:.2f}")
+
+
+def name_and_note(incident: PastEvent) -> tuple[str, str]:
+    """Return what a bear most likely is, and the note on it: "bear", "brown bears are unusual in SL"; or empty."""
+    name, _, note = incident.animal.partition(" (")
+    return name, note.removesuffix(")")
 
 
 def unfinished(incident: PastEvent) -> str:

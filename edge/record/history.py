@@ -290,6 +290,11 @@ class PastEvent:
         return next((each.event.label for each in reversed(self.events) if each.event.label), None)
 
     @property
+    def animal(self) -> str:
+        """Return words for what a bear is, by the last event that has a label."""
+        return next((each.event.animal for each in reversed(self.events) if each.event.label), "bear")
+
+    @property
     def top_score(self) -> float | None:
         """Return the highest bear probability, 0 to 1."""
         given = (score for each in self.events for score in (each.event.top_score, each.event.score))

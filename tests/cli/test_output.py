@@ -63,3 +63,13 @@ def test_without_an_end_there_is_no_of_and_one_that_is_given_counts(printed: pyt
 def test_what_is_short_shows_nothing(printed: pytest.LogCaptureFixture) -> None:
     list(track(range(20), "reading"))
     assert printed.messages == []
+
+
+def test_what_was_done_before_counts_as_done_and_not_in_the_rate(printed: pytest.LogCaptureFixture) -> None:
+    with output.progress_bar("looking", 100_000, 40_000) as show:
+        for second in range(1, 70):
+            show(10 * second)
+    assert printed.messages == [
+        "looking: 40,310 of 100,000, 10.0 a second, 99 min left after 31 s",
+        "looking: 40,630 of 100,000, 10.0 a second, 99 min left after 63 s",
+    ]

@@ -74,11 +74,11 @@ def alert(event: Event, waits: Callable[[Event], str] = lambda event: "") -> str
         return f"{_head(event)}  {where}at {when}: {what}"
     if event.type == "end":
         unseen = detail and not detail.startswith(UNKNOWN)
-        what = detail if unseen else f"{_animal(event)} no longer in view"
+        what = detail if unseen else f"{event.animal} no longer in view"
         return f"{event.camera} at {when}: {what} (highest score {event.top_score or 0.0:.2f})"
     alarm = event.type == "new" or event.escalated
     score = event.score or 0.0
-    words = [f"{_animal(event)} {score:.2f}" if alarm else f"same bear, still there ({score:.2f})"]
+    words = [f"{event.animal} {score:.2f}" if alarm else f"same bear, still there ({score:.2f})"]
     words += [f"first seen {event.onset_s:.1f} s before"] if event.type == "new" and event.onset_s is not None else []
     words += [event.file] if event.file else []
     words += [*(f"in {name}" for name in event.zones), *([f"no noise: {event.quiet}"] if event.quiet else [])]
@@ -89,10 +89,6 @@ def alert(event: Event, waits: Callable[[Event], str] = lambda event: "") -> str
     words += [detail] if detail else []
     words += [from_here(Path(event.evidence))] if event.evidence else []
     return f"{f'{_head(event)}  ' if alarm else ''}{event.camera} at {when}: {', '.join(words)}"
-
-
-def _animal(event: Event) -> str:
-    return (event.label or "bear").replace("_", " ")
 
 
 def from_here(path: Path) -> str:

@@ -87,6 +87,7 @@ export class EventFactory {
       escalated: null,
       file: null,
       quiet: null,
+      species: null,
       stage: null,
       schema_version: 1,
     };

@@ -144,7 +144,7 @@ export class Journal {
       kind: "health", type, id, seq: this.nextSeq(), boot_id: this.bootId, camera: this.#camera,
       captured_at: new Date().toISOString(), clock_synced: null, track: null, label: kind, score: null, top_score: null,
       box_xywh: null, media_time_s: null, latency_ms: null, onset_s: null, durable: false, model: null, evidence: null,
-      detail, zones: [], escalated: null, file: null, quiet: null, stage: null, schema_version: 1,
+      detail, zones: [], escalated: null, file: null, quiet: null, species: null, stage: null, schema_version: 1,
     };
     await this.add({ event, full: null, crop: null, cropNote: null });
   }

@@ -84,6 +84,7 @@ export interface BearEvent {
   readonly escalated: string | null;
   readonly file: string | null;
   readonly quiet: string | null;
+  readonly species: null; // a phone has no site
   readonly stage: null; // a phone has no stages
   readonly schema_version: 1;
 }

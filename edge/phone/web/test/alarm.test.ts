@@ -6,7 +6,7 @@ function event(type: BearEvent["type"], id = "a", more: Partial<BearEvent> = {})
   return {
     kind: "bear", type, id, seq: 1, boot_id: "b", camera: "phone", captured_at: "2026-06-01T01:00:00Z", clock_synced: null, track: 1,
     label: "brown_bear", score: 0.9, top_score: 0.9, box_xywh: [0, 0, 1, 1], media_time_s: null, latency_ms: null, onset_s: null, durable: true,
-    model: null, evidence: null, detail: null, zones: [], escalated: null, file: null, quiet: null, stage: null, schema_version: 1, ...more,
+    model: null, evidence: null, detail: null, zones: [], escalated: null, file: null, quiet: null, species: null, stage: null, schema_version: 1, ...more,
   }; // prettier-ignore
 }
 

@@ -16,7 +16,7 @@ function event(type: BearEvent["type"], seconds: number, more: Partial<BearEvent
     captured_at: new Date(Date.UTC(2026, 0, 1, 3, 12, 7) + 1000 * seconds).toISOString(), clock_synced: null, track: 1,
     label: "brown_bear", score: 0.8, top_score: 0.9, box_xywh: [0.1, 0.2, 0.30001, 0.4], media_time_s: null, latency_ms: 1,
     onset_s: 1, durable: true, model: "bear@1", evidence: null, detail: null, zones: [], escalated: null, file: null,
-    quiet: null, stage: null, schema_version: 1, ...more,
+    quiet: null, species: null, stage: null, schema_version: 1, ...more,
   };
 }
 

@@ -207,7 +207,7 @@ test("an event has the fields and the rounding of the Python side", async () => 
     kind: "bear", type: "new", id: DECISION.id, seq: 7, boot_id: START.bootId, camera: "phone",
     captured_at: "2023-11-14T22:13:23.000Z", clock_synced: null, track: 3, label: "brown_bear", score: 0.9123,
     top_score: 0.95, box_xywh: [0.33333, 0.25, 0.5, 0.5], media_time_s: null, onset_s: 0.5, durable: false,
-    model: "bear@0123456789ab", evidence: null, detail: null, zones: ["hives"], escalated: null, file: null, quiet: null, stage: null,
+    model: "bear@0123456789ab", evidence: null, detail: null, zones: ["hives"], escalated: null, file: null, quiet: null, species: null, stage: null,
     schema_version: 1,
   }); // prettier-ignore
 });
