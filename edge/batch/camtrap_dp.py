@@ -1,8 +1,8 @@
 """Write a Camtrap DP 1.0.2 package: deployments, media and observations of events.
 
 https://camtrap-dp.tdwg.org. Pictures of one deployment less than 120 s apart are one event, with one observation of
-the event; what was seen in a picture by itself is an observation of that picture, with its box. A picture without a
-bear is unclassified: the model knows nothing but bears. Coordinates are rounded unless the user wants them exact.
+the event; where that is something, each of its pictures has one as well, with its box. Pictures without a bear are
+unclassified: the model knows nothing but bears. Coordinates are rounded unless the user wants them exact.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from mimetypes import MimeTypes
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -38,7 +39,7 @@ from edge.batch.results import Result
 from edge.camera import CLIPS
 from edge.errors import BearAlarmError, OptionError
 from edge.files import need_folder, to_disk
-from edge.species import NAMES, likely
+from edge.species import NAMES, SURE, likely, parse_country
 from edge.version import __version__
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,15 @@ TABLES = ("deployments", "media", "observations")
 PACKAGE = "datapackage.json"
 
 TOGETHER_S = 120  # pictures nearer to one another are of one event
-PLACES, BLURRED_M = 1, 15_700  # decimals of a degree, and how far off that may be (Chapman & Wieczorek 2020, 3.4)
+PLACES = 1  # decimals of a degree that coordinates are rounded to
+BLURRED_M = 15_700  # what that may be off at the equator (Chapman & Wieczorek 2020, Georeferencing Best Practices)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MIN, MAX = -(1 << 62), 1 << 62  # seconds: all times
 BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 # Labels that a person gives and that are no animal.
 NOT_ANIMALS = {"person": "human", "human": "human", "vehicle": "vehicle"}
-UNKNOWN = frozenset({"", "no_bear", "other", "teddy_bear"})
+UNKNOWN = frozenset({"", "other", "teddy_bear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class About:
     country: str = ""  # ISO 3166-1 alpha-2 or US-MT; "": not known
     exact: bool = False  # coordinates as they are
     public: bool = False  # anybody may see the pictures
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for what is no country, before the first bear asks for its species."""
+        if self.country:
+            parse_country(self.country)
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
@@ -85,7 +93,8 @@ def check_folder(folder: Path, *, force: bool) -> None:
 
 
 def _old(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.old")
+    whole = folder.resolve()  # . has no name
+    return whole.with_name(f"{whole.name}.old")
 
 
 class Package:
@@ -134,7 +143,7 @@ class Package:
                 "captureMethod": "activityDetection",
                 "filePublic": str(self.about.public).lower(),
                 "fileName": name,
-                "fileMediatype": media_type(name),
+                "fileMediatype": media_type(PurePosixPath(name).suffix.lower()),
                 **cells,
             }
         )
@@ -208,6 +217,7 @@ def new_package(folder: Path, about: About, *, force: bool = False) -> Iterator[
     Raises OptionError where it cannot be written; then nothing is left of it.
     """
     check_folder(folder, force=force)
+    folder = folder.resolve()
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         beside.mkdir()
@@ -233,9 +243,9 @@ def new_package(folder: Path, about: About, *, force: bool = False) -> Iterator[
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def media_type(name: str) -> str:
-    """Return the media type of a picture or a clip by its name."""
-    suffix = PurePosixPath(name).suffix.lower()
+@cache
+def media_type(suffix: str) -> str:
+    """Return the media type of a picture or a clip by the end of its name, such as ".jpg"."""
     kind = "video" if suffix in CLIPS else "image"
     found = MimeTypes().guess_type(f"x{suffix}", strict=False)[0] or ""
     return found if found.startswith(kind) else f"{kind}/{suffix.removeprefix('.') or 'unknown'}"
@@ -246,13 +256,13 @@ def media_type(name: str) -> str:
 
 def observed(result: Result, country: str = "") -> dict[str, str]:
     """Return the cells of an observation that say what was seen, and by whom. Raises OptionError for no country."""
-    row = result.row
-    label = row.label.replace("_", " ")
+    row, label = result.row, result.row.label
     cells = {"observationType": "unclassified", "observationComments": "no bear found"}
     if row.verdict == "bear":
         of_all = sum(result.classes.values())
-        share = result.classes.get(row.label, 0.0) / of_all if of_all and not result.human else 1.0
-        species = likely(row.label, country, share=share)
+        if not result.human and of_all and result.classes.get(label, 0.0) < SURE * of_all:
+            label = "bear"
+        species = likely(label, country)
         cells = {
             "observationType": "animal",
             "scientificName": species.scientific,
@@ -265,14 +275,17 @@ def observed(result: Result, country: str = "") -> dict[str, str]:
     elif row.verdict is None:
         cells["observationComments"] = "could not be read"
     elif result.human:
-        kind = NOT_ANIMALS.get(row.label, "unknown" if row.label in UNKNOWN else "animal")
-        cells = {"observationType": kind, "observationComments": f"no bear: {label}" if label else "no bear"}
+        kind = NOT_ANIMALS.get(label, "unknown" if label in UNKNOWN else "animal")
+        words = label.replace("_", " ")
+        cells = {"observationType": kind, "observationComments": f"no bear: {words}" if words else "no bear"}
     if row.verdict is not None:
         cells |= {
             "classificationMethod": "human" if result.human else "machine",
             "classifiedBy": result.by,
             "classificationTimestamp": datetime.fromisoformat(result.at).isoformat("T", "seconds") if result.at else "",
         }
+    if row.verdict in {"bear", "maybe"} or result.human:
+        cells["observationTags"] = f"label:{label}" if label else ""  # by which ``camtrap_reader`` knows it again
     if row.score is not None and not result.human and row.verdict in {"bear", "maybe"}:
         cells["classificationProbability"] = f"{row.score:.5g}"
     return cells
@@ -335,6 +348,7 @@ class _Pictures:
             "PRIMARY KEY(deployment, taken, file)) WITHOUT ROWID"
         )
         self._above: tuple[str, ...] | None = None  # folders that all files are in
+        self._by_clocks: set[int] = set()  # deployments with times by the camera's clock, which a shift moves
 
     def gather(self, results: Iterable[Result], country: str) -> None:
         """Take up what has a deployment and a time; log the count of the others."""
@@ -352,7 +366,8 @@ class _Pictures:
                 continue
             moment = datetime.fromisoformat(row.time)
             zone = moment.utcoffset()
-            taken = (moment if zone is not None else moment.replace(tzinfo=UTC)) + self._deployments[number].shift
+            # A time with a zone is not by the camera's clock: it was shifted already.
+            taken = moment if zone is not None else moment.replace(tzinfo=UTC) + self._deployments[number].shift
             box = json.dumps(row.box) if row.box and row.verdict in {"bear", "maybe"} else None
             try:
                 self._db.execute(
@@ -395,6 +410,7 @@ class _Pictures:
                 f"the time zone of the cameras' clocks is not known ({', '.join(unknown[:3])}); give --timezone, such "
                 "as Europe/Ljubljana or +01:00, or write it under timezone in the table of deployments"
             )
+        self._by_clocks = {number for number, _ in first}
         for number, taken in first:
             deployment = self._deployments[number]
             where = parse_zone(deployment.zone or zone, deployment.id)
@@ -411,11 +427,11 @@ class _Pictures:
         found = [(each, self._times(number, each, now)) for number, each in enumerate(self._deployments)]
         bad: list[str] = []
         offers: list[str] = []
-        for each, times in found:
-            if times is None or each.more.get("timestampIssues") == "true" or not (wrong := times.wrong()):
+        for number, (each, times) in enumerate(found):
+            if times is None or each.any_time or not (wrong := times.wrong()):
                 continue
             bad.append(f"{each.id}: {wrong}, of {times.count:,}, the first of {times.first:%Y-%m-%d %H:%M}")
-            if shift := right_shift(each, times, now):
+            if number in self._by_clocks and (shift := right_shift(each, times, now)):
                 offers.append(f"write {shift_words(shift)} under shift in the row of {each.id}")
         if bad:
             also = "or " if offers else ""
@@ -438,22 +454,18 @@ class _Pictures:
         return Times(count, _moment(first, zone), _moment(last, zone), *wrong) if count else None
 
     def write(self, package: Package) -> None:
-        """Write the rows of pictures, and of what was seen in them and in each event."""
+        """Write the rows of pictures, and of what was seen in each event and, where that is something, its pictures."""
         event: dict[str, Any] = {}
-        rows = self._db.execute("SELECT * FROM pictures ORDER BY deployment, taken, file")
-        for number, taken, file, zone, weight, text, box in rows:
+        for number, taken, file, zone, weight, text, _ in self._between(0, len(self._deployments), MIN, MAX):
             deployment, time, cells = self._deployments[number].id, _moment(taken, zone), json.loads(text)
             if not event or number != event["number"] or taken - event["last"] >= TOGETHER_S:
-                _write_event(package, event)
+                self._write_event(package, event)
                 id_ = f"{deployment}-{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-                event = {"id": id_, "deployment": deployment, "number": number, "start": time, "rank": -2.0}
+                event = {"id": id_, "number": number, "first": taken, "start": time, "rank": -2.0}
             event |= {"last": taken, "end": time}
             if weight > event["rank"]:
                 event |= {"rank": weight, "cells": cells}
-            path = self._path(file.decode("utf-8", "surrogateescape"))
-            media = hashlib.blake2b(
-                f"{deployment}/{path}".encode("utf-8", "surrogateescape"), digest_size=8
-            ).hexdigest()
+            media, path = self._media(deployment, file)
             package.media(
                 {
                     "mediaID": media,
@@ -463,21 +475,38 @@ class _Pictures:
                     "mediaComments": cells["observationComments"] if weight < 0 else "",
                 }
             )
-            if weight > 0:
-                sides = zip(BOX, map(str, json.loads(box)), strict=True) if box else ()
-                package.observation(
-                    {
-                        "observationID": media,
-                        "deploymentID": deployment,
-                        "mediaID": media,
-                        "eventID": event["id"],
-                        "eventStart": time.isoformat(),
-                        "eventEnd": time.isoformat(),
-                        **dict(sides),
-                        **cells,
-                    }
-                )
-        _write_event(package, event)
+        self._write_event(package, event)
+
+    def _write_event(self, package: Package, event: dict[str, Any]) -> None:
+        if not event:
+            return
+        deployment = self._deployments[event["number"]].id
+        of_all = {"deploymentID": deployment, "eventID": event["id"]}
+        times = {"eventStart": event["start"].isoformat(), "eventEnd": event["end"].isoformat()}
+        package.observation({"observationID": event["id"], **of_all, **times, **event["cells"]})
+        if event["rank"] <= 0:
+            return
+        number = event["number"]
+        for _, taken, file, zone, _, text, box in self._between(number, number + 1, event["first"], event["last"]):
+            media, _ = self._media(deployment, file)
+            times = dict.fromkeys(times, _moment(taken, zone).isoformat())
+            sides = dict(zip(BOX, map(str, json.loads(box)), strict=True)) if box else {}
+            package.observation(
+                {"observationID": media, "mediaID": media, **of_all, **times, **sides, **json.loads(text)}
+            )
+
+    def _between(self, first: int, until: int, begin: int, end: int) -> Iterator[Any]:
+        yield from self._db.execute(
+            "SELECT * FROM pictures WHERE deployment >= ? AND deployment < ? AND taken BETWEEN ? AND ? "
+            "ORDER BY deployment, taken, file",
+            (first, until, begin, end),
+        )
+
+    def _media(self, deployment: str, name: bytes) -> tuple[str, str]:
+        """Return a picture's mediaID, the same each time, and its path."""
+        path = self._path(name.decode("utf-8", "surrogateescape"))
+        key = f"{deployment}/{path}".encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(key, digest_size=8).hexdigest(), path
 
     def _path(self, file: str) -> str:
         """Return a file's path below the folder of all pictures. Raises OptionError for what the format forbids."""
@@ -488,20 +517,6 @@ class _Pictures:
                 f"{file}: a Camtrap DP package takes no path that begins with . or ~ or has ..; rename it"
             )
         return file
-
-
-def _write_event(package: Package, event: dict[str, Any]) -> None:
-    if event:
-        package.observation(
-            {
-                "observationID": event["id"],
-                "deploymentID": event["deployment"],
-                "eventID": event["id"],
-                "eventStart": event["start"].isoformat(),
-                "eventEnd": event["end"].isoformat(),
-                **event["cells"],
-            }
-        )
 
 
 def _moment(taken: int, zone: int) -> datetime:

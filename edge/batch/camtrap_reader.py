@@ -1,7 +1,8 @@
 """A Camtrap DP package by any program, read as results: https://camtrap-dp.tdwg.org (version 1.0).
 
 An observation of one picture or clip (``media``) holds for it; one of an event (``event``) holds for all of its
-deployment that were taken meanwhile. A person's word goes before a program's.
+deployment that were taken meanwhile. An event of which some pictures have observations of their own only sums them up:
+nothing was found in its others. A person's word goes before a program's.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from edge.batch.camtrap_dp import BOX
 from edge.batch.results import Result
-from edge.detect.stills import Row, Verdict
+from edge.detect.stills import UNREADABLE, Row, Verdict
 from edge.errors import OptionError
 from edge.schema import BoxXYWH
 from edge.species import LABELS
 
 MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath")
 OBSERVATIONS = ("deploymentID", "mediaID", "eventStart", "eventEnd", "observationType")
-BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 SCIENTIFIC = {name: label for label, names in LABELS.items() for name in names}
 BEARS = frozenset({"ursidae", "ursus", "ursus sp.", "ursidae sp."})  # a bear, of no species in particular
-UNKNOWN_SCORE: dict[Verdict, float] = {"bear": 1.0, "maybe": 0.5, "none": 0.0}  # where no probability is written
-LABEL_TAG = "label:"  # in ``observationTags``: the alarm's own label, which a family's name does not say
+LABEL_TAG = "label:"  # in ``observationTags``: the label that the model or a person gave
+NO_ANIMALS = {"human": "person", "vehicle": "vehicle"}  # labels of kinds of observations
 
 
 class Table(NamedTuple):
@@ -126,14 +127,18 @@ def _take_in(table: Table, into: sqlite3.Connection) -> dict[str, float]:
     marks = ", ".join("?" * len(COLUMNS.split()))
     into.executemany(f"INSERT INTO seen VALUES ({marks})", (_seen(table, *each) for each in table.rows()))
     into.execute("CREATE INDEX of_media ON seen (media, deployment, begin)")
+    into.execute("CREATE INDEX of_time ON seen (deployment, begin) WHERE media <> ''")
+    into.execute(
+        "UPDATE seen SET verdict = 'none', label = '', score = 0, human = 0, by = iif(human, '', by) WHERE media = '' "
+        "AND EXISTS (SELECT 1 FROM seen AS own WHERE own.media <> '' AND own.deployment = seen.deployment "
+        "AND own.begin BETWEEN seen.begin AND seen.until AND own.human >= seen.human)"
+    )
     return dict(into.execute("SELECT deployment, MAX(until - begin) FROM seen WHERE media = '' GROUP BY 1"))
 
 
 def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
     verdict, label = _meaning(row)
     score = table.number(line, row, "classificationProbability")
-    if verdict and (score is None or verdict == "none"):  # its number is that of another animal
-        score = UNKNOWN_SCORE[verdict]
     box = [table.number(line, row, column) for column in BOX]
     return (
         row["mediaID"],
@@ -142,7 +147,7 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
         table.time(line, row, "eventEnd").timestamp(),
         verdict,
         label,
-        score,
+        0.0 if verdict == "none" else score,  # what is written is that of another animal
         None if None in box else json.dumps(box),
         row.get("classificationMethod") == "human",
         row.get("classifiedBy") or "",
@@ -152,18 +157,18 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
 
 def _meaning(row: dict[str, str]) -> tuple[Verdict | None, str]:
     """Return the verdict and the label of an observation; no verdict for what nobody and nothing classified."""
-    kind, human = row["observationType"], row.get("classificationMethod") == "human"
-    tags = (tag.strip() for tag in (row.get("observationTags") or "").split("|"))
+    kind, tags = row["observationType"], (row.get("observationTags") or "").split("|")
     own = next((tag.removeprefix(LABEL_TAG) for tag in tags if tag.startswith(LABEL_TAG)), "")
     name = " ".join((row.get("scientificName") or "").split()[:2])  # a subspecies is its species here
-    bear = SCIENTIFIC.get(name.capitalize()) or ("bear" if name.lower() in BEARS else None)
-    if kind == "animal":
-        return ("bear", own or bear) if bear else ("none", own or name.lower().replace(" ", "_"))
-    if kind == "unknown" and not human:
-        return "maybe", own or bear or "bear"
+    bear = SCIENTIFIC.get(name.capitalize()) or ("bear" if name.lower() in BEARS else "")
     if kind == "unclassified" and not row.get("classificationMethod"):
         return None, ""
-    return "none", own or {"human": "person", "vehicle": "vehicle"}.get(kind, "")
+    if kind == "animal" and bear:
+        return "bear", own or bear
+    said_no = (row.get("observationComments") or "").startswith("no bear")  # as our writer says it
+    if (kind == "unknown" and not said_no) or (kind == "animal" and not name and not own):
+        return "maybe", own or "animal"
+    return "none", own or (name.lower().replace(" ", "_") if kind == "animal" else NO_ANIMALS.get(kind, ""))
 
 
 def _best(found: sqlite3.Connection, row: dict[str, str], at: float, longest: dict[str, float]) -> Any:
@@ -178,13 +183,14 @@ def _best(found: sqlite3.Connection, row: dict[str, str], at: float, longest: di
 
 
 def _result(row: dict[str, str], at: datetime, seen: Any) -> Result:
-    *_, verdict, label, score, box, human, by, when = seen or NEVER
+    unreadable = row.get("mediaComments") == UNREADABLE  # as our writer says it, also in an event with others
+    *_, verdict, label, score, box, human, by, when = NEVER if unreadable or not seen else seen
     name = row["filePath"]
     sides = cast(BoxXYWH, tuple(json.loads(box))) if box else None
-    problem = "" if verdict else "nobody and no program has classified it"
+    problem = "" if verdict else UNREADABLE if unreadable else "nobody and no program has classified it"
     return Result(
         Row(name, at.isoformat(), row["deploymentID"], label, score, sides, verdict, None, problem),
-        {label: float(score)} if verdict in {"bear", "maybe"} else {},
+        {label: float(score)} if score else {},
         by,
         bool(human),
         when,

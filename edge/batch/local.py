@@ -25,7 +25,6 @@ AGAIN_S = 10.0  # until a shard that another run has is tried again
 TRIES = 2
 END_S = 10.0  # for a child to end by itself
 REFUSED = 2  # exit code: the user's mistake, which each further shard would meet as well
-LAST_WORDS = 5  # lines of a child that are kept
 
 
 @dataclass(slots=True)
@@ -143,9 +142,8 @@ class _Run:
                     self._busy += 1
                     return self._waiting.popleft()
                 if self._elsewhere and not self._said:
-                    log.info(
-                        "waiting for another run, which has these shards: %s", ", ".join(map(str, self._elsewhere))
-                    )
+                    numbers = ", ".join(map(str, self._elsewhere))
+                    log.info("waiting for another run, which has these shards: %s", numbers)
                     self._said = True
                 if not self._busy and not self._elsewhere:
                     break
@@ -153,16 +151,16 @@ class _Run:
         return None
 
     def _watch(self, number: int, child: subprocess.Popen[str]) -> tuple[int, str]:
-        """Follow a child to its end; return its exit code, and the last of its words that are no number."""
-        words: deque[str] = deque(maxlen=LAST_WORDS)
+        """Follow a child to its end; return its exit code, and its last words."""
+        words = ""
         assert child.stdout is not None
         with child.stdout:
             for line in child.stdout:
                 if line.strip().isdecimal():
                     self._looked_at[number] = int(line)
-                else:
-                    words.append(line.rstrip())
-        return child.wait(), words[-1] if words else ""
+                elif line.strip():
+                    words = line.strip()
+        return child.wait(), words
 
     def _after(self, number: int, code: int, words: str) -> None:
         done = code == 0 and self._done(number)
@@ -180,9 +178,8 @@ class _Run:
             elif code == REFUSED:
                 self.outcome.refused = words.removeprefix("bear-alarm: ")
             else:
-                self._crashed(
-                    number, f"killed by {signal.Signals(-code).name}" if code < 0 else words or f"code {code}"
-                )
+                why = f"killed by {signal.Signals(-code).name}" if code < 0 else words or f"exit code {code}"
+                self._crashed(number, why)
 
     def _crashed(self, number: int, why: str) -> None:
         self._crashes[number] += 1

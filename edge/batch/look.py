@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,10 @@ from edge.detect.classifier import Classifier
 from edge.detect.sequences import CardPictures, Head, read_head
 from edge.detect.stills import FILES, FileResult, Row, find_in, is_clip, row_of, support
 from edge.errors import OptionError
+from edge.pictures import find_pictures
+from edge.species import LABELS, likely
+
+log = logging.getLogger(__name__)
 
 
 def read_heads(files: Iterable[Path], workers: int) -> Iterator[Head]:
@@ -28,7 +33,7 @@ def read_heads(files: Iterable[Path], workers: int) -> Iterator[Head]:
 def look_at(
     classifier: Classifier, card: CardPictures, files: Iterable[Path], names: Mapping[Path, str], *, fps: float,
     workers: int,
-) -> Iterator[tuple[FileResult, Row]]:  # fmt: skip
+) -> Generator[tuple[FileResult, Row], None, None]:  # fmt: skip
     """Yield what is found in each file, and its row under its name, in the card's order, by so many threads.
 
     ``card`` is made of the heads of these files, and of those they are compared with.
@@ -42,6 +47,17 @@ def look_at(
                 yield finding, row_of(finding, names[finding.file])
     finally:
         stop.set()
+
+
+def species_of(row: Row, classes: Mapping[str, float], country: str) -> str:
+    """Return which bear a file most likely shows in a country, for people; "" for none, and without a country.
+
+    ``classes``: the probabilities by label, as far as they are known.
+    """
+    if not country or row.verdict not in {"bear", "maybe"} or row.label not in LABELS:
+        return ""
+    bears = sum(classes.get(label, 0.0) for label in LABELS)
+    return likely(row.label, country, share=classes.get(row.label, 0.0) / bears if bears else 1.0).words
 
 
 def whole(path: Path) -> Path:
@@ -99,12 +115,36 @@ def read_table(table: Path) -> list[Path]:
     return list(lines)
 
 
-def missing(files: Collection[Path], table: Path) -> list[Path]:
-    """Return the files that are not there. Raises OptionError where all are missing."""
+def missing(files: Collection[Path], table: Path) -> set[Path]:
+    """Return the files of a table that are not there, and warn of them. Raises OptionError where all are missing."""
     lost = [file for file in files if not file.exists()]
     if len(lost) == len(files):
         raise OptionError(
-            f"{table}: none of its {len(files):,} files is there, such as {lost[0]}; "
-            f"their names are taken from {table.absolute().parent}"
+            f"{table}: none of its files is there ({len(files):,}), such as {lost[0]}; "
+            f"correct their names, which are taken from {table.absolute().parent}"
         )
-    return lost
+    if lost:
+        log.warning(
+            "%s: %s of its %s files are not there, such as %s", table, f"{len(lost):,}", f"{len(files):,}", lost[0]
+        )
+    return set(lost)
+
+
+def find_files(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
+    """Return every file among tables, files and folders and below, and the folder that names are relative to.
+
+    That is the only folder that is given, or that of the only table, where all lie below it; None: names are as given.
+    Raises OptionError and PictureError.
+    """
+    found = dict[Path, None]()
+    for path in paths:
+        if is_table(path):
+            listed = read_table(path)
+            missing(listed, path)
+            found.update(dict.fromkeys(listed))
+        else:
+            found.update(dict.fromkeys(find_pictures([path], FILES)))
+    if len(paths) > 1 or not (is_table(paths[0]) or paths[0].is_dir()):
+        return list(found), None
+    base = whole(paths[0].parent) if is_table(paths[0]) else paths[0]
+    return list(found), base if all(file.is_relative_to(base) for file in found) else None

@@ -21,9 +21,20 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TextIO, cast
 
-from edge.detect.sequences import BURST, HEAD_BYTES
-from edge.detect.stills import DETECTION_CATEGORIES, FORMAT_VERSION, NO_BEAR, OWN, UNREADABLE, Row, Verdict, cells
-from edge.detect.stills import is_clip as is_clip_path
+from edge.detect.sequences import BURST, HEAD_BYTES, MAX_IN_BURST
+from edge.detect.stills import (
+    DETECTION_CATEGORIES,
+    FORMAT_VERSION,
+    MAYBE,
+    NO_BEAR,
+    OWN,
+    SHARD,
+    UNREADABLE,
+    Row,
+    Verdict,
+    cells,
+    is_clip,
+)
 from edge.errors import OptionError
 from edge.files import whole_file
 from edge.pictures import jpeg_size, moment, read_exif
@@ -32,14 +43,14 @@ from edge.species import LABELS, NAMES
 
 PACKAGE = "datapackage.json"  # of Camtrap DP
 PIECE = 1 << 20  # characters of a file that are read at once
+LONGEST = 64 * PIECE  # of an image's entry; a damaged one seems to go on to the end of the file
 IMAGES = "images"
 INFO, DETECTIONS, CLASSES = "info", "detection_categories", "classification_categories"
 ANIMAL, UNKNOWN, EMPTY = "animal", "unknown", "empty"
 THRESHOLD = 0.2  # MegaDetector's own, for files that do not say theirs
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # box of a bear that was found without one
 RANKS: dict[Verdict, int] = {"none": 0, "maybe": 1, "bear": 2}
-# Under which a person's word stands in MegaDetector's format, which has no place for it.
-REVIEWED_BY, REVIEWED_AT = "reviewed_by", "reviewed_at"
+SAID = "bear_alarm_said"  # who said it, of a single image: MegaDetector's format knows one program for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +86,35 @@ class ResultFiles:
         elif base is None:
             found = {_base_of(path, info) for path, info in zip(paths, infos, strict=True)}
             self.base = found.pop() if len(found) == 1 else None
-        models = dict.fromkeys(str(info.get("detector") or UNKNOWN) for info in infos)
+        models = dict.fromkeys(str(info.get("detector")) for info in infos)
         times = [info["detection_completion_time"] for info in infos if info.get("detection_completion_time")]
         self.info: dict[str, Any] = {
             **{key: value for key, value in infos[0].items() if all(info.get(key) == value for info in infos)},
             "format_version": FORMAT_VERSION,
-            "detector": ", ".join(models),
         }
+        self.info.pop(SHARD, None)
+        if all(info.get("detector") for info in infos):
+            self.info["detector"] = ", ".join(models)
         if len(set(folders)) > 1:
             self.info["base_folder"] = None if self.base is None else str(self.base)
         if times:
             self.info["detection_completion_time"] = max(times)
-        self.labels = list(dict.fromkeys(label for head in self._heads for label in head.get(CLASSES, {}).values()))
+        self.labels = list(dict.fromkeys(label for head in self._heads for label in (head.get(CLASSES) or {}).values()))
 
     def __call__(self) -> Iterator[Result]:
         """Yield the results of one file after the other. Raises OptionError for two of one name."""
-        seen = dict[int, int]()  # of names their hashes: a million take 100 MB
-        for number, (path, head, prefix) in enumerate(zip(self._paths, self._heads, self._prefixes, strict=True)):
+        seen = dict[int, Path]()  # of names their hashes: a million take 100 MB
+        for path, head, prefix in zip(self._paths, self._heads, self._prefixes, strict=True):
             for result in _of_package(path) if path.name == PACKAGE else _of_file(path, head, prefix):
-                if not self._of_one_plan and seen.setdefault(key := hash(result.row.file), number) != number:
+                key = hash(result.row.file)
+                if key in seen:
+                    where = f"twice in {path}" if seen[key] == path else f"in {seen[key]} and in {path}"
                     raise OptionError(
-                        f"{result.row.file}: is in {self._paths[seen[key]]} and in {path}; give each picture once, "
-                        "or look at both cards again from the folder that they lie in"
+                        f"{result.row.file}: is {where}; give each picture once, or look at both cards again from the "
+                        "folder that they lie in"
                     )
+                if not self._of_one_plan:
+                    seen[key] = path
                 yield result
 
 
@@ -136,8 +153,8 @@ class _Json:
     def _read_on(self) -> None:
         rest = self._text[self._at :]
         piece = self._file.read(max(PIECE, len(rest)))
-        if not piece:
-            raise ValueError("ends early")
+        if not piece or len(rest) > LONGEST:
+            raise ValueError("ends early, or is damaged")
         self._text, self._at = rest + piece, 0
 
     def sign(self) -> str:
@@ -218,7 +235,8 @@ def _head(path: Path) -> dict[str, Any]:
                 head[key] = value
             elif {INFO, DETECTIONS, CLASSES} <= head.keys():
                 break
-        head[INFO].items(), head[DETECTIONS].items()  # as they have to be
+        if not (isinstance(head[INFO], dict) and isinstance(head[DETECTIONS], dict)):
+            raise TypeError("no head")
     return head
 
 
@@ -231,28 +249,21 @@ def _of_package(path: Path) -> Iterator[Result]:
 def _of_file(path: Path, head: Mapping[str, Any], prefix: PurePosixPath) -> Iterator[Result]:
     """Yield the results of a file with this head, their names below ``prefix``. Raises OptionError."""
     info: dict[str, Any] = head[INFO]
-    own = OWN in info
     models = dict.fromkeys(str(info[key]) for key in ("detector", "classifier") if info.get(key))
-    said_at = str(info.get("detection_completion_time", "")) if own else ""  # in UTC; others do not say their zone
-    at = f"{said_at.replace(' ', 'T')}Z" if said_at else ""
+    made = str(info.get("detection_completion_time", "")).replace(" ", "T")
+    at = f"{made}Z" if made and OWN in info else ""  # others do not say their zone
     threshold = (info.get("detector_metadata") or {}).get("typical_detection_threshold", THRESHOLD)
     with _reading(path) as file:
         for key, entry in _parts(file):
             if key == IMAGES:
-                image = _named(entry, head, prefix, own)
-                yield Result(
-                    row=_own_row(image) or _row(image, threshold),
-                    classes=_classes(image),
-                    by=image.get(REVIEWED_BY) or ", ".join(models),
-                    human=REVIEWED_BY in image,
-                    at=image.get(REVIEWED_AT, "") if REVIEWED_BY in image else at,
-                    image=image,
-                )
+                image = _named(entry, head, prefix)
+                said = {"by": ", ".join(models), "at": at} | image.get(SAID, {})
+                yield Result(_own_row(image) or _row(image, threshold), _classes(image), image=image, **said)
 
 
-def _named(entry: dict[str, Any], head: Mapping[str, Any], prefix: PurePosixPath, own: bool) -> dict[str, Any]:
+def _named(entry: dict[str, Any], head: Mapping[str, Any], prefix: PurePosixPath) -> dict[str, Any]:
     """Return an image's entry with names of categories for their numbers, as format 1.6 has it."""
-    file = entry["file"] if own else entry["file"].replace("\\", "/")
+    file = entry["file"] if OWN in entry else entry["file"].replace("\\", "/")
     image = entry | {"file": (prefix / file).as_posix()}
     if (found := entry.get("detections")) is None:
         return image | {"detections": None, "failure": str(entry.get("failure") or UNREADABLE)}
@@ -317,21 +328,26 @@ def _row(image: Mapping[str, Any], threshold: float) -> Row:
 
 def _judged(found: Mapping[str, Any], threshold: float) -> tuple[Verdict, str]:
     """Return the verdict on a detection and its label."""
-    classes = found.get("classifications")
-    name = str(classes[0][0] if classes else found["category"])
-    if label := bear_label(name):
-        share = found["conf"] / threshold
-        return ("bear" if share >= 1 else "maybe" if share >= 0.5 else "none"), label
-    if found["conf"] < threshold:
+    name, share = _name(found), found["conf"] / threshold
+    if share < MAYBE:
         return "none", EMPTY
+    if label := bear_label(name):
+        return ("bear" if share >= 1 else "maybe"), label
     return ("maybe" if name.lower() in {ANIMAL, UNKNOWN} else "none"), name
 
 
+def _name(found: Mapping[str, Any]) -> str:
+    """Return what a detection is classified as, else its category."""
+    classes = found.get("classifications")
+    return str(classes[0][0] if classes else found["category"])
+
+
 def _classes(image: Mapping[str, Any]) -> dict[str, float]:
-    """Return the probabilities of the alarm labels of an image's surest detection, the likeliest first."""
-    best = max(image["detections"] or [{}], key=lambda each: each.get("conf", 0.0))
+    """Return the probabilities of the alarm labels of an image's surest bear, the likeliest first."""
+    bears = [each for each in image["detections"] or () if bear_label(_name(each))]
+    best: Mapping[str, Any] = max(bears, key=lambda each: each["conf"], default={})
     classes = dict[str, float]()
-    for name, p in best.get("classifications", ()):
+    for name, p in best.get("classifications") or ():
         if (label := bear_label(name)) in LABELS:
             classes[label] = classes.get(label, 0.0) + p
     return dict(sorted(classes.items(), key=lambda item: -item[1]))
@@ -377,26 +393,30 @@ def _write_list(file: BinaryIO, values: Iterable[object]) -> None:
 def write_megadetector(
     path: Path, results: Iterable[Result], info: Mapping[str, Any], labels: Iterable[str] = ()
 ) -> None:
-    """Write one file in MegaDetector's format 1.6, whole. ``labels``: of species, in order. Raises OptionError."""
+    """Write one file in MegaDetector's format 1.6, whole. Raises OptionError.
+
+    ``info``: without a detector it names those that found something; ``labels``: of species, in order.
+    """
     kinds: defaultdict[str, str] = defaultdict(lambda: str(len(kinds) + 1))
     kinds.update({name: number for number, name in DETECTION_CATEGORIES.items()})
     names: defaultdict[str, str] = defaultdict(lambda: str(len(names)))
     names.update({label: str(number) for number, label in enumerate(labels)})
     with whole_file(path) as file:
         file.write(b'{"images": ')
-        images = (result.image or _entry(result) for result in results)
-        _write_list(
-            file,
-            (
-                image | {"detections": _renamed(found, kinds.__getitem__, names.__getitem__) if found else found}
-                for image in images
-                for found in [image["detections"]]
-            ),
-        )
+        models = dict[str, None]()
+
+        def images() -> Iterator[dict[str, Any]]:
+            for result in results:
+                image = result.image or _entry(result)
+                models.update({} if result.human or not result.by else {result.by: None})
+                found = image["detections"]
+                yield image | {"detections": found and _renamed(found, kinds.__getitem__, names.__getitem__)}
+
+        _write_list(file, images())
         heads = {
             DETECTIONS: {number: name for name, number in kinds.items()},
             CLASSES: {number: name for name, number in names.items()},
-            INFO: info,
+            INFO: {"detector": ", ".join(models) or UNKNOWN, **info},
         }
         file.write(b", " + _line(heads)[1:] + b"\n")
 
@@ -407,7 +427,7 @@ def _entry(result: Result) -> dict[str, Any]:
     image: dict[str, Any] = {"file": row.file}
     if row.time:
         image["datetime"] = datetime.fromisoformat(row.time).strftime("%Y:%m:%d %H:%M:%S")
-    clip = is_clip_path(Path(row.file))
+    clip = is_clip(Path(row.file))
     if clip:  # the format demands them; -1 is its own word for a rate that is not known
         image |= {"frame_rate": -1.0, "frames_processed": [], "failure": None}
     if row.verdict is None:
@@ -427,8 +447,7 @@ def _entry(result: Result) -> dict[str, Any]:
             }
         ]
     image[OWN] = {key: value for key, value in row._asdict().items() if key != "file" and value != NO_BEAR}
-    if result.human:
-        image |= {REVIEWED_BY: result.by, REVIEWED_AT: result.at}
+    image[SAID] = {"by": result.by, "at": result.at, "human": result.human}
     return image
 
 
@@ -450,7 +469,7 @@ def write_coco(path: Path, results: Iterable[Result], base: Path | None) -> int:
     any other animal. https://lila.science/coco-camera-traps. Raises OptionError.
     """
     numbers: defaultdict[str, int] = defaultdict(lambda: len(numbers))
-    numbers[EMPTY] = 0
+    numbers.update({name: number for number, name in enumerate((EMPTY, *LABELS, UNKNOWN))})
     shares = 0
     with whole_file(path) as file, tempfile.TemporaryFile(dir=path.parent) as aside:
 
@@ -491,14 +510,18 @@ def _bursts(results: Iterable[Result]) -> Iterator[list[Result]]:
     """Yield what one camera took within ``BURST`` of the first, one after the other; what has no time by itself."""
     burst: list[Result] = []
     began: tuple[str, datetime] | None = None
+    still = False  # the camera's clock
     for result in results:
         row = result.row
         taken = datetime.fromisoformat(row.time).replace(tzinfo=None) if row.time else None
-        if not (burst and taken and began and began[0] == _folder(row) and abs(taken - began[1]) <= BURST):
+        if not (taken and began and began[0] == _folder(row) and abs(taken - began[1]) <= BURST):
             if burst:
                 yield burst
-            burst, began = [], (_folder(row), taken) if taken else None
+            burst, began, still = [], (_folder(row), taken) if taken else None, False
         burst.append(result)
+        if still := still or len(burst) > MAX_IN_BURST:
+            yield from ([each] for each in burst)
+            burst = []
     if burst:
         yield burst
 

@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 from edge.batch.look import is_picture, is_table, look_at, missing, read_heads, read_table, whole
 from edge.detect.classifier import Classifier
 from edge.detect.sequences import BURST, REACH, CardPictures, Head
-from edge.detect.stills import FILES, OWN, Results, is_clip
+from edge.detect.stills import FILES, OWN, SHARD, Results, is_clip
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder, replace_whole, try_lock
 
@@ -62,17 +62,18 @@ class Shards:
         """Return the plan that a folder holds; ``base``: in place of its own. Raises OptionError."""
         try:
             held = json.loads((folder / PLAN).read_bytes())
-            if held["version"] != VERSION:
-                raise OptionError(f"{folder}: holds shards of version {held['version']}, not {VERSION}; name another")
-            plan = cls(
-                folder, Path(held["base"]), [Path(p) for p in held["paths"]], held["model"], held["fps"], held["size"]
-            )
+            version, paths = held["version"], [Path(path) for path in held["paths"]]
+            plan = cls(folder, Path(held["base"]), paths, held["model"], held["fps"], held["size"])
         except (FileNotFoundError, NotADirectoryError):
             raise OptionError(f"{folder}: holds no shards; give the pictures to cut into shards too") from None
         except OSError as error:
             raise OptionError(f"{folder / PLAN}: cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError):
             raise OptionError(f"{folder / PLAN}: is no plan of shards; name another --shards folder") from None
+        if version != VERSION:
+            raise OptionError(
+                f"{folder}: holds shards of version {version}, not {VERSION}; name another --shards folder"
+            )
         if base is not None:
             plan.here = whole(base)
         if not plan.here.is_dir():
@@ -98,20 +99,25 @@ class Shards:
         """
         need_folder(folder)
         paths = [whole(path) for path in paths]
-        if not paths or (folder / PLAN).exists():
-            plan = cls._known(folder, paths)
-            plan.check(model, fps, force=force)
-        else:
-            if folder.exists() and any(each.suffix != ".lock" for each in _inside(folder)):
-                raise OptionError(f"{folder}: holds other files; name a new folder for --shards")
-            plan = cls(folder, _base(paths), paths, model, 1.0 if fps is None else fps, size)
+        if not paths:
+            cls.open(folder)
+        elif not (folder / PLAN).exists() and folder.exists() and any(f.suffix != ".lock" for f in _inside(folder)):
+            raise OptionError(f"{folder}: holds other files; name a new folder for --shards")
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OptionError(f"{folder}: cannot be made ({error.strerror}); name another --shards folder") from None
-        plan._need_room()
-        with plan._locked("shards", wait=True):
-            plan._add(_groups(plan.paths if plan.here == plan.base else [plan.here]), workers)
+        with _locked(folder / "shards.lock", wait=True):
+            if (folder / PLAN).exists():
+                plan = cls._known(folder, paths)
+                plan.check(model, fps, force=force)
+            else:
+                plan = cls(folder, _base(paths), paths, model, 1.0 if fps is None else fps, size)
+            plan._need_room()
+            if plan.here == plan.base:
+                plan._add(_groups(plan.paths), workers)
+            elif plan.paths == [plan.base]:
+                plan._add(_groups([plan.here]), workers)
             plan._save()
         return plan
 
@@ -158,7 +164,7 @@ class Shards:
         try:
             with self._file(n, "json").open(encoding="utf-8") as file:
                 info = json.loads(file.readline().rstrip() + "]}")["info"]  # its first line is all but the images
-            return bool(info["detector"] == self.model and info[OWN] == {"fps": self.fps, "shard": self._list(n)[1]})
+            return (info["detector"], info[OWN], info[SHARD]) == (self.model, {"fps": self.fps}, self._list(n)[1])
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -191,22 +197,21 @@ class Shards:
         if n not in numbers:
             raise OptionError(f"--shard {n}: {self.folder} has the shards 1 to {numbers[-1] if numbers else 0}")
         self._need_room()
-        with self._locked(f"{n:05d}") as mine:
+        with _locked(self._file(n, "lock")) as mine:
             if not mine:
                 return "elsewhere"
             listed, digest = self._list(n)
             names = {self.here / each.file: each.file for each in listed}
-            context = {self.here / each.file for each in listed if each.context}
             own = [self.here / each.file for each in listed if not each.context]
             expected = [self.here / each.file for each in listed if not each.context and not each.missing]
             results = Results(self._file(n, "json"), classifier.card, self.model, self.base, self.fps, shard=digest)
             done = self.done(n)
-            held = results.resume() if done else {}
+            held = results.resume() if done and retry else {}
             todo = [file for file in own if names[file] not in held]
             if done and not (retry and todo):
                 return "already"
             self._need_files(n, expected)
-            card = CardPictures(read_heads(names, workers), context)
+            card = CardPictures(read_heads(names, workers), names.keys() - own)
             found = look_at(classifier, card, todo, names, fps=self.fps, workers=workers)
             for count, (finding, row) in enumerate(found, 1):
                 results.add(finding, row)
@@ -248,33 +253,6 @@ class Shards:
         data = json.dumps(held, indent=2).encode()
         if not (self.folder / PLAN).exists() or (self.folder / PLAN).read_bytes() != data:
             replace_whole(self.folder / PLAN, data)
-
-    @contextmanager
-    def _locked(self, name: str, *, wait: bool = False) -> Iterator[bool]:
-        """Hold a lock of the folder and yield True, or False where another process has it and no ``wait``."""
-        path = self.folder / f"{name}.lock"
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OptionError(f"{path}: cannot be written ({error.strerror}); mend that, and go on") from None
-        try:
-            mine = said = False
-            while not mine:
-                try:
-                    mine = try_lock(file)
-                except OSError as error:
-                    log.warning("%s: no locks there (%s); two processes may look at one shard", path, error.strerror)
-                    mine = True
-                if not wait:
-                    break
-                if not mine:
-                    if not said:
-                        log.info("another process cuts %s at the moment; waiting for it", self.folder)
-                    said = True
-                    time.sleep(POLL_S)
-            yield mine
-        finally:
-            os.close(file)
 
     # Lists.
 
@@ -352,6 +330,33 @@ class Shards:
             ]
 
 
+@contextmanager
+def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock on a file and yield True, or False where another process has it and no ``wait``."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written ({error.strerror}); mend that, and go on") from None
+    try:
+        mine = said = False
+        while not mine:
+            try:
+                mine = try_lock(file)
+            except OSError as error:
+                log.warning("%s: no locks there (%s); two processes may look at one shard", path, error.strerror)
+                mine = True
+            if not wait:
+                break
+            if not mine:
+                if not said:
+                    log.info("another process cuts %s at the moment; waiting for it", path.parent)
+                said = True
+                time.sleep(POLL_S)
+        yield mine
+    finally:
+        os.close(file)
+
+
 def _own(listed: Iterable[Listed]) -> int:
     return sum(not each.context for each in listed)
 
@@ -388,7 +393,7 @@ def _groups(paths: Iterable[Path]) -> Iterator[Group]:
     named, lost = defaultdict[Path, dict[Path, None]](dict), set[Path]()
     for path in paths:
         if path.is_dir():
-            for top, folders, names in os.walk(path):
+            for top, folders, names in os.walk(path, onerror=_unread):
                 folders.sort()
                 yield [Path(top, name) for name in sorted(names) if is_picture(name)], lost
             continue
@@ -398,6 +403,10 @@ def _groups(paths: Iterable[Path]) -> Iterator[Group]:
             named[file.parent][file] = None
     for group in named.values():
         yield list(group), lost
+
+
+def _unread(error: OSError) -> None:
+    log.warning("skipped %s: it cannot be read (%s)", error.filename, error.strerror)
 
 
 def _cut(files: list[Path], new: list[Path], size: int, workers: int) -> tuple[list[Path], list[Path], list[int]]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.errors import OptionError
+from edge.settings import Site
 
 if TYPE_CHECKING:
     from edge.batch.camtrap_dp import About
     from edge.batch.deployments import Deployment
     from edge.batch.results import Result
-    from edge.settings import Site
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,11 @@ class Camtrap:
     def write(self, results: Iterable[Result], country: str = "") -> None:
         """Write the package of these results, and say what is in it. Raises OptionError."""
         from edge.batch.camtrap_dp import write_package
+        from edge.cli.output import counted
 
         about = replace(self.about, country=country or self.about.country)
         package = write_package(self.folder, self.deployments, results, about, zone=self.zone, force=self.force)
-        log.info("%s: %s events, %s with bears", self.folder, f"{package.events:,}", f"{package.bears:,}")
+        log.info("%s: %s, %s with bears", self.folder, counted(package.events, "event"), f"{package.bears:,}")
 
 
 def camtrap_options(
@@ -88,6 +89,7 @@ def camtrap_options(
         return None
     if not contributor:
         raise OptionError('--camtrap-dp: a package names whom to ask about it; give --contributor "Name <mail>"')
+    people = [_person(each, number) for number, each in enumerate(contributor)]
     check_folder(camtrap_dp, force=force)
     if timezone:
         parse_zone(timezone, "--timezone")
@@ -98,9 +100,9 @@ def camtrap_options(
     zone = timezone or site.timezone
     table = read_deployments(deployments, zone) if deployments else [_at_site(site)]
     if exact:
-        log.warning("the package will hold the exact places of the cameras; bears are poached where they are known")
+        log.warning("The package holds the exact places of the cameras; give it only to people who may know them.")
     about = About(
-        contributors=[_person(each, n) for n, each in enumerate(contributor)],
+        contributors=people,
         title=title or "Camera traps",
         country=site.country,
         exact=exact,

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import ModelOpt
-from edge.cli.output import check_new_file, counted
+from edge.cli.camtrap_options import Camtrap, camtrap_options
+from edge.cli.options import ModelOpt, options_of
+from edge.cli.output import check_new_file, check_writable, counted
 from edge.errors import OptionError, PictureError
-from edge.files import need_folder
 from edge.schema import readable
 
 if TYPE_CHECKING:
@@ -35,47 +35,151 @@ VERDICTS = {"bear": "BEAR", "maybe": "maybe", "none": "-"}
 OFTEN_MISSED = "bears shorter than a tenth of the picture are often missed"
 
 
+many_option = partial(typer.Option, rich_help_panel="Many pictures")
+format_option = partial(typer.Option, rich_help_panel="Formats")
+
+
+@options_of(camtrap=camtrap_options)
 def classify(
-    path: Annotated[list[Path], typer.Argument(help="Pictures, clips, folders (with all folders in them) or a card.")],
-    model: ModelOpt = None,
-    out: Annotated[Path | None, typer.Option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--csv", help="Write a table, a row for each file, and print counts by camera, day and label."),
+    path: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Pictures, clips, folders (with all folders in them) or a card; a table of pictures (.csv with a "
+            "column file); or results to convert (.json)."
+        ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames to look at in each second of a clip.")] = 1.0,
+    model: ModelOpt = None,
+    fps: Annotated[float | None, typer.Option(help="Frames to look at in each second of a clip. [default: 1]")] = None,
+    country: Annotated[
+        str, typer.Option(help="Country or state of the USA, such as SI or US-MT: names the species that lives there.")
+    ] = "",
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one line of JSON for each file.")] = False,
     resume: Annotated[bool, typer.Option(help="Skip what the --out file holds already.")] = True,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a --csv file, or an --out file that holds something else.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace files that are there, and an --out file that holds something else; look again at --shards "
+            "for another model or --fps.",
+        ),
     ] = False,
+    out: Annotated[Path | None, format_option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
+    table: Annotated[
+        Path | None,
+        format_option("--csv", help="Write a table, a row for each file, and print counts by camera, day and label."),
+    ] = None,
+    coco: Annotated[Path | None, format_option(help="Write results as COCO Camera Traps.")] = None,
+    shards: Annotated[
+        Path | None,
+        many_option(metavar="FOLDER", help="Cut the pictures into shards of 2,000 in this folder, or go on there."),
+    ] = None,
+    engine: Annotated[
+        str, many_option(help="Engine to run the shards: local, or none to print the numbers of those to be done.")
+    ] = "local",
+    workers: Annotated[
+        int | None, many_option(min=1, help="Processes, or threads of a shard. [default: one a core]")
+    ] = None,
+    shard: Annotated[int | None, many_option(help="Look at this shard only: the worker for other engines.")] = None,
+    retry_failed: Annotated[
+        bool, many_option("--retry-failed", help="Look again at files that could not be read.")
+    ] = False,
+    progress: Annotated[bool, typer.Option("--progress", hidden=True)] = False,
+    *,
+    camtrap: Callable[..., Camtrap | None],
 ) -> None:
     """Look for bears in pictures, clips, folders and SD cards.
 
     Each row is a file, its best label, how likely a bear is in it, and the result: BEAR, maybe (half the score that
     counts as a bear, or more) or -. A clip counts as its best frame. Files that cannot be read are named and skipped.
-    With --out a run that was stopped goes on where it was.
+    With --out or --shards a run that was stopped goes on where it was.
     """
-    import cv2
+    from edge.batch.results import ResultFiles
+    from edge.cli.classify_formats import Formats, check_formats, sources, write_formats
+    from edge.cli.classify_shards import Run, run_all, work
+    from edge.species import live_in
 
-    from edge.background import in_order
+    paths = path or []
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
+    if country and not live_in(country):
+        log.warning("--country %s: no bears live there by the table; check the code", country)
+    package = camtrap(force=force)
+    if shards and (jsonl or not resume):
+        raise OptionError(f"{'--jsonl' if jsonl else '--no-resume'} is for a card without --shards; do without it")
+    if shard is not None:
+        if shards is None:
+            raise OptionError("--shard is the number of one of --shards; give that folder too")
+        if out or table or coco or package:
+            raise OptionError("--shard only looks at a shard; the formats are written by the command without it")
+        work(shards, shard, paths, model, fps, threads=workers or threads(), retry=retry_failed, progress=progress)
+        return
+    formats = Formats(out, table, coco, package, country)
+    if results := sources(paths):
+        if shards:
+            raise OptionError(f"{paths[0]}: holds results, and --shards takes pictures; give one of the two")
+        if not (out or table or coco or package):
+            raise OptionError(f"{paths[0]}: holds results; say what to write of them, such as --csv bears.csv")
+        check_formats(formats, paths, force=force)
+        write_formats(results, formats)
+    elif shards:
+        check_formats(formats, paths, force=force)
+        run = Run(shards, paths, model, fps, engine, workers or threads(), retry_failed, force)
+        run_all(run, formats)
+    elif not paths:
+        raise OptionError("give pictures, folders or a table to look at, such as `bear-alarm classify /media/card`")
+    else:
+        # The other formats are written of the results, which are kept until they are.
+        kept = out
+        if other := coco or (package and package.folder):
+            kept = out or other.with_name(other.name + ".results.json")
+        check_formats(Formats(coco=coco), [*paths, *filter(None, (kept, table))], force=force)
+        base = look_at_card(
+            paths, model, kept, table, 1.0 if fps is None else fps, workers or threads(),
+            country=country, jsonl=jsonl, resume=resume, force=force,
+        )  # fmt: skip
+        if kept and other:
+            write_formats(ResultFiles([kept], base), replace(formats, out=None, csv=None))
+            if kept != out:
+                kept.unlink()
+
+
+def look_at_card(
+    paths: Sequence[Path],
+    model: str | None,
+    out: Path | None,
+    table: Path | None,
+    fps: float,
+    workers: int,
+    *,
+    country: str,
+    jsonl: bool,
+    resume: bool,
+    force: bool,
+) -> Path | None:
+    """Look at a card, print its rows and write the results; return the folder that their names are relative to.
+
+    Raises OptionError, and PictureError where nothing could be read.
+    """
+    from edge.batch.look import find_files, look_at, read_heads, species_of
+    from edge.batch.results import ResultFiles
     from edge.cli.output import track
     from edge.cli.watch.terminal import model_line
     from edge.detect.classifier import load
-    from edge.detect.sequences import CardPictures, read_head
-    from edge.detect.stills import FILES, Survey, find_in, is_clip, row_of, support
-    from edge.pictures import find_pictures
+    from edge.detect.sequences import CardPictures
+    from edge.detect.stills import Survey, is_clip
 
-    files = find_pictures(path, FILES)
-    check_options(files, out, table, fps, force)
+    files, base = find_files(paths)
+    check_options(files, out, table, force)
     classifier = load(model)
-    base = path[0] if len(path) == 1 and path[0].is_dir() else None
     results, held = open_results(out, classifier, base, fps, resume, force) if out else (None, {})
     names = {file: name_in_results(file, base) for file in files}
     rows = {name: held[name] for name in names.values() if name in held}
-    pictures = [file for file in files if not is_clip(file)]
-    with closing(in_order(read_head, pictures, threads())) as heads:
-        card = CardPictures(track(heads, "looking for cameras", len(pictures)))
+    if out and rows and country:
+        for each in ResultFiles([out], base)():
+            if row := rows.get(each.row.file):
+                rows[row.file] = row._replace(species=species_of(row, each.classes, country))
+    pictures = sum(not is_clip(file) for file in files)
+    card = CardPictures(track(read_heads(files, workers), "looking for cameras", pictures))
     todo = card.in_turn(file for file in files if names[file] not in rows)
     if not jsonl:
         log.info("%s", model_line(classifier))
@@ -84,16 +188,14 @@ def classify(
             log.info("%s", line)
     if rows:
         log.info("%d of %d files are in %s already", len(rows), len(files), out)
-    survey, last, saved, stop = Survey(rows.values()), "", time.monotonic(), Event()
+    survey, last, saved = Survey(rows.values()), "", time.monotonic()
     width = min(max((len(file.as_posix()) for file in todo), default=0), WIDEST_NAME)
     done = printed = 0
-    cv2.setNumThreads(1)  # each file has a thread of its own
-    work = partial(find_in, classifier, fps=fps, stop=stop, regions=card.regions)
     try:
-        with closing(in_order(work, todo, threads())) as found:
-            looked_at = track(found, "looking for bears", len(todo))
-            for finding in support(looked_at, card.burst, classifier.card):
-                row = row_of(finding, names[finding.file])
+        with closing(look_at(classifier, card, todo, names, fps=fps, workers=workers)) as found:
+            for finding, row in track(found, "looking for bears", len(todo)):
+                seen = finding.seen.probabilities if finding.seen else {}
+                row = row._replace(species=species_of(row, seen, country))
                 if results is not None:  # first: what was printed is in the file too, however it ends
                     results.add(finding, row)
                 survey.add(row)
@@ -106,7 +208,8 @@ def classify(
                         log.warning("skipped %s", finding.failure)
                 else:
                     if not printed and not jsonl:
-                        print(f"{'file':<{width}}  {'best label':<12}  score  result")
+                        more = "        species" if country else ""
+                        print(f"{'file':<{width}}  {'best label':<12}  score  result{more}")
                     printed += 1
                     print(readable(to_json(finding, row) if jsonl else to_text(finding, row, width)), flush=True)
                 for problem in finding.problems:
@@ -120,7 +223,6 @@ def classify(
             log.info("%s", stopped(done, len(todo), out, part, resume=resume))
         raise
     finally:
-        stop.set()
         if results is not None:
             results.save()
     if table is not None:
@@ -131,12 +233,11 @@ def classify(
         raise PictureError(f"none of the {len(files)} files could be read; the last: {last}")
     if not jsonl:
         log.info("%s", sum_up(survey))
+    return base
 
 
-def check_options(files: list[Path], out: Path | None, table: Path | None, fps: float, force: bool) -> None:
+def check_options(files: list[Path], out: Path | None, table: Path | None, force: bool) -> None:
     """Raise OptionError for what cannot work, before any picture is looked at."""
-    if not (math.isfinite(fps) and fps > 0):
-        raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
     if out is not None and table is not None and out.resolve() == table.resolve():
         raise OptionError(f"{out}: --out and --csv name the same file; name two")
     for file, option, example in ((out, "--out", "results.json"), (table, "--csv", "bears.csv")):
@@ -146,12 +247,7 @@ def check_options(files: list[Path], out: Path | None, table: Path | None, fps: 
         check_new_file(file, example, option=option, force=force or file is out)
         if file.exists() and any(map(file.samefile, files)):
             raise OptionError(f"{file}: is one of the files to look at; name another {option} file, such as {example}")
-        need_folder(file)
-        try:
-            with tempfile.TemporaryFile(dir=file.parent):
-                pass
-        except OSError as error:
-            raise OptionError(f"{file}: cannot be written ({error.strerror}); name another {option} file") from None
+        check_writable(file, option)
 
 
 def open_results(
@@ -217,6 +313,7 @@ def to_json(finding: FileResult, row: Row) -> str:
             "ood": round(seen.ood, 4),
             "box_xywh": row.box,
             "second": row.second,
+            **({"species": row.species} if row.species else {}),
             "probabilities": {label: round(p, 5) for label, p in seen.probabilities.items()},
             "ms": round(finding.ms, 1),
         },
@@ -229,7 +326,8 @@ def to_text(finding: FileResult, row: Row, width: int) -> str:
     assert row.verdict is not None
     where = "" if row.second is None or row.verdict == "none" else f" at {row.second:g} s"
     label = row.label.replace("_", " ")
-    return f"{finding.file.as_posix():<{width}}  {label:<12}  {row.score:.3f}  {VERDICTS[row.verdict]}{where}"
+    result = f"{VERDICTS[row.verdict]}{where}"
+    return f"{finding.file.as_posix():<{width}}  {label:<12}  {row.score:.3f}  {result:<12}  {row.species}".rstrip()
 
 
 def how_counted(card: Card) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.output import check_new_file, counted, track
+from edge.cli.output import check_new_file, check_writable, counted, track
 from edge.detect.stills import Survey
 from edge.errors import OptionError
-from edge.files import need_folder
 from edge.schema import readable
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ class Formats:
     csv: Path | None = None
     coco: Path | None = None  # COCO Camera Traps
     camtrap_dp: Camtrap | None = None
+    country: str = ""  # names the species in the table
 
     def files(self) -> Iterator[tuple[Path, str, str]]:
         """Yield each file with its option and an example of a name."""
@@ -64,7 +64,7 @@ def check_formats(formats: Formats, inputs: Iterable[Path], *, force: bool) -> N
             raise OptionError(f"{option} {file}: {words}; name another file, such as {example}")
         taken[file.resolve()] = f"is the {option} file too"
         check_new_file(file, example, option=option, force=force)
-        need_folder(file)
+        check_writable(file, option)
 
 
 def write_formats(results: ResultFiles, formats: Formats) -> None:
@@ -73,14 +73,17 @@ def write_formats(results: ResultFiles, formats: Formats) -> None:
     With --csv the counts by camera, day and label are logged too. A file that is replaced stays beside as ``.old``.
     Raises OptionError.
     """
-    from edge.batch.results import write_coco, write_csv, write_megadetector
+    from edge.batch.look import species_of
+    from edge.batch.results import BEARS, write_coco, write_csv, write_megadetector
 
     survey = Survey()
 
     def surveyed(found: Iterable[Result]) -> Iterator[Result]:
         for result in found:
             survey.add(result.row)
-            yield result
+            bear = result.row.label in BEARS  # "maybe" may also be any animal, by another program
+            species = species_of(result.row, result.classes, formats.country) if bear else ""
+            yield replace(result, row=result.row._replace(species=species))
 
     for file, option, _ in formats.files():
         found = track(results(), f"writing {file.name}")
@@ -94,12 +97,12 @@ def write_formats(results: ResultFiles, formats: Formats) -> None:
                 log.info("%s", readable(line))
         elif shares := write_coco(file, found, results.base):
             log.warning(
-                "%s: %s as shares of the picture (bbox_relative): the size of clips, and of pictures that are no JPEG "
-                "or not below %s, is not known",
+                "%s: in %s the box is in shares of the picture (bbox_relative): the size of clips, and of pictures "
+                "that are no JPEG or not below %s, is not known",
                 file,
-                counted(shares, "box"),
+                counted(shares, "file"),
                 results.base or "one folder",
             )
         log.info("%s is written", file)
     if formats.camtrap_dp is not None:
-        formats.camtrap_dp.write(results())
+        formats.camtrap_dp.write(results(), formats.country)

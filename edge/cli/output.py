@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from edge.errors import OptionError
+from edge.files import need_folder
 from edge.local_time import lasting
 
 if TYPE_CHECKING:
@@ -63,6 +65,16 @@ def check_new_file(file: Path, example: str, *, option: str = "", force: bool = 
         raise OptionError(f"{name}: is a folder; name a file, such as {file / example}")
     if file.exists() and not force:
         raise OptionError(f"{name}: is there already; name another file, or replace it with --force")
+
+
+def check_writable(file: Path, option: str) -> None:
+    """Raise OptionError where a file cannot be written: before hours of work, not after."""
+    need_folder(file)
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise OptionError(f"{file}: cannot be written ({error.strerror}); name another {option} file") from None
 
 
 def track(iterable: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
@@ -119,7 +131,7 @@ def progress_bar(words: str, total: int, before: int = 0) -> Iterator[Callable[[
         rate = done / lasted_s if lasted_s > 0.0 else 0.0
         far = f"{before + done:,} of {total:,}"
         if rate > 0.0:
-            far += f", {rate:.1f} a second, {lasting((total - before - done) / rate)} left"
+            far += f", {rate:.1f} a second, {lasting(round((total - before - done) / rate))} left"
         if bar is not None:
             bar.update(bar.task_ids[0], completed=before + done, description=f"{words}: {far}")
         elif lasted_s > due_s:

@@ -384,7 +384,6 @@ class Incident:
     track: int  # that supported it last
     tracks: set[int]  # all that are this bear
     label: str
-    share: float  # its part of ``top_score``
     score: float  # the last that supported it
     top_score: float
     published_score: float
@@ -396,6 +395,7 @@ class Incident:
     noise_at: float  # when it last made a noise
     noise_score: float  # the top score then
     there_at: float  # when a track of it last stood in a zone, where there are any, and was still taken for a bear
+    share: float = 1.0  # the label's part of ``top_score``
     missed_at: float | None = None  # since when a camera that sees has seen no known bear at all; None: it has
     away_s: float = 0.0  # for how long it was gone before it came back, while no noise was made for that; 0: it was not
     zones: set[str] = field(default_factory=set)  # made known with a noise

@@ -52,6 +52,7 @@ ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
 MIN_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
+SHARD = "bear_alarm_shard"  # beside it: results of several shards agree in all but this
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +252,12 @@ class Row(NamedTuple):
     verdict: Verdict | None
     second: float | None  # into a clip
     problem: str  # why it could not be read, or what was wrong with it all the same
+    species: str = ""  # for people, as far as it can be said where the cameras stand
 
     @property
     def kind(self) -> str:
         """Return the label it is counted under."""
-        label = self.label.replace("_", " ")
+        label = (self.label or NO_BEAR).replace("_", " ")
         return UNREADABLE if self.verdict is None else f"maybe {label}" if self.verdict == "maybe" else label
 
 
@@ -383,7 +385,8 @@ class Results:
             },
             "classifier": model,
             "base_folder": self._base,
-            OWN: {"fps": fps} if shard is None else {"fps": fps, "shard": shard},
+            OWN: {"fps": fps},
+            **({} if shard is None else {SHARD: shard}),
         }
         self._ids = {label: str(n) for n, label in enumerate(card.alarm_labels)}
 
@@ -424,7 +427,9 @@ class Results:
                 image |= {"frame_rate": -1.0, "frames_processed": []}
         else:
             image["detections"] = [self._detection(finding, row)] if row.verdict != "none" else []
-        image[OWN] = {name: value for name, value in row._asdict().items() if name != "file" and value != NO_BEAR}
+        # The species depends on the country that the next run is given.
+        own = row._asdict().items()
+        image[OWN] = {name: value for name, value in own if name not in {"file", "species"} and value != NO_BEAR}
         self._images[row.file] = _text(image)
 
     def _detection(self, finding: FileResult, row: Row) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 import csv
 import json
+from datetime import timedelta
 
 import pytest
 
+from edge.batch.camtrap_dp import About, write_package
 from edge.batch.camtrap_reader import read_package
+from edge.batch.deployments import Deployment
+from edge.batch.results import ResultFiles, read_results, write_megadetector
 from edge.errors import OptionError
 
 MEDIA = [
@@ -25,7 +29,7 @@ SEEN = {
     "classificationTimestamp": "2026-06-01T00:00:00Z",
     "classificationProbability": "0.9",
 }
-COLUMNS = [*SEEN, "mediaID", "bboxX", "bboxY", "bboxWidth", "bboxHeight", "observationTags"]
+COLUMNS = [*SEEN, "mediaID", "bboxX", "bboxY", "bboxWidth", "bboxHeight", "observationTags", "observationComments"]
 
 
 def table(path, columns, rows):
@@ -68,7 +72,7 @@ def test_a_picture_s_own_observation_goes_before_that_of_its_event_and_has_a_box
     results = found(tmp_path, SEEN, SEEN | box | {"mediaID": "m1", "scientificName": "Vulpes vulpes"})
     own = results["A/1.jpg"].row
     assert (own.verdict, own.label, own.score, own.box) == ("none", "vulpes_vulpes", 0.0, (0.1, 0.2, 0.3, 0.4))
-    assert results["A/2.jpg"].row.verdict == "bear"
+    assert results["A/2.jpg"].row.verdict == "none"  # the event only sums up
 
 
 def test_a_person_s_word_goes_before_a_program_s(tmp_path):
@@ -76,6 +80,12 @@ def test_a_person_s_word_goes_before_a_program_s(tmp_path):
     no_bear = SEEN | person | {"observationType": "blank", "scientificName": ""}
     result = found(tmp_path, SEEN | {"mediaID": "m1"}, no_bear)["A/1.jpg"]
     assert (result.row.verdict, result.human, result.by, result.classes) == ("none", True, "Anna", {})
+
+
+def test_a_person_s_word_on_an_event_goes_before_what_a_program_found_in_its_pictures(tmp_path):
+    person = SEEN | {"classificationMethod": "human", "classifiedBy": "Anna"}
+    results = found(tmp_path, SEEN | {"mediaID": "m1", "scientificName": "Vulpes vulpes"}, person)
+    assert [results[file].row.verdict for file in ("A/1.jpg", "A/2.jpg")] == ["bear", "bear"]
 
 
 def test_of_two_animals_in_one_event_the_bear_holds(tmp_path):
@@ -90,9 +100,12 @@ def test_of_two_animals_in_one_event_the_bear_holds(tmp_path):
         ({"scientificName": "Ursus arctos horribilis"}, "bear", "brown_bear", 0.9),
         ({"scientificName": "Ursidae"}, "bear", "bear", 0.9),
         ({"scientificName": "Ursidae", "observationTags": "night|label:polar_bear"}, "bear", "polar_bear", 0.9),
-        ({"classificationProbability": ""}, "bear", "brown_bear", 1.0),
-        ({"observationType": "unknown", "scientificName": ""}, "maybe", "bear", 0.9),
-        ({"observationType": "unknown", "classificationMethod": "human"}, "none", "", 0.0),
+        ({"classificationProbability": ""}, "bear", "brown_bear", None),
+        ({"observationType": "unknown", "scientificName": ""}, "maybe", "animal", 0.9),
+        ({"observationType": "unknown", "observationTags": "label:brown_bear"}, "maybe", "brown_bear", 0.9),
+        ({"observationType": "unknown", "observationComments": "no bear", "scientificName": ""}, "none", "", 0.0),
+        ({"scientificName": "", "observationTags": "label:fox", "classificationMethod": "human"}, "none", "fox", 0.0),
+        ({"scientificName": ""}, "maybe", "animal", 0.9),
         ({"observationType": "human", "scientificName": "Homo sapiens"}, "none", "person", 0.0),
         ({"observationType": "vehicle"}, "none", "vehicle", 0.0),
         ({"observationType": "unclassified"}, "none", "", 0.0),
@@ -103,6 +116,57 @@ def test_of_two_animals_in_one_event_the_bear_holds(tmp_path):
 def test_each_kind_of_observation_has_a_verdict(tmp_path, given, verdict, label, score):
     row = found(tmp_path, SEEN | given)["A/1.jpg"].row
     assert (row.verdict, row.label, row.score) == (verdict, label, score)
+
+
+def timelapse(path):
+    """Write results as another program does: bears by its own names, and what is none."""
+
+    def image(name, time, conf, category="1", *classes):
+        found = {"category": category, "conf": conf, "bbox": [0.1, 0.2, 0.3, 0.4]}
+        kinds = {"classifications": [list(each) for each in classes]} if classes else {}
+        return {"file": f"A\\{name}.JPG", "datetime": f"2026:05:01 {time}", "detections": [found | kinds]}
+
+    path.write_text(
+        json.dumps(
+            {
+                "images": [
+                    image("1", "03:00:00", 0.95, "1", ("0", 0.8), ("1", 0.1)),
+                    image("2", "03:00:30", 0.9, "1", ("1", 0.9)),
+                    image("3", "04:00:00", 0.9),
+                    image("4", "05:00:00", 0.99, "2"),
+                    {"file": "A\\5.JPG", "datetime": "2026:05:01 06:00:00", "detections": []},
+                    {"file": "A\\6.JPG", "datetime": "2026:05:01 06:00:30", "detections": None, "failure": "cut"},
+                ],
+                "detection_categories": {"1": "animal", "2": "person", "3": "vehicle"},
+                "classification_categories": {"0": "ursus arctos", "1": "red fox"},
+                "info": {"format_version": "1.5", "detector": "v5a"},
+            }
+        )
+    )
+    return path
+
+
+def test_results_of_timelapse_become_a_package_and_results_and_the_same_package_again(tmp_path):
+    about = About([{"title": "Anna", "role": "contact"}], country="SI")
+    place = Deployment("A", 46.0, 14.0, zone="Europe/Ljubljana", shift=timedelta(hours=-1))
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_package(first, [place], read_results(timelapse(tmp_path / "timelapse.json")), about)
+    back = ResultFiles([first / "datapackage.json"])
+    write_megadetector(tmp_path / "results.json", back(), back.info, back.labels)
+    write_package(second, [place], read_results(tmp_path / "results.json"), about)
+    for name in ("deployments.csv", "media.csv", "observations.csv"):
+        assert (second / name).read_text("utf-8") == (first / name).read_text("utf-8")
+    made = [json.loads((each / "datapackage.json").read_bytes()) for each in (first, second)]
+    assert made[0] == made[1] | {"created": made[0]["created"]}
+    verdicts = {each.row.file: (each.row.verdict, each.row.label) for each in back()}
+    assert verdicts == {
+        "A/1.JPG": ("bear", "brown_bear"),
+        "A/2.JPG": ("none", ""),
+        "A/3.JPG": ("maybe", "animal"),
+        "A/4.JPG": ("none", ""),
+        "A/5.JPG": ("none", ""),
+        "A/6.JPG": (None, ""),
+    }
 
 
 def test_a_table_with_other_signs_between_its_cells_is_read_as_the_package_says(tmp_path):

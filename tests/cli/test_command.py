@@ -92,7 +92,8 @@ def test_mistakes_are_one_sentence_each(tmp_path):
     assert "'--limit': " in sentence("events", "--limit", "-3")
     assert "'--fps': it must be a valid number; see" in sentence("classify", good, "--fps", "often")
     assert "No such command 'sho'" in sentence("events", "sho")
-    assert "Missing argument" in sentence("classify")
+    assert "Missing argument" in sentence("events", "show")
+    assert "give pictures, folders or a table" in sentence("classify")
     assert "Choose from: event, card, config; see" in sentence("schema")  # click puts it on three lines
 
 

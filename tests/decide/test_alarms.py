@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -88,6 +89,16 @@ def test_a_bear_comes_and_goes():
     assert (new.label, new.box_xywh, new.quiet, new.zones) == ("brown_bear", LEFT, None, ())
     assert 8.5 <= ended_at <= 9.5
     assert end.top_score == 0.99
+
+
+def test_a_decision_has_the_labels_part_of_all_bears_in_the_surest_picture():
+    stage = Stage()
+    for bear, share, seconds in ((0.8, 0.5, 3.0), (0.99, 0.8, 6.0), (0.95, 1.0, 1.0)):
+        for _ in range(round(seconds * stage.fps)):
+            stage.frame([replace(score(LEFT, bear), share=share)])
+            stage.time += 1 / stage.fps
+    told = [decision for decision, _ in stage.told] + stage.decider.close()
+    assert [(each.type, each.share) for each in told] == [("new", 0.5), ("update", 0.8), ("end", 0.8)]
 
 
 def test_the_end_of_the_source_ends_what_is_open():

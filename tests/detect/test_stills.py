@@ -24,7 +24,7 @@ from tests.helpers.card import CUT, card, classified, clip, picture
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, plain, tiny_card, write_tiny_model
 from tests.helpers.uploads import dated, taken_by
 
-COLUMNS = ["file", "time", "camera", "label", "score", "box", "verdict", "second", "problem"]
+COLUMNS = ["file", "time", "camera", "label", "score", "box", "verdict", "second", "problem", "species"]
 
 
 def scene(height: int = 120, width: int = 160) -> np.ndarray:
@@ -318,7 +318,7 @@ def test_a_run_that_ends_early_leaves_the_rows_so_far_beside_the_table(tmp_path,
         return find_in(classifier, path, fps, stop, regions)
 
     file.write_text("mine")
-    monkeypatch.setattr("edge.detect.stills.find_in", looked_at)
+    monkeypatch.setattr("edge.batch.look.find_in", looked_at)
     code, _, err = classify(folder, "--csv", file, "--force")
     part = file.with_name("bears.csv.part")
     assert (code, file.read_text(), str(part) in err, "a mistake in the program" in err) == (1, "mine", True, True)

@@ -123,6 +123,14 @@ def test_the_list_shows_the_newest_first_with_all_that_is_known(viewer: Client, 
     assert "Disk: 10 MB are free." in client.get("/events?kind=health").text
 
 
+def test_what_is_unusual_of_a_bear_stands_below_its_name(viewer: Client, state: StateFolder) -> None:
+    state.bear(A, species="bear (brown bears are unusual in US-GA)")
+    for place in ("/events", f"/events/{A}"):
+        text = viewer.get(place).text
+        assert re.search(r">Bear<", text)
+        assert "rown bears are unusual in US-GA" in text
+
+
 def test_filters_choose_by_camera_label_kind_day_and_review(owner: Client, state: StateFolder) -> None:
     state.bear(A, camera="gate")
     state.bear(B, 86_400.0, label="black_bear")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.events.evidence import write_zip
+from edge.cli.camtrap_options import Camtrap, camtrap_options
+from edge.cli.events.evidence import write_camtrap_dp, write_zip
 from edge.cli.events.review import make_review, review_all, split_units
 from edge.cli.events.show import details, facts, listed, named
 from edge.cli.help_page import command_group
-from edge.cli.options import no_such_camera, settings_at_hand
+from edge.cli.options import no_such_camera, options_of, settings_at_hand
 from edge.cli.output import counted, print_json
 from edge.errors import OptionError
 from edge.files import ENVIRONMENT, JOURNAL, SERVICE, state_folder
@@ -162,9 +163,11 @@ def unlock(ctx: typer.Context, ids: IdsArgument, state: StateOpt = None) -> None
 
 
 @app.command()
+@options_of(camtrap=camtrap_options)
 def export(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(help="The zip to write.")],
+    camtrap: Callable[..., Camtrap | None],
+    out: Annotated[Path | None, typer.Option(help="The zip to write.")] = None,
     ids: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ID…]", help="Events' ids, their beginnings, or last (default: all since --since)."),
@@ -172,10 +175,19 @@ def export(
     since: SinceOpt = None,
     kind: KindOpt = None,
     camera: CameraOpt = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file or package if it is there; an old package is kept.")
+    ] = False,
     state: StateOpt = None,
 ) -> None:
-    """Export events with their pictures and clips into one zip."""
+    """Export events with their pictures and clips into one zip, or bears into a Camtrap DP package.
+
+    In a package each bear is one observation of an event, by the model, or by the person who reviewed it; its
+    deployment has the camera's name, and the place that --deployments or the config's site gives.
+    """
+    package = camtrap(force=force)
+    if (out is None) == (package is None):
+        raise OptionError("export into what? give --out for a zip, or --camtrap-dp for a package (one of the two)")
     if bool(ids) == bool(since):
         raise OptionError("which events? name their ids, or --since for all from then on (one of the two)")
     if ids and (kind or camera):
@@ -189,6 +201,10 @@ def export(
             found = journal.incidents(kind=kind, camera=camera, since=after)
             if not found:
                 raise OptionError(no_event(journal, kind, camera, after))
+    if package:
+        write_camtrap_dp(found, state_folder(state or ctx.obj), package)
+        return
+    assert out is not None
     count, gone = write_zip(found, state_folder(state or ctx.obj), out, force=force)
     log.info("%s: %s with %s of evidence.", out, counted(len(found), "event"), counted(count, "file"))
     if gone:

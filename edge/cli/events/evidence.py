@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.output import check_new_file
+from edge.cli.output import check_new_file, counted
 from edge.errors import OptionError
 from edge.record.event_zip import zip_events
 
 if TYPE_CHECKING:
+    from edge.cli.camtrap_options import Camtrap
     from edge.record.history import PastEvent
+
+log = logging.getLogger(__name__)
 
 
 def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, *, force: bool) -> tuple[int, int]:
@@ -37,3 +41,14 @@ def write_zip(incidents: Sequence[PastEvent], state: Path, out: Path, *, force: 
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
     return counts["there"], counts["gone"]
+
+
+def write_camtrap_dp(incidents: Sequence[PastEvent], state: Path, package: Camtrap) -> None:
+    """Write the bears among these events as a Camtrap DP package, and log the counts. Raises OptionError for none."""
+    from edge.batch.event_package import write_events
+
+    bears = [each for each in incidents if each.first.event.kind == "bear"]
+    if not bears:
+        raise OptionError("none of these events is a bear, and a Camtrap DP package is of animals; choose others")
+    made = write_events(package.folder, bears, state, package.deployments, package.about, force=package.force)
+    log.info("%s: %s, %s with bears.", package.folder, counted(made.events, "event"), made.bears)
