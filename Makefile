@@ -85,7 +85,7 @@ phone-app: .venv/.ready
 test-edge: .venv-edge/.ready
 	.venv-edge/bin/ruff check .
 	.venv-edge/bin/mypy edge
-	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m '$(MARKS)' $(or $(TESTS),$(addprefix tests/,tools camera detect decide record alert device config cli alarm phone test_package.py))
+	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv-edge/bin/$(PYTEST) -m '$(MARKS)' $(or $(TESTS),$(addprefix tests/,tools camera detect decide record alert device config cli alarm batch phone test_package.py test_species.py))
 
 # An environment is made once, and again when what it was made from changes.
 define venv

@@ -25,18 +25,23 @@ def need_folder(file: Path) -> None:
             raise OptionError(f"{file}: there is no folder {file.parent}; create it, or correct the path")
 
 
-def replace_whole(path: Path, data: bytes, *, private: bool = False, like: Path | None = None) -> None:
+def replace_whole(
+    path: Path, data: bytes, *, private: bool = False, like: Path | None = None, keep: bool = False
+) -> None:
     """Write ``data`` to ``path``, as ``whole_file`` does."""
-    with whole_file(path, private=private, like=like) as file:
+    with whole_file(path, private=private, like=like, keep=keep) as file:
         file.write(data)
 
 
 @contextmanager
-def whole_file(path: Path, *, private: bool = False, like: Path | None = None) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, *, private: bool = False, like: Path | None = None, keep: bool = False
+) -> Iterator[BinaryIO]:
     """Open a file beside ``path`` to write; at the end bring it to the disk, then put it in place in one step.
 
     If the block raises, nothing is left of it. ``private``: for nobody but the owner of the folder; ``like``: a file
-    whose mode and owner it gets. Raises OptionError when the place cannot be written.
+    whose mode and owner it gets; ``keep``: the old one stays beside as ``….old``. Raises OptionError when the place
+    cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     mode = 0o600 if private or like else 0o666
@@ -59,6 +64,8 @@ def whole_file(path: Path, *, private: bool = False, like: Path | None = None) -
             os.fsync(file.fileno())
         if private:
             hand_over(beside)
+        if keep and path.exists():
+            path.replace(path.with_name(f"{path.name}.old"))
         beside.replace(path)
     except BaseException as error:
         with suppress(OSError):

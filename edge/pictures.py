@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,8 @@ import numpy as np
 
 from edge.errors import PictureError
 from edge.schema import LazyImage, Luma, Picture
+
+log = logging.getLogger(__name__)
 
 # The segments of a JPEG's bytes (ITU-T T.81, annex B), walked: an Exif thumbnail has markers of its own inside one.
 
@@ -142,15 +146,26 @@ def find_pictures(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -
         if not path.is_dir():
             found[path] = None
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
-        )
+        inside = sorted(chain.from_iterable(folders_of_pictures(path, suffixes)))
         if not inside:
             raise PictureError(f"{path}: this folder is empty of pictures ({', '.join(sorted(suffixes))})")
         found.update(dict.fromkeys(inside))
     return list(found)
+
+
+def folders_of_pictures(folder: Path, suffixes: Collection[str] = SUFFIXES) -> Iterator[list[Path]]:
+    """Yield the pictures in a folder, then those in each below it, each time sorted by name; none may be in it.
+
+    Hidden files, broken links and what is no file are skipped; of a folder that cannot be read a warning says so.
+    """
+    for top, folders, names in os.walk(folder, onerror=_warn):
+        folders.sort()
+        files = (Path(top, name) for name in sorted(names) if not name.startswith("."))
+        yield [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+
+
+def _warn(error: OSError) -> None:
+    log.warning("skipped %s: it cannot be read (%s)", error.filename, error.strerror)
 
 
 def read_picture(path: Path | str) -> Picture:

@@ -269,6 +269,12 @@ class Event:
         """Return words for what a bear is: the likely species with what is unusual of it, else the label's."""
         return self.species or (self.label or "bear").replace("_", " ")
 
+    @property
+    def name_and_note(self) -> tuple[str, str]:
+        """Return ``animal`` in two: "bear", and "brown bears are unusual in SL" or nothing."""
+        name, _, note = self.animal.partition(" (")
+        return name, note.removesuffix(")")
+
     def to_json(self) -> str:
         """Return one line of JSON, no newline at the end; text throughout, whatever bytes a file's name holds."""
         return readable(json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")))

@@ -181,7 +181,7 @@ class Site:
     latitude: float | None = None  # degrees, WGS 84
     longitude: float | None = None
     country: str = ""  # ISO 3166-1 alpha-2, or US-MT for a state of the USA
-    timezone: str = ""  # Europe/Ljubljana or +01:00; "": this device's
+    timezone: str = ""  # Europe/Ljubljana or +01:00; "": for events, this device's
 
 
 @dataclass(frozen=True)

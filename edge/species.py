@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,13 +66,31 @@ def likely(label: str, country: str = "", *, share: float = 1.0) -> Species:
         return Species(NAMES[here[0]], here[0], "species")
     if not country:
         return Species(words, "Ursidae", "family")
-    return Species("bear", "Ursidae", "family", f"{_many(here, 'or')} live here")
+    return Species("bear", "Ursidae", "family", f"{_many(here, 'or')} live there")
+
+
+def species_of(label: str, classes: Mapping[str, float], country: str = "") -> Species:
+    """Return ``likely`` for a label among the probabilities by label. Raises OptionError for no country's code."""
+    return likely(label, country, share=share_of(label, classes))
+
+
+def share_of(label: str, classes: Mapping[str, float]) -> float:
+    """Return a label's part of the probability of all bears, 0 to 1; 1.0 where ``classes`` has none of a bear."""
+    bears = sum(classes.get(each, 0.0) for each in LABELS)
+    return classes.get(label, 0.0) / bears if bears else 1.0
 
 
 def live_in(country: str) -> tuple[str, ...]:
     """Return the scientific names of the alarms' species that live in a country. Raises OptionError for no code."""
     code = parse_country(country)
     return tuple(name for name in NAMES if code in _table()[name])
+
+
+def no_bears(country: str) -> str:
+    """Return words for a country in which the table knows no bears, else nothing. Raises OptionError for no code."""
+    if live_in(country):
+        return ""
+    return f"the table knows no bears in {parse_country(country)}; if the code is right, nothing needs to be done"
 
 
 def parse_country(country: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge.errors import OptionError
-from edge.species import LABELS, SURE, Species, likely, live_in
+from edge.species import LABELS, SURE, Species, likely, live_in, species_of
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,11 @@ from edge.species import LABELS, SURE, Species, likely, live_in
         ("black_bear", "JP", "Asiatic black bear", "Ursus thibetanus"),
         ("black_bear", "PE", "Andean bear", "Tremarctos ornatus"),
         ("polar_bear", "SJ", "polar bear", "Ursus maritimus"),
-        ("black_bear", "IN", "bear (Asiatic black bears, sloth bears or sun bears live here)", "Ursidae"),
+        ("brown_bear", "XK", "brown bear", "Ursus arctos"),
+        ("brown_bear", "NP", "brown bear", "Ursus arctos"),
+        ("black_bear", "US-CT", "American black bear", "Ursus americanus"),
+        ("black_bear", "US-RI", "American black bear", "Ursus americanus"),
+        ("black_bear", "IN", "bear (Asiatic black bears, sloth bears or sun bears live there)", "Ursidae"),
         ("brown_bear", "US-GA", "bear (brown bears are unusual in US-GA; American black bears live there)", "Ursidae"),
         ("polar_bear", "SL", "bear (polar bears are unusual in SL)", "Ursidae"),
         ("brown_bear", "", "brown bear", "Ursus arctos"),
@@ -38,6 +42,13 @@ def test_a_label_is_the_species_that_lives_there(label: str, country: str, words
 def test_a_label_that_is_not_sure_is_a_bear(country: str) -> None:
     assert likely("brown_bear", country, share=SURE - 0.01) == Species("bear", "Ursidae", "family")
     assert likely("brown_bear", country, share=SURE) == likely("brown_bear", country)
+
+
+def test_a_label_s_share_is_of_all_bears_alone() -> None:
+    classes = {"brown_bear": 0.3, "black_bear": 0.1, "no_bear": 0.6}
+    assert species_of("brown_bear", classes, "SI").name == "brown bear"
+    assert species_of("brown_bear", classes | {"black_bear": 0.2}, "SI") == Species("bear", "Ursidae", "family")
+    assert species_of("brown_bear", {}, "SI").name == "brown bear"
 
 
 @pytest.mark.parametrize("country", ["Slovenia", "SVN", "CA-BC", "US-", "12", "S I"])
@@ -67,6 +78,6 @@ def test_the_table_is_made_of_the_species_of_bears_alone() -> None:
     }
     assert bears_by_country(bear) == {
         "Tremarctos ornatus": ["PE"],
-        "Ursus americanus": ["CA", "US", "US-GA", "US-MT"],
+        "Ursus americanus": ["CA", "US", "US-CT", "US-GA", "US-MT", "US-RI"],
         "Ursus maritimus": ["CA", "GL", "NO", "RU", "SJ", "US", "US-AK"],
     }

@@ -1,6 +1,6 @@
-"""Look at shards with Ray: ``python ray_shards.py PICTURES SHARDS``.
+"""Look at shards with Ray: ``bear-alarm classify PICTURES --shards DIR --engine none | python ray_shards.py DIR``.
 
-Each machine of the cluster has bear-alarm, and both folders at the same place.
+Each machine of the cluster has bear-alarm, and both folders at the same place. The same line again runs what is undone.
 """
 
 import os
@@ -13,26 +13,12 @@ try:
 except ImportError:
     sys.exit("Ray is not installed; run: pip install ray")
 
-pictures, shards = sys.argv[1:]
-
-
-def undone() -> list[str]:
-    ran = subprocess.run(
-        ["bear-alarm", "classify", pictures, "--shards", shards, "--engine", "none"],
-        stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
-    return ran.stdout.split() or sys.exit(ran.returncode)  # 0: all are done
-
 
 @ray.remote(num_cpus=1, max_retries=5)
-def look(number: str) -> int:
+def look(number: str, shards: str) -> int:
     command = ["bear-alarm", "classify", "--shards", shards, "--shard", number, "--workers", "1"]
     return subprocess.run(command, check=False).returncode
 
 
 ray.init()
-before: list[str] = []
-while (numbers := undone()) != before:
-    ray.get([look.remote(number) for number in numbers])
-    before = numbers
-sys.exit(f"not done: {' '.join(numbers)}; the same command tries them again")
+sys.exit(any(ray.get([look.remote(number, sys.argv[1]) for number in sys.stdin.read().split()])))

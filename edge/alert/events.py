@@ -43,7 +43,7 @@ class EventPublisher:
     """Makes the events of one camera and gives them to the sinks, in order; nothing here waits.
 
     The owner of a slow sink wraps it in a worker (``edge.background``). The cameras share ``run``, so that seq is one
-    order. In a ``country`` that is known, a bear is named by the species that live there.
+    order. A bear is named by the species that live in the ``country``, where that is known.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class EventPublisher:
         self.counts[event.type] += 1
         self._to_sinks(event, frame.handed_over)
         if self.evidence:
-            self.evidence.add(event, frame, self._marks(frame, decision, scores), scores)
+            self.evidence.add(event, frame, self._marks(frame, event, decision, scores), scores)
         return event
 
     def trouble(
@@ -122,9 +122,9 @@ class EventPublisher:
         return event
 
     def _species(self, decision: Decision) -> str | None:
-        if not self.country or decision.label not in LABELS:
-            return None
-        return likely(decision.label, self.country, share=decision.share).words
+        species = likely(decision.label, self.country, share=decision.share)
+        known = decision.label in LABELS and (self.country or species.name == "bear")
+        return species.words if known else None
 
     def _stage_of(self, decision: Decision) -> Stage | None:
         """Return the stage of an incident: the one it began in, so that all who heard of a bear hear of its end.
@@ -144,11 +144,11 @@ class EventPublisher:
         for sink in tuple(self.sinks):
             sink(replace(event, latency_ms=round((time.monotonic() - since) * 1000.0, 2)))
 
-    def _marks(self, frame: Frame, decision: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
+    def _marks(self, frame: Frame, event: Event, decision: Decision, scores: Sequence[Score]) -> tuple[Mark, ...]:
         """Return what moved, and the bear's box with what the classifier was given."""
         marks = [Mark(s.region.box_xywh, "", MOVING) for s in scores if s.region.kind == "motion"]
         width, height = frame.size_wh
         x, y, w, h = square(decision.box_xywh, (width, height), self.context)
         seen = (x / width, y / height, w / width, h / height)
-        words = f"{decision.label} {decision.score:.2f}".replace("_", " ")
+        words = f"{event.name_and_note[0]} {decision.score:.2f}"
         return (*marks, Mark(seen, words, ALARM), Mark(decision.box_xywh, "", ALARM, bold=True))

@@ -12,21 +12,25 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
+from glob import escape
 from mimetypes import MimeTypes
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edge.batch.deployments import (
     DAY,
+    EPOCH,
     FIRST_YEAR,
+    YEARS,
     Deployment,
     Folders,
     Times,
@@ -35,29 +39,41 @@ from edge.batch.deployments import (
     right_shift,
     shift_words,
 )
-from edge.batch.results import Result
+from edge.batch.results import (
+    EMPTY,
+    LABEL_TAG,
+    NOT_ANIMALS,
+    OWN_TITLE,
+    PACKAGE,
+    VERDICT_TAG,
+    Result,
+    bear_label,
+)
 from edge.camera import CLIPS
+from edge.detect.stills import NO_BEAR
 from edge.errors import BearAlarmError, OptionError
-from edge.files import need_folder, to_disk
-from edge.species import NAMES, SURE, likely, parse_country
+from edge.files import need_folder, to_disk, try_lock
+from edge.species import NAMES, SURE, likely, parse_country, share_of
 from edge.version import __version__
 
 log = logging.getLogger(__name__)
 
 ADDRESS = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2"
 TABLES = ("deployments", "media", "observations")
-PACKAGE = "datapackage.json"
 
+LOCK = "lock"  # is held while a package is being made
 TOGETHER_S = 120  # pictures nearer to one another are of one event
+FAR_DAYS = 200  # from the middle of the other deployments: a clock that may be off by a year
 PLACES = 1  # decimals of a degree that coordinates are rounded to
 BLURRED_M = 15_700  # what that may be off at the equator (Chapman & Wieczorek 2020, Georeferencing Best Practices)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MIN, MAX = -(1 << 62), 1 << 62  # seconds: all times
 BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
-# Labels that a person gives and that are no animal.
-NOT_ANIMALS = {"person": "human", "human": "human", "vehicle": "vehicle"}
-UNKNOWN = frozenset({"", "other", "teddy_bear"})
+# Columns of deployments in free words, in which people write exact places.
+FREE = ("locationID", "locationName", "deploymentGroups", "deploymentTags", "deploymentComments")
+BLANK = frozenset({EMPTY, "blank"})
+NO_TIME = "has no time"
+BAD_NAME = "has a path that begins with . or ~ or has .., which Camtrap DP does not take"
+UNKNOWN = frozenset({"", NO_BEAR, "other", "unknown", "teddy_bear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +119,9 @@ class Package:
     def __init__(self, folder: Path, about: About, files: ExitStack) -> None:
         self.folder = folder
         self.about = about
-        self.events = self.bears = 0  # observations of events, and those of bears among them
+        self.files = self.events = self.bears = 0  # rows of media, observations of events, those of bears among them
         self._deployments: dict[str, tuple[float, float, datetime, datetime]] = {}
+        self.withheld: set[str] = set()  # that may hold exact places
         self._decimals: list[int] = []
         self._names: set[str] = set()
         self._levels: set[str] = set()
@@ -120,6 +137,8 @@ class Package:
         cells = {**deployment.more, "deploymentID": deployment.id}
         place = deployment.latitude, deployment.longitude
         if not self.about.exact:
+            self.withheld |= cells.keys() & set(FREE)
+            cells = {name: value for name, value in cells.items() if name not in FREE}
             place = round(place[0], PLACES) + 0.0, round(place[1], PLACES) + 0.0  # no -0.0
             cells["coordinateUncertainty"] = str(max(BLURRED_M, int(cells.get("coordinateUncertainty", 0))))
         cells |= {
@@ -137,6 +156,7 @@ class Package:
 
         Needs mediaID, deploymentID, timestamp and filePath.
         """
+        self.files += 1
         name = PurePosixPath(cells["filePath"]).name
         self._writers["media"].writerow(
             {
@@ -168,6 +188,11 @@ class Package:
         corners = [(min(west), min(south)), (max(west), min(south)), (max(west), max(south)), (min(west), max(south))]
         precision = 10 ** -min(self._decimals) if about.exact else 10**-PLACES
         coordinates = "as they were given" if about.exact else f"rounded to {precision:g} degree"
+        if self.withheld:
+            log.warning(
+                "not in the package, for they may hold exact places: %s; --exact writes them",
+                ", ".join(sorted(self.withheld)),
+            )
         document = {
             "resources": [
                 {
@@ -186,7 +211,7 @@ class Package:
             "title": about.title,
             "contributors": list(about.contributors),
             "description": f"Bears in camera-trap pictures. Coordinates are {coordinates}.",
-            "sources": [{"title": "Bear Alarm", "version": __version__}],
+            "sources": [{"title": OWN_TITLE, "version": __version__}],
             "project": {
                 "title": about.title,
                 "samplingDesign": "opportunistic",
@@ -195,7 +220,9 @@ class Package:
                 "observationLevel": sorted(self._levels),
             },
             "coordinatePrecision": round(precision, 15),
-            "spatial": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+            "spatial": {"type": "Point", "coordinates": corners[0]}
+            if corners[0] == corners[2]
+            else {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
             "temporal": {"start": f"{min(starts):%Y-%m-%d}", "end": f"{max(ends):%Y-%m-%d}"},
             "taxonomic": [
                 {
@@ -220,13 +247,17 @@ def new_package(folder: Path, about: About, *, force: bool = False) -> Iterator[
     folder = folder.resolve()
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
+        _clean(folder)
         beside.mkdir()
         with ExitStack() as files:
+            try_lock(files.enter_context((beside / LOCK).open("w")).fileno())
             package = Package(beside, about, files)
             yield package
             package.describe()
+        (beside / LOCK).unlink()
         for path in beside.rglob("*"):
             to_disk(path)
+        check_folder(folder, force=force)  # another process may have been quicker
         if (folder / PACKAGE).exists():
             shutil.rmtree(_old(folder), ignore_errors=True)
             folder.rename(_old(folder))
@@ -243,6 +274,18 @@ def new_package(folder: Path, about: About, *, force: bool = False) -> Iterator[
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _clean(folder: Path) -> None:
+    """Remove what a process that was killed left of a package; a living one holds its lock."""
+    for left in folder.parent.glob(f".{escape(folder.name)}.*.part"):
+        try:
+            with (left / LOCK).open("r+") as file:
+                dead = try_lock(file.fileno())
+        except OSError:  # another user's, or something else of this name
+            continue
+        if dead:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @cache
 def media_type(suffix: str) -> str:
     """Return the media type of a picture or a clip by the end of its name, such as ".jpg"."""
@@ -256,39 +299,56 @@ def media_type(suffix: str) -> str:
 
 def observed(result: Result, country: str = "") -> dict[str, str]:
     """Return the cells of an observation that say what was seen, and by whom. Raises OptionError for no country."""
-    row, label = result.row, result.row.label
+    row, label, other = result.row, result.row.label, _other(result)
     cells = {"observationType": "unclassified", "observationComments": "no bear found"}
     if row.verdict == "bear":
-        of_all = sum(result.classes.values())
-        if not result.human and of_all and result.classes.get(label, 0.0) < SURE * of_all:
+        if not result.human and share_of(label, result.classes) < SURE:
             label = "bear"
         species = likely(label, country)
         cells = {
             "observationType": "animal",
             "scientificName": species.scientific,
-            "count": "1",
             "observationComments": species.words,
         }
     elif row.verdict == "maybe":
         who = "a person could not tell" if result.human else "a person should look"
+        label = "bear" if label == NO_BEAR else label
         cells = {"observationType": "unknown", "observationComments": f"maybe a bear: {who}"}
     elif row.verdict is None:
         cells["observationComments"] = "could not be read"
-    elif result.human:
-        kind = NOT_ANIMALS.get(label, "unknown" if label in UNKNOWN else "animal")
+    elif other:
         words = label.replace("_", " ")
-        cells = {"observationType": kind, "observationComments": f"no bear: {words}" if words else "no bear"}
+        named = words and label != NO_BEAR
+        cells = {"observationType": other, "observationComments": f"no bear: {words}" if named else "no bear"}
     if row.verdict is not None:
         cells |= {
             "classificationMethod": "human" if result.human else "machine",
             "classifiedBy": result.by,
             "classificationTimestamp": datetime.fromisoformat(result.at).isoformat("T", "seconds") if result.at else "",
         }
-    if row.verdict in {"bear", "maybe"} or result.human:
-        cells["observationTags"] = f"label:{label}" if label else ""  # by which ``camtrap_reader`` knows it again
-    if row.score is not None and not result.human and row.verdict in {"bear", "maybe"}:
-        cells["classificationProbability"] = f"{row.score:.5g}"
+    # By these ``camtrap_reader`` knows it again.
+    tags = [f"{LABEL_TAG}{label}"] if label not in {"", NO_BEAR} and (row.verdict in {"bear", "maybe"} or other) else []
+    tags += [f"{VERDICT_TAG}none"] if other == "unknown" else []
+    cells["observationTags"] = "|".join(tags)
+    score = result.classes.get(label, row.score)  # of any other animal it says nothing about a bear
+    if score is not None and not result.human and row.verdict in {"bear", "maybe"} and bear_label(label):
+        cells["classificationProbability"] = f"{score:.5g}"
     return cells
+
+
+def _other(result: Result) -> str:
+    """Return the kind of what a person, or a program that knows it, saw in place of a bear; "" for nothing said."""
+    label = result.row.label
+    if result.row.verdict != "none":
+        return ""
+    if result.human and label in BLANK:
+        return "blank"
+    if label in NOT_ANIMALS:
+        return NOT_ANIMALS[label]
+    if label in UNKNOWN | BLANK:
+        return "unknown" if result.human else ""
+    # A model for bears names its best guess, also where that is too weak to count.
+    return "animal" if result.human or not bear_label(label) else ""
 
 
 def rank(result: Result) -> float:
@@ -298,7 +358,9 @@ def rank(result: Result) -> float:
         return 4.0 if result.human else 3.0 + (row.score or 0.0) / 2
     if result.human:
         return 2.0
-    return 1.0 + (row.score or 0.0) / 2 if row.verdict == "maybe" else 0.0 if row.verdict == "none" else -1.0
+    if row.verdict == "maybe":
+        return 1.0 + (row.score or 0.0) / 2
+    return -1.0 if row.verdict is None else 0.5 if _other(result) else 0.0
 
 
 # Pictures to events.
@@ -311,11 +373,13 @@ def write_package(
     about: About,
     *,
     zone: str = "",
+    by_camera: bool = False,
     force: bool = False,
 ) -> Package:
     """Write the package of a table of deployments and the results of their pictures; return it.
 
-    ``zone``: of the cameras' clocks where a deployment's row has none. Memory stays the same however many results
+    ``zone``: of the cameras' clocks where a deployment's row has none. ``by_camera``: a picture's camera is the name of
+    its deployment, as in results of a package; else the folder says it. Memory stays the same however many results
     there are. What could not go into the package is logged. Raises OptionError for pictures of no deployment, without
     a time or with times that cannot be right, and where it cannot be written.
     """
@@ -323,12 +387,15 @@ def write_package(
         path = package.folder / "pictures.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             pictures = _Pictures(db, deployments)
-            pictures.gather(results, about.country)
+            pictures.gather(results, about.country, by_camera=by_camera)
             pictures.to_utc(zone)
             for deployment, times in pictures.checked():
-                start, end = deployment.start or (times and times.first), deployment.end or (times and times.last)
+                start = deployment.start or (times and times.first)
+                end = deployment.end or (times and start and max(start, times.last))
                 if start and end:
                     package.deployment(deployment, start, end)
+                    if times is None:
+                        log.warning("%s has no pictures; the package has the times of its row", deployment.id)
                 else:
                     log.warning("%s has no pictures and no times; it is not in the package", deployment.id)
             pictures.write(package)
@@ -347,22 +414,27 @@ class _Pictures:
             "CREATE TABLE pictures(deployment, taken INTEGER, file, zone INTEGER, rank REAL, cells, box, "
             "PRIMARY KEY(deployment, taken, file)) WITHOUT ROWID"
         )
-        self._above: tuple[str, ...] | None = None  # folders that all files are in
         self._by_clocks: set[int] = set()  # deployments with times by the camera's clock, which a shift moves
 
-    def gather(self, results: Iterable[Result], country: str) -> None:
-        """Take up what has a deployment and a time; log the count of the others."""
-        find, strays, timeless, count = Folders(self._deployments), Counter[str](), 0, 0
+    def gather(self, results: Iterable[Result], country: str, *, by_camera: bool) -> None:
+        """Take up what has a deployment and a time; log the count of the others. Raises OptionError."""
+        find, ids = Folders(self._deployments), {each.id: n for n, each in enumerate(self._deployments)}
+        pattern = columns("media")["filePath"]["constraints"]["pattern"]
+        strays, lost, examples = Counter[str](), Counter[str](), defaultdict[str, list[str]](list)
+        used, count = set[int](), 0
         for count, result in enumerate(results, 1):  # noqa: B007
             row = result.row
-            parts = PurePosixPath(row.file).parts[:-1]
-            self._above = parts if self._above is None else _common(self._above, parts)
-            number = find(row.file)
+            number = ids.get(row.camera) if by_camera else find(row.file, row.time)
             if number is None:
-                strays["/".join(parts) or "."] += 1
+                strays[row.file.rpartition("/")[0] or "."] += 1
                 continue
-            if not row.time:
-                timeless += 1
+            used.add(number)
+            file = row.file.lstrip("/")
+            timeless = not row.time or int(row.time[:4]) not in YEARS
+            if timeless or not re.fullmatch(pattern, file):
+                why = NO_TIME if timeless else BAD_NAME
+                lost[why] += 1
+                examples[why] += [row.file] * (lost[why] <= 3)
                 continue
             moment = datetime.fromisoformat(row.time)
             zone = moment.utcoffset()
@@ -375,7 +447,7 @@ class _Pictures:
                     (
                         number,
                         int((taken - EPOCH).total_seconds()),
-                        row.file.encode("utf-8", "surrogateescape"),
+                        file.encode("utf-8", "surrogateescape"),
                         None if zone is None else int(zone.total_seconds()),
                         rank(result),
                         json.dumps(observed(result, country)),
@@ -384,20 +456,36 @@ class _Pictures:
                 )
             except sqlite3.IntegrityError:
                 raise OptionError(f"{row.file}: is twice in the results; leave one of them out") from None
-        stray, left = strays.total(), count - strays.total()
-        where = ", ".join(f"{name} ({n:,})" for name, n in strays.most_common(3))
-        if not left:
+        bare = [each for number, each in enumerate(self._deployments) if number not in used]
+        where = ", ".join(f"{name} ({_pictures(n)})" for name, n in strays.most_common(3))
+        if not count:
+            raise OptionError("there are no results of pictures, and a package needs one; look at pictures first")
+        if strays.total() == count:
             raise OptionError(
-                f"none of {count:,} pictures lies in the folder of a deployment: {where}; write the names of their "
-                "folders under folder in the table of deployments (it has "
+                f"none of {_pictures(count)} lies in the folder of a deployment: {where}; write the names of "
+                "their folders under folder in the table of deployments (it has "
                 f"{', '.join(each.folder or each.id for each in self._deployments[:3])})"
             )
-        if left == timeless:
-            raise OptionError(f"none of {left:,} pictures says when it was taken, and a package needs that")
-        if stray:
-            log.warning("%s of %s pictures lie in folders of no deployment: %s", f"{stray:,}", f"{count:,}", where)
-        if timeless:
-            log.warning("%s of %s pictures and clips say not when they were taken", f"{timeless:,}", f"{count:,}")
+        if strays.total() + lost.total() == count:
+            why = max(lost, key=lost.__getitem__)
+            raise OptionError(
+                f"none of {_pictures(count)} can go into the package, for each {why}, such as {examples[why][0]}; look "
+                "at the original files"
+            )
+        if strays and bare:
+            raise OptionError(
+                f"deployment {bare[0].id} has no pictures, and {where} {'is' if len(strays) == 1 else 'are'} in no "
+                f"deployment; correct folder in the row of {bare[0].id}, or delete that row"
+            )
+        if strays:
+            folder = strays.most_common(1)[0][0]
+            log.warning(
+                "%s of %s are not in the package, for their folder is in no row: %s; add a row with folder %s",
+                f"{strays.total():,}", _pictures(count), where, folder,
+            )  # fmt: skip
+        for why, number in lost.items():
+            some = ", ".join(examples[why]) + ", …" * (number > 3)
+            log.warning("%s of %s: not in the package, for each %s: %s", f"{number:,}", _pictures(count), why, some)
 
     def to_utc(self, zone: str) -> None:
         """Turn the clocks of cameras to UTC: the offset at a deployment's first picture holds for all of it."""
@@ -427,20 +515,33 @@ class _Pictures:
         found = [(each, self._times(number, each, now)) for number, each in enumerate(self._deployments)]
         bad: list[str] = []
         offers: list[str] = []
+        middles: dict[str, datetime] = {}
         for number, (each, times) in enumerate(found):
-            if times is None or each.any_time or not (wrong := times.wrong()):
+            if times is None or each.any_time:
                 continue
-            bad.append(f"{each.id}: {wrong}, of {times.count:,}, the first of {times.first:%Y-%m-%d %H:%M}")
+            if not (wrong := times.wrong(each)):
+                middles[each.id] = times.first + (times.last - times.first) / 2
+                continue
+            bad.append(f"{each.id}: {wrong}, the first of all on {times.first:%Y-%m-%d %H:%M}")
             if number in self._by_clocks and (shift := right_shift(each, times, now)):
                 offers.append(f"write {shift_words(shift)} under shift in the row of {each.id}")
         if bad:
-            also = "or " if offers else ""
+            offer = "".join(f"{each}, " for each in offers) + "or " if offers else ""
             raise OptionError(
-                f"the clocks of cameras were off, by the times of their pictures ({'; '.join(bad)}); "
-                + "".join(f"{offer}, " for offer in offers)
-                + f"{also}correct deploymentStart and deploymentEnd, or write true under timestampIssues to take the "
-                "times as they are"
+                f"the times of pictures do not fit ({'; '.join(bad)}); {offer}correct deploymentStart and "
+                "deploymentEnd, or write true under timestampIssues to take the times as they are"
             )
+        for each in self._deployments:
+            others = [middle for id_, middle in middles.items() if id_ != each.id]
+            if each.start or each.id not in middles or not others:
+                continue
+            days = abs(middles[each.id] - sorted(others)[len(others) // 2]).days
+            if days > FAR_DAYS:
+                log.warning(
+                    "%s: its pictures lie %d days from those of the other deployments; was its clock off? Write "
+                    "deploymentStart in its row, and the shift is worked out",
+                    each.id, days,
+                )  # fmt: skip
         return found
 
     def _times(self, number: int, deployment: Deployment, now: datetime) -> Times | None:
@@ -456,7 +557,7 @@ class _Pictures:
     def write(self, package: Package) -> None:
         """Write the rows of pictures, and of what was seen in each event and, where that is something, its pictures."""
         event: dict[str, Any] = {}
-        for number, taken, file, zone, weight, text, _ in self._between(0, len(self._deployments), MIN, MAX):
+        for number, taken, file, zone, weight, text, _ in self._rows():
             deployment, time, cells = self._deployments[number].id, _moment(taken, zone), json.loads(text)
             if not event or number != event["number"] or taken - event["last"] >= TOGETHER_S:
                 self._write_event(package, event)
@@ -487,7 +588,8 @@ class _Pictures:
         if event["rank"] <= 0:
             return
         number = event["number"]
-        for _, taken, file, zone, _, text, box in self._between(number, number + 1, event["first"], event["last"]):
+        of_event = "WHERE deployment = ? AND taken BETWEEN ? AND ?"
+        for _, taken, file, zone, _, text, box in self._rows(of_event, number, event["first"], event["last"]):
             media, _ = self._media(deployment, file)
             times = dict.fromkeys(times, _moment(taken, zone).isoformat())
             sides = dict(zip(BOX, map(str, json.loads(box)), strict=True)) if box else {}
@@ -495,34 +597,19 @@ class _Pictures:
                 {"observationID": media, "mediaID": media, **of_all, **times, **sides, **json.loads(text)}
             )
 
-    def _between(self, first: int, until: int, begin: int, end: int) -> Iterator[Any]:
-        yield from self._db.execute(
-            "SELECT * FROM pictures WHERE deployment >= ? AND deployment < ? AND taken BETWEEN ? AND ? "
-            "ORDER BY deployment, taken, file",
-            (first, until, begin, end),
-        )
+    def _rows(self, which: str = "", *values: int) -> Iterator[Any]:
+        yield from self._db.execute(f"SELECT * FROM pictures {which} ORDER BY deployment, taken, file", values)
 
     def _media(self, deployment: str, name: bytes) -> tuple[str, str]:
         """Return a picture's mediaID, the same each time, and its path."""
-        path = self._path(name.decode("utf-8", "surrogateescape"))
-        key = f"{deployment}/{path}".encode("utf-8", "surrogateescape")
+        path = name.decode("utf-8", "surrogateescape")
+        key = f"{deployment}/".encode() + name
         return hashlib.blake2b(key, digest_size=8).hexdigest(), path
-
-    def _path(self, file: str) -> str:
-        """Return a file's path below the folder of all pictures. Raises OptionError for what the format forbids."""
-        if file.startswith((".", "~")) or PurePath(file).is_absolute():
-            file = "/".join(PurePosixPath(file).parts[len(self._above or ()) :])
-        if file.startswith(("/", ".", "~")) or ".." in file:
-            raise OptionError(
-                f"{file}: a Camtrap DP package takes no path that begins with . or ~ or has ..; rename it"
-            )
-        return file
 
 
 def _moment(taken: int, zone: int) -> datetime:
     return (EPOCH + timedelta(seconds=taken)).astimezone(timezone(timedelta(seconds=zone)))
 
 
-def _common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' if count != 1 else ''}"

@@ -1,13 +1,12 @@
 """A Camtrap DP package by any program, read as results: https://camtrap-dp.tdwg.org (version 1.0).
 
 An observation of one picture or clip (``media``) holds for it; one of an event (``event``) holds for all of its
-deployment that were taken meanwhile. An event of which some pictures have observations of their own only sums them up:
-nothing was found in its others. A person's word goes before a program's.
+deployment that were taken meanwhile. A person's word goes before a program's; of several that hold, it is the one most
+like a bear. In packages by this program those of single pictures say all, and of two events the later one holds.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -17,18 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from edge.batch.camtrap_dp import BOX
-from edge.batch.results import Result
+from edge.batch.look import open_table
+from edge.batch.results import LABEL_TAG, NOT_ANIMALS, OWN_TITLE, RANKS, VERDICT_TAG, Result, bear_label
 from edge.detect.stills import UNREADABLE, Row, Verdict
 from edge.errors import OptionError
 from edge.schema import BoxXYWH
-from edge.species import LABELS
 
 MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath")
 OBSERVATIONS = ("deploymentID", "mediaID", "eventStart", "eventEnd", "observationType")
-SCIENTIFIC = {name: label for label, names in LABELS.items() for name in names}
-BEARS = frozenset({"ursidae", "ursus", "ursus sp.", "ursidae sp."})  # a bear, of no species in particular
-LABEL_TAG = "label:"  # in ``observationTags``: the label that the model or a person gave
-NO_ANIMALS = {"human": "person", "vehicle": "vehicle"}  # labels of kinds of observations
+NO_ANIMALS = {kind: label for label, kind in reversed(NOT_ANIMALS.items())}
 
 
 class Table(NamedTuple):
@@ -40,20 +36,13 @@ class Table(NamedTuple):
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield each row with its line. Raises OptionError."""
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, delimiter=self.delimiter, restval="")
-                for column in self.columns:
-                    if column not in (reader.fieldnames or ()):
-                        raise OptionError(
-                            f"{self.path}: has no column {column}; give a package of Camtrap DP 1.0, or add the column"
-                        )
-                for row in reader:
-                    yield reader.line_num, row
-        except OSError as error:
-            raise OptionError(f"{self.path}: cannot be read ({error.strerror}); is the package whole?") from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise OptionError(f"{self.path}: is no table in UTF-8 ({error}); export the package again") from None
+        with open_table(self.path, self.delimiter) as (columns, rows, _):
+            for column in self.columns:
+                if column not in columns:
+                    raise OptionError(
+                        f"{self.path}: has no column {column}; give a package of Camtrap DP 1.0, or add the column"
+                    )
+            yield from rows
 
     def time(self, line: int, row: dict[str, str], column: str) -> datetime:
         """Return a time with its zone. Raises OptionError."""
@@ -83,27 +72,33 @@ def read_package(path: Path) -> Iterator[Result]:
     ``row.time`` has the time zone of the package, and ``row.camera`` is the deployment. What was never classified has
     no verdict. The observations lie in a temporary file meanwhile, so memory does not grow. Raises OptionError.
     """
-    media, observations = _tables(path)
+    media, observations, own = _tables(path)
     with closing(sqlite3.connect("")) as found:
         try:
-            longest = _take_in(observations, found)
-            for line, row in media.rows():
-                at = media.time(line, row, "timestamp")
-                yield _result(row, at, _best(found, row, at.timestamp(), longest))
+            _take_in(observations, found)
+            _choose(media, found, own=own)
+            chosen = found.execute("SELECT seen FROM chosen ORDER BY number")
+            for (line, row), (number,) in zip(media.rows(), chosen, strict=True):
+                seen = found.execute(f"SELECT {COLUMNS} FROM seen WHERE rowid = ?", (number,)).fetchone()
+                yield _result(row, media.time(line, row, "timestamp"), seen)
         except sqlite3.Error as error:
             raise OptionError(
                 f"{path}: cannot be read ({error}); free some room in the folder of temporary files"
             ) from None
 
 
-def _tables(path: Path) -> tuple[Table, Table]:
-    """Return the tables of media and observations that a package names. Raises OptionError."""
+def _tables(path: Path) -> tuple[Table, Table, bool]:
+    """Return the tables of media and observations that a package names, and if it is by this program.
+
+    Raises OptionError.
+    """
     try:
         package = json.loads(path.read_bytes())
         resources = {each["name"]: each for each in package["resources"]}
         found = [(resources[name], str(resources[name]["path"])) for name in ("media", "observations")]
         dialects = [each.get("dialect") or {} for each, _ in found]
         delimiters = [str(each.get("delimiter", ",")) for each in dialects]
+        own = any(each.get("title") == OWN_TITLE for each in package.get("sources") or ())
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -114,31 +109,70 @@ def _tables(path: Path) -> tuple[Table, Table]:
         if "://" in word:
             raise OptionError(f"{path}: its table {word} is on the web; download it, and write the file's name there")
     paths = [path.parent / word for _, word in found]
-    return Table(paths[0], MEDIA, delimiters[0]), Table(paths[1], OBSERVATIONS, delimiters[1])
+    return Table(paths[0], MEDIA, delimiters[0]), Table(paths[1], OBSERVATIONS, delimiters[1]), own
 
 
 COLUMNS = "media, deployment, begin, until, verdict, label, score, box, human, by, at"
 NEVER: tuple[Any, ...] = (None, "", None, None, False, "", "")
 
 
-def _take_in(table: Table, into: sqlite3.Connection) -> dict[str, float]:
-    """Read the table of observations into the temporary database; return each deployment's longest event, seconds."""
+def _take_in(table: Table, into: sqlite3.Connection) -> None:
+    """Read the table of observations into the temporary database."""
     into.execute(f"CREATE TABLE seen ({COLUMNS})")
     marks = ", ".join("?" * len(COLUMNS.split()))
     into.executemany(f"INSERT INTO seen VALUES ({marks})", (_seen(table, *each) for each in table.rows()))
-    into.execute("CREATE INDEX of_media ON seen (media, deployment, begin)")
-    into.execute("CREATE INDEX of_time ON seen (deployment, begin) WHERE media <> ''")
-    into.execute(
-        "UPDATE seen SET verdict = 'none', label = '', score = 0, human = 0, by = iif(human, '', by) WHERE media = '' "
-        "AND EXISTS (SELECT 1 FROM seen AS own WHERE own.media <> '' AND own.deployment = seen.deployment "
-        "AND own.begin BETWEEN seen.begin AND seen.until AND own.human >= seen.human)"
-    )
-    return dict(into.execute("SELECT deployment, MAX(until - begin) FROM seen WHERE media = '' GROUP BY 1"))
+    into.execute("CREATE INDEX of_media ON seen (media)")
+
+
+def _choose(media: Table, found: sqlite3.Connection, *, own: bool) -> None:
+    """Write which observation holds for each picture, by its number in the table, into the temporary database.
+
+    Events and pictures are gone through together in the order of deployment and time.
+    """
+    pictures = ((row["mediaID"], row["deploymentID"], media.time(line, row, "timestamp").timestamp())
+                for line, row in media.rows())  # fmt: skip
+    found.execute("CREATE TABLE pictures (number INTEGER PRIMARY KEY, media, deployment, at)")
+    found.executemany("INSERT INTO pictures (media, deployment, at) VALUES (?, ?, ?)", pictures)
+    found.execute("CREATE TABLE chosen (number INTEGER PRIMARY KEY, seen)")
+    columns = "rowid, media, deployment, begin, until, human, verdict, score, label"
+    events = map(_Held._make, found.execute(f"SELECT {columns} FROM seen WHERE media = '' ORDER BY deployment, begin"))
+    ahead, meanwhile = next(events, None), list[_Held]()
+    for number, id_, place, at in found.execute("SELECT * FROM pictures ORDER BY deployment, at"):
+        while ahead and (ahead.deployment, ahead.begin) <= (place, at):
+            meanwhile.append(ahead)
+            ahead = next(events, None)
+        meanwhile = [each for each in meanwhile if each.deployment == place and each.until >= at]
+        of_it = map(_Held._make, found.execute(f"SELECT {columns} FROM seen WHERE media = ? AND media <> ''", (id_,)))
+        holding = list(of_it)
+        if own and not holding:
+            holding = [each for each in meanwhile if each.begin == meanwhile[-1].begin]
+        elif not own:
+            holding += meanwhile
+        best = max(holding, key=_Held.strength, default=None)
+        found.execute("INSERT INTO chosen VALUES (?, ?)", (number, best and best.number))
+
+
+class _Held(NamedTuple):
+    """An observation that may hold for a picture."""
+
+    number: int
+    media: str  # "": of an event
+    deployment: str
+    begin: float  # seconds since 1970
+    until: float
+    human: bool
+    verdict: Verdict | None
+    score: float | None
+    label: str
+
+    def strength(self) -> tuple[object, ...]:
+        rank = -1 if self.verdict is None else RANKS[self.verdict]
+        return self.human, rank, bool(self.media), self.score or 0.0, bool(self.label)
 
 
 def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
     verdict, label = _meaning(row)
-    score = table.number(line, row, "classificationProbability")
+    score = None if verdict == "none" else table.number(line, row, "classificationProbability")
     box = [table.number(line, row, column) for column in BOX]
     return (
         row["mediaID"],
@@ -147,7 +181,7 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
         table.time(line, row, "eventEnd").timestamp(),
         verdict,
         label,
-        0.0 if verdict == "none" else score,  # what is written is that of another animal
+        score,
         None if None in box else json.dumps(box),
         row.get("classificationMethod") == "human",
         row.get("classifiedBy") or "",
@@ -158,28 +192,22 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
 def _meaning(row: dict[str, str]) -> tuple[Verdict | None, str]:
     """Return the verdict and the label of an observation; no verdict for what nobody and nothing classified."""
     kind, tags = row["observationType"], (row.get("observationTags") or "").split("|")
-    own = next((tag.removeprefix(LABEL_TAG) for tag in tags if tag.startswith(LABEL_TAG)), "")
+    label, said = (
+        next((tag.removeprefix(key) for tag in tags if tag.startswith(key)), "") for key in (LABEL_TAG, VERDICT_TAG)
+    )
     name = " ".join((row.get("scientificName") or "").split()[:2])  # a subspecies is its species here
-    bear = SCIENTIFIC.get(name.capitalize()) or ("bear" if name.lower() in BEARS else "")
+    bear = bear_label(name) if kind == "animal" else ""
     if kind == "unclassified" and not row.get("classificationMethod"):
         return None, ""
-    if kind == "animal" and bear:
-        return "bear", own or bear
-    said_no = (row.get("observationComments") or "").startswith("no bear")  # as our writer says it
-    if (kind == "unknown" and not said_no) or (kind == "animal" and not name and not own):
-        return "maybe", own or "animal"
-    return "none", own or (name.lower().replace(" ", "_") if kind == "animal" else NO_ANIMALS.get(kind, ""))
-
-
-def _best(found: sqlite3.Connection, row: dict[str, str], at: float, longest: dict[str, float]) -> Any:
-    """Return the observation that holds for a picture at this time: a person's, of it alone, the most like a bear."""
-    place = row["deploymentID"]
-    query = (
-        f"SELECT {COLUMNS} FROM seen WHERE media = ? "
-        "OR (media = '' AND deployment = ? AND begin BETWEEN ? AND ? AND until >= ?) "
-        "ORDER BY human DESC, media = '', verdict IS NULL, verdict = 'none', verdict = 'maybe', score DESC, label = ''"
-    )
-    return found.execute(query, (row["mediaID"], place, at - longest.get(place, 0.0), at, at)).fetchone()
+    verdict: Verdict = "none"
+    if said in RANKS:
+        verdict = said
+    elif bear:
+        verdict = "bear"
+    elif kind == "unknown" or (kind == "animal" and not name and not label):
+        verdict = "maybe"
+    other = "animal" if verdict == "maybe" else NO_ANIMALS.get(kind, "")
+    return verdict, label or bear or (name.lower().replace(" ", "_") if kind == "animal" else "") or other
 
 
 def _result(row: dict[str, str], at: datetime, seen: Any) -> Result:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 import json
 import math
 import re
+import zipfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
+from edge.batch.look import open_table
 from edge.errors import OptionError
 from edge.local_time import zone_of
 
 SCHEMAS = Path(__file__).with_name("camtrap_dp_1.0.2")
 NEEDED = ("deploymentID", "latitude", "longitude")
-OWN = ("folder", "timezone", "shift")  # columns that are no part of Camtrap DP
 DAY = timedelta(days=1)
 EARLY = timedelta(hours=1)  # a picture of the person who sets a camera up may lie so long before its start
+YEARS = range(1970, 2200)  # that a time can be of at all
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_YEAR = 2005  # before it no camera trap took a file; clocks that were never set begin at 1970 to 2000
 
-_SHIFT = re.compile(r"([+-]?)((?:\d{1,5}\s*[dhms]\s*)+)")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_SHIFT = re.compile(
+    r"([+-]?)(?=.)"
+    + "".join(rf"(?:(?P<{unit}>\d{{1,5}})\s*{unit[0]}\s*)?" for unit in ("days", "hours", "minutes", "seconds"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,11 @@ class Deployment:
     zone: str = ""  # of the camera's clock: Europe/Ljubljana or +01:00; "": as --timezone says
     shift: timedelta = timedelta()  # to add to what the camera's clock showed
     more: dict[str, str] = field(default_factory=dict)  # other columns of Camtrap DP, such as locationName
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Return the folders of its pictures, part of their path, as macOS and others write them alike."""
+        return PurePosixPath(normalize("NFC", self.folder or self.id)).parts
 
     @property
     def any_time(self) -> bool:
@@ -59,74 +70,102 @@ def read_deployments(path: Path, zone: str = "") -> list[Deployment]:
     """Return the rows of a CSV table with the columns of Camtrap DP's deployments, and folder, timezone and shift.
 
     ``zone``: of the rows that have none. Separated by commas, semicolons or tabs, as spreadsheets do. Raises
-    OptionError for what is no such table.
+    OptionError for what is no such table, and for its mistakes, each with its line.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror}); name a table of deployments") from None
-    except UnicodeDecodeError:
-        raise OptionError(f'{path}: is no text in UTF-8; save the table as "CSV UTF-8"') from None
-    heading = text.partition("\n")[0]
-    sign = max(",;\t", key=heading.count)
-    rows = csv.DictReader(io.StringIO(text), delimiter=sign, restval="")
-    if missing := [name for name in NEEDED if name not in (rows.fieldnames or ())]:
+    if zipfile.is_zipfile(path):
+        raise OptionError(f'{path}: is an Excel file; save it as "CSV UTF-8"')
+    with open_table(path) as (names, found_rows, sign):
+        rows = list(found_rows)
+    if missing := [name for name in NEEDED if name not in names]:
         raise OptionError(
             f"{path}: has no column {', '.join(missing)}; a table of deployments needs {', '.join(NEEDED)}"
         )
-    filled = [
-        (rows.line_num, {name: value.strip() for name, value in row.items() if name and isinstance(value, str)})
-        for row in rows
-    ]
-    filled = [(line, row) for line, row in filled if any(row.values())]
-    if not filled:
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise OptionError(f"{path}: has the column {twice[0]} twice; delete one of them")
+    if not rows:
         raise OptionError(f"{path}: has no rows; write one for each camera that stood in one place")
-    if nowhere := [row["deploymentID"] or f"line {line}" for line, row in filled if not _placed(row)]:
-        raise OptionError(
-            f"{path}: no coordinates for {', '.join(nowhere)}; give latitude and longitude in degrees (WGS 84)"
-        )
-    found: list[Deployment] = []
-    lines: dict[tuple[str, str], int] = {}
-    for line, row in filled:
-        deployment = _deployment(f"{path} line {line}", row, zone, comma=sign == ";")
-        for what, name in (("deploymentID", deployment.id), ("folder", _folder(deployment))):
-            if (first := lines.setdefault((what, name), line)) != line:
-                raise OptionError(f"{path}: lines {first} and {line} both have {what} {name}; each needs its own")
-        found.append(deployment)
-    return found
+    mistakes: list[str] = []
+    found: dict[int, Deployment] = {}
+    for line, row in rows:
+        deployment, wrong = _deployment(row, zone, comma=sign == ";")
+        mistakes += [f"line {line}: {words}" for words in dict.fromkeys(wrong)]
+        if deployment:
+            found[line] = deployment
+    if mistakes := mistakes or _clashes(found):
+        some = f"{len(mistakes)} mistakes, the first 5 are" if len(mistakes) > 5 else f"{len(mistakes)} mistakes"
+        first, *others = mistakes[:5]
+        raise OptionError("\n".join([f"{path}: {some}", first, *others]) if others else f"{path} {first}")
+    return list(found.values())
 
 
-def _placed(row: dict[str, str]) -> bool:
-    return bool(row["latitude"] and row["longitude"])
+def _clashes(found: dict[int, Deployment]) -> list[str]:
+    """Return in words which rows have one deploymentID, or one folder at one time."""
+
+    def follows(one: Deployment, two: Deployment) -> bool:
+        return bool(one.start and two.end and two.end < one.start + DAY)  # it may be moved in the middle of a day
+
+    clashes = []
+    rows = [(line, each, each.folders) for line, each in found.items()]
+    for (line, one, folders), (other, two, others) in itertools.combinations(rows, 2):
+        if one.id == two.id:
+            clashes.append(f"lines {line} and {other}: both have deploymentID {one.id}; each needs its own")
+        elif folders == others and not (follows(one, two) or follows(two, one)):
+            clashes.append(
+                f"lines {line} and {other}: both have folder {one.folder or one.id}; correct it, or where the camera "
+                "was moved give deploymentStart and deploymentEnd, one after the other"
+            )
+    return clashes
 
 
-def _folder(deployment: Deployment) -> str:
-    return deployment.folder or deployment.id
-
-
-def _deployment(where: str, row: dict[str, str], zone: str, *, comma: bool) -> Deployment:
-    """Return one row's deployment, every cell checked by the schema. Raises OptionError."""
-    cells = {name: _cell(where, name, row[name], comma=comma) for name in columns("deployments") if row.get(name)}
-    if "deploymentID" not in cells:
-        raise OptionError(f"{where}: has no deploymentID; give the camera's place a name")
+def _deployment(row: dict[str, str], zone: str, *, comma: bool) -> tuple[Deployment | None, list[str]]:
+    """Return one row's deployment, every cell checked by the schema, and the mistakes in it; None with mistakes."""
+    cells: dict[str, Any] = {}
+    wrong: list[str] = []
     zone = row.get("timezone") or zone
-    if zone:
-        parse_zone(zone, where)
-    return Deployment(
+    for name, value in row.items():
+        try:
+            cells[name] = _cell(name, value, zone, comma=comma) if value else None
+        except OptionError as error:
+            wrong.append(str(error))
+    if not row["deploymentID"]:
+        wrong.append("has no deploymentID; give the camera's place a name")
+    if not (row["latitude"] and row["longitude"]):
+        wrong.append("has no coordinates; give latitude and longitude in degrees (WGS 84)")
+    if wrong:
+        return None, wrong
+    latitude, longitude = float(cells.pop("latitude")), float(cells.pop("longitude"))
+    start, end = cells.pop("deploymentStart", None), cells.pop("deploymentEnd", None)
+    if latitude == longitude == 0:
+        wrong.append("latitude and longitude are 0, a place in the sea; correct them")
+    if start and end and end < start:
+        wrong.append(f"deploymentEnd {end:%Y-%m-%d %H:%M} is before deploymentStart {start:%Y-%m-%d %H:%M}; correct it")
+    deployment = Deployment(
         id=cells.pop("deploymentID"),
-        latitude=float(cells.pop("latitude")),
-        longitude=float(cells.pop("longitude")),
-        start=_moment(where, "deploymentStart", cells.pop("deploymentStart", ""), zone),
-        end=_moment(where, "deploymentEnd", cells.pop("deploymentEnd", ""), zone),
-        folder=PurePosixPath(row.get("folder", "").replace("\\", "/")).as_posix() if row.get("folder") else "",
+        latitude=latitude,
+        longitude=longitude,
+        start=start,
+        end=end,
+        folder=PurePosixPath(row["folder"].replace("\\", "/")).as_posix() if row.get("folder") else "",
         zone=zone,
-        shift=parse_shift(row["shift"], where) if row.get("shift") else timedelta(),
-        more=cells,
+        shift=cells.pop("shift", None) or timedelta(),
+        more={name: cells[name] for name in columns("deployments") if cells.get(name)},
     )
+    return None if wrong else deployment, wrong
 
 
-def _cell(where: str, name: str, value: str, *, comma: bool) -> str:
-    """Return a cell as Camtrap DP writes it. Raises OptionError for what its schema does not allow."""
+def _cell(name: str, value: str, zone: str, *, comma: bool) -> Any:
+    """Return a cell's time, shift, or words as Camtrap DP writes them. Raises OptionError for what is not allowed."""
+    if "\n" in value and name != "deploymentComments":
+        first = value.partition("\n")[0]
+        raise OptionError(f"{name} has a line break, after {first!r}; is a quotation mark not closed?")
+    if name == "timezone":
+        return parse_zone(value, name)
+    if name == "shift":
+        return parse_shift(value)
+    if name in {"deploymentStart", "deploymentEnd"}:
+        return _moment(name, value, zone)
+    if name not in columns("deployments"):
+        return value
     field_ = columns("deployments")[name]
     kind, limits = field_["type"], field_["constraints"]
     wanted = ""
@@ -138,7 +177,7 @@ def _cell(where: str, name: str, value: str, *, comma: bool) -> str:
         low, high = limits.get("minimum"), limits.get("maximum")
         try:
             number = float(value) if kind == "number" else int(value)
-            good = (low is None or number >= low) and (high is None or number <= high)
+            good = math.isfinite(number) and (low is None or number >= low) and (high is None or number <= high)
         except ValueError:
             good = False
         bounds = f" from {low} to {high}" if high is not None else f" of {low} or more" if low is not None else ""
@@ -146,36 +185,40 @@ def _cell(where: str, name: str, value: str, *, comma: bool) -> str:
     elif "enum" in limits and value not in limits["enum"]:
         wanted = f"one of {', '.join(limits['enum'])}"
     if wanted:
-        raise OptionError(f"{where}: {name} is {value!r}; give {wanted}")
+        raise OptionError(f"{name} is {value!r}; give {wanted}")
     return value
 
 
-def _moment(where: str, name: str, words: str, zone: str) -> datetime | None:
-    if not words:
-        return None
+def _moment(name: str, words: str, zone: str) -> datetime | None:
+    """Return a time with its zone; None for an open end, such as 9999-12-31. Raises OptionError."""
     try:
         moment = datetime.fromisoformat(words)
     except ValueError:
-        raise OptionError(f"{where}: {name} is {words!r}; write it as 2026-05-01T10:00:00+02:00") from None
+        example = "2026-05-01T10:00:00+02:00"
+        if day := re.match(r"(\d{1,2})\.\s*(\d{1,2})\.\s*(\d{4})", words):
+            example = f"{day[3]}-{int(day[2]):02}-{int(day[1]):02}"
+        raise OptionError(f"{name} is {words!r}; write it as {example}") from None
+    if name == "deploymentEnd" and moment.year == MAXYEAR:
+        return None
+    if moment.year not in YEARS:
+        raise OptionError(f"{name} is {words!r}; correct the year, or leave the cell empty")
     if name == "deploymentEnd" and len(words) <= len("2026-05-01"):
         moment += DAY - timedelta(seconds=1)  # the whole of that day
     if moment.tzinfo is None:
         if not zone:
             raise OptionError(
-                f"{where}: {name} is {words!r} without a time zone; give --timezone, such as Europe/Ljubljana or +01:00"
+                f"{name} is {words!r} without a time zone; give --timezone, such as Europe/Ljubljana or +01:00"
             )
-        moment = moment.replace(tzinfo=parse_zone(zone, where))
+        moment = moment.replace(tzinfo=parse_zone(zone, "timezone"))
     return moment.replace(microsecond=0)
 
 
-def parse_shift(words: str, where: str = "shift") -> timedelta:
+def parse_shift(words: str) -> timedelta:
     """Return what to add to a camera's clock, from words such as +365d, -1h or "12h 30m". Raises OptionError."""
     match = _SHIFT.fullmatch(words.strip())
     if not match:
-        raise OptionError(
-            f"{where}: shift is {words!r}; write days, hours, minutes and seconds as +365d, -1h or 12h 30m"
-        )
-    parts = {_UNITS[unit]: int(number) for number, unit in re.findall(r"(\d+)\s*([dhms])", match[2])}
+        raise OptionError(f"shift is {words!r}; write days, hours, minutes and seconds as +365d, -1h or 12h 30m")
+    parts = {unit: int(number) for unit, number in match.groupdict().items() if number}
     return timedelta(**parts) * (-1 if match[1] == "-" else 1)
 
 
@@ -191,23 +234,41 @@ class Folders:
     """Finds the deployment of a picture by the folders in its path; the longest name of folders wins."""
 
     def __init__(self, deployments: Sequence[Deployment]) -> None:
-        self._numbers = {PurePosixPath(_folder(each)).parts: n for n, each in enumerate(deployments)}
+        self._numbers = defaultdict[tuple[str, ...], list[int]](list)
+        for number, each in enumerate(deployments):
+            self._numbers[each.folders].append(number)
+        self._deployments = deployments
         self._longest = max(map(len, self._numbers))
-        self._known: dict[str, int | None] = {}
+        self._known: dict[str, list[int]] = {}
 
-    def __call__(self, file: str) -> int | None:
-        """Return the number of the deployment of this file; None for a folder of none."""
+    def __call__(self, file: str, time: str = "") -> int | None:
+        """Return the number of the deployment of a file, taken at this time (ISO 8601); None for a folder of none.
+
+        Of a camera that was moved it is the last deployment that had begun, else its first.
+        """
         folder = file.rpartition("/")[0]
         if folder not in self._known:
-            self._known[folder] = self._find(PurePosixPath(folder).parts)
-        return self._known[folder]
+            self._known[folder] = self._find(PurePosixPath(normalize("NFC", folder)).parts)
+        numbers = self._known[folder]
+        if len(numbers) < 2 or not time:
+            return numbers[0] if numbers else None
+        taken = datetime.fromisoformat(time)
+        in_order = sorted((self._deployments[number].start or EPOCH, number) for number in numbers)
+        begun = [number for start, number in in_order if start <= self._moment(taken, number)]
+        return begun[-1] if begun else in_order[0][1]
 
-    def _find(self, parts: tuple[str, ...]) -> int | None:
+    def _moment(self, taken: datetime, number: int) -> datetime:
+        of = self._deployments[number]
+        if taken.tzinfo or not of.zone:
+            return taken if taken.tzinfo else taken.replace(tzinfo=UTC)
+        return (taken + of.shift).replace(tzinfo=parse_zone(of.zone, of.id))
+
+    def _find(self, parts: tuple[str, ...]) -> list[int]:
         for length in range(self._longest, -1, -1):
             for first in range(len(parts) - length + 1):
-                if (number := self._numbers.get(parts[first : first + length])) is not None:
-                    return number
-        return None
+                if (key := parts[first : first + length]) in self._numbers:
+                    return self._numbers[key]
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,37 +283,31 @@ class Times:
     unset: int  # before FIRST_YEAR
     future: int  # by more than a day
 
-    def wrong(self) -> str:
+    def wrong(self, deployment: Deployment) -> str:
         """Return in words how many cannot be right; "" for none."""
+        start, end = (moment and f"{moment:%Y-%m-%d}" for moment in (deployment.start, deployment.end))
         kinds = (
-            (self.early, "before deploymentStart"),
-            (self.late, "after deploymentEnd"),
+            (self.early, f"before deploymentStart {start}"),
+            (self.late, f"after deploymentEnd {end}"),
             (self.unset, f"before {FIRST_YEAR}"),
             (self.future, "in the future"),
         )
-        return ", ".join(f"{count:,} {words}" for count, words in kinds if count)
+        return ", ".join(
+            f"{count:,} of {self.count:,} pictures {'was' if count == 1 else 'were'} taken {words}"
+            for count, words in kinds
+            if count
+        )
 
 
 def right_shift(deployment: Deployment, times: Times, now: datetime) -> timedelta | None:
-    """Return the shift of whole days that makes all of a deployment's pictures fit its row; None for none.
+    """Return the shift that brings the first picture to the start, in whole days; None where that cannot be right.
 
-    Tried are another year, the usual mistake, and the days that bring the first picture to the start.
+    It is for a clock that was off from the first picture to the last.
     """
-    if deployment.start is None:
+    if deployment.start is None or times.early + times.late < times.count:
         return None
-    missing = deployment.start - EARLY - times.first
-    days = timedelta(days=math.ceil(missing / DAY))
-    years = [_years_later(times.first, deployment.start.year - times.first.year + more) for more in (0, 1)]
-    near = [move for move in years if missing <= move <= missing + 31 * DAY]
-    for move in (*near, days):
-        if move and times.last + move <= min(now, deployment.end or now) + DAY:
-            return deployment.shift + move
-    return None
-
-
-def _years_later(moment: datetime, years: int) -> timedelta:
-    day = moment.replace(month=2, day=28) if (moment.month, moment.day) == (2, 29) else moment
-    return day.replace(year=day.year + years) - day
+    move = timedelta(days=math.ceil((deployment.start - EARLY - times.first) / DAY))
+    return deployment.shift + move if times.last + move <= min(now, deployment.end or now) + DAY else None
 
 
 def shift_words(shift: timedelta) -> str:

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from edge.batch.camtrap_dp import About, Package, new_package, observed
 from edge.batch.deployments import DAY, Deployment, parse_zone
-from edge.batch.results import Result
+from edge.batch.results import Result, bear_label
 from edge.detect.stills import Row
 from edge.errors import OptionError
 from edge.record.event_folders import EvidenceFolder, check_readable, evidence_of, review_of
 from edge.record.history import PastEvent
 from edge.record.media_store import PLAIN, plain_name
 from edge.record.review import Review
-from edge.species import LABELS
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +37,23 @@ def write_events(
     """Write the package of an alarm's events of bears, with copies of their evidence below ``media``; return it.
 
     A deployment is the one of the camera's name, else the one of all folders ("."), as of a config's site. A clock that
-    was never set makes ``timestampIssues`` true. Raises OptionError for a camera of no deployment, for events outside
+    was never set makes ``timestampIssues`` true. Reviewers' notes go with exact places only: they may name them.
+    Raises OptionError for a camera of no deployment, for events outside
     its time, for evidence that this user cannot read, and where the package cannot be written.
     """
     of_camera = _by_camera(bears, deployments)
     with new_package(folder, about, force=force) as package:
         for camera, deployment in of_camera.items():
             own = [each for each in bears if each.first.event.camera == camera]
-            start, end = _times(deployment, own)
-            doubtful = any(row.clock == "doubtful" for each in own for row in each.events)
-            more = deployment.more | ({"timestampIssues": "true"} if doubtful else {})
-            package.deployment(replace(deployment, more=more), start, end)
+            if any(row.clock == "doubtful" for each in own for row in each.events):
+                deployment = replace(deployment, more=deployment.more | {"timestampIssues": "true"})
+            package.deployment(deployment, *_times(deployment, own))
+        if unsaid := [each.id for each in of_camera.values() if not (each.start and each.end)]:
+            log.warning(
+                "%s: the package has the times of the first and the last event for deploymentStart and deploymentEnd; "
+                "to say how long the camera watched, give both with --deployments",
+                ", ".join(unsaid),
+            )
         for each in bears:
             _write(package, each, of_camera[each.first.event.camera], evidence_of(each, state))
     return package
@@ -69,6 +74,11 @@ def _by_camera(bears: Sequence[PastEvent], deployments: Sequence[Deployment]) ->
             f"the table of deployments has no row for {', '.join(missing)}; write one with the camera's name as "
             "deploymentID"
         )
+    if shifted := [each.id for each in found.values() if each.shift]:
+        raise OptionError(
+            f"shift in the row of {shifted[0]} is for the pictures of a card; the alarm's journal corrects its own "
+            "clock, so leave shift empty"
+        )
     return found
 
 
@@ -76,7 +86,8 @@ def _times(deployment: Deployment, events: Sequence[PastEvent]) -> tuple[datetim
     """Return the start and end of a deployment. Raises OptionError for events that lie outside by more than a day."""
     first = _local(min(each.first.at for each in events), deployment)
     last = _local(max(each.last.at for each in events), deployment)
-    start, end = deployment.start or first, deployment.end or last
+    start = deployment.start or first
+    end = deployment.end or max(start, last)
     if not deployment.any_time and (first < start - DAY or last > end + DAY):
         raise OptionError(
             f"events of {deployment.id} from {first:%Y-%m-%d} to {last:%Y-%m-%d} lie outside its deployment, "
@@ -97,7 +108,7 @@ def _write(package: Package, bear: PastEvent, deployment: Deployment, folders: S
     start, end = _local(bear.first.at, deployment), _local(bear.last.at, deployment)
     review = review_of(bear, folders)
     cells = observed(_result(bear, review), package.about.country)
-    if review and review.note:
+    if review and review.note and package.about.exact:
         cells["observationComments"] += f" ({' '.join(review.note.split())})"
     of = {"deploymentID": deployment.id}
     times = {"eventStart": start.isoformat(), "eventEnd": end.isoformat()}
@@ -121,14 +132,15 @@ def _result(bear: PastEvent, review: Review | None) -> Result:
     label, at = bear.label or "", bear.first.at.isoformat()
     row = Row("", at, event.camera, label, bear.top_score, None, "bear", None, "")
     if review is None:
-        sure = bear.animal != "bear"  # which one it is, as far as the alarm could say
+        sure = bear.labelled.species != "bear"  # the alarm's own word where no species is likely enough
         return Result(row if sure else row._replace(label="bear"), by=event.model or "", at=at)
     if review.verdict == "relabelled":
         label = review.label or ""
-        row = row._replace(label=label, verdict="bear" if label in LABELS else "none")
+        named = bear_label(label)
+        row = row._replace(label=named or label, verdict="bear" if named else "none")
     elif review.verdict != "confirmed":
         row = row._replace(label="", verdict="maybe" if review.verdict == "unsure" else "none")
-    return Result(row, by=review.by, human=True, at=review.at)
+    return Result(row, by="a person" if review.by == "root" else review.by, human=True, at=review.at)
 
 
 def _evidence(folders: Sequence[EvidenceFolder]) -> list[Path]:

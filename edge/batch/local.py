@@ -41,18 +41,20 @@ def run_shards(
     *,
     workers: int,
     done: Callable[[int], bool],
+    free: Callable[[int], bool],
     pictures: Callable[[int], int],
     progress: Callable[[int], object],
 ) -> Outcome:
     """Run ``command(number)`` of each shard, so many at a time, the largest first: at the end all are busy.
 
-    A process prints how many files it has looked at, a number a line. One that crashes is run once more. One that
-    ends well with its shard not ``done``: another run has the shard, which is waited for. After exit code 2 no shard
-    is begun. ``progress`` is called each second with the files looked at so far.
+    A process prints how many files it has looked at, a number a line; its other lines are passed on, each once. One
+    that crashes is run once more. A shard that is not ``free`` is with another run, which is waited for: none is begun
+    that is ``done`` meanwhile. After exit code 2 no shard is begun. ``progress`` is called each second with the files
+    looked at so far.
 
     At KeyboardInterrupt, and any other error, the processes are ended first.
     """
-    run = _Run(command, sorted(numbers, key=pictures, reverse=True), done, pictures)
+    run = _Run(command, sorted(numbers, key=pictures, reverse=True), done, free, pictures)
     with ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
         threads = [pool.submit(run.work) for _ in range(workers)]
         try:
@@ -61,9 +63,6 @@ def run_shards(
                 progress(run.looked_at)
                 if not going or any(thread.exception() for thread in ended):
                     break
-        except KeyboardInterrupt:
-            log.info("stopped with %d of %d shards done; the same command goes on there", run.ended, len(numbers))
-            raise
         finally:
             run.stop()
     for thread in threads:
@@ -77,11 +76,12 @@ class _Run:
         command: Callable[[int], Sequence[str]],
         numbers: Sequence[int],
         done: Callable[[int], bool],
+        free: Callable[[int], bool],
         pictures: Callable[[int], int],
     ) -> None:
         self.outcome = Outcome()
-        self.ended = 0  # shards that are done
-        self._command, self._done, self._pictures = command, done, pictures
+        self._command, self._done, self._free, self._pictures = command, done, free, pictures
+        self._again = {number for number in numbers if done(number)}  # to be run all the same
         self._changed = threading.Condition()
         self._waiting = deque(numbers)
         self._elsewhere: dict[int, float] = {}  # shards that another run has: when to try again, time.monotonic()
@@ -90,6 +90,7 @@ class _Run:
         self._looked_at = dict.fromkeys(numbers, 0)
         self._crashes = dict.fromkeys(numbers, 0)
         self._stopped = self._said = False
+        self._passed_on = set[str]()  # lines of children
 
     @property
     def looked_at(self) -> int:
@@ -114,21 +115,45 @@ class _Run:
         """Run shards until none is to be begun."""
         step_back()  # a child has the priority of the thread that starts it
         while (number := self._next()) is not None:
-            child = subprocess.Popen(
-                self._command(number),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="backslashreplace",
-                start_new_session=True,  # Ctrl-C is for this process alone, which ends its children
-            )
-            with self._changed:
-                self._children[number] = child
-                if self._stopped:
-                    child.terminate()
-            first_to_go(child.pid)
-            self._after(number, *self._watch(number, child))
+            code, words = 0, ""
+            if (number in self._again or not self._done(number)) and self._free(number):
+                code, words = self._run(number)
+            self._after(number, code, words)
+
+    def _run(self, number: int) -> tuple[int, str]:
+        """Run a shard in a process; return its exit code, and its last words where it did not end well."""
+        child = subprocess.Popen(
+            self._command(number),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,  # Ctrl-C is for this process alone, which ends its children
+        )
+        with self._changed:
+            self._children[number] = child
+            if self._stopped:
+                child.terminate()
+        first_to_go(child.pid)
+        words = ""
+        assert child.stdout is not None
+        with child.stdout:
+            for line in filter(None, map(str.strip, child.stdout)):
+                if line.isdecimal():
+                    self._looked_at[number] = int(line)
+                else:
+                    self._pass_on(words)
+                    words = line
+        code = child.wait()
+        if code == 0:
+            self._pass_on(words)
+        return code, words
+
+    def _pass_on(self, words: str) -> None:
+        if words and words not in self._passed_on:
+            self._passed_on.add(words)
+            log.warning("%s", words)
 
     def _next(self) -> int | None:
         """Wait for a shard to run; None when none is to be begun."""
@@ -150,34 +175,20 @@ class _Run:
                 self._changed.wait(due_s if self._elsewhere else None)
         return None
 
-    def _watch(self, number: int, child: subprocess.Popen[str]) -> tuple[int, str]:
-        """Follow a child to its end; return its exit code, and its last words."""
-        words = ""
-        assert child.stdout is not None
-        with child.stdout:
-            for line in child.stdout:
-                if line.strip().isdecimal():
-                    self._looked_at[number] = int(line)
-                elif line.strip():
-                    words = line.strip()
-        return child.wait(), words
-
     def _after(self, number: int, code: int, words: str) -> None:
         done = code == 0 and self._done(number)
         with self._changed:
-            del self._children[number]
+            self._children.pop(number, None)
             self._busy -= 1
             self._changed.notify_all()
             if self._stopped:
                 return
             self._looked_at[number] = self._pictures(number) if done else 0
-            if done:
-                self.ended += 1
-            elif code == 0:
+            if code == 0 and not done:
                 self._elsewhere[number] = time.monotonic() + AGAIN_S
             elif code == REFUSED:
                 self.outcome.refused = words.removeprefix("bear-alarm: ")
-            else:
+            elif code:
                 why = f"killed by {signal.Signals(-code).name}" if code < 0 else words or f"exit code {code}"
                 self._crashed(number, why)
 

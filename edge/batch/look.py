@@ -5,21 +5,23 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 import cv2
 
+from edge import species
 from edge.background import in_order
 from edge.detect.classifier import Classifier
 from edge.detect.sequences import CardPictures, Head, read_head
 from edge.detect.stills import FILES, FileResult, Row, find_in, is_clip, row_of, support
 from edge.errors import OptionError
 from edge.pictures import find_pictures
-from edge.species import LABELS, likely
+from edge.schema import readable
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ def look_at(
     try:
         with closing(in_order(work, card.in_turn(files), workers)) as found:
             for finding in support(found, card.burst, classifier.card):
-                yield finding, row_of(finding, names[finding.file])
+                name = names[finding.file]
+                row = row_of(finding, name)
+                yield finding, row._replace(problem=row.problem.replace(str(finding.file), name))
     finally:
         stop.set()
 
@@ -54,20 +58,14 @@ def species_of(row: Row, classes: Mapping[str, float], country: str) -> str:
 
     ``classes``: the probabilities by label, as far as they are known.
     """
-    if not country or row.verdict not in {"bear", "maybe"} or row.label not in LABELS:
+    if not country or row.verdict not in {"bear", "maybe"} or row.label not in {*species.LABELS, "bear"}:
         return ""
-    bears = sum(classes.get(label, 0.0) for label in LABELS)
-    return likely(row.label, country, share=classes.get(row.label, 0.0) / bears if bears else 1.0).words
+    return species.species_of(row.label, classes, country).words
 
 
 def whole(path: Path) -> Path:
     """Return the absolute path without ``..``; links stay as they are."""
     return Path(os.path.normpath(path.absolute()))
-
-
-def is_picture(name: str) -> bool:
-    """Return True for the name of a picture or clip that is no hidden file (a Mac leaves ``._IMG_0001.JPG``)."""
-    return Path(name).suffix.lower() in FILES and not name.startswith(".")
 
 
 # Tables of pictures.
@@ -76,58 +74,100 @@ def is_picture(name: str) -> bool:
 COLUMNS = ("file", "filePath", "File")  # ours, Camtrap DP's, Timelapse's with RelativePath
 
 
+class Table(NamedTuple):
+    """A CSV table that is open: its columns, and its rows as they are read, each with its line."""
+
+    columns: list[str]
+    rows: Iterator[tuple[int, dict[str, str]]]
+    delimiter: str
+
+
+@contextmanager
+def open_table(path: Path, delimiter: str = "") -> Iterator[Table]:
+    """Open a CSV table in UTF-8, else in Windows-1252, as spreadsheets write it. Raises OptionError.
+
+    ``delimiter``: "" for the most frequent of comma, semicolon and tab in its first line. Spaces around columns and
+    cells are cut, and rows without a word are skipped.
+    """
+    try:
+        with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
+            sign = delimiter or max(",;\t", key=file.readline().count)
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=sign, restval="")
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = (
+                (reader.line_num, {name: cell.strip() for name, cell in row.items() if isinstance(cell, str)})
+                for row in reader
+            )
+            yield Table(columns, ((line, row) for line, row in rows if any(row.values())), sign)
+    except FileNotFoundError:
+        raise OptionError(f"{path}: there is no such table; correct the path") from None
+    except (OSError, csv.Error) as error:
+        raise OptionError(f"{path}: cannot be read ({error}); save it as CSV") from None
+
+
+def _encoding(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for _ in file:
+                pass
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
 def is_table(path: Path) -> bool:
-    """Return True for the name of a table of pictures."""
-    return path.suffix.lower() == ".csv"
+    """Return True for the name of a table of pictures, which is no folder's."""
+    return path.suffix.lower() == ".csv" and not path.is_dir()
 
 
 def read_table(table: Path) -> list[Path]:
     """Return the files that a table lists, there or not. Raises OptionError.
 
     Its column is ``file``, ``filePath``, or ``RelativePath`` and ``File``; names are absolute, or relative to the
-    table's folder. Separated by commas, or by semicolons as spreadsheets in much of Europe write it.
+    table's folder.
     """
     lines: dict[Path, int] = {}
-    try:
-        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-            heading = opened.readline()
-            opened.seek(0)
-            rows = csv.DictReader(opened, delimiter=";" if heading.count(";") > heading.count(",") else ",")
-            column = next((name for name in COLUMNS if name in (rows.fieldnames or ())), None)
-            if column is None:
-                raise OptionError(
-                    f"{table}: has no column `file` in its first line; name the column of the pictures so"
-                )
-            for row in rows:
-                name = "/".join(part for part in (column == "File" and row.get("RelativePath"), row[column]) if part)
-                if not row[column]:
-                    raise OptionError(f"{table}: line {rows.line_num} names no file; write one, or delete the line")
-                file = whole(table.parent / name.replace("\\", "/"))
-                first = lines.setdefault(file, rows.line_num)
-                if first != rows.line_num:
-                    raise OptionError(f"{table}: lines {first} and {rows.line_num} both name {name}; delete one")
-    except FileNotFoundError:
-        raise OptionError(f"{table}: there is no such table; correct the path") from None
-    except (OSError, csv.Error) as error:
-        raise OptionError(f"{table}: cannot be read ({error}); save it as CSV") from None
+    with open_table(table) as (columns, rows, _):
+        column = next((name for name in COLUMNS if name in columns), None)
+        if column is None:
+            raise OptionError(
+                f"{table}: has no column `file` in its first line ({readable(', '.join(columns))}); name the column of "
+                "the pictures so"
+            )
+        for line, row in rows:
+            if not row[column]:
+                raise OptionError(f"{table}: line {line} names no file; write one, or delete the line")
+            name = "/".join(part for part in (column == "File" and row.get("RelativePath"), row[column]) if part)
+            file = whole(table.parent / name.replace("\\", "/"))
+            if (first := lines.setdefault(file, line)) != line:
+                raise OptionError(f"{table}: lines {first} and {line} both name {readable(name)}; delete one")
     if not lines:
         raise OptionError(f"{table}: lists no pictures; write a line for each")
     return list(lines)
 
 
-def missing(files: Collection[Path], table: Path) -> set[Path]:
-    """Return the files of a table that are not there, and warn of them. Raises OptionError where all are missing."""
+def listed(path: Path) -> list[Path]:
+    """Return the files that a table lists, or the only one of a path that is no table.
+
+    Warns of files that are not there. Raises OptionError where all are missing.
+    """
+    if not is_table(path):
+        return [path]
+    files = read_table(path)
     lost = [file for file in files if not file.exists()]
     if len(lost) == len(files):
         raise OptionError(
-            f"{table}: none of its files is there ({len(files):,}), such as {lost[0]}; "
-            f"correct their names, which are taken from {table.absolute().parent}"
+            f"{path}: none of its files is there ({len(files):,}), such as {readable(str(lost[0]))}; "
+            f"correct their names, which are taken from {path.absolute().parent}"
         )
     if lost:
         log.warning(
-            "%s: %s of its %s files are not there, such as %s", table, f"{len(lost):,}", f"{len(files):,}", lost[0]
-        )
-    return set(lost)
+            "%s: %s of its %s files are not there, such as %s",
+            path, f"{len(lost):,}", f"{len(files):,}", readable(str(lost[0])),
+        )  # fmt: skip
+    return files
 
 
 def find_files(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
@@ -138,12 +178,7 @@ def find_files(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
     """
     found = dict[Path, None]()
     for path in paths:
-        if is_table(path):
-            listed = read_table(path)
-            missing(listed, path)
-            found.update(dict.fromkeys(listed))
-        else:
-            found.update(dict.fromkeys(find_pictures([path], FILES)))
+        found.update(dict.fromkeys(listed(path) if is_table(path) else find_pictures([path], FILES)))
     if len(paths) > 1 or not (is_table(paths[0]) or paths[0].is_dir()):
         return list(found), None
     base = whole(paths[0].parent) if is_table(paths[0]) else paths[0]

@@ -1,13 +1,12 @@
-"""Results of many files, one at a time: however many there are, the memory stays the same.
+"""Results of many files, one at a time; in memory are the names of a million at most (100 MB), and none of shards.
 
-They are read from MegaDetector's format by any program (``read_results``) or from Camtrap DP, and written as one
-MegaDetector file, CSV or COCO Camera Traps. Each file is written beside its place and put there whole.
+They are read from MegaDetector's format by any program or from Camtrap DP, and written as one
+MegaDetector file, CSV or COCO Camera Traps. Each file is written beside its place and put there whole;
+what was there stays as ``.old``.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TextIO, cast
 
-from edge.detect.sequences import BURST, HEAD_BYTES, MAX_IN_BURST
+from edge.detect.sequences import BURST, MAX_IN_BURST, read_head
 from edge.detect.stills import (
     DETECTION_CATEGORIES,
     FORMAT_VERSION,
@@ -32,14 +31,15 @@ from edge.detect.stills import (
     UNREADABLE,
     Row,
     Verdict,
-    cells,
+    camera_folder,
     is_clip,
+    write_rows,
 )
 from edge.errors import OptionError
 from edge.files import whole_file
-from edge.pictures import jpeg_size, moment, read_exif
+from edge.pictures import moment
 from edge.schema import BoxXYWH
-from edge.species import LABELS, NAMES
+from edge.species import LABELS
 
 PACKAGE = "datapackage.json"  # of Camtrap DP
 PIECE = 1 << 20  # characters of a file that are read at once
@@ -48,8 +48,14 @@ IMAGES = "images"
 INFO, DETECTIONS, CLASSES = "info", "detection_categories", "classification_categories"
 ANIMAL, UNKNOWN, EMPTY = "animal", "unknown", "empty"
 THRESHOLD = 0.2  # MegaDetector's own, for files that do not say theirs
+EDGE = 0.01  # by which a box may lie outside of its picture
+EXIF_TIME = "%Y:%m:%d %H:%M:%S"
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # box of a bear that was found without one
 RANKS: dict[Verdict, int] = {"none": 0, "maybe": 1, "bear": 2}
+# Labels that are no animal, and Camtrap DP's kinds of observations for them.
+NOT_ANIMALS = {"person": "human", "human": "human", "vehicle": "vehicle"}
+LABEL_TAG, VERDICT_TAG = "label:", "verdict:"  # in Camtrap DP's ``observationTags``: what ``camtrap_reader`` reads back
+OWN_TITLE = "Bear Alarm"  # under ``sources`` in packages by this program
 SAID = "bear_alarm_said"  # who said it, of a single image: MegaDetector's format knows one program for all
 
 
@@ -116,11 +122,6 @@ class ResultFiles:
                 if not self._of_one_plan:
                     seen[key] = path
                 yield result
-
-
-def read_results(path: Path) -> Iterator[Result]:
-    """Yield the results of a file in MegaDetector's format, by any program. Raises OptionError for something else."""
-    yield from _of_file(path, _head(path), PurePosixPath())
 
 
 def _base_of(path: Path, info: Mapping[str, Any]) -> Path:
@@ -253,10 +254,14 @@ def _of_file(path: Path, head: Mapping[str, Any], prefix: PurePosixPath) -> Iter
     made = str(info.get("detection_completion_time", "")).replace(" ", "T")
     at = f"{made}Z" if made and OWN in info else ""  # others do not say their zone
     threshold = (info.get("detector_metadata") or {}).get("typical_detection_threshold", THRESHOLD)
+    folder = _base_of(path, info)
     with _reading(path) as file:
         for key, entry in _parts(file):
             if key == IMAGES:
                 image = _named(entry, head, prefix)
+                if not (OWN in image or image.get("datetime")):
+                    taken = read_head(folder / entry["file"].replace("\\", "/")).taken
+                    image |= {"datetime": taken.strftime(EXIF_TIME)} if taken else {}
                 said = {"by": ", ".join(models), "at": at} | image.get(SAID, {})
                 yield Result(_own_row(image) or _row(image, threshold), _classes(image), image=image, **said)
 
@@ -265,13 +270,26 @@ def _named(entry: dict[str, Any], head: Mapping[str, Any], prefix: PurePosixPath
     """Return an image's entry with names of categories for their numbers, as format 1.6 has it."""
     file = entry["file"] if OWN in entry else entry["file"].replace("\\", "/")
     image = entry | {"file": (prefix / file).as_posix()}
-    if (found := entry.get("detections")) is None:
+    found = entry.get("detections")
+    if found is None:
         return image | {"detections": None, "failure": str(entry.get("failure") or UNREADABLE)}
+    if wrong := _unsound(found):
+        return image | {"detections": None, "failure": wrong}
     names, kinds = head.get(CLASSES) or {}, head[DETECTIONS]
     image["detections"] = _renamed(
         found, lambda number: kinds.get(str(number), UNKNOWN), lambda number: names.get(str(number), UNKNOWN)
     )
     return image
+
+
+def _unsound(found: Iterable[Mapping[str, Any]]) -> str:
+    """Return in a sentence what is wrong with the numbers of a detection; "" for nothing."""
+    for each in found:
+        numbers = [each["conf"], *each["bbox"]]
+        # Some programs round a side beyond the picture. A NaN is not between anything.
+        if len(numbers) != 5 or not all(-EDGE <= float(number) <= 1 + EDGE for number in numbers):
+            return f"its conf {each['conf']} or box {each['bbox']} is not of shares from 0 to 1; detect it again"
+    return ""
 
 
 def _renamed(
@@ -297,12 +315,11 @@ def _own_row(image: Mapping[str, Any]) -> Row | None:
 
 def _row(image: Mapping[str, Any], threshold: float) -> Row:
     """Return the row of another program's image: a bear where it is classified as one, maybe where not classified."""
-    name = PurePosixPath(image["file"])
     taken = moment(str(image.get("datetime", "")))
     row = Row(
         file=image["file"],
         time=taken.isoformat() if taken else "",
-        camera="" if name.parent == PurePosixPath() else name.parent.as_posix(),
+        camera=camera_folder(image["file"]),
         label="",
         score=None,
         box=None,
@@ -314,13 +331,13 @@ def _row(image: Mapping[str, Any], threshold: float) -> Row:
         return row
     judged = [(*_judged(each, threshold), each) for each in found]
     if not judged:
-        return row._replace(label=EMPTY, score=0.0, verdict="none")
+        return row._replace(label=EMPTY, verdict="none")
     verdict, label, best = max(judged, key=lambda each: (RANKS[each[0]], each[2]["conf"]))
     rate = image.get("frame_rate") or -1.0
     return row._replace(
         label=label,
-        score=best["conf"] if label in BEARS else 0.0 if verdict == "none" else None,
-        box=cast(BoxXYWH, tuple(best["bbox"])),
+        score=None if verdict == "none" else best["conf"],
+        box=cast(BoxXYWH, tuple(min(max(side, 0.0), 1.0) for side in best["bbox"])),
         verdict=verdict,
         second=round(best["frame_number"] / rate, 2) if "frame_number" in best and rate > 0 else None,
     )
@@ -355,22 +372,27 @@ def _classes(image: Mapping[str, Any]) -> dict[str, float]:
 
 BEAR = "bear"  # label of a bear of no known species
 BEARS = {*LABELS, BEAR}
-_WORDS = {
-    label: re.compile(
-        "|".join([label.replace("_", " "), *species, *(NAMES[name] for name in species), *more]).lower(), re.ASCII
-    )
-    for (label, species), more in zip(
-        LABELS.items(), (("grizzly",), ("asian black bear", "spectacled bear"), ()), strict=True
-    )
-}
-_ANY = re.compile(r"bears?|(unknown|unidentified|any) bear|.*\b(ursidae|ursus)\b.*")
+_BEAR = {"bear", "bears", "grizzly", "grizzlies", "ursidae", "ursus", "melursus", "helarctos", "tremarctos"}
+_KINDS = {
+    "brown_bear": {"brown", "grizzly", "grizzlies", "kodiak", "arctos"},
+    "black_bear": {
+        "black", "moon", "sun", "sloth", "andean", "spectacled", "melursus", "helarctos", "tremarctos",
+        *(name.partition(" ")[2] for name in LABELS["black_bear"]),
+    },
+    "polar_bear": {"polar", "maritimus"},
+}  # fmt: skip
+_NO_BEAR = {"teddy", "plush", "toy", "panda", "ailuropoda", "koala", "track", "tracks", "scat", "sign", "signs"}
+_NEGATIONS = {"no", "not", "without"}
 
 
 def bear_label(name: str) -> str:
     """Return the alarm label of a category that names a bear, in English or science; "bear" for any; "" for none."""
-    words = re.sub("[^a-z]+", " ", name.lower()).strip()
-    named = (label for label, pattern in _WORDS.items() if pattern.search(words))
-    return next(named, BEAR if _ANY.fullmatch(words) else "")
+    words = re.findall("[a-z]+", name.lower())
+    at = next((number for number, word in enumerate(words) if word in _BEAR), None)
+    if at is None or not _NO_BEAR.isdisjoint(words) or not _NEGATIONS.isdisjoint(words[:at]):
+        return ""
+    kinds = [label for label, signs in _KINDS.items() if not signs.isdisjoint(words)]
+    return kinds[0] if len(kinds) == 1 else BEAR
 
 
 # Write each format in one pass: what is known at the end stands at the end.
@@ -401,7 +423,7 @@ def write_megadetector(
     kinds.update({name: number for number, name in DETECTION_CATEGORIES.items()})
     names: defaultdict[str, str] = defaultdict(lambda: str(len(names)))
     names.update({label: str(number) for number, label in enumerate(labels)})
-    with whole_file(path) as file:
+    with whole_file(path, keep=True) as file:
         file.write(b'{"images": ')
         models = dict[str, None]()
 
@@ -426,7 +448,7 @@ def _entry(result: Result) -> dict[str, Any]:
     row = result.row
     image: dict[str, Any] = {"file": row.file}
     if row.time:
-        image["datetime"] = datetime.fromisoformat(row.time).strftime("%Y:%m:%d %H:%M:%S")
+        image["datetime"] = datetime.fromisoformat(row.time).strftime(EXIF_TIME)
     clip = is_clip(Path(row.file))
     if clip:  # the format demands them; -1 is its own word for a rate that is not known
         image |= {"frame_rate": -1.0, "frames_processed": [], "failure": None}
@@ -453,12 +475,8 @@ def _entry(result: Result) -> dict[str, Any]:
 
 def write_csv(path: Path, results: Iterable[Result]) -> None:
     """Write the table of ``classify --csv``, whole. Raises OptionError."""
-    with whole_file(path) as file:
-        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
-        writer = csv.writer(text)
-        writer.writerow(Row._fields)
-        writer.writerows(cells(result.row) for result in results)
-        text.detach()
+    with whole_file(path, keep=True) as file:
+        write_rows(file, (result.row for result in results))
 
 
 def write_coco(path: Path, results: Iterable[Result], base: Path | None) -> int:
@@ -471,7 +489,7 @@ def write_coco(path: Path, results: Iterable[Result], base: Path | None) -> int:
     numbers: defaultdict[str, int] = defaultdict(lambda: len(numbers))
     numbers.update({name: number for number, name in enumerate((EMPTY, *LABELS, UNKNOWN))})
     shares = 0
-    with whole_file(path) as file, tempfile.TemporaryFile(dir=path.parent) as aside:
+    with whole_file(path, keep=True) as file, tempfile.TemporaryFile(dir=path.parent) as aside:
 
         def images() -> Iterator[dict[str, Any]]:
             nonlocal shares
@@ -514,10 +532,10 @@ def _bursts(results: Iterable[Result]) -> Iterator[list[Result]]:
     for result in results:
         row = result.row
         taken = datetime.fromisoformat(row.time).replace(tzinfo=None) if row.time else None
-        if not (taken and began and began[0] == _folder(row) and abs(taken - began[1]) <= BURST):
+        if not (taken and began and began[0] == row.camera and abs(taken - began[1]) <= BURST):
             if burst:
                 yield burst
-            burst, began, still = [], (_folder(row), taken) if taken else None, False
+            burst, began, still = [], (row.camera, taken) if taken else None, False
         burst.append(result)
         if still := still or len(burst) > MAX_IN_BURST:
             yield from ([each] for each in burst)
@@ -526,19 +544,14 @@ def _bursts(results: Iterable[Result]) -> Iterator[list[Result]]:
         yield burst
 
 
-def _folder(row: Row) -> str:
-    parent = PurePosixPath(row.file).parent
-    return row.camera if parent == PurePosixPath() else parent.as_posix()
-
-
 def _coco(
     result: Result, base: Path | None, numbers: Mapping[str, int]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return an image and its annotation in the format COCO Camera Traps; None for one of which nothing is said."""
     row, entry = result.row, result.image or _entry(result)
     image: dict[str, Any] = {"id": row.file, "file_name": row.file}
-    if location := _folder(row):
-        image["location"] = location
+    if row.camera:
+        image["location"] = row.camera
     if row.time:
         image["datetime"] = row.time.replace("T", " ")
     if row.verdict is None:
@@ -552,7 +565,7 @@ def _coco(
     if not result.human and row.score is not None and row.score > 0:
         annotation["score"] = row.score
     size = (entry["width"], entry["height"]) if {"width", "height"} <= entry.keys() else None
-    if size_wh := size or upright_size((base or Path()) / row.file):
+    if size_wh := size or read_head((base or Path()) / row.file).upright_wh:
         width, height = size_wh
         left, top, across, down = row.box
         image |= {"width": width, "height": height}
@@ -561,14 +574,3 @@ def _coco(
     else:
         annotation["bbox_relative"] = row.box
     return image, annotation
-
-
-def upright_size(file: Path) -> tuple[int, int] | None:
-    """Read width and height of a JPEG as its Exif turns it; None for what is none or not there."""
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(HEAD_BYTES)
-    except OSError:
-        return None
-    size_wh = jpeg_size(data) if data.startswith(b"\xff\xd8") else None
-    return size_wh[::-1] if size_wh and read_exif(data).turned else size_wh

@@ -13,32 +13,34 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from edge.batch.look import is_picture, is_table, look_at, missing, read_heads, read_table, whole
+from edge.batch.look import is_table, listed, look_at, read_heads, read_table, whole
 from edge.detect.classifier import Classifier
-from edge.detect.sequences import BURST, REACH, CardPictures, Head
+from edge.detect.sequences import BURST, REACH, CardPictures
 from edge.detect.stills import FILES, OWN, SHARD, Results, is_clip
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder, replace_whole, try_lock
+from edge.pictures import folders_of_pictures
 
 log = logging.getLogger(__name__)
 
-SIZE = 2000  # pictures and clips of a shard, about
-BEFORE = 100  # names before a cut, among which the widest gap is looked for
+LEAST, MOST = 50, 2000  # pictures and clips of a shard, about
+SHARDS = 16  # that are made of fewer pictures than so many of ``MOST``: work for all cores, and little lost by Ctrl-C
 ROOM_BYTES = 5_000_000  # the results of a shard take up to two
 VERSION = 1
 PLAN = "shards.json"
+END = b"\n]}\n"  # of results that are whole
 POLL_S = 0.5
 
-Group = tuple[list[Path], Collection[Path]]  # the files of a folder, and files that a table names and are not there
 Ended = Literal["done", "already", "elsewhere"]
 
 
@@ -47,7 +49,6 @@ class Listed(NamedTuple):
 
     file: str  # relative to the base, with forward slashes
     context: str = ""  # not looked at, but others are compared with it
-    missing: str = ""  # a table names it, and it was not there
 
 
 class Shards:
@@ -56,6 +57,11 @@ class Shards:
     def __init__(self, folder: Path, base: Path, paths: Sequence[Path], model: str, fps: float, size: int) -> None:
         self.folder, self.base, self.here, self.paths = folder, base, base, list(paths)
         self.model, self.fps, self.size = model, fps, size
+
+    @staticmethod
+    def there(folder: Path) -> bool:
+        """Return True if a folder holds a plan."""
+        return (folder / PLAN).exists()
 
     @classmethod
     def open(cls, folder: Path, base: Path | None = None) -> Shards:
@@ -76,8 +82,6 @@ class Shards:
             )
         if base is not None:
             plan.here = whole(base)
-        if not plan.here.is_dir():
-            raise OptionError(f"{plan.here}: the folder of the pictures is not there; is its disk connected?")
         return plan
 
     @classmethod
@@ -85,71 +89,61 @@ class Shards:
         cls,
         folder: Path,
         paths: Sequence[Path],
-        model: str,
+        model: str | None,
         fps: float | None,
         *,
         workers: int,
-        size: int = SIZE,
-        force: bool = False,
+        size: int | None = None,
     ) -> Shards:
         """Cut what is below ``paths`` into shards, or what came since into more; return the plan.
 
-        Without ``paths`` and ``fps`` they are those of the plan. ``model``: ``Classifier.name``; ``force``: a plan of
-        another model or fps becomes one of these. Raises OptionError, and PictureError for nothing to look at.
+        ``model``: ``Classifier.name``; where there is a plan, None for its own, and so is ``fps``. ``size``: by default
+        as many as make ``SHARDS`` shards. Raises OptionError, and PictureError for nothing to look at.
         """
         need_folder(folder)
         paths = [whole(path) for path in paths]
-        if not paths:
-            cls.open(folder)
-        elif not (folder / PLAN).exists() and folder.exists() and any(f.suffix != ".lock" for f in _inside(folder)):
+        passing = {".lock", ".part"}
+        if not cls.there(folder) and folder.exists() and any(f.suffix not in passing for f in _inside(folder)):
             raise OptionError(f"{folder}: holds other files; name a new folder for --shards")
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OptionError(f"{folder}: cannot be made ({error.strerror}); name another --shards folder") from None
         with _locked(folder / "shards.lock", wait=True):
-            if (folder / PLAN).exists():
-                plan = cls._known(folder, paths)
-                plan.check(model, fps, force=force)
+            _remove_parts(folder, PLAN)
+            _remove_parts(folder, "*.csv")
+            groups = _groups(paths)
+            if cls.there(folder):
+                plan = cls.open(folder)
+                plan.check(model, fps)
+                if set(paths) != set(plan.paths):
+                    of = ", ".join(map(str, plan.paths))
+                    raise OptionError(
+                        f"{folder}: holds the shards of {of}; name another --shards folder for other pictures"
+                    )
+                plan._need_base()
             else:
-                plan = cls(folder, _base(paths), paths, model, 1.0 if fps is None else fps, size)
+                assert model is not None
+                base, some = _base(paths), list[list[Path]]()
+                while sum(map(len, some)) < SHARDS * MOST and (group := next(groups, None)) is not None:
+                    some.append(group)
+                size = size or min(max(math.ceil(sum(map(len, some)) / SHARDS), LEAST), MOST)
+                plan, groups = cls(folder, base, paths, model, 1.0 if fps is None else fps, size), chain(some, groups)
             plan._need_room()
-            if plan.here == plan.base:
-                plan._add(_groups(plan.paths), workers)
-            elif plan.paths == [plan.base]:
-                plan._add(_groups([plan.here]), workers)
-            plan._save()
+            plan._add(groups, workers)
         return plan
 
-    @classmethod
-    def _known(cls, folder: Path, paths: list[Path]) -> Shards:
-        """Return the plan of a folder. Raises OptionError where it is one of other paths."""
-        try:
-            plan = cls.open(folder)
-        except OptionError:
-            if len(paths) != 1 or not (folder / PLAN).exists() or not paths[0].is_dir():
-                raise
-            return cls.open(folder, paths[0])  # the disk is connected elsewhere
-        if paths and paths != plan.paths:
-            of = ", ".join(map(str, plan.paths))
-            raise OptionError(f"{folder}: holds the shards of {of}; name another --shards folder for other pictures")
-        return plan
-
-    def check(self, model: str, fps: float | None, *, force: bool = False) -> None:
-        """Raise OptionError where the plan is one of another model or fps; with ``force`` it takes them."""
-        fps = self.fps if fps is None else fps
-        if (model, fps) == (self.model, self.fps):
-            return
-        if not force:
+    def check(self, model: str | None, fps: float | None) -> None:
+        """Raise OptionError where the plan is one of another model or fps; None is any."""
+        model, fps = model or self.model, self.fps if fps is None else fps
+        if (model, fps) != (self.model, self.fps):
             what = f"--fps {self.fps:g}, not {fps:g}" if model == self.model else f"model {self.model}, not {model}"
-            raise OptionError(
-                f"{self.folder}: holds shards for {what}; name another --shards folder, or --force looks at all again"
-            )
-        self.model, self.fps = model, fps
+            raise OptionError(f"{self.folder}: holds shards for {what}; name another --shards folder")
 
     def numbers(self) -> list[int]:
         """Return the numbers of all shards."""
-        return sorted(int(file.stem) for file in _inside(self.folder) if file.suffix == ".csv" and file.stem.isdigit())
+        lists = (re.fullmatch(r"([0-9]{5,})\.csv", file.name) for file in _inside(self.folder))
+        return sorted(int(found[1]) for found in lists if found)
 
     def undone(self) -> list[int]:
         """Return the numbers of those that are not done."""
@@ -162,8 +156,11 @@ class Shards:
     def done(self, n: int) -> bool:
         """Return True if a shard's results are there, by the plan's model and fps, of its list as it is."""
         try:
-            with self._file(n, "json").open(encoding="utf-8") as file:
-                info = json.loads(file.readline().rstrip() + "]}")["info"]  # its first line is all but the images
+            with self._file(n, "json").open("rb") as file:
+                info = json.loads(file.readline().rstrip() + b"]}")["info"]  # its first line is all but the images
+                file.seek(-len(END), os.SEEK_END)
+                if file.read() != END:
+                    return False
             return (info["detector"], info[OWN], info[SHARD]) == (self.model, {"fps": self.fps}, self._list(n)[1])
         except FileNotFoundError:
             return False
@@ -176,14 +173,24 @@ class Shards:
         """Return how many pictures and clips a shard has to look at."""
         return sum(not each.context for each in self._list(n)[0])
 
+    def names(self) -> Iterator[str]:
+        """Yield the names of all files."""
+        for n in self.numbers():
+            yield from (each.file for each in self._list(n)[0] if not each.context)
+
     def results(self) -> list[Path]:
         """Return the files of results in order, there or not."""
         return [self._file(n, "json") for n in self.numbers()]
 
+    def free(self, n: int) -> bool:
+        """Return True if no process has a shard."""
+        with _locked(self._file(n, "lock")) as mine:
+            return mine
+
     def run(
         self,
         n: int,
-        classifier: Classifier,
+        load: Callable[[], Classifier],
         *,
         workers: int,
         retry: bool = False,
@@ -191,43 +198,43 @@ class Shards:
     ) -> Ended:
         """Look at a shard and write its results whole; "elsewhere" where another process has it. Raises OptionError.
 
-        ``retry``: look again at files that could not be read; ``progress`` gets how many are looked at so far.
+        The model is loaded when there is something to do. ``retry``: look again at a shard with files that could not be
+        read; ``progress`` gets how many are looked at so far.
         """
         numbers = self.numbers()
         if n not in numbers:
             raise OptionError(f"--shard {n}: {self.folder} has the shards 1 to {numbers[-1] if numbers else 0}")
-        self._need_room()
         with _locked(self._file(n, "lock")) as mine:
             if not mine:
                 return "elsewhere"
-            listed, digest = self._list(n)
-            names = {self.here / each.file: each.file for each in listed}
-            own = [self.here / each.file for each in listed if not each.context]
-            expected = [self.here / each.file for each in listed if not each.context and not each.missing]
-            results = Results(self._file(n, "json"), classifier.card, self.model, self.base, self.fps, shard=digest)
-            done = self.done(n)
-            held = results.resume() if done and retry else {}
-            todo = [file for file in own if names[file] not in held]
-            if done and not (retry and todo):
+            if self.done(n) and not (retry and self._failed(n)):
                 return "already"
-            self._need_files(n, expected)
+            _remove_parts(self.folder, self._file(n, "json").name)
+            self._need_room()
+            self._need_base()
+            classifier = load()
+            self.check(classifier.name, None)
+            files, digest = self._list(n)
+            names = {self.here / each.file: each.file for each in files}
+            own = [self.here / each.file for each in files if not each.context]
+            results = Results(self._file(n, "json"), classifier.card, self.model, self.base, self.fps, shard=digest)
             card = CardPictures(read_heads(names, workers), names.keys() - own)
-            found = look_at(classifier, card, todo, names, fps=self.fps, workers=workers)
+            found = look_at(classifier, card, own, names, fps=self.fps, workers=workers)
             for count, (finding, row) in enumerate(found, 1):
                 results.add(finding, row)
                 progress(count)
-            self._need_files(n, expected)  # a disk that was pulled out is no thousand broken pictures
-            if not done and results.path.exists():  # by another model
-                results.path.replace(results.path.with_name(results.path.name + ".old"))
+            self._need_base()  # a disk that was pulled out is no thousand broken pictures
             results.save()
         return "done"
 
-    def _need_files(self, n: int, files: Collection[Path]) -> None:
-        if files and not any(file.exists() for file in files):
-            raise OptionError(
-                f"shard {n}: none of its {len(files):,} files is there, such as {next(iter(files))}; is the disk "
-                "connected? Nothing was written"
-            )
+    def _need_base(self) -> None:
+        try:
+            if any(self.here.iterdir()):
+                return
+            why = "is empty"
+        except OSError as error:
+            why = f"cannot be read ({error.strerror})"
+        raise OptionError(f"{self.here}: the folder of the pictures {why}; is its disk connected? Nothing was written")
 
     def _need_room(self) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -242,6 +249,8 @@ class Shards:
         return self.folder / f"{n:05d}.{suffix}"
 
     def _save(self) -> None:
+        if self.there(self.folder):
+            return
         held = {
             "version": VERSION,
             "base": str(self.base),
@@ -250,9 +259,7 @@ class Shards:
             "fps": self.fps,
             "size": self.size,
         }
-        data = json.dumps(held, indent=2).encode()
-        if not (self.folder / PLAN).exists() or (self.folder / PLAN).read_bytes() != data:
-            replace_whole(self.folder / PLAN, data)
+        replace_whole(self.folder / PLAN, json.dumps(held, indent=2).encode())
 
     # Lists.
 
@@ -269,14 +276,14 @@ class Shards:
         except (StopIteration, TypeError, csv.Error):
             raise OptionError(f"{path}: is no list of a shard; delete it and cut again") from None
 
-    def _add(self, groups: Iterable[Group], workers: int) -> None:
-        """Write lists of the files that are in none yet: each group is the files of a folder, and those not there."""
+    def _add(self, groups: Iterable[list[Path]], workers: int) -> None:
+        """Write lists of the files that are in none yet; each group is the files of a folder."""
         numbers = self.numbers()
         known = {each.file for n in numbers for each in self._list(n)[0] if not each.context}
-        before, n, list_ = len(known), max(numbers, default=0), list[Listed]()
+        before, n, list_, held = len(known), max(numbers, default=0), list[Listed](), 0
 
         def write() -> None:
-            nonlocal n
+            nonlocal n, held
             if list_:
                 self._save()  # before the first list: lists alone are no plan
                 n += 1
@@ -284,13 +291,16 @@ class Shards:
                 csv.writer(text).writerows([Listed._fields, *list_])
                 replace_whole(self._file(n, "csv"), text.getvalue().encode("utf-8", "surrogateescape"))
                 list_.clear()
+                held = 0
 
-        for files, lost in groups:
+        for files in groups:
             new = [file for file in files if self._name(file) not in known]
             for number, part in enumerate(self._parts(files, new, workers)):
-                if number or _own(list_) + _own(part) > self.size:
+                own = sum(not each.context for each in part)
+                if number or held + own > self.size:
                     write()
-                list_ += [each._replace(missing="1") if self.here / each.file in lost else each for each in part]
+                list_ += part
+                held += own
             known.update(map(self._name, new))
         write()
         if not n:
@@ -316,7 +326,11 @@ class Shards:
             return
         order, cuts = files, [0, len(new)]
         if len(new) > self.size:
-            order, new, cuts = _cut(files, new, self.size, workers)
+            card = CardPictures(read_heads(files, workers))
+            order = card.in_turn(files)
+            wanted = set(new)
+            new = [file for file in order if file in wanted]
+            cuts = _cuts(new, card, self.size)
         place = {file: number for number, file in enumerate(order)}
         pictures = [file for file in order if not is_clip(file)]
         rank = {file: number for number, file in enumerate(pictures)}
@@ -357,10 +371,6 @@ def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
         os.close(file)
 
 
-def _own(listed: Iterable[Listed]) -> int:
-    return sum(not each.context for each in listed)
-
-
 def _inside(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
@@ -385,64 +395,44 @@ def _base(paths: Sequence[Path]) -> Path:
         ) from None
 
 
-def _groups(paths: Iterable[Path]) -> Iterator[Group]:
-    """Yield the files of each folder, and which of them a table names and are not there. Raises OptionError."""
+def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield the files of each folder. Raises OptionError, and PictureError for a path that is not there."""
     for path in paths:
         if not path.exists():
             raise PictureError(f"{path}: no such picture or folder")
-    named, lost = defaultdict[Path, dict[Path, None]](dict), set[Path]()
+    named = defaultdict[Path, dict[Path, None]](dict)
     for path in paths:
         if path.is_dir():
-            for top, folders, names in os.walk(path, onerror=_unread):
-                folders.sort()
-                yield [Path(top, name) for name in sorted(names) if is_picture(name)], lost
-            continue
-        files = read_table(path) if is_table(path) else [path]
-        lost.update(missing(files, path) if is_table(path) else ())
-        for file in files:
-            named[file.parent][file] = None
-    for group in named.values():
-        yield list(group), lost
+            yield from folders_of_pictures(path, FILES)
+        else:
+            for file in listed(path):
+                named[file.parent][file] = None
+    yield from map(list, named.values())
 
 
-def _unread(error: OSError) -> None:
-    log.warning("skipped %s: it cannot be read (%s)", error.filename, error.strerror)
+def _cuts(files: Sequence[Path], card: CardPictures, size: int) -> list[int]:
+    """Return where files in the card's order are cut, about ``size`` apart, with the first number and the last.
 
-
-def _cut(files: list[Path], new: list[Path], size: int, workers: int) -> tuple[list[Path], list[Path], list[int]]:
-    """Return all files of a folder and the new ones as their camera took them, and where the new ones are cut.
-
-    No burst is cut: it is at the widest gap in time before the size is reached. Where the names are in order of time
-    and of one camera, only the heads of pictures near the cuts are read; else those of the whole folder.
+    Never between two pictures of one camera within ``BURST``: they may be of one burst, or of a clock that stands
+    still, which is none as long as it is whole.
     """
-    parts = math.ceil(len(new) / size)
-    targets = [number * len(new) // parts for number in range(1, parts)]
-    windows = [range(max(last, target - BEFORE), target + 1) for last, target in pairwise([0, *targets])]
-    some = dict.fromkeys([0, *chain(*windows), len(new) - 1])
-    heads = {head.file: head for head in read_heads((new[number] for number in some), workers) if head.size_wh}
-    times = [head.taken for head in heads.values() if head.taken]
-    if times == sorted(times) and len({(head.size_wh, head.camera, not head.taken) for head in heads.values()}) < 2:
-        cuts = [_widest(new, window, heads) for window in windows]
-        if all(cuts):
-            return files, new, [0, *filter(None, cuts), len(new)]
-    card, wanted = CardPictures(read_heads(files, workers)), set(new)
-    files = card.in_turn(files)
-    new = [file for file in files if file in wanted]
-    between = [0]
-    for target in targets:
-        at = target
-        while at > between[-1] and card.burst(new[at]) is not None and card.burst(new[at]) == card.burst(new[at - 1]):
+    near = {
+        after.file
+        for camera in card.cameras
+        for before, after in pairwise(camera)
+        if before.taken and after.taken and after.taken - before.taken <= BURST
+    }
+    cuts, parts = [0], math.ceil(len(files) / size)
+    for number in range(1, parts):
+        at = number * len(files) // parts
+        while at > cuts[-1] and files[at] in near:
             at -= 1
-        if at > between[-1]:
-            between.append(at)
-    return files, new, [*between, len(new)]
+        if at > cuts[-1]:
+            cuts.append(at)
+    return [*cuts, len(files)]
 
 
-def _widest(files: list[Path], window: range, heads: Mapping[Path, Head]) -> int | None:
-    """Return the number of the picture behind the widest gap in time; None where a burst may go on there."""
-    found = [(number, heads[files[number]].taken) for number in window if files[number] in heads]
-    timed = [(number, taken) for number, taken in found if taken]
-    if not timed:
-        return window[-1]
-    gap, at = max(((after - before, number) for (_, before), (number, after) in pairwise(timed)), default=(BURST, 0))
-    return at if gap > BURST else None
+def _remove_parts(folder: Path, name: str) -> None:
+    """Remove what a process that was killed left of a file that only this one may write now."""
+    for part in folder.glob(f".{name}.*.part"):
+        part.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.detect.stills import camera_folder
 from edge.errors import OptionError
 from edge.settings import Site
 
@@ -35,20 +36,45 @@ class Camtrap:
     about: About
     zone: str = ""
     force: bool = False
+    one_place: bool = False  # the config's site
+    by_camera: bool = False  # results of a package, whose deployments are the cameras
 
     def write(self, results: Iterable[Result], country: str = "") -> None:
         """Write the package of these results, and say what is in it. Raises OptionError."""
         from edge.batch.camtrap_dp import write_package
         from edge.cli.output import counted
 
-        about = replace(self.about, country=country or self.about.country)
-        package = write_package(self.folder, self.deployments, results, about, zone=self.zone, force=self.force)
-        log.info("%s: %s, %s with bears", self.folder, counted(package.events, "event"), f"{package.bears:,}")
+        package = write_package(
+            self.folder,
+            self.deployments,
+            _of_one_camera(results) if self.one_place else results,
+            replace(self.about, country=country or self.about.country),
+            zone=self.zone,
+            by_camera=self.by_camera,
+            force=self.force,
+        )
+        pictures, events = counted(package.files, "picture"), counted(package.events, "event")
+        log.info("%s: %s in %s, %s with bears", self.folder, pictures, events, f"{package.bears:,}")
+
+
+def _of_one_camera(results: Iterable[Result]) -> Iterator[Result]:
+    """Yield results of one folder, but for those that cameras make themselves. Raises OptionError for two."""
+    first: str | None = None
+    for result in results:
+        folder = camera_folder(result.row.file) or "."
+        first = folder if first is None else first
+        if folder != first:
+            raise OptionError(
+                f"the pictures lie in several folders ({first}, {folder}, …), and the config's site is one place; give "
+                "--deployments deployments.csv with a row for each camera"
+            )
+        yield result
 
 
 def camtrap_options(
-    site: Site | None = None,
     force: bool = False,
+    sources: Sequence[Path] = (),
+    alarm: bool = False,
     *,
     camtrap_dp: Annotated[
         Path | None, camtrap_option("--camtrap-dp", help="Write a Camtrap DP 1.0.2 package into this new folder.")
@@ -63,55 +89,74 @@ def camtrap_options(
     timezone: Annotated[
         str | None, camtrap_option(help="Time zone of the cameras' clocks, such as Europe/Ljubljana or +01:00.")
     ] = None,
-    title: Annotated[str | None, camtrap_option(help="Title of the package. [default: Camera traps]")] = None,
+    title: Annotated[str | None, camtrap_option(help="Title of the package.")] = None,
     contributor: Annotated[
         list[str] | None, camtrap_option(help='Who made it, as "Name <mail>"; the first is whom to ask. Repeatable.')
     ] = None,
     exact: Annotated[
-        bool, camtrap_option("--exact", help="Write the coordinates as they are, not rounded to 0.1 degree.")
+        bool,
+        camtrap_option(
+            "--exact", help="Write places as they are: coordinates not rounded, names of places, comments, notes."
+        ),
     ] = False,
     public: Annotated[bool, camtrap_option("--public", help="Say that anybody may see the pictures.")] = False,
 ) -> Camtrap | None:
     """Return the package to be written, None for none. Raises OptionError for what cannot work.
 
-    ``site``: of the config, for where there is no table of deployments; by default it is looked for.
+    ``sources``: the files it is made of; ``alarm``: it is of the config's own alarm. The config's site is the place
+    where nothing else says it.
     """
     from edge.batch.camtrap_dp import About, check_folder
     from edge.batch.deployments import parse_zone, read_deployments
+    from edge.cli.options import settings_at_hand
 
-    given = {
-        "--deployments": deployments, "--timezone": timezone, "--title": title, "--contributor": contributor,
-        "--exact": exact, "--public": public,
-    }  # fmt: skip
     if camtrap_dp is None:
-        if used := [option for option, value in given.items() if value]:
-            raise OptionError(f"{used[0]} belongs to a Camtrap DP package; give --camtrap-dp FOLDER too")
+        if deployments or timezone or title or contributor or exact or public:
+            raise OptionError("an option of Camtrap DP packages needs one; give --camtrap-dp FOLDER too")
         return None
+    camtrap_dp = camtrap_dp.resolve()  # . has no name
     if not contributor:
         raise OptionError('--camtrap-dp: a package names whom to ask about it; give --contributor "Name <mail>"')
     people = [_person(each, number) for number, each in enumerate(contributor)]
     check_folder(camtrap_dp, force=force)
     if timezone:
         parse_zone(timezone, "--timezone")
-    if site is None:
-        from edge.cli.options import settings_at_hand
-
-        site = settings_at_hand().site
+    own = _own_table(sources) if not deployments else None
+    site = settings_at_hand().site if alarm or not (deployments or own) else Site()
     zone = timezone or site.timezone
-    table = read_deployments(deployments, zone) if deployments else [_at_site(site)]
+    given = deployments or own
+    table = read_deployments(given, zone) if given else [_at_site(site, zone)]
     if exact:
         log.warning("The package holds the exact places of the cameras; give it only to people who may know them.")
-    about = About(
-        contributors=people,
-        title=title or "Camera traps",
-        country=site.country,
-        exact=exact,
-        public=public,
-    )
-    return Camtrap(camtrap_dp, table, about, zone, force)
+    about = About(people, country=site.country if alarm else "", exact=exact, public=public)
+    if title:
+        about = replace(about, title=title)
+    return Camtrap(camtrap_dp, table, about, zone, force, one_place=not given, by_camera=own is not None)
 
 
-def _at_site(site: Site) -> Deployment:
+def _own_table(sources: Sequence[Path]) -> Path | None:
+    """Return the table of deployments of the only source where it is a package by this program; None for others.
+
+    Raises OptionError for a package of another program, whose data would change under their name.
+    """
+    from edge.batch.results import OWN_TITLE, PACKAGE
+
+    for path in (each for each in sources if each.name == PACKAGE):
+        try:
+            made_by = [each.get("title") for each in json.loads(path.read_bytes()).get("sources", ())]
+        except (OSError, ValueError, AttributeError, TypeError):
+            continue  # its reader says what is wrong
+        if OWN_TITLE not in made_by:
+            raise OptionError(
+                f"{path}: is a package of another program, and would be written under its name with other data; "
+                "convert it to --out, --csv or --coco"
+            )
+        if len(sources) == 1:
+            return path.with_name("deployments.csv")
+    return None
+
+
+def _at_site(site: Site, zone: str) -> Deployment:
     """Return the one deployment of a config's site. Raises OptionError for one without coordinates."""
     from edge.batch.deployments import Deployment
 
@@ -120,7 +165,8 @@ def _at_site(site: Site) -> Deployment:
             "--camtrap-dp: where the cameras stood is not known; give --deployments deployments.csv with the columns "
             "deploymentID, latitude and longitude, or write latitude and longitude under site: in the config"
         )
-    return Deployment(site.name or "site", site.latitude, site.longitude, folder=".", zone=site.timezone)
+    more = {"locationName": site.name} if site.name else {}
+    return Deployment("site", site.latitude, site.longitude, folder=".", zone=zone, more=more)
 
 
 def _person(words: str, number: int) -> dict[str, str]:
@@ -129,6 +175,4 @@ def _person(words: str, number: int) -> dict[str, str]:
         name, mail = words.strip(), ""
     if not name and not mail:
         raise OptionError(f'--contributor {words!r}: names nobody; write it as "Name <mail>"')
-    if mail and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", mail):
-        raise OptionError(f'--contributor {words!r}: {mail} is no mail address; write it as "Name <mail>"')
     return {"title": name or mail, **({"email": mail} if mail else {}), "role": "contributor" if number else "contact"}

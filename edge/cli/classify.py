@@ -17,11 +17,12 @@ import typer
 
 from edge.cli.camtrap_options import Camtrap, camtrap_options
 from edge.cli.options import ModelOpt, options_of
-from edge.cli.output import check_new_file, check_writable, counted
+from edge.cli.output import counted
 from edge.errors import OptionError, PictureError
 from edge.schema import readable
 
 if TYPE_CHECKING:
+    from edge.cli.classify_formats import Formats
     from edge.detect.card import Card
     from edge.detect.classifier import Classifier
     from edge.detect.stills import FileResult, Results, Row, Survey
@@ -59,8 +60,7 @@ def classify(
         bool,
         typer.Option(
             "--force",
-            help="Replace files that are there, and an --out file that holds something else; look again at --shards "
-            "for another model or --fps.",
+            help="Replace files that are there, and an --out file that holds something else.",
         ),
     ] = False,
     out: Annotated[Path | None, format_option(help="Write results for Timelapse (MegaDetector format 1.6).")] = None,
@@ -71,13 +71,21 @@ def classify(
     coco: Annotated[Path | None, format_option(help="Write results as COCO Camera Traps.")] = None,
     shards: Annotated[
         Path | None,
-        many_option(metavar="FOLDER", help="Cut the pictures into shards of 2,000 in this folder, or go on there."),
+        many_option(metavar="FOLDER", help="Cut the pictures into shards in this folder, or go on there."),
     ] = None,
     engine: Annotated[
-        str, many_option(help="Engine to run the shards: local, or none to print the numbers of those to be done.")
-    ] = "local",
+        str | None,
+        many_option(
+            help="Engine to run the shards: local, or none to print the numbers of those to be done. [default: local]"
+        ),
+    ] = None,
     workers: Annotated[
-        int | None, many_option(min=1, help="Processes, or threads of a shard. [default: one a core]")
+        int | None,
+        many_option(
+            min=1,
+            help="Threads for a card or for one --shard; processes for all --shards, a shard each. "
+            "[default: one a core]",
+        ),
     ] = None,
     shard: Annotated[int | None, many_option(help="Look at this shard only: the worker for other engines.")] = None,
     retry_failed: Annotated[
@@ -93,24 +101,26 @@ def classify(
     counts as a bear, or more) or -. A clip counts as its best frame. Files that cannot be read are named and skipped.
     With --out or --shards a run that was stopped goes on where it was.
     """
-    from edge.batch.results import ResultFiles
     from edge.cli.classify_formats import Formats, check_formats, sources, write_formats
     from edge.cli.classify_shards import Run, run_all, work
-    from edge.species import live_in
+    from edge.species import no_bears
 
     paths = path or []
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
-    if country and not live_in(country):
-        log.warning("--country %s: no bears live there by the table; check the code", country)
-    package = camtrap(force=force)
+    if country and (words := no_bears(country)):
+        log.warning("--country: %s", words)
+    package = camtrap(force or shards is not None, paths)
     if shards and (jsonl or not resume):
         raise OptionError(f"{'--jsonl' if jsonl else '--no-resume'} is for a card without --shards; do without it")
     if shard is not None:
         if shards is None:
             raise OptionError("--shard is the number of one of --shards; give that folder too")
-        if out or table or coco or package:
-            raise OptionError("--shard only looks at a shard; the formats are written by the command without it")
+        if out or table or coco or package or force or country or engine:
+            raise OptionError(
+                "--shard only looks at a shard: give --engine, --force, --country and the formats to the command "
+                "without it"
+            )
         work(shards, shard, paths, model, fps, threads=workers or threads(), retry=retry_failed, progress=progress)
         return
     formats = Formats(out, table, coco, package, country)
@@ -119,63 +129,71 @@ def classify(
             raise OptionError(f"{paths[0]}: holds results, and --shards takes pictures; give one of the two")
         if not (out or table or coco or package):
             raise OptionError(f"{paths[0]}: holds results; say what to write of them, such as --csv bears.csv")
+        looking = {
+            "--model": model, "--fps": fps, "--jsonl": jsonl, "--no-resume": not resume, "--workers": workers,
+            "--retry-failed": retry_failed, "--engine": engine not in {None, "local"},
+        }  # fmt: skip
+        if used := [option for option, value in looking.items() if value]:
+            raise OptionError(f"{used[0]}: {paths[0]} holds results, and no picture is looked at; do without it")
         check_formats(formats, paths, force=force)
         write_formats(results, formats)
     elif shards:
-        check_formats(formats, paths, force=force)
-        run = Run(shards, paths, model, fps, engine, workers or threads(), retry_failed, force)
-        run_all(run, formats)
+        check_formats(formats, paths, force=True)  # the same command goes on, and writes them once more
+        run_all(Run(shards, paths, model, fps, engine or "local", workers or threads(), retry_failed), formats)
     elif not paths:
         raise OptionError("give pictures, folders or a table to look at, such as `bear-alarm classify /media/card`")
+    elif engine not in {None, "local"}:
+        raise OptionError("--engine runs --shards; give their folder too, or do without it")
+    elif retry_failed:
+        raise OptionError("--retry-failed is for --shards: files of a card that could not be read are tried each time")
     else:
-        # The other formats are written of the results, which are kept until they are.
-        kept = out
-        if other := coco or (package and package.folder):
-            kept = out or other.with_name(other.name + ".results.json")
-        check_formats(Formats(coco=coco), [*paths, *filter(None, (kept, table))], force=force)
-        base = look_at_card(
-            paths, model, kept, table, 1.0 if fps is None else fps, workers or threads(),
-            country=country, jsonl=jsonl, resume=resume, force=force,
+        look_at_card(
+            paths, model, formats, 1.0 if fps is None else fps, workers or threads(), jsonl=jsonl, resume=resume,
+            force=force,
         )  # fmt: skip
-        if kept and other:
-            write_formats(ResultFiles([kept], base), replace(formats, out=None, csv=None))
-            if kept != out:
-                kept.unlink()
 
 
 def look_at_card(
     paths: Sequence[Path],
     model: str | None,
-    out: Path | None,
-    table: Path | None,
+    formats: Formats,
     fps: float,
     workers: int,
     *,
-    country: str,
     jsonl: bool,
     resume: bool,
     force: bool,
-) -> Path | None:
-    """Look at a card, print its rows and write the results; return the folder that their names are relative to.
+) -> None:
+    """Look at a card, print its rows and write the formats. Without --out the results are kept until they are written.
 
     Raises OptionError, and PictureError where nothing could be read.
     """
     from edge.batch.look import find_files, look_at, read_heads, species_of
     from edge.batch.results import ResultFiles
+    from edge.cli.classify_formats import check_formats, check_names, write_formats
     from edge.cli.output import track
     from edge.cli.watch.terminal import model_line
     from edge.detect.classifier import load
     from edge.detect.sequences import CardPictures
     from edge.detect.stills import Survey, is_clip
 
+    table, country = formats.csv, formats.country
+    kept = out = formats.out
+    other = formats.coco or (formats.camtrap_dp and formats.camtrap_dp.folder)
+    if other and not out:
+        other = other.absolute()
+        kept = other.with_name(f".{other.name}.classify-results.json")
     files, base = find_files(paths)
-    check_options(files, out, table, force)
-    classifier = load(model)
-    results, held = open_results(out, classifier, base, fps, resume, force) if out else (None, {})
+    check_formats(replace(formats, out=kept), files, force=force, goes_on=True)
     names = {file: name_in_results(file, base) for file in files}
+    check_names(formats, names.values())
+    classifier = load(model)
+    # What a run before left of itself is no file of the user's.
+    may_replace = force or kept != out
+    results, held = open_results(kept, classifier, base, fps, resume, may_replace) if kept else (None, {})
     rows = {name: held[name] for name in names.values() if name in held}
-    if out and rows and country:
-        for each in ResultFiles([out], base)():
+    if kept and rows and country:
+        for each in ResultFiles([kept], base)():
             if row := rows.get(each.row.file):
                 rows[row.file] = row._replace(species=species_of(row, each.classes, country))
     pictures = sum(not is_clip(file) for file in files)
@@ -187,7 +205,7 @@ def look_at_card(
         if line := card.line():
             log.info("%s", line)
     if rows:
-        log.info("%d of %d files are in %s already", len(rows), len(files), out)
+        log.info("%d of %d files are in %s already", len(rows), len(files), kept)
     survey, last, saved = Survey(rows.values()), "", time.monotonic()
     width = min(max((len(file.as_posix()) for file in todo), default=0), WIDEST_NAME)
     done = printed = 0
@@ -220,34 +238,27 @@ def look_at_card(
     except BaseException as error:  # whatever ends it early, mostly Ctrl-C: hours of work may be lost
         part = write_part(table, [rows[name] for name in names.values() if name in rows]) if table else None
         if part or isinstance(error, KeyboardInterrupt):
-            log.info("%s", stopped(done, len(todo), out, part, resume=resume))
+            log.info("%s", stopped(done, len(todo), kept, part, resume=resume))
         raise
     finally:
         if results is not None:
             results.save()
     if table is not None:
         write_table(table, [rows[name] for name in names.values()], survey)
+    if kept and other:
+        try:
+            write_formats(ResultFiles([kept], base), replace(formats, out=None, csv=None))
+        except OptionError as error:
+            raise OptionError(f"{error}; the results are kept: the same command goes on") from None
+        if kept != out:
+            for file in (kept, kept.with_name(f"{kept.name}.old")):  # the second one is of another model
+                file.unlink(missing_ok=True)
     if not survey.read:
         if len(files) == 1:
             raise PictureError(last)
         raise PictureError(f"none of the {len(files)} files could be read; the last: {last}")
     if not jsonl:
         log.info("%s", sum_up(survey))
-    return base
-
-
-def check_options(files: list[Path], out: Path | None, table: Path | None, force: bool) -> None:
-    """Raise OptionError for what cannot work, before any picture is looked at."""
-    if out is not None and table is not None and out.resolve() == table.resolve():
-        raise OptionError(f"{out}: --out and --csv name the same file; name two")
-    for file, option, example in ((out, "--out", "results.json"), (table, "--csv", "bears.csv")):
-        if file is None:
-            continue
-        # An --out file that is there is continued.
-        check_new_file(file, example, option=option, force=force or file is out)
-        if file.exists() and any(map(file.samefile, files)):
-            raise OptionError(f"{file}: is one of the files to look at; name another {option} file, such as {example}")
-        check_writable(file, option)
 
 
 def open_results(
@@ -261,6 +272,7 @@ def open_results(
 
     results = Results(out, classifier.card, classifier.name, base, fps)
     held: dict[str, Row] = {}
+    again = keep = False
     if out.exists():
         try:
             held = results.resume()
@@ -269,19 +281,14 @@ def open_results(
             if not force:
                 raise
             again = True
-        if results.outdated and not again:
-            clips = counted(results.outdated, "clip")
-            log.info("%s of %s to look at again: --fps was another; the old file is %s", clips, out, keep_old(out))
+        keep = again or results.outdated > 0
         if again:
-            keep_old(out)
             results, held = Results(out, classifier.card, classifier.name, base, fps), {}
-    results.save()
+    results.save(keep=keep)
+    if results.outdated:
+        clips = counted(results.outdated, "clip")
+        log.info("%s of %s to look at again: --fps was another; the old file is %s.old", clips, out, out)
     return results, held
-
-
-def keep_old(file: Path) -> Path:
-    """Rename a file that is to be replaced to ``….old``; return its new path."""
-    return file.replace(file.with_name(file.name + ".old"))
 
 
 def threads() -> int:
@@ -340,13 +347,11 @@ def how_counted(card: Card) -> str:
 
 def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
     """Write the CSV file, and log how many rows each camera, day and label has; an old file is kept beside it."""
-    from edge.detect.stills import csv_bytes
-    from edge.files import replace_whole
+    from edge.detect.stills import write_rows
+    from edge.files import whole_file
 
-    data = csv_bytes(rows)
-    if table.exists():
-        keep_old(table)
-    replace_whole(table, data)
+    with whole_file(table, keep=True) as file:
+        write_rows(file, rows)
     for line in survey.lines():
         log.info("%s", readable(line))
     log.info("%s: %s", table, counted(len(rows), "row"))
@@ -354,18 +359,21 @@ def write_table(table: Path, rows: list[Row], survey: Survey) -> None:
 
 def write_part(table: Path, rows: list[Row]) -> Path | None:
     """Write the rows of a run that ends early beside ``table``; return that file, or None for no rows."""
-    from edge.detect.stills import csv_bytes
-    from edge.files import replace_whole
+    from edge.detect.stills import write_rows
+    from edge.files import whole_file
 
     if not rows:
         return None
     part = table.with_name(table.name + ".part")
-    replace_whole(part, csv_bytes(rows))
+    with whole_file(part) as file:
+        write_rows(file, rows)
     return part
 
 
 def sum_up(survey: Survey) -> str:
     """Summarise the card in one sentence, with the limit of what can be found."""
+    from edge.detect.stills import UNREADABLE
+
     kinds = [counted(n, what) for n, what in ((survey.pictures, "picture"), (survey.clips, "clip")) if n]
     where = kinds[0] if len(kinds) == 1 else f"{counted(survey.read, 'file')} ({', '.join(kinds)})"
     bears, maybe = survey.verdicts["bear"], survey.verdicts["maybe"]
@@ -375,7 +383,7 @@ def sum_up(survey: Survey) -> str:
     if not bears:
         parts.append(OFTEN_MISSED)
     if survey.failed:
-        parts.append(f"{survey.failed:,} could not be read")
+        parts.append(f"{survey.failed:,} {UNREADABLE}")
     return "; ".join(parts)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from edge.cli.output import check_new_file, check_writable, counted, track
-from edge.detect.stills import Survey
+from edge.detect.stills import Survey, camera_folder
 from edge.errors import OptionError
 from edge.schema import readable
 
@@ -46,8 +46,11 @@ def sources(paths: Sequence[Path]) -> ResultFiles | None:
 
     Raises OptionError where only some are, and for one that holds something else.
     """
-    from edge.batch.results import ResultFiles
+    from edge.batch.results import PACKAGE, ResultFiles
 
+    for path in paths:
+        if (path / PACKAGE).is_file():
+            raise OptionError(f"{path}: is a Camtrap DP package; did you mean {path / PACKAGE}?")
     files = [path for path in paths if path.suffix.lower() == ".json"]
     if not files:
         return None
@@ -56,15 +59,48 @@ def sources(paths: Sequence[Path]) -> ResultFiles | None:
     return ResultFiles(files)
 
 
-def check_formats(formats: Formats, inputs: Iterable[Path], *, force: bool) -> None:
-    """Raise OptionError for a file that is there already, is an input or is named twice, or without a folder."""
-    taken = {path.resolve(): "is one of the files to read" for path in inputs}
+def check_formats(formats: Formats, inputs: Sequence[Path], *, force: bool, goes_on: bool = False) -> None:
+    """Check that the files may be written, before hours of work. Raises OptionError.
+
+    Refused is what is there already, an input, named twice, or in no folder. ``goes_on``: an --out file that is there
+    is continued.
+    """
+    taken = dict[Path, str]()
     for file, option, example in formats.files():
-        if words := taken.get(file.resolve()):
-            raise OptionError(f"{option} {file}: {words}; name another file, such as {example}")
-        taken[file.resolve()] = f"is the {option} file too"
-        check_new_file(file, example, option=option, force=force)
+        check_new_file(file, example, option=option, force=force or (goes_on and file == formats.out))
+        if file.exists() and any(each.exists() and file.samefile(each) for each in inputs):
+            raise OptionError(f"{option} {file}: is one of the files to look at; name another, such as {example}")
+        if (first := taken.setdefault(file.resolve(), option)) != option:
+            raise OptionError(f"{option} {file}: is the {first} file too; name another, such as {example}")
         check_writable(file, option)
+    if formats.camtrap_dp:
+        check_writable(formats.camtrap_dp.folder, "--camtrap-dp")
+
+
+def check_names(formats: Formats, names: Iterable[str]) -> None:
+    """Check the folders of the files against the deployments of a Camtrap DP package. Raises OptionError."""
+    from edge.batch.deployments import Folders
+
+    if formats.camtrap_dp is None:
+        return
+    one_each = {PurePosixPath(name).parent.as_posix(): name for name in names}
+    cameras = sorted(set(map(camera_folder, one_each.values())))
+    if formats.camtrap_dp.one_place and len(cameras) > 1:
+        raise OptionError(
+            f"--camtrap-dp: the files lie in several folders ({', '.join(cameras[:3])}), and the config's site is one "
+            "place; give --deployments deployments.csv with a row for each camera"
+        )
+    deployments = formats.camtrap_dp.deployments
+    find = Folders(deployments)
+    found = {folder: find(name) for folder, name in one_each.items()}
+    used = {deployments[number].folders for number in found.values() if number is not None}
+    bare = [each.id for each in deployments if each.folders not in used]
+    strays = [folder for folder, number in found.items() if number is None]
+    if bare and strays:
+        raise OptionError(
+            f"--camtrap-dp: deployment {bare[0]} has no files, and the folder {strays[0]} is in no deployment; correct "
+            f"folder in the row of {bare[0]}, or delete that row"
+        )
 
 
 def write_formats(results: ResultFiles, formats: Formats) -> None:
@@ -74,21 +110,20 @@ def write_formats(results: ResultFiles, formats: Formats) -> None:
     Raises OptionError.
     """
     from edge.batch.look import species_of
-    from edge.batch.results import BEARS, write_coco, write_csv, write_megadetector
+    from edge.batch.results import write_coco, write_csv, write_megadetector
 
     survey = Survey()
 
     def surveyed(found: Iterable[Result]) -> Iterator[Result]:
         for result in found:
             survey.add(result.row)
-            bear = result.row.label in BEARS  # "maybe" may also be any animal, by another program
-            species = species_of(result.row, result.classes, formats.country) if bear else ""
+            species = species_of(result.row, result.classes, formats.country)
             yield replace(result, row=result.row._replace(species=species))
 
+    if formats.camtrap_dp is not None:  # first: it has the most to find fault with
+        formats.camtrap_dp.write(results(), formats.country)
     for file, option, _ in formats.files():
         found = track(results(), f"writing {file.name}")
-        if file.exists():
-            file.replace(file.with_name(f"{file.name}.old"))
         if option == "--out":
             write_megadetector(file, found, results.info, results.labels)
         elif option == "--csv":
@@ -104,5 +139,3 @@ def write_formats(results: ResultFiles, formats: Formats) -> None:
                 results.base or "one folder",
             )
         log.info("%s is written", file)
-    if formats.camtrap_dp is not None:
-        formats.camtrap_dp.write(results(), formats.country)

@@ -79,7 +79,7 @@ def check(
     from edge.cli.options import other_stage, stages_of
     from edge.config.check import doubts
     from edge.config.load import load
-    from edge.species import live_in
+    from edge.species import no_bears
 
     try:
         loaded = load(path)
@@ -95,8 +95,8 @@ def check(
     warnings = [*loaded.warnings, *doubts(loaded.settings.alerts)]
     if not loaded.settings.cameras:
         warnings.append("cameras: there is none, so `bear-alarm watch` needs a SOURCE on the command line")
-    if (country := loaded.settings.site.country) and not live_in(country):
-        warnings.append(f"site.country: no bears live in {country} by the table; check the code")
+    if (country := loaded.settings.site.country) and (words := no_bears(country)):
+        warnings.append(f"site.country: {words}")
     stages = stages_of(loaded.settings, path)
     shadow = [name for name, history in stages.items() if history[-1].stage == "shadow"]
     if as_json:

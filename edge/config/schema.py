@@ -859,7 +859,7 @@ class SiteSection(Section):
     timezone: Annotated[
         str,
         Words(_timezone, WORD),
-        described("A name or an offset from UTC; where it is empty, this device's.", "Europe/Ljubljana"),
+        described("A name or an offset from UTC; where it is empty: for events, this device's.", "Europe/Ljubljana"),
     ] = ""
 
 

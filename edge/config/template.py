@@ -163,7 +163,7 @@ page:
   #longitude: 14.5
   # Two letters; in the USA with the state, such as US-MT.
   #country: SI
-  # A name or an offset such as +01:00; where it is empty, this device's.
+  # A name or an offset such as +01:00; where it is empty: for events, this device's.
   #timezone: Europe/Ljubljana
 
 # The model file (default: the chosen or the bundled one).

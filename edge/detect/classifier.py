@@ -24,6 +24,7 @@ from edge.detect.run_queue import Outcome, RunQueue
 from edge.errors import ModelError, OptionError
 from edge.model_store import Installed, ModelStore
 from edge.schema import WHOLE, Picture, Region, Score
+from edge.species import share_of
 
 log = logging.getLogger(__name__)
 
@@ -200,14 +201,15 @@ class Classifier:
 
 def scored(card: Card, region: Region, row: NDArray[np.float32], ood: float) -> Score:
     """Return a region's probabilities (labels,) and out-of-domain score as a ``Score``."""
-    alarm = row[list(card.alarm_columns)]
+    alarm, probabilities = row[list(card.alarm_columns)], tuple(float(p) for p in row)
+    label = card.alarm_labels[int(alarm.argmax())]
     return Score(
         region=region,
-        probabilities=tuple(float(p) for p in row),
+        probabilities=probabilities,
         bear=float(min(alarm.sum(), 1.0)),
-        label=card.alarm_labels[int(alarm.argmax())],
+        label=label,
         ood=float(ood),
-        share=float(alarm.max() / alarm.sum()) if alarm.any() else 1.0,
+        share=share_of(label, dict(zip(card.labels, probabilities, strict=True))),
     )
 
 

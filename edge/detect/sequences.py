@@ -178,6 +178,12 @@ class Head:
     size_wh: tuple[int, int] | None = None  # None: no JPEG, or damaged
     camera: str = ""  # as Exif names it
     taken: datetime | None = None  # by the camera's own clock
+    turned: bool = False  # by 90 or 270 degrees, as its Exif says
+
+    @property
+    def upright_wh(self) -> tuple[int, int] | None:
+        """Return the picture's size as it is shown."""
+        return self.size_wh[::-1] if self.size_wh and self.turned else self.size_wh
 
 
 def read_head(file: Path) -> Head:
@@ -188,7 +194,7 @@ def read_head(file: Path) -> Head:
     except OSError:  # reported when it is looked at
         return Head(file)
     exif = read_exif(data)
-    return Head(file, jpeg_size(data) if jpeg_or_none(data) else None, exif.camera, exif.taken)
+    return Head(file, jpeg_size(data) if jpeg_or_none(data) else None, exif.camera, exif.taken, exif.turned)
 
 
 class CardPictures:

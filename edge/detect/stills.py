@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import cv2
 
@@ -45,12 +46,12 @@ NO_BEAR = "no_bear"  # a label of models; in files for others it would be read a
 DECIMALS = 5
 FORMULA = frozenset("=+-@")  # what a spreadsheet takes a cell that begins with it for
 UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode's categories of spaces, control and format characters
+MADE_BY_CAMERAS = re.compile(r"DCIM|[1-9]\d\d\w{5}", re.ASCII | re.IGNORECASE)
 BREAKS = ("\t", "\r", "\n")  # some take what follows for a cell of its own
 
 FORMAT_VERSION = "1.6"
 ANIMAL = "1"
 DETECTION_CATEGORIES = {ANIMAL: "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own; we only give the first
-MIN_CLASS_CONF = 0.005  # below it no species is listed, as MegaDetector does
 OWN = "bear_alarm"
 SHARD = "bear_alarm_shard"  # beside it: results of several shards agree in all but this
 
@@ -261,13 +262,23 @@ class Row(NamedTuple):
         return UNREADABLE if self.verdict is None else f"maybe {label}" if self.verdict == "maybe" else label
 
 
+def camera_folder(name: str) -> str:
+    """Return the folder of a camera from a file's name, with forward slashes; "" for a file in none.
+
+    Cameras make DCIM and folders such as 100EK113 in it by themselves (DCF, CIPA DC-009).
+    """
+    parts = [part for part in PurePosixPath(name).parts[:-1] if not MADE_BY_CAMERAS.fullmatch(part)]
+    return PurePosixPath(*parts).as_posix() if parts else ""
+
+
 def row_of(finding: FileResult, name: str) -> Row:
-    """Return a file's row, under this name. Its camera is the one in the Exif, else its folder."""
-    folder, seen = Path(name).parent, finding.seen
+    """Return a file's row, under this name. Its camera is its folder, else the one in the Exif, else where it lies."""
+    seen = finding.seen
+    place = PurePosixPath(camera_folder(finding.file.resolve().as_posix()))
     return Row(
         file=name,
         time=finding.taken.isoformat() if finding.taken else "",
-        camera=finding.camera or (finding.file.resolve().parent.name if folder == Path() else folder.as_posix()),
+        camera=camera_folder(name) or finding.camera or place.name,
         label=seen.label if seen else "",
         score=round(seen.bear, DECIMALS) if seen else None,
         box=cast(BoxXYWH, tuple(round(side, DECIMALS) for side in seen.box_xywh)) if seen else None,
@@ -277,13 +288,13 @@ def row_of(finding: FileResult, name: str) -> Row:
     )
 
 
-def csv_bytes(rows: Iterable[Row]) -> bytes:
-    """Return the table as CSV (RFC 4180, UTF-8) with a heading."""
-    text = io.StringIO()
+def write_rows(file: BinaryIO, rows: Iterable[Row]) -> None:
+    """Write the table as CSV (RFC 4180, UTF-8) with a heading."""
+    text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
     writer = csv.writer(text)
     writer.writerow(Row._fields)
     writer.writerows(map(cells, rows))
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    text.detach()
 
 
 def cells(row: Row) -> Iterator[str]:
@@ -307,7 +318,7 @@ class Survey:
         self.verdicts: dict[Verdict, int] = {"bear": 0, "maybe": 0, "none": 0}
         self.failed = 0
         self.clips = 0  # that could be read
-        self._found: dict[tuple[str, str, str], tuple[int, float]] = {}
+        self._found: dict[tuple[str, str, str], tuple[int, float | None]] = {}
         for row in rows:
             self.add(row)
 
@@ -329,15 +340,14 @@ class Survey:
             self.verdicts[row.verdict] += 1
             self.clips += row.second is not None
         key = row.camera, row.time[:10] or NO_TIME, row.kind
-        count, top = self._found.get(key, (0, 0.0))
-        self._found[key] = count + 1, max(top, row.score or 0.0)
+        count, top = self._found.get(key, (0, None))
+        self._found[key] = count + 1, max((score for score in (top, row.score) if score is not None), default=None)
 
     def lines(self) -> list[str]:
         """Return the counts as a table of text."""
         table = [("camera", "day", "label", "files", "highest score")]
         table += [
-            (*key, str(count), "" if key[2] == UNREADABLE else f"{top:.3f}")
-            for key, (count, top) in sorted(self._found.items())
+            (*key, str(count), "" if top is None else f"{top:.3f}") for key, (count, top) in sorted(self._found.items())
         ]
         widths = [max(len(row[column]) for row in table) for column in range(5)]
         return [
@@ -352,7 +362,7 @@ class Survey:
 # MegaDetector's batch output format 1.6, which Timelapse and other camera-trap tools open.
 #
 # https://lila.science/megadetector-output-format (agentmorris/MegaDetector). A bear, and what may be one, is a
-# detection of an "animal" that is classified as a species of bear; everything else is a picture without a detection.
+# detection of an "animal" that is classified as a species of bear; all other pictures have no detection here.
 # ``datetime`` is MegaDetector's own name for Exif's DateTimeOriginal. What the format has no place for lies under
 # ``bear_alarm``.
 #
@@ -371,7 +381,7 @@ class Results:
     ) -> None:
         self.path = path
         self._card = card
-        self._base = None if base is None else str(base.resolve())
+        self._base = None if base is None else str(base if shard else base.resolve())
         self._model = model
         self.outdated = 0  # clips that ``path`` holds, but looked at with another ``fps``
         self._images: dict[str, str] = {}  # as JSON: a card may hold ten thousand
@@ -433,22 +443,21 @@ class Results:
         self._images[row.file] = _text(image)
 
     def _detection(self, finding: FileResult, row: Row) -> dict[str, Any]:
-        """Return an animal, classified where a species of bear is more likely than everything else."""
+        """Return an animal, classified as the species of bear, the likeliest first, however likely all else is."""
         assert finding.seen is not None
         likely = sorted(finding.seen.probabilities.items(), key=lambda item: -item[1])
         found: dict[str, Any] = {"category": ANIMAL, "conf": row.score, "bbox": row.box}
-        if likely[0][0] in self._ids:
-            found["classifications"] = [
-                [self._ids[label], round(p, DECIMALS)]
-                for label, p in likely
-                if label in self._ids and p >= MIN_CLASS_CONF
-            ]
+        classes = ([self._ids[label], round(p, DECIMALS)] for label, p in likely if label in self._ids)
+        found["classifications"] = [each for each in classes if each[1]]
         if finding.clip is not None:
             found["frame_number"] = finding.clip.best
         return found
 
-    def save(self) -> None:
-        """Replace the file whole: whatever happens, the old or the new results are there."""
+    def save(self, *, keep: bool = False) -> None:
+        """Replace the file whole: whatever happens, the old or the new results are there.
+
+        ``keep``: the old one stays beside as ``….old``. Raises OptionError.
+        """
         self._info["detection_completion_time"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         head = {
             "info": self._info,
@@ -458,7 +467,7 @@ class Results:
         images = ",\n".join(self._images.values())
         whole = f'{_text(head)[:-1]}, "images": [\n{images}\n]}}\n'
         # A name that is not UTF-8 reaches us with surrogates; so written they are JSON's own escapes.
-        replace_whole(self.path, whole.encode("utf-8", "backslashreplace"))
+        replace_whole(self.path, whole.encode("utf-8", "backslashreplace"), keep=keep)
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -39,7 +39,6 @@ from edge.record.event_words import (
     clock,
     deliveries,
     delivery_text,
-    name_and_note,
     path_text,
     review_text,
     reviewed_text,
@@ -326,7 +325,7 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     review = review_of(incident, folders)
     picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
-    animal, note = name_and_note(incident)
+    animal, note = incident.labelled.name_and_note
     names = {"bear": f"{animal[:1].upper()}{animal[1:]}", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
     names["notice"] = f"Notice: {label}"
     return {

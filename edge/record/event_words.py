@@ -25,13 +25,7 @@ def label_of(incident: PastEvent) -> str:
     if incident.first.event.kind != "bear":
         return f"{incident.first.event.kind} {(incident.label or '').replace('_', ' ')}".rstrip()
     score = incident.top_score
-    return name_and_note(incident)[0] + ("" if score is None else f" {score:.2f}")
-
-
-def name_and_note(incident: PastEvent) -> tuple[str, str]:
-    """Return what a bear most likely is, and the note on it: "bear", "brown bears are unusual in SL"; or empty."""
-    name, _, note = incident.animal.partition(" (")
-    return name, note.removesuffix(")")
+    return incident.labelled.name_and_note[0] + ("" if score is None else f" {score:.2f}")
 
 
 def unfinished(incident: PastEvent) -> str:

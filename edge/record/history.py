@@ -287,12 +287,12 @@ class PastEvent:
     @property
     def label(self) -> str | None:
         """Return the last label that an event has."""
-        return next((each.event.label for each in reversed(self.events) if each.event.label), None)
+        return self.labelled.label
 
     @property
-    def animal(self) -> str:
-        """Return words for what a bear is, by the last event that has a label."""
-        return next((each.event.animal for each in reversed(self.events) if each.event.label), "bear")
+    def labelled(self) -> Event:
+        """Return the last of its events that has a label, else the first."""
+        return next((each.event for each in reversed(self.events) if each.event.label), self.first.event)
 
     @property
     def top_score(self) -> float | None:

@@ -379,7 +379,7 @@ class EventRecorder:
 def still(image: Picture, marks: Sequence[Mark], event: Event, mask: PrivacyMask) -> bytes:
     """Return the annotated picture of an event as a JPEG."""
     when = event.captured_at if event.media_time_s is None else f"{event.media_time_s:.1f} s"
-    words = f"{event.camera}  {when}  {event.label} {event.score or 0.0:.2f}  {event.model or ''}".replace("_", " ")
+    words = f"{event.camera}  {when}  {event.name_and_note[0]} {event.score or 0.0:.2f}  {event.model or ''}"
     return jpeg(annotate(mask(image), marks, words), STILL_QUALITY)
 
 

@@ -334,7 +334,14 @@ def _alarm(folder: Path) -> Unit | None:
     place = path[0][1:5] if path else event.box_xywh
     box = _box(place) if place else None
     score = event.score if event.top_score is None else event.top_score
-    return Unit(folder, picture, event.camera, box, event.id, _words(event.label, score))
+    return Unit(
+        folder,
+        picture,
+        event.camera,
+        box,
+        event.id,
+        event.name_and_note[0] + ("" if score is None else f" {score:.2f}"),
+    )
 
 
 def _frame(file: Path) -> Unit:
@@ -347,10 +354,6 @@ def _frame(file: Path) -> Unit:
 def _box(found: Sequence[float]) -> BoxXYWH:
     x, y, w, h = (float(side) for side in found)
     return x, y, w, h
-
-
-def _words(label: str | None, score: float | None) -> str:
-    return (label or "bear").replace("_", " ") + ("" if score is None else f" {score:.2f}")
 
 
 def _verdict(review: Review) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from edge.alert.notify import title_and_body
 from edge.cli.watch.terminal import alert
 from edge.decide.alarms import Decision
 from edge.detect.classifier import scored
+from edge.detect.zones import PrivacyMask
 from edge.errors import OptionError
 from edge.local_time import clock
 from edge.record.outbox import Message
+from edge.record.recorder import CameraRecorder, still
+from edge.record.review_queue import read_unit
 from edge.schema import WHOLE, Event, Frame, Region
 from tests.helpers.command import bear_alarm
 from tests.helpers.meadow import WALL
@@ -50,6 +54,7 @@ def test_a_score_has_its_labels_part_of_all_bears() -> None:
     ("country", "share", "species"),
     [
         ("", 1.0, None),
+        ("", 0.5, "bear"),
         ("SI", 1.0, "brown bear"),
         ("SI", 0.5, "bear"),
         ("US-GA", 1.0, f"bear ({UNUSUAL})"),
@@ -86,6 +91,22 @@ def test_all_who_are_notified_read_the_species() -> None:
     assert json.loads(state.attributes)["label"] == "brown_bear"
 
 
+def test_its_pictures_and_its_review_call_a_bear_what_lists_call_it(tmp_path: Path) -> None:
+    recorder = create_autospec(CameraRecorder, instance=True)
+    recorder.place.return_value = None
+    event = EventPublisher(country="US-GA", evidence=recorder).bear(FRAME, ALARM)
+    _, _, marks, _ = recorder.add.call_args.args
+    assert "bear 0.91" in {mark.words for mark in marks}
+    assert still(FRAME.image, (), event, PrivacyMask(())) == still(
+        FRAME.image, (), replace(event, label="bear", species=None), PrivacyMask(())
+    )
+    (tmp_path / "event.json").write_text(event.to_json())
+    (tmp_path / "full.jpg").touch()
+    unit = read_unit(tmp_path)
+    assert unit
+    assert unit.said == "bear 0.91"
+
+
 def test_lists_name_the_species_and_beside_it_what_is_unusual(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +119,7 @@ def test_lists_name_the_species_and_beside_it_what_is_unusual(
     assert "b2b2b2b2 American black bear 0.98 42 s" in text
     shown = " ".join(ask("show", "a1").split())
     assert f"what bear 0.98 species {UNUSUAL}" in shown
+    assert shown.count(UNUSUAL) == 1
     assert "species" not in ask("show", "b2")
 
 
@@ -111,4 +133,4 @@ def test_the_country_of_a_config_reaches_its_events(tmp_path: Path) -> None:
     species = {Event.from_json(line).species for line in ran.stdout.splitlines()}
     assert species == {"bear (brown bears are unusual in SL)"}
     checked = bear_alarm("config", "check", config, cwd=tmp_path)
-    assert "site.country: no bears live in SL by the table; check the code" in checked.stderr
+    assert "site.country: the table knows no bears in SL; if the code is right, nothing" in checked.stderr

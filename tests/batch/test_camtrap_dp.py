@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import logging
+import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from edge.batch.camtrap_dp import TABLES, About, Package, new_package, observed, write_package
+from edge.batch.camtrap_dp import FREE, LOCK, TABLES, About, Package, new_package, observed, write_package
 from edge.batch.camtrap_reader import read_package
 from edge.batch.deployments import SCHEMAS, Deployment
 from edge.batch.results import Result
 from edge.detect.stills import Row, Verdict
 from edge.errors import OptionError
+from edge.files import try_lock
 from tests.helpers.camtrap_report import faultless, report_of
 from tests.helpers.small_disk import there
 
@@ -145,6 +147,12 @@ def test_pictures_less_than_two_minutes_apart_are_one_event_with_one_observation
         (seen(label="teddy_bear", human=True), "unknown", "", "no bear: teddy bear", "human"),
         (seen(label="", human=True), "unknown", "", "no bear", "human"),
         (seen(verdict="maybe", label="", human=True), "unknown", "", "a person could not tell", "human"),
+        (seen(label="empty", human=True), "blank", "", "no bear: empty", "human"),
+        (seen(label="person"), "human", "", "no bear: person", "machine"),
+        (seen(label="vehicle"), "vehicle", "", "no bear: vehicle", "machine"),
+        (seen(label="red fox"), "animal", "", "no bear: red fox", "machine"),
+        (seen(label="brown_bear"), "unclassified", "", "no bear found", "machine"),  # a weak guess
+        (seen(label="empty"), "unclassified", "", "no bear found", "machine"),
     ],
 )
 def test_observation_says_what_was_seen_and_by_whom(
@@ -159,6 +167,21 @@ def test_observation_says_what_was_seen_and_by_whom(
     assert "no_bear" not in str(cells)
 
 
+@pytest.mark.parametrize(
+    ("result", "probability", "tags"),
+    [
+        (seen(**BEAR, classes={"brown_bear": 0.8, "black_bear": 0.1}), "0.8", "label:brown_bear"),
+        (seen(**BEAR, classes={"brown_bear": 0.5, "black_bear": 0.4}), "0.9", "label:bear"),
+        (seen(verdict="maybe", label="animal", score=0.9), None, "label:animal"),  # the detector's, of an animal
+        (seen(verdict="maybe", label="no_bear", score=0.3), "0.3", "label:bear"),
+        (seen(label="teddy_bear", human=True), None, "label:teddy_bear|verdict:none"),
+    ],
+)
+def test_probability_is_of_what_is_named(result: Result, probability: str | None, tags: str) -> None:
+    cells = observed(result)
+    assert (cells.get("classificationProbability"), cells["observationTags"]) == (probability, tags)
+
+
 def test_word_of_a_person_goes_before_a_maybe_and_a_bear_before_every_other_animal(tmp_path: Path) -> None:
     maybe, fox = seen("A03/1.JPG", verdict="maybe", label="brown_bear"), seen("A03/2.JPG", label="fox", human=True)
     written(tmp_path / "fox", maybe, fox)
@@ -169,9 +192,12 @@ def test_word_of_a_person_goes_before_a_maybe_and_a_bear_before_every_other_anim
     assert not said[1]["bboxX"]
 
 
-def test_places_are_rounded_unless_they_are_to_be_exact(tmp_path: Path) -> None:
-    deployment = dataclasses.replace(PLACE, latitude=-0.0421, more={"coordinateUncertainty": "30"})
+def test_places_are_rounded_unless_they_are_to_be_exact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = dict.fromkeys((*FREE, "habitat"), "-0.0421, 14.5058")
+    deployment = dataclasses.replace(PLACE, latitude=-0.0421, more=words | {"coordinateUncertainty": "30"})
+    deployment.more["habitat"] = "beeches"
     written(tmp_path / "rounded", seen(), deployment=deployment)
+    assert "deploymentComments, deploymentGroups, deploymentTags, locationID, locationName; --exact" in caplog.text
     written(tmp_path / "exact", seen(), deployment=deployment, about=dataclasses.replace(ABOUT, exact=True))
     rows = [table(tmp_path / name, "deployments")[0] for name in ("rounded", "exact")]
     assert [(row["latitude"], row["longitude"], row["coordinateUncertainty"]) for row in rows] == [
@@ -182,7 +208,9 @@ def test_places_are_rounded_unless_they_are_to_be_exact(tmp_path: Path) -> None:
     assert (rounded["coordinatePrecision"], exact["coordinatePrecision"]) == (0.1, 0.0001)
     assert "rounded to 0.1 degree" in rounded["description"]
     assert "as they were given" in exact["description"]
-    assert rounded["spatial"]["coordinates"][0][0] == [14.5, 0.0]
+    assert rounded["spatial"] == {"type": "Point", "coordinates": [14.5, 0.0]}
+    assert [row["habitat"] for row in rows] == ["beeches", "beeches"]
+    assert rows[1]["locationName"] == "-0.0421, 14.5058"
     for file in (tmp_path / "rounded").iterdir():
         assert "0421" not in file.read_text("utf-8"), file
 
@@ -210,29 +238,30 @@ def test_clock_that_is_a_year_off_is_named_with_the_shift_that_mends_it(tmp_path
     set_up = dataclasses.replace(PLACE, start=datetime(2024, 5, 1, 8, tzinfo=UTC), end=datetime(2024, 8, 1, tzinfo=UTC))
     pictures = [seen(f"A03/{day}.JPG", f"2023-05-{day:02}T10:00:00") for day in (5, 6, 7)]
     with pytest.raises(
-        OptionError, match=r"A03: 3 before deploymentStart, of 3, .* write \+366d under shift in the row"
+        OptionError,
+        match=r"3 of 3 pictures were taken before deploymentStart 2024-05-01, .* write \+362d under shift in the row",
     ):
         written(tmp_path / "bears", *pictures, deployment=set_up)
     assert not list(tmp_path.iterdir())
 
-    written(tmp_path / "bears", *pictures, deployment=dataclasses.replace(set_up, shift=timedelta(days=366)))
-    assert table(tmp_path / "bears", "media")[0]["timestamp"] == "2024-05-05T10:00:00+02:00"
+    written(tmp_path / "bears", *pictures, deployment=dataclasses.replace(set_up, shift=timedelta(days=362)))
+    assert table(tmp_path / "bears", "media")[0]["timestamp"] == "2024-05-01T10:00:00+02:00"
 
     known = dataclasses.replace(set_up, more={"timestampIssues": "true"})
     written(tmp_path / "known", *pictures, deployment=known)
     assert table(tmp_path / "known", "media")[0]["timestamp"] == "2023-05-05T10:00:00+02:00"
 
     # Of a package of another program: no clock of a camera, so no shift.
-    with pytest.raises(OptionError, match=r"A03: 1 before deploymentStart, .*\); correct deploymentStart"):
+    with pytest.raises(OptionError, match=r"A03: 1 of 1 pictures was taken before .*\); correct deploymentStart"):
         written(tmp_path / "again", seen(time="2023-05-05T10:00:00+02:00"), deployment=set_up)
 
 
 @pytest.mark.parametrize(
     ("time", "words"),
-    [("2000-01-01T00:03:00", "1 before 2005"), ("2100-01-01T00:00:00", "1 in the future")],
+    [("2000-01-01T00:03:00", "before 2005"), ("2100-01-01T00:00:00", "in the future")],
 )
 def test_clock_that_cannot_be_right_is_named_where_no_start_is_known(tmp_path: Path, time: str, words: str) -> None:
-    with pytest.raises(OptionError, match=f"A03: {words}, of 2, .*timestampIssues"):
+    with pytest.raises(OptionError, match=f"A03: 1 of 2 pictures was taken {words}, .*timestampIssues"):
         written(tmp_path / "bears", seen(), seen("A03/2.JPG", time))
 
 
@@ -244,27 +273,51 @@ def test_pictures_that_do_not_fit_are_counted_and_the_others_are_written(
             tmp_path / "bears",
             seen(),
             seen("A03/clip.mp4", ""),
+            seen("A03/2.JPG", "0001-01-01T00:00:00"),
+            seen("A03/a..b.JPG"),
             seen("C01/1.JPG"),
             seen("C01/2.JPG"),
         )
-    assert "2 of 4 pictures lie in folders of no deployment: C01 (2)" in caplog.text
-    assert "1 of 4 pictures and clips say not when they were taken" in caplog.text
+    assert "2 of 6 pictures are not in the package, for their folder is in no row: C01 (2 pictures); add" in caplog.text
+    assert "2 of 6 pictures: not in the package, for each has no time: A03/clip.mp4, A03/2.JPG" in caplog.text
+    assert "1 of 6 pictures: not in the package, for each has a path that" in caplog.text
     assert len(table(tmp_path / "bears", "media")) == 1
 
 
+def test_row_without_pictures_beside_pictures_without_a_row_is_a_mistake(tmp_path: Path) -> None:
+    places = [PLACE, dataclasses.replace(PLACE, id="A02")]
+    with pytest.raises(OptionError, match=r"A02 has no pictures, and A02x/DCIM \(1 picture\) is in no deployment"):
+        write_package(tmp_path / "bears", places, [seen(), seen("A02x/DCIM/1.JPG")], ABOUT)
+
+
+def test_clock_a_year_from_the_others_is_warned_of_where_no_start_is_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("A", "B", "C")
+    places = [dataclasses.replace(PLACE, id=name) for name in names]
+    results = [seen(f"{name}/1.JPG", f"{2023 if name == 'B' else 2024}-05-03T10:00:00") for name in names]
+    write_package(tmp_path / "bears", places, results, ABOUT)
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "B: its pictures lie 366 days from those of the other deployments"
+    ]
+
+
 def test_pictures_of_no_deployment_at_all_are_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"none of 2 pictures .*: A3 \(2\); .* \(it has A03\)"):
+    with pytest.raises(OptionError, match=r"none of 2 pictures .*: A3 \(2 pictures\); .* \(it has A03\)"):
         written(tmp_path / "bears", seen("A3/1.JPG"), seen("A3/2.JPG"))
-    with pytest.raises(OptionError, match="none of 1 pictures says when it was taken"):
+    with pytest.raises(OptionError, match="none of 1 picture can go into the package, for each has no time, such"):
         written(tmp_path / "bears", seen(time=""))
     with pytest.raises(OptionError, match="is twice in the results"):
         written(tmp_path / "bears", seen(), seen())
     assert not list(tmp_path.iterdir())
 
 
-def test_files_named_from_the_root_are_named_from_the_folder_they_share(tmp_path: Path) -> None:
+def test_files_named_from_the_root_are_named_relative_to_it(tmp_path: Path) -> None:
     written(tmp_path / "bears", seen("/cards/may/A03/1.JPG"), seen("/cards/june/A03/1.JPG", "2024-06-03T10:00:00"))
-    assert [each["filePath"] for each in table(tmp_path / "bears", "media")] == ["may/A03/1.JPG", "june/A03/1.JPG"]
+    assert [each["filePath"] for each in table(tmp_path / "bears", "media")] == [
+        "cards/may/A03/1.JPG",
+        "cards/june/A03/1.JPG",
+    ]
 
 
 def test_package_that_is_there_is_replaced_by_force_and_kept(package: Path) -> None:
@@ -310,6 +363,28 @@ def test_error_while_a_package_is_made_leaves_the_old_one_and_nothing_else(packa
     assert list(package.parent.iterdir()) == [package]
 
 
+def test_what_a_killed_process_left_is_removed_and_a_living_one_s_is_not(tmp_path: Path) -> None:
+    dead, alive = tmp_path / ".bears.1.part", tmp_path / ".bears.2.part"
+    for folder in (dead, alive):
+        folder.mkdir()
+    (dead / LOCK).touch()
+    with (alive / LOCK).open("w") as file:
+        assert try_lock(file.fileno())
+        written(tmp_path / "bears", seen())
+        assert sorted(each.name for each in tmp_path.iterdir()) == [alive.name, "bears"]
+
+
+def test_package_that_another_process_wrote_meanwhile_stays(tmp_path: Path) -> None:
+    def quicker() -> Iterator[Result]:
+        written(tmp_path / "other", seen(), seen("A03/2.JPG"))
+        (tmp_path / "other").rename(tmp_path / "bears")
+        yield seen()
+
+    with pytest.raises(OptionError, match="is there already"):
+        write_package(tmp_path / "bears", [PLACE], quicker(), ABOUT)
+    assert len(table(tmp_path / "bears", "media")) == 2
+
+
 def test_package_that_is_read_and_written_again_is_the_same(package: Path) -> None:
     again = package.with_name("again")
     deployments = [PLACE, Deployment("B, Črni vrh", -0.02, 14.2, more={"featureType": "culvert", "baitUse": "false"})]
@@ -337,6 +412,34 @@ def test_memory_stays_the_same_however_many_pictures_there_are(tmp_path: Path) -
 
     peak(100)  # imports
     assert peak(8_000) < 1.2 * peak(1_000)
+
+
+def test_time_grows_with_the_pictures_and_not_with_their_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    real = sqlite3.connect
+
+    def connect(path: Path, **options: Any) -> sqlite3.Connection:
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        db = real(path, **options)
+        db.set_progress_handler(count, 100)
+        return db
+
+    def counted(count: int) -> int:
+        nonlocal steps
+        steps = 0
+        begin = datetime(2024, 5, 1)
+        times = [(begin + timedelta(minutes=3 * number)).isoformat() for number in range(count)]
+        written(tmp_path / str(count), *(seen(f"A03/{time}.JPG", time, **BEAR) for time in times))
+        return steps
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert counted(1_000) < 6 * counted(200)
 
 
 def fill(disk: str) -> list[str]:

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from edge.batch import camtrap_reader
 from edge.batch.camtrap_dp import About, write_package
 from edge.batch.camtrap_reader import read_package
 from edge.batch.deployments import Deployment
-from edge.batch.results import ResultFiles, read_results, write_megadetector
+from edge.batch.results import ResultFiles, write_megadetector
 from edge.errors import OptionError
 
 MEDIA = [
@@ -38,18 +39,18 @@ def table(path, columns, rows):
         writer.writerows([columns, *rows])
 
 
-def package(folder, *observations, media=MEDIA):
+def package(folder, *observations, media=MEDIA, by="another program"):
     """Write the parts of a package that are read; return its datapackage.json."""
     table(folder / "media.csv", ["mediaID", "deploymentID", "timestamp", "filePath"], media)
     table(folder / "observations.csv", COLUMNS, [[each.get(name, "") for name in COLUMNS] for each in observations])
     resources = [{"name": name, "path": f"{name}.csv"} for name in ("media", "observations")]
     path = folder / "datapackage.json"
-    path.write_text(json.dumps({"resources": resources}))
+    path.write_text(json.dumps({"resources": resources, "sources": [{"title": by}]}))
     return path
 
 
-def found(folder, *observations):
-    return {each.row.file: each for each in read_package(package(folder, *observations))}
+def found(folder, *observations, **more):
+    return {each.row.file: each for each in read_package(package(folder, *observations, **more))}
 
 
 def test_an_event_holds_for_what_its_deployment_took_meanwhile(tmp_path):
@@ -67,12 +68,39 @@ def test_an_event_holds_for_what_its_deployment_took_meanwhile(tmp_path):
         assert results[file].row.problem == "nobody and no program has classified it"
 
 
-def test_a_picture_s_own_observation_goes_before_that_of_its_event_and_has_a_box(tmp_path):
+def test_in_our_packages_a_picture_s_own_observation_says_all_and_has_a_box(tmp_path):
     box = {"bboxX": "0.1", "bboxY": "0.2", "bboxWidth": "0.3", "bboxHeight": "0.4"}
-    results = found(tmp_path, SEEN, SEEN | box | {"mediaID": "m1", "scientificName": "Vulpes vulpes"})
-    own = results["A/1.jpg"].row
-    assert (own.verdict, own.label, own.score, own.box) == ("none", "vulpes_vulpes", 0.0, (0.1, 0.2, 0.3, 0.4))
-    assert results["A/2.jpg"].row.verdict == "none"  # the event only sums up
+    fox = SEEN | box | {"mediaID": "m1", "scientificName": "Vulpes vulpes"}
+    own = found(tmp_path, SEEN, fox, by="Bear Alarm")["A/1.jpg"].row
+    assert (own.verdict, own.label, own.score, own.box) == ("none", "vulpes_vulpes", None, (0.1, 0.2, 0.3, 0.4))
+
+
+@pytest.mark.parametrize("by", ["Bear Alarm", "another program"])
+def test_an_observation_of_one_picture_never_takes_the_bear_from_the_others(tmp_path, by):
+    human = {"classificationMethod": "human", "classifiedBy": "Anna"}
+    fox = SEEN | human | {"mediaID": "m1", "scientificName": "Vulpes vulpes"}
+    results = found(tmp_path, SEEN | human, fox, by=by)
+    assert (results["A/2.jpg"].row.verdict, results["A/2.jpg"].by) == ("bear", "Anna")
+    assert results["A/1.jpg"].row.verdict == ("none" if by == "Bear Alarm" else "bear")
+
+
+def test_of_two_events_of_an_alarm_the_later_one_holds_for_its_own_picture(tmp_path):
+    wrong = {"classificationMethod": "human", "observationType": "unknown", "observationTags": "verdict:none"}
+    second = SEEN | {"eventStart": "2026-05-01T01:00:03Z", "eventEnd": "2026-05-01T01:00:30Z"}
+    results = found(tmp_path, SEEN | wrong, second, by="Bear Alarm")
+    assert [results[file].row.verdict for file in ("A/1.jpg", "A/2.jpg")] == ["none", "bear"]
+
+
+def test_one_event_as_long_as_the_deployment_is_no_more_work_for_each_picture(tmp_path, monkeypatch):
+    looked = []
+    real = camtrap_reader._Held.strength
+    monkeypatch.setattr(camtrap_reader._Held, "strength", lambda held: (looked.append(held), real(held))[1])
+    many = [f"2026-05-01T{n // 60:02}:{n % 60:02}:00Z" for n in range(600)]
+    long = SEEN | {"eventStart": many[0], "eventEnd": many[-1]}
+    short = [SEEN | {"eventStart": at, "eventEnd": at} for at in many]
+    media = [(f"m{n}", "A", at, f"A/{n}.jpg") for n, at in enumerate(many)]
+    assert len(list(read_package(package(tmp_path, long, *short, media=media)))) == 600
+    assert len(looked) == 2 * 600
 
 
 def test_a_person_s_word_goes_before_a_program_s(tmp_path):
@@ -103,14 +131,20 @@ def test_of_two_animals_in_one_event_the_bear_holds(tmp_path):
         ({"classificationProbability": ""}, "bear", "brown_bear", None),
         ({"observationType": "unknown", "scientificName": ""}, "maybe", "animal", 0.9),
         ({"observationType": "unknown", "observationTags": "label:brown_bear"}, "maybe", "brown_bear", 0.9),
-        ({"observationType": "unknown", "observationComments": "no bear", "scientificName": ""}, "none", "", 0.0),
-        ({"scientificName": "", "observationTags": "label:fox", "classificationMethod": "human"}, "none", "fox", 0.0),
+        ({"observationType": "unknown", "observationTags": "verdict:none", "scientificName": ""}, "none", "", None),
+        (
+            {"observationType": "unknown", "observationTags": "verdict:maybe", "classificationMethod": "human"},
+            "maybe",
+            "animal",
+            0.9,
+        ),
+        ({"scientificName": "", "observationTags": "label:fox", "classificationMethod": "human"}, "none", "fox", None),
         ({"scientificName": ""}, "maybe", "animal", 0.9),
-        ({"observationType": "human", "scientificName": "Homo sapiens"}, "none", "person", 0.0),
-        ({"observationType": "vehicle"}, "none", "vehicle", 0.0),
-        ({"observationType": "unclassified"}, "none", "", 0.0),
+        ({"observationType": "human", "scientificName": "Homo sapiens"}, "none", "person", None),
+        ({"observationType": "vehicle"}, "none", "vehicle", None),
+        ({"observationType": "unclassified"}, "none", "", None),
         ({"observationType": "unclassified", "classificationMethod": ""}, None, "", 0.9),
-        ({"scientificName": "Ailuropoda melanoleuca"}, "none", "ailuropoda_melanoleuca", 0.0),
+        ({"scientificName": "Ailuropoda melanoleuca"}, "none", "ailuropoda_melanoleuca", None),
     ],
 )
 def test_each_kind_of_observation_has_a_verdict(tmp_path, given, verdict, label, score):
@@ -150,10 +184,10 @@ def test_results_of_timelapse_become_a_package_and_results_and_the_same_package_
     about = About([{"title": "Anna", "role": "contact"}], country="SI")
     place = Deployment("A", 46.0, 14.0, zone="Europe/Ljubljana", shift=timedelta(hours=-1))
     first, second = tmp_path / "first", tmp_path / "second"
-    write_package(first, [place], read_results(timelapse(tmp_path / "timelapse.json")), about)
+    write_package(first, [place], ResultFiles([timelapse(tmp_path / "timelapse.json")])(), about)
     back = ResultFiles([first / "datapackage.json"])
     write_megadetector(tmp_path / "results.json", back(), back.info, back.labels)
-    write_package(second, [place], read_results(tmp_path / "results.json"), about)
+    write_package(second, [place], ResultFiles([tmp_path / "results.json"])(), about)
     for name in ("deployments.csv", "media.csv", "observations.csv"):
         assert (second / name).read_text("utf-8") == (first / name).read_text("utf-8")
     made = [json.loads((each / "datapackage.json").read_bytes()) for each in (first, second)]
@@ -161,9 +195,9 @@ def test_results_of_timelapse_become_a_package_and_results_and_the_same_package_
     verdicts = {each.row.file: (each.row.verdict, each.row.label) for each in back()}
     assert verdicts == {
         "A/1.JPG": ("bear", "brown_bear"),
-        "A/2.JPG": ("none", ""),
+        "A/2.JPG": ("none", "red fox"),
         "A/3.JPG": ("maybe", "animal"),
-        "A/4.JPG": ("none", ""),
+        "A/4.JPG": ("none", "person"),
         "A/5.JPG": ("none", ""),
         "A/6.JPG": (None, ""),
     }
@@ -189,8 +223,7 @@ def test_a_table_with_other_signs_between_its_cells_is_read_as_the_package_says(
             '{"resources": [{"name": "media", "path": "https://x/m.csv"}, {"name": "observations", "path": "o.csv"}]}',
             "its table https://x/m.csv is on the web; download it",
         ),
-        ("media.csv", None, "media.csv: cannot be read (No such file or directory); is the package whole?"),
-        ("media.csv", b"\xff\xfe", "media.csv: is no table in UTF-8"),
+        ("media.csv", None, "media.csv: there is no such table; correct the path"),
         ("media.csv", "mediaID,deploymentID\n", "media.csv: has no column timestamp; give a package of Camtrap DP 1.0"),
         (
             "media.csv",

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 
+import psutil
 import pytest
 
 from edge.batch.local import Outcome
-from tests.helpers.card import CUT, card, classified, results_of
+from tests.helpers.card import CUT, card, classified, clip, results_of
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, tiny_card, write_tiny_model
 
 ANIMALS = {"A/1.jpg": BEAR_COLOUR, "A/2.jpg": NO_BEAR_COLOUR, "B/1.jpg": BEAR_COLOUR, "B/cut.jpg": CUT}
+SHARD_REFUSES = (("--csv", "b.csv"), ("--force",), ("--country", "SI"), ("--engine", "local"))
 
 
 @pytest.fixture
@@ -36,6 +43,11 @@ def test_cut_then_work_then_write(tmp_path, classify):
     assert classify("--shards", shards, "--engine", "none")[:2] == (0, "")
     code, _, err = classify("--shards", shards, "--engine", "none", "--csv", table)
     assert (code, "bear in 2 of 3 pictures; 1 could not be read" in err) == (0, True)
+    folder.rename(tmp_path / "away")  # the files of results are enough, and what is there is kept
+    assert classify("--shards", shards, "--engine", "none")[:2] == (0, "")
+    code, _, err = classify("--shards", shards, "--csv", table)
+    assert (code, table.read_bytes()) == (0, (tmp_path / "bears.csv.old").read_bytes()), err
+    (tmp_path / "away").rename(folder)
     classify(folder, "--csv", tmp_path / "whole.csv")
     assert sorted(table.read_text().splitlines()) == sorted((tmp_path / "whole.csv").read_text().splitlines())
 
@@ -61,17 +73,50 @@ def test_shards_that_are_not_done_are_no_results(tmp_path, classify, monkeypatch
 
 
 @pytest.mark.slow
-def test_the_engine_of_this_machine_runs_all_of_them(tmp_path, classify):
+def test_the_engine_of_this_machine_runs_all_of_them(tmp_path, classify, monkeypatch):
     folder, shards, out = card(tmp_path / "card", ANIMALS), tmp_path / "s", tmp_path / "results.json"
     code, _, err = classify(folder, "--shards", shards, "--workers", 2, "--out", out)
     assert (code, "bear in 2 of 3 pictures" in err) == (0, True), err
     assert set(results_of(out)) == set(ANIMALS)
     card(folder, {"B/cut.jpg": BEAR_COLOUR})
-    code, _, err = classify("--shards", shards, "--retry-failed", "--out", out, "--force")
-    assert (code, "bear in 3 of 4 pictures" in err) == (0, True), err
+    (tmp_path / "statistics.py").write_text("raise SystemExit('not the library')")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = classify("--shards", shards, "--retry-failed")
+    assert (code, "0 of 4" in err, "bear in 3 of 4 pictures" in err) == (0, False, True), err
+    assert err.splitlines()[-1] == f"for a table of them: bear-alarm classify --shards {shards} --csv bears.csv"
+    (shards / "00001.json").unlink()
     folder.rename(tmp_path / "away")
     code, _, err = classify("--shards", shards)
-    assert (code, err.count("\n"), "is its disk connected" in err) == (2, 1, True)
+    assert (code, "is its disk connected" in err) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_ends_its_processes(tmp_path, classify, number):
+    folder = card(tmp_path / "card", {f"{n}.jpg": BEAR_COLOUR for n in range(2)})
+    clip(folder / "long.avi", [NO_BEAR_COLOUR] * 20_000)
+    words = [*classify.args, folder, "--shards", tmp_path / "s", "--fps", "10"]
+    command = [sys.executable, "-m", "edge", "classify", *map(str, words)]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = psutil.Process(driver.pid)
+    while not (children := process.children()):
+        assert driver.poll() is None
+        time.sleep(0.05)
+    driver.send_signal(number)
+    err = driver.communicate()[1]
+    assert (driver.returncode, err.splitlines()[-1]) == (
+        130, "stopped with 0 of 3 files done; the same command goes on there",
+    )  # fmt: skip
+    assert not any(child.is_running() for child in children)
+
+
+def test_no_file_that_can_be_read_is_no_card_without_bears(tmp_path, classify):
+    folder, shards = card(tmp_path / "card", {"a.jpg": CUT, "b.jpg": CUT}), tmp_path / "s"
+    classify(folder, "--shards", shards, "--engine", "none")
+    classify("--shards", shards, "--shard", 1)
+    code, _, err = classify("--shards", shards)
+    assert (code, "none of the 2 files could be read; the last: b.jpg: truncated" in err) == (2, True), err
 
 
 @pytest.mark.parametrize(
@@ -79,14 +124,15 @@ def test_the_engine_of_this_machine_runs_all_of_them(tmp_path, classify):
     [
         (("--shards", "s", "--engine", "ray"), "--engine ray: the engines are local and none; docs/engines"),
         (("--shard", "1"), "give that folder too"),
-        (("--shards", "s", "--shard", "1", "--csv", "b.csv"), "only looks at a shard"),
+        *((("--shards", "s", "--shard", "1", *more), "only looks at a shard") for more in SHARD_REFUSES),
+        (("--shards", ".", "--csv", "b.csv"), "b.csv: lies in the --shards folder"),
         (("--shards", "s"), "holds no shards"),
         (("--shards", "s", "--jsonl"), "--jsonl is for a card without --shards"),
-        (("--country", "Slovenia"), "write two letters such as SI"),
         ((), "give pictures, folders or a table"),
     ],
 )
-def test_what_cannot_work_is_one_sentence(tmp_path, classify, words, why):
+def test_what_cannot_work_is_one_sentence(tmp_path, classify, monkeypatch, words, why):
+    monkeypatch.chdir(tmp_path)
     code, out, err = classify(*words)
     assert (code, out, err.count("\n"), why in err) == (2, "", 1, True), err
 
@@ -101,24 +147,12 @@ def test_a_table_of_pictures_in_place_of_a_folder(tmp_path, classify):
     assert [(row["file"], row["verdict"]) for row in rows] == [("card/A/1.jpg", "bear"), ("card/no.jpg", "")]
 
 
-def test_a_country_names_the_species(tmp_path, classify):
-    folder = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "b.jpg": NO_BEAR_COLOUR})
-    table, results = tmp_path / "bears.csv", tmp_path / "results.json"
-    _, out, _ = classify(folder, "--country", "US-GA", "--csv", table, "--out", results)
-    words = "bear (brown bears are unusual in US-GA; American black bears live there)"
-    assert out.splitlines()[1].endswith(f"BEAR          {words}")
-    classify(results, "--csv", tmp_path / "si.csv", "--country", "si")
-    for file, species in ((table, words), (tmp_path / "si.csv", "brown bear")):
-        with file.open(newline="") as opened:
-            assert [row["species"] for row in csv.DictReader(opened)] == [species, ""]
-
-
 def test_results_are_kept_until_the_other_format_is_written(tmp_path, classify, monkeypatch):
     folder, coco = card(tmp_path / "card", ANIMALS), tmp_path / "bears.coco.json"
     with monkeypatch.context() as patch:
         patch.setattr("edge.batch.results.write_coco", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         assert classify(folder, "--coco", coco)[0] == 130
-    kept = tmp_path / "bears.coco.json.results.json"
+    kept = tmp_path / ".bears.coco.json.classify-results.json"
     assert set(results_of(kept)) == set(ANIMALS)
     code, out, err = classify(folder, "--coco", coco, "--force")
     assert (code, out, kept.exists()) == (0, "", False)

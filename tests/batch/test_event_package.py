@@ -3,14 +3,21 @@
 import csv
 import errno
 import json
+import re
 import shutil
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from edge.batch.camtrap_dp import About
 from edge.batch.camtrap_reader import read_package
+from edge.batch.deployments import Deployment
+from edge.batch.event_package import write_events
 from edge.errors import OptionError
+from edge.record.history import JournalReader
 from tests.helpers.camtrap_report import faultless
+from tests.helpers.small_disk import there
 from tests.helpers.state_folder import StateFolder, events_of
 
 A, B, C, D, E = (digit * 32 for digit in "abcde")
@@ -63,7 +70,7 @@ def test_each_bear_is_an_observation_of_an_event_with_its_picture_and_clip(state
     tables = package()
     first, second = tables["observations"]
     assert cells(first, "eventID", "deploymentID", "observationLevel") == (A, "yard", "event")
-    assert cells(first, "observationType", "scientificName", "count") == ("animal", "Ursus arctos", "1")
+    assert cells(first, "observationType", "scientificName", "count") == ("animal", "Ursus arctos", "")
     assert cells(first, "eventStart", "eventEnd") == ("2026-11-24T03:12:07+01:00", "2026-11-24T03:12:49+01:00")
     assert cells(first, "classificationMethod", "classifiedBy", "classificationProbability") == (
         "machine", "model-1", "0.98",
@@ -81,6 +88,16 @@ def test_each_bear_is_an_observation_of_an_event_with_its_picture_and_clip(state
     assert [each.row.verdict for each in read_package(tmp_path / "dp" / "datapackage.json")] == ["bear", "bear"]
 
 
+def test_a_note_that_may_name_the_place_goes_with_exact_places_alone(state, ask, package, tmp_path):
+    state.bear(A, evidence=state.evidence(A))
+    ask("review", A, "--wrong", "--note", "at 45.61712, 14.51333", "--by", "root")
+    (row,) = package(A)["observations"]
+    assert row["classifiedBy"] == "a person"
+    assert not [file for file in (tmp_path / "dp").glob("*.*") if re.search("45.61|14.51", file.read_text("utf-8"))]
+    (row,) = package(A, "--exact", "--force")["observations"]
+    assert row["observationComments"] == "no bear (at 45.61712, 14.51333)"
+
+
 @pytest.mark.parametrize(
     ("review", "kind", "scientific", "comment", "verdict"),
     [
@@ -88,7 +105,10 @@ def test_each_bear_is_an_observation_of_an_event_with_its_picture_and_clip(state
         (["--label", "polar_bear"], "animal", "Ursidae", "bear (polar bears are unusual in SI; ", "bear"),
         (["--label", "fox"], "animal", "", "no bear: fox", "none"),
         (["--label", "person"], "human", "", "no bear: person", "none"),
-        (["--wrong", "--note", "a stump"], "unknown", "", "no bear (a stump)", "none"),
+        (["--label", "bear"], "animal", "Ursidae", "bear", "bear"),
+        (["--label", "grizzly"], "animal", "Ursus arctos", "brown bear", "bear"),
+        (["--label", "empty"], "blank", "", "no bear: empty", "none"),
+        (["--wrong", "--note", "a stump"], "unknown", "", "no bear", "none"),
         (["--unsure"], "unknown", "", "maybe a bear: a person could not tell", "maybe"),
     ],
 )
@@ -113,12 +133,19 @@ def test_a_bear_that_the_alarm_was_not_sure_of_is_one_of_the_family(state, packa
     assert cells(row, "scientificName", "observationComments") == ("Ursidae", "bear")
 
 
-def test_a_clock_that_was_never_set_is_said_of_its_deployment_alone(state, package):
+def test_a_clock_that_was_never_set_is_said_of_its_deployment_alone(state, package, tmp_path, caplog):
     state.run("never")
     state.bear(A, boot_id="never", clock_synced=False)
     state.bear(B, camera="gate")
-    issues = {row["deploymentID"]: row["timestampIssues"] for row in package()["deployments"]}
-    assert issues == {"yard": "true", "gate": ""}
+    table = tmp_path / "deployments.csv"
+    table.write_text(
+        "deploymentID,latitude,longitude,timezone,deploymentStart\n"
+        "yard,46,14,Z,2026-12-20\ngate,46,14,Z,\n"  # the yard's clock shows a time before
+    )
+    rows = package("--since", "2026-11-01", "--deployments", table)["deployments"]
+    assert {row["deploymentID"]: row["timestampIssues"] for row in rows} == {"yard": "true", "gate": ""}
+    assert cells(rows[0], "deploymentStart", "deploymentEnd") == ("2026-12-20T00:00:00+00:00",) * 2
+    assert "gate: the package has the times of the first and the last event" in caplog.text
 
 
 def test_a_table_of_deployments_names_the_cameras(state, package, tmp_path):
@@ -142,12 +169,15 @@ def test_what_cannot_go_into_a_package_is_one_sentence_and_nothing_is_written(st
     table.write_text("deploymentID,latitude,longitude,deploymentEnd\nyards,46,14,\nyard,46,14,2026-06-01T00:00:00Z\n")
     gate = tmp_path / "gate.csv"
     gate.write_text("deploymentID,latitude,longitude\ngate,46,14\n")
+    shifted = tmp_path / "shifted.csv"
+    shifted.write_text("deploymentID,latitude,longitude,shift\nyard,46,14,+1h\n")
     folder = tmp_path / "dp"
     to = ("export", A, "--camtrap-dp", folder, *ASK)
     for words, sentence in (
         (("export", A), "give --out for a zip, or --camtrap-dp for a package"),
         ((*to, "--out", tmp_path / "e.zip"), "give --out for a zip, or --camtrap-dp for a package"),
         (("export", B, "--camtrap-dp", folder, *ASK), "none of these events is a bear"),
+        ((*to, "--deployments", shifted), "shift in the row of yard is for the pictures of a card"),
         ((*to, "--deployments", gate), "the table of deployments has no row for yard; write one with the camera's"),
         ((*to, "--deployments", table), "events of yard from 2026-11-24 to 2026-11-24 lie outside its deployment"),
     ):
@@ -160,19 +190,32 @@ def test_what_cannot_go_into_a_package_is_one_sentence_and_nothing_is_written(st
     assert not list(tmp_path.glob(".dp*"))
 
 
-def test_a_disk_that_is_full_half_way_leaves_the_old_package(state, ask, package, tmp_path, monkeypatch):
-    state.bear(A, evidence=state.evidence(A))
-    package(A)
-    before = (tmp_path / "dp" / "datapackage.json").read_bytes()
+def fill(disk):
+    """Export one event to a small disk, then one with a clip that is too large; return what is said and left there."""
+    state = StateFolder(Path(disk).with_name("state of all"))
+    place = [Deployment("yard", 46, 14)]
+    about = About([{"title": "Anna", "role": "contact"}])
+    for id_, clip in ((A, b"film"), (B, bytes(1 << 20))):
+        state.bear(id_, evidence=state.evidence(id_, **{"clip.mp4": clip}))
+    folder = Path(disk) / "dp"
+    with JournalReader(state.path) as journal:
+        first, second = journal.incidents()
+    write_events(folder, [first], state.folder, place, about)
+    before = (folder / "datapackage.json").read_bytes()
+    try:
+        write_events(folder, [second], state.folder, place, about, force=True)
+    except OptionError as error:
+        same = (folder / "datapackage.json").read_bytes() == before
+        return [str(error), same, sorted(each.name for each in Path(disk).iterdir())]
+    return []
 
-    def full(source, target):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(OptionError, match="dp: cannot be written"):
-        ask("export", A, "--camtrap-dp", tmp_path / "dp", *ASK, "--force")
-    assert (tmp_path / "dp" / "datapackage.json").read_bytes() == before
-    assert not list(tmp_path.glob(".dp*"))
+@pytest.mark.slow
+@pytest.mark.needs_tool("unshare")
+def test_a_disk_that_is_full_half_way_leaves_the_old_package(tmp_path):
+    sentence, same, left = there(fill, tmp_path / "disk", 500)
+    assert "dp: cannot be written (No space left on device)" in sentence
+    assert (same, left) == (True, ["dp"])
 
 
 def test_evidence_that_is_deleted_meanwhile_is_named_and_the_event_stays(state, package, monkeypatch, caplog):

@@ -38,6 +38,10 @@ class Stage:
     def done(self, number: int) -> bool:
         return (self.folder / f"{number}.done").exists()
 
+    def free(self, number: int) -> bool:
+        with (self.folder / f"{number}.lock").open("w") as lock:
+            return try_lock(lock.fileno())
+
     def run(
         self,
         pictures: Sequence[int],
@@ -51,6 +55,7 @@ class Stage:
             list(self.pictures),
             workers=workers,
             done=done or self.done,
+            free=self.free,
             pictures=self.pictures.__getitem__,
             progress=progress or self.shown.append,
         )
@@ -124,8 +129,31 @@ def test_a_shard_of_another_run_is_waited_for_and_run_if_that_one_gives_up(
     freed.start()
     assert stage.run([9, 3]) == Outcome()
     freed.join()
-    assert sorted(stage.noted("ended")) == [1, 2]
+    assert stage.noted("begun") == stage.noted("ended") == [2, 1]  # no process is started to wait
     assert caplog.messages == ["waiting for another run, which has these shards: 1"]
+
+
+def test_a_shard_that_another_run_does_meanwhile_starts_no_process(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "command", lambda number: pytest.fail("started"))
+    done = iter([False, True, True])  # at the beginning, before it would be started, at its end
+    assert stage.run([3], done=lambda number: next(done)) == Outcome()
+    assert stage.shown[-1] == 3
+
+
+def test_a_shard_that_is_done_and_asked_for_is_run_again(stage: Stage) -> None:
+    (stage.folder / "1.done").touch()
+    (stage.folder / "2.done").touch()
+    stage.how = dict.fromkeys([1, 2], "again")
+    assert stage.run([3, 3]) == Outcome()
+    assert sorted(stage.noted("ended")) == [1, 2]
+
+
+def test_words_of_the_processes_are_passed_on_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.how = dict.fromkeys([1, 2, 3], "warn")
+    assert stage.run([3, 3, 3]) == Outcome()
+    assert caplog.messages == ["the clock is wrong", "look at it"]
 
 
 def test_two_runs_at_once_look_at_each_shard_once(stage: Stage) -> None:
@@ -136,7 +164,7 @@ def test_two_runs_at_once_look_at_each_shard_once(stage: Stage) -> None:
     assert sorted(stage.noted("ended")) == sorted(stage.noted("begun")) == list(range(1, 9))
 
 
-def test_ctrl_c_ends_the_processes_and_says_how_to_go_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_ctrl_c_ends_the_processes(stage: Stage) -> None:
     stage.seconds = 1.0
 
     def interrupt(count: int) -> None:
@@ -147,7 +175,6 @@ def test_ctrl_c_ends_the_processes_and_says_how_to_go_on(stage: Stage, caplog: p
         stage.run([600] * 5, progress=interrupt)
     assert all(over(process) for process in stage.noted("begun", 1))
     assert len(stage.noted("begun")) == 2
-    assert caplog.messages == ["stopped with 0 of 5 shards done; the same command goes on there"]
 
 
 def test_an_error_of_the_caller_ends_the_processes(stage: Stage) -> None:
@@ -165,7 +192,8 @@ def test_when_this_process_is_killed_its_children_end(stage: Stage) -> None:
     stage.seconds, stage.pictures = 0.2, {1: 600}
     code = (
         "import sys; from edge.batch.local import run_shards; "
-        "run_shards(lambda n: sys.argv[1:], [1], workers=1, done=bool, pictures=bool, progress=bool)"
+        "run_shards(lambda n: sys.argv[1:], [1], workers=1, done=lambda n: False, "
+        "free=bool, pictures=bool, progress=bool)"
     )
     driver = subprocess.Popen([sys.executable, "-c", code, *stage.command(1)], cwd=CHILD.parents[2])
     while not (begun := stage.noted("begun", 1)):

@@ -6,7 +6,6 @@ import csv
 import json
 import tracemalloc
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ import numpy as np
 import pytest
 
 from edge.batch import results
-from edge.batch.results import Result, ResultFiles, bear_label, read_results, write_coco, write_csv, write_megadetector
+from edge.batch.results import Result, ResultFiles, bear_label, write_coco, write_megadetector
 from edge.cli.classify_formats import Formats, check_formats, sources, write_formats
 from edge.detect.stills import Row
 from edge.errors import OptionError
-from tests.helpers.card import CUT, card, classified, clip
+from tests.helpers.card import CUT, card, classified, clip, picture
 from tests.helpers.small_disk import there
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, TEDDY_COLOUR, tiny_card, write_tiny_model
-from tests.helpers.uploads import oriented
+from tests.helpers.uploads import dated, oriented
 
 MAYBE_COLOUR = (20, 150, 153)  # between half the tiny model's threshold and the threshold
 COLOURS = {"a/bear.jpg": BEAR_COLOUR, "a/maybe.jpg": MAYBE_COLOUR, "b/none.jpg": NO_BEAR_COLOUR, "b/cut.jpg": CUT}
@@ -32,7 +31,7 @@ def result(name: str, **said: Any) -> Result:
     """A bear that nobody has confirmed, but for what is ``said``."""
     row: dict[str, Any] = {
         "time": "",
-        "camera": "yard",
+        "camera": name.rpartition("/")[0] or "yard",
         "label": "brown_bear",
         "score": 0.9,
         "box": (0.1, 0.2, 0.5, 0.5),
@@ -106,16 +105,16 @@ def test_no_format_names_a_species_that_is_none(tmp_path: Path, model: Path, loo
     [
         ({"detections": [found(0.9, "1", ("4", 0.8), ("5", 0.1))]}, "bear", "brown_bear", 0.9),
         ({"detections": [found(0.15, "1", ("4", 0.8))]}, "maybe", "brown_bear", 0.15),
-        ({"detections": [found(0.05, "1", ("4", 0.8))]}, "none", "empty", 0.0),
-        ({"detections": [found(0.9, "1", ("5", 0.8), ("4", 0.1))]}, "none", "red_fox", 0.0),
+        ({"detections": [found(0.05, "1", ("4", 0.8))]}, "none", "empty", None),
+        ({"detections": [found(0.9, "1", ("5", 0.8), ("4", 0.1))]}, "none", "red_fox", None),
         ({"detections": [found(0.9, "1", ("6", 0.8))]}, "bear", "bear", 0.9),
-        ({"detections": [found(0.9)]}, "maybe", "animal", None),
-        ({"detections": [found(0.9, "2"), found(0.01)]}, "none", "person", 0.0),
+        ({"detections": [found(0.9)]}, "maybe", "animal", 0.9),
+        ({"detections": [found(0.9, "2"), found(0.01)]}, "none", "person", None),
         ({"detections": [found(0.9, "2"), found(0.3, "1", ("4", 0.8))]}, "bear", "brown_bear", 0.3),
-        ({"detections": [found(0.9, "8")]}, "maybe", "unknown", None),
-        ({"detections": [found(0.1)]}, "maybe", "animal", None),
-        ({"detections": [found(0.09)]}, "none", "empty", 0.0),
-        ({"detections": []}, "none", "empty", 0.0),
+        ({"detections": [found(0.9, "8")]}, "maybe", "unknown", 0.9),
+        ({"detections": [found(0.1)]}, "maybe", "animal", 0.1),
+        ({"detections": [found(0.09)]}, "none", "empty", None),
+        ({"detections": []}, "none", "empty", None),
         ({"detections": None, "failure": "Failure image access"}, None, "", None),
         ({"failure": "Failure image access"}, None, "", None),
     ],
@@ -125,7 +124,7 @@ def test_a_bear_in_another_program_s_results_is_what_is_classified_as_one(
 ) -> None:
     names = {"4": "Ursus arctos", "5": "red_fox", "6": "ursidae family"}
     file = megadetector(tmp_path / "md.json", [{"file": "A\\b.jpg"} | image], classification_categories=names)
-    (one,) = read_results(file)
+    (one,) = ResultFiles([file])()
     assert (one.row.file, one.row.camera) == ("A/b.jpg", "A")
     assert (one.row.verdict, one.row.label, one.row.score) == (verdict, label, score)
     assert one.row.problem == ("" if verdict else "Failure image access")
@@ -175,7 +174,7 @@ def test_what_a_person_said_comes_back(tmp_path: Path) -> None:
         result("broken.jpg", verdict=None, label="", score=None, box=None, problem="truncated", by="m"),
     ]
     write_megadetector(tmp_path / "out.json", said, {"format_version": "1.6"})
-    back = list(read_results(tmp_path / "out.json"))
+    back = list(ResultFiles([tmp_path / "out.json"])())
     assert [(each.row, each.by, each.at, each.human) for each in back] == [
         (each.row, each.by, each.at, each.human) for each in said
     ]
@@ -185,26 +184,38 @@ def test_what_a_person_said_comes_back(tmp_path: Path) -> None:
     assert held["detection_categories"] == {"1": "animal", "2": "person", "3": "vehicle"}
 
 
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("brown_bear", "brown_bear"),
-        ("Grizzly Bear", "brown_bear"),
-        ("Ursus arctos horribilis", "brown_bear"),
-        ("5c7c;mammalia;carnivora;ursidae;ursus;americanus;american black bear", "black_bear"),
-        ("Asian black bear", "black_bear"),
-        ("helarctos malayanus", "black_bear"),
-        ("ursus maritimus", "polar_bear"),
-        ("5c7c;mammalia;carnivora;ursidae;;;bear family", "bear"),
-        ("Bear", "bear"),
-        ("no_bear", ""),
-        ("teddy bear", ""),
-        ("bearded pig", ""),
-        ("animal", ""),
-    ],
-)
+NAMES = {
+    "brown_bear": "brown_bear|Grizzly Bear|Ursus arctos horribilis|kodiak bear|brown bear without cubs",
+    "black_bear": "5c7c;mammalia;carnivora;ursidae;ursus;americanus;american black bear|bear, black|Asian black bear|"
+    "Bear - American Black|bear_black|moon bear|Helarctos|helarctos malayanus|Tremarctos sp.|Andean bear",
+    "polar_bear": "ursus maritimus|polar bear",
+    "bear": "5c7c;mammalia;carnivora;ursidae;;;bear family|Bear|bear sp.|bear cub|brown or black bear",
+    "": "no_bear|no brown bear|not_a_polar_bear|teddy bear|polar bear plush|black bear tracks|bearded pig|animal|"
+    "5c7d;mammalia;carnivora;ursidae;ailuropoda;melanoleuca;giant panda",
+}
+
+
+@pytest.mark.parametrize(("name", "label"), [(name, label) for label in NAMES for name in NAMES[label].split("|")])
 def test_names_of_bears_in_other_programs(name: str, label: str) -> None:
     assert bear_label(name) == label
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"conf": float("nan")}, {"bbox": [0.1, 0.2]}, {"bbox": [0, 0, 640, 480]}, {"conf": 93}]
+)
+def test_numbers_that_are_no_shares_are_a_picture_with_a_problem(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    images = [{"file": "A/1.jpg", "detections": [found(0.9) | wrong]}, {"file": "A/2.jpg", "detections": [found(0.9)]}]
+    one, other = ResultFiles([megadetector(tmp_path / "md.json", images)])()
+    assert (one.row.verdict, one.row.problem.partition("conf")[0], other.row.verdict) == (None, "its ", "maybe")
+
+
+def test_pictures_say_when_they_were_taken_where_the_results_do_not(tmp_path: Path) -> None:
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "1.jpg").write_bytes(dated(picture(BEAR_COLOUR), "2024:05:01 22:15:30"))
+    images = [{"file": f"A\\{n}.jpg", "detections": []} for n in (1, 2)]
+    files = ResultFiles([megadetector(tmp_path / "md.json", images)])
+    assert [each.row.time for each in files()] == ["2024-05-01T22:15:30", ""]
+    assert written(files, tmp_path / "out.json")["images"][0]["datetime"] == "2024:05:01 22:15:30"
 
 
 def test_a_file_is_never_in_memory_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,11 +223,11 @@ def test_a_file_is_never_in_memory_whole(tmp_path: Path, monkeypatch: pytest.Mon
     images = [{"file": f"{n:07}.jpg", "detections": [found(0.9)], "note": "x" * 5000} for n in range(2000)]
     file = megadetector(tmp_path / "md.json", images)
     tracemalloc.start()
-    write_megadetector(tmp_path / "out.json", read_results(file), {})
+    write_megadetector(tmp_path / "out.json", ResultFiles([file])(), {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < file.stat().st_size / 3
-    assert [each.row.file for each in read_results(tmp_path / "out.json")] == [image["file"] for image in images]
+    assert [each.row.file for each in ResultFiles([tmp_path / "out.json"])()] == [image["file"] for image in images]
 
 
 @pytest.mark.parametrize(
@@ -335,9 +346,10 @@ def test_every_format_of_one_file_of_results(
 
 def test_files_that_cannot_be_written_are_named_before_anything_is_read(tmp_path: Path) -> None:
     out, same = tmp_path / "o.json", tmp_path / "." / "o.json"
+    out.write_text("{}")
     for formats, inputs, words in (
         (Formats(out, coco=same), [], "--coco .*o.json: is the --out file too; name another"),
-        (Formats(out), [same], "--out .*o.json: is one of the files to read; name another"),
+        (Formats(out), [same], "--out .*o.json: is one of the files to look at; name another"),
         (Formats(csv=tmp_path / "no" / "o.csv"), [], "there is no folder"),
     ):
         with pytest.raises(OptionError, match=words):
@@ -362,18 +374,17 @@ def test_a_run_that_ends_early_leaves_the_old_file(tmp_path: Path) -> None:
 
 def on_a_small_disk(disk: str) -> list[str]:
     """Return what is said and what is left of each format when the disk is full in the middle."""
-    many = [result(f"{number:040}.jpg") for number in range(10_000)]
     out, said = Path(disk) / "out", []
-    for write in (partial(write_megadetector, out, many, {}), partial(write_csv, out, many),
-                  partial(write_coco, out, many, None)):  # fmt: skip
-        try:
-            write()
-        except OptionError as error:
-            said.append(f"{error} {sorted(file.name for file in Path(disk).iterdir())}")
+    out.write_text("old")
+    for option in ("--out", "--csv", "--coco"):
+        code, _, err = classified(Path(disk).with_name("md.json"), option, out, "--force")
+        said.append(f"{code} {err.splitlines()[-1]} {[(file.name, file.read_text()) for file in Path(disk).iterdir()]}")
     return said
 
 
 @pytest.mark.needs_tool("unshare")
-def test_a_full_disk_in_the_middle_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_in_the_middle_is_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    assert there(on_a_small_disk, disk, 300) == [f"{disk}/out: cannot be written (No space left on device) []"] * 3
+    megadetector(tmp_path / "md.json", [{"file": f"{n:040}.jpg", "detections": [found(0.9)]} for n in range(5_000)])
+    words = f"2 bear-alarm: {disk}/out: cannot be written (No space left on device) [('out', 'old')]"
+    assert there(on_a_small_disk, disk, 300) == [words] * 3

@@ -37,7 +37,7 @@ def test_each_run_names_the_species_of_its_own_country(tmp_path: Path) -> None:
     code, _, err = classified(out, "--csv", converted, "--country", "SL")
     assert code == 0, err
     assert species(converted) == {"a.jpg": "bear (brown bears are unusual in SL)", "b.jpg": ""}
-    assert "--country SL: no bears live there by the table; check the code" in err
+    assert "--country: the table knows no bears in SL; if the code is right, nothing needs to be done" in err
 
 
 def test_lines_of_json_have_the_species_where_there_is_a_bear(tmp_path: Path) -> None:

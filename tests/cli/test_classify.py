@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.batch.camtrap_dp import About
 from edge.cli import classify as command
+from edge.cli.camtrap_options import Camtrap
+from edge.cli.classify_formats import Formats, check_names
 from edge.detect.stills import FileResult, Results, row_of
 from edge.errors import OptionError
 from tests.helpers.card import CUT, card, classified, clip, picture, results_of
@@ -86,8 +89,7 @@ def test_json_lines_and_megadetector_results(tmp_path, classify, model):
     assert images["none.jpg"]["detections"] == []
 
 
-def test_a_detection_is_an_animal_and_only_a_bear_is_a_species(tmp_path, classify):
-    """Other tools take the first classification of a detection for its species, however small the confidence is."""
+def test_a_detection_is_an_animal_and_a_species_of_bear(tmp_path, classify):
     colours = {
         "bear.jpg": BEAR_COLOUR,
         "doubt.jpg": DOUBTFUL_COLOUR,
@@ -103,7 +105,7 @@ def test_a_detection_is_an_animal_and_only_a_bear_is_a_species(tmp_path, classif
     assert (bear["category"], doubt["category"]) == ("1", "1")
     limits = held["info"]["detector_metadata"]
     assert limits["conservative_detection_threshold"] <= doubt["conf"] < limits["typical_detection_threshold"]
-    assert "classifications" not in doubt  # "no bear" is more likely than any one bear
+    assert doubt["classifications"] == [["0", doubt["conf"]]]  # though "no bear" is more likely than any one bear
     assert [images[name]["detections"] for name in ("none.jpg", "toy.jpg")] == [[], []]
 
 
@@ -118,6 +120,73 @@ def test_the_time_of_the_exif_is_in_the_results(tmp_path, classify):
         "cut.jpg": "2024:05:02 03:00:00",
     }
     assert {line["time"] for line in map(json.loads, printed.splitlines())} == {None, "2024-05-01T22:15:30"}
+
+
+def test_the_species_is_the_same_on_the_screen_from_the_results_and_in_a_package(tmp_path, classify):
+    """Of a burst of bears, each by itself more likely none, and more likely brown than black by a little."""
+    folder, out = tmp_path / "card", tmp_path / "results.json"
+    (folder / "A").mkdir(parents=True)
+    for second in range(5):
+        taken = dated(picture((0, 9, 8)), f"2024:05:01 22:15:3{second}")
+        (folder / "A" / f"{second}.jpg").write_bytes(taken)
+    about = (*package_words(tmp_path), "--country", "SI")
+    again = ("--csv", tmp_path / "o.csv", "--country", "SI", "--force")
+    for words in ((folder, "--out", out, *again, *about), (folder, "--out", out, *again), (out, *again),
+                  (tmp_path / "dp" / "datapackage.json", *again)):  # fmt: skip
+        code, _, err = classified(*words) if words[0] != folder else classify(*words)
+        assert code == 0, err
+        with (tmp_path / "o.csv").open(newline="") as file:
+            assert {(row["verdict"], row["species"]) for row in csv.DictReader(file)} == {("bear", "bear")}, words
+    assert b"Ursus" not in (tmp_path / "dp" / "observations.csv").read_bytes()
+
+
+def package_words(place, deployment="A"):
+    (place / "d.csv").write_text(f"deploymentID,latitude,longitude\n{deployment},46.1,14.2\n")
+    return ("--camtrap-dp", place / "dp", "--deployments", place / "d.csv", "--timezone", "+01:00",
+            "--contributor", "Ana <ana@example.org>")  # fmt: skip
+
+
+def test_without_out_the_results_are_kept_until_the_formats_are_written(tmp_path, classify):
+    folder, kept = card(tmp_path / "card", {"A/1.jpg": BEAR_COLOUR}), tmp_path / ".dp.classify-results.json"
+    mine = tmp_path / "dp.results.json"
+    mine.write_text("mine")
+    words = (folder, *package_words(tmp_path))
+    code, _, err = classify(*words)
+    assert (code, "the results are kept: the same command goes on" in err) == (2, True)  # no picture has a time
+    (folder / "A" / "2.jpg").write_bytes(dated(picture(BEAR_COLOUR), "2024:05:01 22:15:30"))
+    code, printed, err = classify(*words, "--jsonl")
+    assert (code, [Path(json.loads(line)["file"]).name for line in printed.splitlines()]) == (0, ["2.jpg"]), err
+    assert (kept.exists(), mine.read_text(), (tmp_path / "dp" / "datapackage.json").is_file()) == (False, "mine", True)
+
+
+def test_what_cannot_work_or_does_nothing_is_refused_before_a_picture_is_looked_at(tmp_path, classify, monkeypatch):
+    monkeypatch.setattr("edge.detect.classifier.load", pytest.fail)
+    folder = card(tmp_path / "card", {"A/1.jpg": BEAR_COLOUR})
+    (folder / "datapackage.json").write_text("{}")
+    card(tmp_path / "north", {"A/1.jpg": BEAR_COLOUR})
+    results = tmp_path / "r.json"
+    results.write_text('{"info": {}, "detection_categories": {}, "images": []}')
+    nowhere = "deployment B has no files, and the folder A is in no deployment"
+    for words, said in (
+        (
+            (tmp_path / "north", *package_words(tmp_path, "B")),
+            nowhere,
+        ),
+        ((folder, "--csv", tmp_path / "o.csv"), f"did you mean {folder / 'datapackage.json'}?"),
+        ((folder / "A", "--retry-failed"), "--retry-failed is for --shards"),
+        ((folder / "A", "--engine", "none"), "--engine runs --shards"),
+    ):
+        code, printed, err = classify(*words)
+        assert (code, printed, err.count("\n")) == (2, "", 1)
+        assert said in err
+    monkeypatch.undo()
+    code, _, err = classify(tmp_path / "north", "--shards", tmp_path / "w", *package_words(tmp_path, "B"))
+    assert (code, nowhere in err, (tmp_path / "w" / "00001.json").exists()) == (2, True, False)
+    site = Camtrap(tmp_path / "dp", [], About([{"title": "Ana"}]), one_place=True)
+    with pytest.raises(OptionError, match=r"several folders \(A, B\), .* give --deployments"):
+        check_names(Formats(camtrap_dp=site), ["A/DCIM/1.jpg", "B/DCIM/1.jpg"])
+    code, _, err = classified(results, "--csv", tmp_path / "o.csv", "--fps", "2")
+    assert (code, "--fps: " in err) == (2, True)
 
 
 def test_clips_are_looked_into_at_one_frame_a_second(tmp_path, classify):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from edge.cli.main import COMMANDS
 from edge.cli.output import track
 from edge.errors import MissingExtraError, PictureError
 from edge.installing import extra
-from tests.helpers.command import bear_alarm
+from tests.helpers.command import bear_alarm, own_logging
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,17 +151,7 @@ class Outcome:
         self.words = capsys.readouterr().err
 
 
-@pytest.fixture
-def own_logging():
-    """The command sets logging up for the whole process; other tests want it as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("own_logging")
+@own_logging()  # the command sets logging up for the whole process
 def test_errors_become_exit_codes(monkeypatch, capsys):
     monkeypatch.delenv(app.DEBUG, raising=False)
     ours = Outcome(monkeypatch, capsys, ZeroDivisionError("oops"))

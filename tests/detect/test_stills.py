@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from edge.detect.classifier import BATCH, Classifier
-from edge.detect.stills import Row, Survey, csv_bytes, find_in, look
+from edge.detect.stills import Row, Survey, find_in, look, write_rows
 from edge.errors import PictureError
 from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
 from edge.schema import Region
@@ -175,9 +176,13 @@ def table(file: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture
 def field(tmp_path):
     """Two cameras, one that writes its name; a clip; a picture that is cut off."""
-    folder = card(tmp_path / "card", {"siteA/100EK/2.jpg": TEDDY_COLOUR, "3.jpg": NO_BEAR_COLOUR, "siteA/cut.jpg": CUT})
+    folder = card(
+        tmp_path / "card", {"siteA/DCIM/100EK113/2.jpg": TEDDY_COLOUR, "3.jpg": NO_BEAR_COLOUR, "siteA/cut.jpg": CUT}
+    )
     data = taken_by(picture(BEAR_COLOUR), "Reconyx", "HF2X", "H2X1", "2024:05:01 22:15:30")
-    (folder / "siteA" / "100EK" / "1.jpg").write_bytes(data)
+    (folder / "siteA" / "DCIM" / "100EK113" / "1.jpg").write_bytes(data)
+    (folder / "DCIM").mkdir()
+    (folder / "DCIM" / "1.jpg").write_bytes(data)
     clip(folder / "walk.avi", [NO_BEAR_COLOUR] * 15 + [BEAR_COLOUR] * 10)
     return folder
 
@@ -187,16 +192,23 @@ def test_the_table_has_a_row_for_each_file(tmp_path, classify, field):
     code, _, err = classify(field, "--csv", file)
     rows = table(file)
     assert code == 0, err
-    assert list(rows) == ["3.jpg", "siteA/100EK/1.jpg", "siteA/100EK/2.jpg", "siteA/cut.jpg", "walk.avi"]
-    bear = rows["siteA/100EK/1.jpg"]
+    assert list(rows) == [
+        "3.jpg",
+        "DCIM/1.jpg",
+        *(f"siteA/DCIM/100EK113/{n}.jpg" for n in (1, 2)),
+        "siteA/cut.jpg",
+        "walk.avi",
+    ]
+    bear = rows["siteA/DCIM/100EK113/1.jpg"]
     assert list(bear) == COLUMNS
-    assert (bear["time"], bear["camera"]) == ("2024-05-01T22:15:30", "Reconyx HF2X H2X1")
+    assert (bear["time"], bear["camera"]) == ("2024-05-01T22:15:30", "siteA")
+    assert rows["DCIM/1.jpg"]["camera"] == "Reconyx HF2X H2X1"  # all of the card is one camera
     assert (bear["label"], bear["verdict"], bear["second"]) == ("brown_bear", "bear", "")
     assert all(0 <= float(side) <= 1 for side in bear["box"].split())
     assert len(bear["box"].split()) == 4
     assert 0.7 <= float(bear["score"]) <= 1
-    toy, top, cut, walk = (rows[name] for name in ("siteA/100EK/2.jpg", "3.jpg", "siteA/cut.jpg", "walk.avi"))
-    assert (toy["time"], toy["camera"], toy["label"], toy["verdict"]) == ("", "siteA/100EK", "teddy_bear", "none")
+    toy, top, cut, walk = (rows[name] for name in ("siteA/DCIM/100EK113/2.jpg", "3.jpg", "siteA/cut.jpg", "walk.avi"))
+    assert (toy["time"], toy["camera"], toy["label"], toy["verdict"]) == ("", "siteA", "teddy_bear", "none")
     assert (top["camera"], walk["camera"]) == ("card", "card")
     assert (walk["verdict"], walk["second"]) == ("bear", "2.0")
     assert (cut["score"], cut["label"], "truncated" in cut["problem"]) == ("", "", True)
@@ -223,7 +235,7 @@ def test_counts_go_by_camera_day_and_label(tmp_path, classify, field):
         ["Reconyx HF2X H2X1", "2024-05-01", "brown bear", "1"]
     ]
     assert ["siteA", "no time", "could not be read", "1"] in cells
-    assert "bear in 2 of 4 files (3 pictures, 1 clip); 1 could not be read" in err
+    assert "bear in 3 of 5 files (4 pictures, 1 clip); 1 could not be read" in err
 
 
 def test_counts_are_kept_apart():
@@ -236,14 +248,16 @@ def test_counts_are_kept_apart():
             row("a", "2024-05-01T00:00:00", "brown_bear", 0.9, "bear"),
             row("a", "2024-05-02T00:00:00", "brown_bear", 0.5, "maybe"),
             row("b", "2024-05-01T12:00:00", "no_bear", 0.1, "none"),
+            row("b", "2024-05-01T12:00:00", "animal", None, "maybe"),
         ]
     )
     assert [line.split() for line in survey.lines()[1:]] == [
         ["a", "2024-05-01", "brown", "bear", "2", "0.900"],
         ["a", "2024-05-02", "maybe", "brown", "bear", "1", "0.500"],
+        ["b", "2024-05-01", "maybe", "animal", "1"],
         ["b", "2024-05-01", "no", "bear", "1", "0.100"],
     ]
-    assert survey.verdicts == {"bear": 2, "maybe": 1, "none": 1}
+    assert survey.verdicts == {"bear": 2, "maybe": 2, "none": 1}
 
 
 def test_a_table_that_is_there_is_refused_before_any_picture_is_looked_at(tmp_path, classify, field):
@@ -253,10 +267,10 @@ def test_a_table_that_is_there_is_refused_before_any_picture_is_looked_at(tmp_pa
     assert (code, printed, file.read_text()) == (2, "", "mine")
     assert "--force" in err
     assert classify(field, "--csv", file, "--force")[0] == 0
-    assert len(table(file)) == 5
+    assert len(table(file)) == 6
     assert file.with_name("bears.csv.old").read_text() == "mine"
     code, _, err = classify(field, "--csv", file, "--out", file, "--force")
-    assert (code, "same file" in err) == (2, True)
+    assert (code, "is the --out file too" in err) == (2, True)
 
 
 @pytest.mark.parametrize("option", ["--csv", "--out"])
@@ -290,7 +304,8 @@ def test_no_cell_is_a_formula(tmp_path, sign):
     formula = f"{sign}1+cmd|' /C calc'!A0"
     row = Row(formula, "", formula, "brown_bear", 0.5, (0.0, 0.1, 0.2, 0.3), "maybe", 1.0, formula)
     file = tmp_path / "a.csv"
-    file.write_bytes(csv_bytes([row]))
+    with file.open("wb") as opened:
+        write_rows(opened, [row])
     (found,) = table(file).values()
     assert (found["file"], found["camera"], found["problem"]) == (f"'{formula}",) * 3
     assert (found["score"], found["box"], found["second"]) == ("0.5", "0 0.1 0.2 0.3", "1.0")
@@ -299,7 +314,8 @@ def test_no_cell_is_a_formula(tmp_path, sign):
 @pytest.mark.parametrize("name", ["a=1.jpg", " a.jpg", "\u202eb.jpg", "1-2.jpg", "\udce4=.jpg"])
 def test_what_is_no_formula_stays_as_it_is(name):
     row = Row(name, "", "", "", None, None, None, None, "")
-    assert csv_bytes([row]).split(b"\r\n")[1].startswith(name.encode("utf-8", "backslashreplace") + b",")
+    write_rows(file := io.BytesIO(), [row])
+    assert file.getvalue().split(b"\r\n")[1].startswith(name.encode("utf-8", "backslashreplace") + b",")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")

@@ -47,7 +47,7 @@ def bear_alarm(*words: object, cwd: Path | None = None, stdin: str = "", **envir
         stack.enter_context(mock.patch.object(sys, "argv", ["bear-alarm", *map(str, words)]))
         stack.enter_context(mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")))
         stack.enter_context(_working_in(cwd))
-        stack.enter_context(_own_logging())
+        stack.enter_context(own_logging())
         stack.enter_context(_own_signals())
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
@@ -84,7 +84,7 @@ def _working_in(folder: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _own_logging() -> Iterator[None]:
+def own_logging() -> Iterator[None]:
     """Keep pytest's own handlers and the rooms' levels out of the command's reach."""
     root = logging.getLogger()
     rooms = [logging.getLogger(name) for name in ("edge", "train", "export")]

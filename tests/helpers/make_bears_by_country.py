@@ -15,16 +15,27 @@ from babel.core import get_global
 from edge.species import TABLE
 
 SOUTH_AMERICA = {"AR", "BO", "BR", "CL", "CO", "EC", "GF", "GY", "PE", "PY", "SR", "UY", "VE"}
+MISSING = {  # from the source, and why they were added
+    "Ursus arctos": {
+        "NP": "resident in the Himalaya (Mustang, Manaslu)",
+        "XK": "resident in the Sharr mountains; the source has no Kosovo",
+    },
+    "Ursus americanus": {
+        "US-CT": "resident, says the state's Department of Energy and Environmental Protection",
+        "US-RI": "resident, says the state's Department of Environmental Management",
+    },
+}
 POLAR_BEAR = ["CA", "GL", "NO", "RU", "SJ", "US", "US-AK"]
 ABOUT = {
     "source": "SpeciesNet, https://github.com/google/cameratrapai, data/model_package/geofence_release.json",
     "commit": "19c249dbbda028b56c6ce175029a404757a36a73",
-    "licence": "Apache-2.0, see bears_by_country.LICENSE",
+    "licence": "Apache-2.0, see LICENSE",
     "codes": "ISO 3166-1 alpha-2; US-XX: a state of the USA; US: any of them",
     "changes": [
         "Ursus maritimus is not in the source. Added: Canada, Greenland, Norway with Svalbard, Russia and Alaska,",
         "the range states of the 1973 Agreement on the Conservation of Polar Bears.",
         "Tremarctos ornatus: entries outside South America were dropped.",
+        *(f"{name}: {code} added: {why}." for name, codes in MISSING.items() for code, why in codes.items()),
         "All other entries are as in the source, odd ones too.",
     ],
 }
@@ -40,7 +51,9 @@ def bears_by_country(geofence: dict[str, Any]) -> dict[str, list[str]]:
             continue
         codes = {alpha_2[code] for code in rule["allow"]}
         codes |= {f"{alpha_2[code]}-{state}" for code, states in rule["allow"].items() for state in states}
-        found[f"{genus.capitalize()} {epithet}"] = sorted(codes & SOUTH_AMERICA if genus == "tremarctos" else codes)
+        name = f"{genus.capitalize()} {epithet}"
+        codes = codes & SOUTH_AMERICA if genus == "tremarctos" else codes | MISSING.get(name, {}).keys()
+        found[name] = sorted(codes)
     return dict(sorted(found.items()))
 
 

@@ -36,8 +36,8 @@ def noted(self, number, *more, **words):
 
 Shards.run = noted
 sys.executable = __file__  # of the children of the engine of this machine, which are noted as well
-if sys.argv[1:3] == ["-m", "edge"]:
-    del sys.argv[1:3]
+if sys.argv[1:4] == ["-P", "-m", "edge"]:
+    del sys.argv[1:4]
 from edge.cli.main import main
 
 main()

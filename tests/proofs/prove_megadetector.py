@@ -3,9 +3,10 @@
     python tests/proofs/prove_megadetector.py [--images 200000]
 
 The package megadetector is installed without what it depends on (no torch) into a folder of its own. Two cards, frames
-of the demo, a clip and a broken file, are classified by the bundled model; the results are merged and converted by
-bear-alarm, and read by MegaDetector's tools. A warning is any line of theirs that says so. Last, the memory and time
-that merging so many results takes, beside a tenth of them. Only where packages can be installed.
+of the demo with times, a clip and a broken file, are classified by the bundled model, one of them also as a shard.
+With them go a person and a fox by another program, and what a person said. The results are merged and converted by
+bear-alarm, and read by MegaDetector's tools. A warning is any line of theirs that says so, or says error. Last, the
+memory and time that merging so many results takes, beside a tenth of them. Only where packages can be installed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,9 +32,11 @@ import cv2
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import edge.demo
-from edge.batch.results import ResultFiles
+from edge.batch.results import Result, ResultFiles, write_megadetector
 from edge.camera import open_source
 from edge.cli.classify_formats import Formats, write_formats
+from edge.detect.stills import Row
+from tests.helpers.uploads import dated
 
 PACKAGES = ("megadetector", "jsonpickle", "humanfriendly")  # what else its modules import is here already
 STEP = 8  # a frame of the demo out of so many
@@ -54,17 +58,45 @@ def make_cards(base: Path) -> list[Path]:
     with open_source("demo", fps=10.0) as source:
         for number, frame in enumerate(islice(source, 0, None, STEP)):
             file = cards[number % 2] / f"{number:03}.jpg"
-            file.write_bytes(cv2.imencode(".jpg", frame.image)[1].tobytes())
+            data = cv2.imencode(".jpg", frame.image)[1].tobytes()
+            file.write_bytes(dated(data, f"2026:05:01 03:{number // 60:02}:{number % 60:02}"))
     (cards[0] / "clip.mp4").write_bytes(Path(edge.demo.__file__).with_name("demo.mp4").read_bytes())
     (cards[1] / "broken.jpg").write_bytes((cards[1] / "001.jpg").read_bytes()[:-200])
     return cards
 
 
-def classify(folder: Path, out: Path, base: Path) -> Path:
+def classify(folder: Path, option: str, out: Path, base: Path) -> Path:
     """Write the results for a folder; return their file."""
-    words = [sys.executable, "-m", "edge", "classify", str(folder), "--out", str(out)]
+    words = [sys.executable, "-m", "edge", "classify", str(folder), option, str(out)]
     subprocess.run(words, check=True, capture_output=True, cwd=base)
     return out
+
+
+def of_others(base: Path) -> list[Path]:
+    """Write what another program and a person said of a third card; return the files."""
+    card = base / "west"
+    card.mkdir()
+    for name in ("person", "fox", "reviewed", "wrong"):
+        (card / f"{name}.jpg").write_bytes((base / "north" / "000.jpg").read_bytes())
+    info = {"format_version": "1.5", "detector": "v5a", "base_folder": str(card)}
+    box = [0.1, 0.2, 0.3, 0.4]
+    images = [
+        {"file": "person.jpg", "detections": [{"category": "2", "conf": 0.93, "bbox": box}]},
+        {
+            "file": "fox.jpg",
+            "detections": [{"category": "1", "conf": 0.9, "bbox": box, "classifications": [["0", 0.8]]}],
+        },
+    ]
+    whole = {"images": images, "detection_categories": {"1": "animal", "2": "person", "3": "vehicle"},
+             "classification_categories": {"0": "red_fox"}, "info": info}  # fmt: skip
+    (base / "other.json").write_text(json.dumps(whole))
+    row = Row("reviewed.jpg", "2026-05-01T03:00:00", "west", "brown_bear", None, None, "bear", None, "")
+    said = [
+        Result(each, by="Ana", human=True, at="2026-05-02T03:00:00Z")
+        for each in (row, row._replace(file="wrong.jpg", label="", verdict="none"))
+    ]
+    write_megadetector(base / "person.json", said, info)
+    return [base / "other.json", base / "person.json"]
 
 
 def said_by(work: Callable[[], Any]) -> tuple[Any, int]:
@@ -72,10 +104,13 @@ def said_by(work: Callable[[], Any]) -> tuple[Any, int]:
     heard = io.StringIO()
     with redirect_stdout(heard), redirect_stderr(heard):
         result = work()
-    return result, sum("warning" in line.lower() for line in heard.getvalue().splitlines())
+    lines = [line for line in heard.getvalue().splitlines() if not line.startswith("0 ")]  # 0 validation errors
+    return result, sum(bool(re.search("warning|error", line, re.IGNORECASE)) for line in lines)
 
 
-def checks(base: Path, place: Path, results: list[Path]) -> Iterator[tuple[str, str, int, int]]:
+def checks(
+    base: Path, place: Path, results: list[Path], others: list[Path], shard: Path
+) -> Iterator[tuple[str, str, int, int]]:
     """Yield each tool, what it read, how many images it found there, and its warnings. Raises what they raise."""
     from megadetector.data_management.integrity_check_json_db import (  # type: ignore[import-not-found]
         IntegrityCheckOptions,
@@ -100,17 +135,20 @@ def checks(base: Path, place: Path, results: list[Path]) -> Iterator[tuple[str, 
         found, warned = said_by(lambda: validate_batch_results(str(file), options))
         return len(found["images"]), warned + len(found["validation_results"]["warnings"])
 
-    merged, coco = place / "merged.json", place / "bears.coco.json"
-    write_formats(ResultFiles(results), Formats(out=merged, coco=coco))
+    two, merged, coco = (place / f"{name}.json" for name in ("two", "merged", "bears.coco"))
+    write_formats(ResultFiles(results), Formats(out=two))
+    write_formats(ResultFiles([*results, *others]), Formats(out=merged, coco=coco))
     for file, words, folder in (*((file, "of one card", file.parent / file.stem) for file in results),
-                                (merged, "merged", base)):  # fmt: skip
+                                (shard, "of a shard", base / "north"),
+                                (merged, "merged, with others'", base)):  # fmt: skip
         yield "validate_batch_results", f"results {words}", *validated(file, folder)
 
     found, warned = said_by(lambda: combine_batch_output_files(list(map(str, results)), str(place / "combined.json")))
-    ours = json.loads(merged.read_bytes())
+    ours = json.loads(two.read_bytes())
     assert found["classification_categories"] == ours["classification_categories"]
     assert sorted(map(detections, found["images"])) == sorted(map(detections, ours["images"]))
     yield "combine_batch_outputs", "results of two cards, as ours merged", len(found["images"]), warned
+    ours = json.loads(merged.read_bytes())
 
     _, warned = said_by(lambda: convert_json_to_csv(str(merged), str(place / "merged.csv")))
     rows = (place / "merged.csv").read_text().count("\n") - 1
@@ -171,10 +209,12 @@ def main() -> None:
             install, check=True, capture_output=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         )
         sys.path.append(str(tools))
-        results = [classify(card, base / f"{card.name}.json", place) for card in make_cards(base)]
+        cards = make_cards(base)
+        results = [classify(card, "--out", base / f"{card.name}.json", place) for card in cards]
+        shard = classify(cards[0], "--shards", place / "shards", place) / "00001.json"
         print("| MegaDetector's | reads | images | warnings |\n|---|---|---|---|")
         total = 0
-        for tool, words, images, warned in checks(base, place, results):
+        for tool, words, images, warned in checks(base, place, results, of_others(base), shard):
             print(f"| `{tool}` | {words} | {images} | {warned} |", flush=True)
             total += warned
         assert not total

@@ -3,15 +3,15 @@
     python tests/proofs/prove_shards.py [--pictures 2000] [--size 250] [--kills 12]
 
 The pictures are frames of the demo, 1280 pixels wide, as hard links in folders of 50, each one camera's. One worker and
-two take turns, each with ``bear-alarm classify --shards``. Busy: the share of both cores in which processes of the run
-ran, or waited for a core that another program had. With other work on the machine the last column is the one to
-compare: pictures a second by CPU time, had the cores been the run's own. Only on Linux.
+two take turns, each with ``bear-alarm classify --shards``. Busy: the CPU time that the processes of the shards used,
+of that of all cores meanwhile. Only on Linux, on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -42,8 +42,7 @@ ROUNDS = 3
 NODES, NODE_SHARDS, PICTURE_S, NODE_PICTURES = 8, 6, 0.1, 40
 LARGE = 10, 60  # pictures of 4000 × 2250 pixels
 MILLION = 1_000_000
-# Assumptions: watts at work, and what a board's core takes of the time of one of this machine (docs/boards.md: crop).
-HERE_CROP_MS = 3.2
+# Assumptions: watts at work, and a crop's time on a core of a board (docs/boards.md).
 BOARDS = {"Raspberry Pi 4": (85.0, 2.5, 6.0), "Raspberry Pi 5": (16.0, 3.0, 9.0)}  # ms a crop, cores' worth, watts
 PC_CORES, PC_W = 8, 100.0
 KWH, CORE_HOUR = 0.30, 0.04  # € a kilowatt hour, € an hour of a rented core
@@ -54,21 +53,27 @@ class Usage:
     """What the processes of a run took."""
 
     wall_s: float = 0.0
-    ran_s: float = 0.0
-    waited_s: float = 0.0  # for a core
+    ran_s: float = 0.0  # CPU of all of them
+    engine_s: float = 0.0  # CPU of the engine alone
     rss_mb: list[float] = field(default_factory=list)  # the most of each child, in the order of their starts
     driver_mb: list[float] = field(default_factory=list)
 
     @property
     def busy(self) -> float:
-        """Return the share of all cores that the run used or waited for."""
-        return min((self.ran_s + self.waited_s) / self.wall_s / cores(), 1.0)
+        """Return the share of all cores' time that the children used."""
+        return (self.ran_s - self.engine_s) / self.wall_s / cores()
+
+
+def children_s() -> float:
+    """Return the seconds of CPU that the processes used which this one has waited for, and those that they had."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(words: list[str]) -> Usage:
     """Run a command to its end, and sum up what it and its children took."""
-    usage, times, most = Usage(), dict[tuple[int, int], tuple[int, int]](), dict[int, float]()
-    started = time.perf_counter()
+    usage, most = Usage(), dict[int, float]()
+    started, before_s = time.perf_counter(), children_s()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     over = threading.Event()
 
@@ -76,13 +81,10 @@ def measure(words: list[str]) -> Usage:
         driver = psutil.Process(process.pid)
         while not over.wait(0.1):
             with suppress(OSError, psutil.Error):
-                usage.driver_mb.append(driver.memory_info().rss / 1e6)
-                for each in (driver, *driver.children()):
-                    if each != driver:
-                        most[each.pid] = max(most.get(each.pid, 0.0), each.memory_info().rss / 1e6)
-                    for task in Path(f"/proc/{each.pid}/task").iterdir():
-                        ran, waited, _ = map(int, (task / "schedstat").read_text().split())
-                        times[each.pid, int(task.name)] = ran, waited
+                usage.driver_mb += filter(None, [driver.memory_info().rss / 1e6])  # 0 once it has ended
+                usage.engine_s = sum(driver.cpu_times()[:2])
+                for each in driver.children():
+                    most[each.pid] = max(most.get(each.pid, 0.0), each.memory_info().rss / 1e6)
 
     sampling = threading.Thread(target=sample, daemon=True)
     sampling.start()
@@ -91,7 +93,7 @@ def measure(words: list[str]) -> Usage:
     over.set()
     sampling.join()
     assert process.returncode == 0, said
-    usage.ran_s, usage.waited_s = (sum(each[column] for each in times.values()) / 1e9 for column in (0, 1))
+    usage.ran_s = children_s() - before_s
     usage.rss_mb = list(most.values())
     return usage
 
@@ -115,17 +117,16 @@ def two_over_one(place: Path, pictures: int, size: int) -> float:
         for workers, usages in runs.items():
             usages.append(looked_at(place / "pictures", place / f"{turn}-{workers}", size, workers))
     print(f"| {pictures:,} pictures in shards of {size}, {cores()} cores, {ROUNDS} turns | pictures/s "
-          "| CPU ms a picture | cores busy | pictures/s, with the cores for itself |")  # fmt: skip
-    print("|---|---|---|---|---|")
-    rates, own = {}, {}
+          "| CPU ms a picture | cores busy |")  # fmt: skip
+    print("|---|---|---|---|")
+    rates = {}
     for workers, usages in runs.items():
         rates[workers] = statistics.median(pictures / each.wall_s for each in usages)
         cpu_ms = statistics.median(1000 * each.ran_s / pictures for each in usages)
         busy = statistics.median(each.busy for each in usages)
-        own[workers] = 1000 * cores() * busy / cpu_ms
-        print(f"| {workers} worker(s) | {rates[workers]:.1f} | {cpu_ms:.1f} | {busy:.0%} | {own[workers]:.1f} |")
+        print(f"| {workers} worker(s) | {rates[workers]:.1f} | {cpu_ms:.1f} | {busy:.0%} |")
     most = cores()
-    print(f"| ratio (asked: 1.6) | {rates[most] / rates[1]:.2f} | | | {own[most] / own[1]:.2f} |\n")
+    print(f"| ratio (asked: 1.6) | {rates[most] / rates[1]:.2f} | | |\n")
     children = [each for usage in runs[most] for each in usage.rss_mb]
     usage = runs[most][-1]
     print(f"Memory: a shard's process takes {statistics.median(children):.0f} MB at most (all: {min(children):.0f} to "
@@ -162,6 +163,7 @@ def simulated_nodes(place: Path) -> None:
             range(1, shards + 1),
             workers=nodes,
             done=lambda number: (folder / f"{number}.done").exists(),
+            free=lambda number: True,
             pictures=lambda number: NODE_PICTURES,
             progress=lambda count: None,
         )
@@ -206,11 +208,22 @@ def of_large_pictures(place: Path) -> float:
     return (used[1] - used[0]) / (LARGE[1] - LARGE[0])
 
 
+def crop_ms() -> float:
+    """Return the milliseconds of CPU that a crop takes here."""
+    classifier = load(None)
+    crops = np.random.default_rng(1).integers(0, 256, (200, classifier.size, classifier.size, 3), np.uint8)
+    classifier(crops[:1])
+    started_s = time.process_time()
+    classifier(crops)
+    return 1000 * (time.process_time() - started_s) / len(crops)
+
+
 def on_paper(small_s: float, large_s: float) -> None:
     """Print hours and cost of a million pictures, from the measured seconds of CPU a picture."""
+    here_ms = crop_ms()
     machines = [("these cores", float(cores()), cores() * CORE_HOUR, "rent")]
-    for name, (crop_ms, worth, watts) in BOARDS.items():
-        machines.append((f"one {name}", worth * HERE_CROP_MS / crop_ms, watts / 1000 * KWH, "electricity"))
+    for name, (board_ms, worth, watts) in BOARDS.items():
+        machines.append((f"one {name}", worth * here_ms / board_ms, watts / 1000 * KWH, "electricity"))
     for count, name in ((1, "one PC"), (10, "ten PCs")):
         machines.append((name, float(count * PC_CORES), count * PC_W / 1000 * KWH, "electricity"))
     print("| a million pictures | hours, 1280 × 720 | hours, 4000 × 2250 | cost |")
@@ -220,7 +233,8 @@ def on_paper(small_s: float, large_s: float) -> None:
         print(
             f"| {name} | {small_h:,.1f} | {large_h:,.1f} | {hourly * small_h:.2f} to {hourly * large_h:.2f} € {what} |"
         )
-    print(f"\nMeasured: {1000 * small_s:.0f} and {1000 * large_s:.0f} ms of one core a picture, so the first row. "
+    print(f"\nMeasured: {1000 * small_s:.0f} and {1000 * large_s:.0f} ms of one core a picture, so the first row; "
+          f"{here_ms:.1f} ms a crop. "
           f"Assumed: a PC has {PC_CORES} cores as fast as these, all of them busy, and takes {PC_W:g} W; "
           + ", ".join(f"a {name} {watts:g} W" for name, (_, _, watts) in BOARDS.items())
           + f"; {KWH:.2f} € a kWh, {CORE_HOUR:.2f} € an hour of a rented core; boards are slower by as much as for a "

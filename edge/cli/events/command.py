@@ -185,7 +185,7 @@ def export(
     In a package each bear is one observation of an event, by the model, or by the person who reviewed it; its
     deployment has the camera's name, and the place that --deployments or the config's site gives.
     """
-    package = camtrap(force=force)
+    package = camtrap(force, alarm=True)
     if (out is None) == (package is None):
         raise OptionError("export into what? give --out for a zip, or --camtrap-dp for a package (one of the two)")
     if bool(ids) == bool(since):

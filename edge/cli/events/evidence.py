@@ -51,4 +51,5 @@ def write_camtrap_dp(incidents: Sequence[PastEvent], state: Path, package: Camtr
     if not bears:
         raise OptionError("none of these events is a bear, and a Camtrap DP package is of animals; choose others")
     made = write_events(package.folder, bears, state, package.deployments, package.about, force=package.force)
-    log.info("%s: %s, %s with bears.", package.folder, counted(made.events, "event"), made.bears)
+    events, files = counted(made.events, "event"), counted(made.files, "file")
+    log.info("%s: %s with %s, %s with bears.", package.folder, events, files, f"{made.bears:,}")

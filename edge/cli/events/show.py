@@ -22,7 +22,6 @@ from edge.record.event_words import (
     label_of,
     local_text,
     moment,
-    name_and_note,
     path_text,
     review_text,
     reviewed_text,
@@ -77,7 +76,7 @@ def _head(incident: PastEvent, *, named: bool) -> list[str]:
 
 def _notes(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     notes = [note for note in (_trouble(incident), unfinished(incident)) if note]
-    notes += [note] if (note := name_and_note(incident)[1]) else []
+    notes += [note] if (note := incident.labelled.name_and_note[1]) else []
     notes += [f"in {' and '.join(incident.zones)}"] if incident.zones else []
     shadow = incident.first.event.stage == "shadow"
     notes += ["in shadow" if shadow else "no noise"] if silent(incident) else []
@@ -113,7 +112,7 @@ def details(incident: PastEvent, folders: Sequence[EvidenceFolder]) -> str:
     ended = f", {words}" if (words := unfinished(incident)) else ""
     lines += _row("when", moment(incident.first) + lasted + ended)
     lines += _row("what", label_of(incident) + (f", by {first.model}" if first.model else ""))
-    lines += _row("species", note) if (note := name_and_note(incident)[1]) else []
+    lines += _row("species", note) if (note := incident.labelled.name_and_note[1]) else []
     lines += _row("zones", ", ".join(incident.zones)) if incident.zones else []
     lines += _row("review", reviewed_text(review)) if (review := review_of(incident, folders)) else []
     for each in folders:

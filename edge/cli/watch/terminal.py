@@ -74,7 +74,7 @@ def alert(event: Event, waits: Callable[[Event], str] = lambda event: "") -> str
         return f"{_head(event)}  {where}at {when}: {what}"
     if event.type == "end":
         unseen = detail and not detail.startswith(UNKNOWN)
-        what = detail if unseen else f"{event.animal.partition(' (')[0]} no longer in view"
+        what = detail if unseen else f"{event.name_and_note[0]} no longer in view"
         return f"{event.camera} at {when}: {what} (highest score {event.top_score or 0.0:.2f})"
     alarm = event.type == "new" or event.escalated
     score = event.score or 0.0
