@@ -37,7 +37,6 @@ from edge.batch.deployments import (
     columns,
     parse_zone,
     right_shift,
-    shift_words,
 )
 from edge.batch.results import (
     EMPTY,
@@ -45,12 +44,14 @@ from edge.batch.results import (
     NOT_ANIMALS,
     OWN_TITLE,
     PACKAGE,
+    ROUNDED,
+    SCORE_TAG,
     VERDICT_TAG,
     Result,
     bear_label,
 )
 from edge.camera import CLIPS
-from edge.detect.stills import NO_BEAR
+from edge.detect.stills import NO_BEAR, camera_folder
 from edge.errors import BearAlarmError, OptionError
 from edge.files import need_folder, to_disk, try_lock
 from edge.species import NAMES, SURE, likely, parse_country, share_of
@@ -69,7 +70,7 @@ BLURRED_M = 15_700  # what that may be off at the equator (Chapman & Wieczorek 2
 BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 # Columns of deployments in free words, in which people write exact places.
-FREE = ("locationID", "locationName", "deploymentGroups", "deploymentTags", "deploymentComments")
+FREE = ("locationID", "locationName", "cameraID", "deploymentGroups", "deploymentTags", "deploymentComments")
 BLANK = frozenset({EMPTY, "blank"})
 NO_TIME = "has no time"
 BAD_NAME = "has a path that begins with . or ~ or has .., which Camtrap DP does not take"
@@ -187,7 +188,7 @@ class Package:
         south, west, starts, ends = (list(column) for column in zip(*self._deployments.values(), strict=True))
         corners = [(min(west), min(south)), (max(west), min(south)), (max(west), max(south)), (min(west), max(south))]
         precision = 10 ** -min(self._decimals) if about.exact else 10**-PLACES
-        coordinates = "as they were given" if about.exact else f"rounded to {precision:g} degree"
+        coordinates = "Coordinates are as they were given" if about.exact else f"{ROUNDED} to {precision:g} degree"
         if self.withheld:
             log.warning(
                 "not in the package, for they may hold exact places: %s; --exact writes them",
@@ -210,7 +211,7 @@ class Package:
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "title": about.title,
             "contributors": list(about.contributors),
-            "description": f"Bears in camera-trap pictures. Coordinates are {coordinates}.",
+            "description": f"Bears in camera-trap pictures. {coordinates}.",
             "sources": [{"title": OWN_TITLE, "version": __version__}],
             "project": {
                 "title": about.title,
@@ -329,10 +330,11 @@ def observed(result: Result, country: str = "") -> dict[str, str]:
     # By these ``camtrap_reader`` knows it again.
     tags = [f"{LABEL_TAG}{label}"] if label not in {"", NO_BEAR} and (row.verdict in {"bear", "maybe"} or other) else []
     tags += [f"{VERDICT_TAG}none"] if other == "unknown" else []
+    if row.score is not None and not result.human and row.verdict in {"bear", "maybe"}:
+        tags.append(f"{SCORE_TAG}{row.score:g}")
+        if bear_label(label):  # of any other animal it says nothing about a bear
+            cells["classificationProbability"] = f"{result.classes.get(label, row.score):.5g}"
     cells["observationTags"] = "|".join(tags)
-    score = result.classes.get(label, row.score)  # of any other animal it says nothing about a bear
-    if score is not None and not result.human and row.verdict in {"bear", "maybe"} and bear_label(label):
-        cells["classificationProbability"] = f"{score:.5g}"
     return cells
 
 
@@ -373,21 +375,23 @@ def write_package(
     about: About,
     *,
     zone: str = "",
+    base: str = "",
     by_camera: bool = False,
     force: bool = False,
 ) -> Package:
     """Write the package of a table of deployments and the results of their pictures; return it.
 
-    ``zone``: of the cameras' clocks where a deployment's row has none. ``by_camera``: a picture's camera is the name of
-    its deployment, as in results of a package; else the folder says it. Memory stays the same however many results
-    there are. What could not go into the package is logged. Raises OptionError for pictures of no deployment, without
-    a time or with times that cannot be right, and where it cannot be written.
+    ``zone``: of the cameras' clocks where a deployment's row has none. ``base``: as in ``Folders``. ``by_camera``:
+    a picture's camera is the name of its deployment, as in results of a package; else the folder says it. Memory
+    stays the same however many results there are. What could not go into the package is logged. Raises OptionError
+    for pictures of no deployment, without a time or with times that cannot be right, and where it cannot be
+    written.
     """
     with new_package(folder, about, force=force) as package:
         path = package.folder / "pictures.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             pictures = _Pictures(db, deployments)
-            pictures.gather(results, about.country, by_camera=by_camera)
+            pictures.gather(results, about.country, base, by_camera=by_camera)
             pictures.to_utc(zone)
             for deployment, times in pictures.checked():
                 start = deployment.start or (times and times.first)
@@ -416,21 +420,21 @@ class _Pictures:
         )
         self._by_clocks: set[int] = set()  # deployments with times by the camera's clock, which a shift moves
 
-    def gather(self, results: Iterable[Result], country: str, *, by_camera: bool) -> None:
+    def gather(self, results: Iterable[Result], country: str, base: str, *, by_camera: bool) -> None:
         """Take up what has a deployment and a time; log the count of the others. Raises OptionError."""
-        find, ids = Folders(self._deployments), {each.id: n for n, each in enumerate(self._deployments)}
+        find, ids = Folders(self._deployments, base), {each.id: n for n, each in enumerate(self._deployments)}
         pattern = columns("media")["filePath"]["constraints"]["pattern"]
         strays, lost, examples = Counter[str](), Counter[str](), defaultdict[str, list[str]](list)
         used, count = set[int](), 0
         for count, result in enumerate(results, 1):  # noqa: B007
             row = result.row
-            number = ids.get(row.camera) if by_camera else find(row.file, row.time)
+            timeless = not row.time or int(row.time[:4]) not in YEARS
+            number = ids.get(row.camera) if by_camera else find(row.file, "" if timeless else row.time)
             if number is None:
-                strays[row.file.rpartition("/")[0] or "."] += 1
+                strays[camera_folder(row.file) or "."] += 1
                 continue
             used.add(number)
             file = row.file.lstrip("/")
-            timeless = not row.time or int(row.time[:4]) not in YEARS
             if timeless or not re.fullmatch(pattern, file):
                 why = NO_TIME if timeless else BAD_NAME
                 lost[why] += 1
@@ -456,7 +460,7 @@ class _Pictures:
                 )
             except sqlite3.IntegrityError:
                 raise OptionError(f"{row.file}: is twice in the results; leave one of them out") from None
-        bare = [each for number, each in enumerate(self._deployments) if number not in used]
+        bare = [each for n, each in enumerate(self._deployments) if n not in used and not (each.start and each.end)]
         where = ", ".join(f"{name} ({_pictures(n)})" for name, n in strays.most_common(3))
         if not count:
             raise OptionError("there are no results of pictures, and a package needs one; look at pictures first")
@@ -478,10 +482,10 @@ class _Pictures:
                 f"deployment; correct folder in the row of {bare[0].id}, or delete that row"
             )
         if strays:
-            folder = strays.most_common(1)[0][0]
+            folder = next((name for name, _ in strays.most_common() if name != "."), "")
             log.warning(
-                "%s of %s are not in the package, for their folder is in no row: %s; add a row with folder %s",
-                f"{strays.total():,}", _pictures(count), where, folder,
+                "%s of %s are not in the package, for their folder is in no row: %s%s",
+                f"{strays.total():,}", _pictures(count), where, f"; add a row with folder {folder}" if folder else "",
             )  # fmt: skip
         for why, number in lost.items():
             some = ", ".join(examples[why]) + ", …" * (number > 3)
@@ -515,6 +519,7 @@ class _Pictures:
         found = [(each, self._times(number, each, now)) for number, each in enumerate(self._deployments)]
         bad: list[str] = []
         offers: list[str] = []
+        folders = Counter(each.folders for each in self._deployments)
         middles: dict[str, datetime] = {}
         for number, (each, times) in enumerate(found):
             if times is None or each.any_time:
@@ -523,10 +528,14 @@ class _Pictures:
                 middles[each.id] = times.first + (times.last - times.first) / 2
                 continue
             bad.append(f"{each.id}: {wrong}, the first of all on {times.first:%Y-%m-%d %H:%M}")
-            if number in self._by_clocks and (shift := right_shift(each, times, now)):
-                offers.append(f"write {shift_words(shift)} under shift in the row of {each.id}")
+            if number not in self._by_clocks:
+                continue
+            if folders[each.folders] > 1:  # each picture may be of another row then
+                offers.append(f"write the same shift in every row of folder {each.folder or each.id}")
+            elif shift := right_shift(each, times, now):
+                offers.append(f"write {shift} under shift in the row of {each.id}")
         if bad:
-            offer = "".join(f"{each}, " for each in offers) + "or " if offers else ""
+            offer = "".join(f"{each}, " for each in dict.fromkeys(offers)) + "or " if offers else ""
             raise OptionError(
                 f"the times of pictures do not fit ({'; '.join(bad)}); {offer}correct deploymentStart and "
                 "deploymentEnd, or write true under timestampIssues to take the times as they are"

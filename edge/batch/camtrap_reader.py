@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 
 from edge.batch.camtrap_dp import BOX
 from edge.batch.look import open_table
-from edge.batch.results import LABEL_TAG, NOT_ANIMALS, OWN_TITLE, RANKS, VERDICT_TAG, Result, bear_label
+from edge.batch.results import LABEL_TAG, NOT_ANIMALS, OWN_TITLE, RANKS, SCORE_TAG, VERDICT_TAG, Result, bear_label
 from edge.detect.stills import UNREADABLE, Row, Verdict
 from edge.errors import OptionError
 from edge.schema import BoxXYWH
@@ -75,7 +75,7 @@ def read_package(path: Path) -> Iterator[Result]:
     media, observations, own = _tables(path)
     with closing(sqlite3.connect("")) as found:
         try:
-            _take_in(observations, found)
+            _take_in(observations, found, own=own)
             _choose(media, found, own=own)
             chosen = found.execute("SELECT seen FROM chosen ORDER BY number")
             for (line, row), (number,) in zip(media.rows(), chosen, strict=True):
@@ -112,15 +112,15 @@ def _tables(path: Path) -> tuple[Table, Table, bool]:
     return Table(paths[0], MEDIA, delimiters[0]), Table(paths[1], OBSERVATIONS, delimiters[1]), own
 
 
-COLUMNS = "media, deployment, begin, until, verdict, label, score, box, human, by, at"
-NEVER: tuple[Any, ...] = (None, "", None, None, False, "", "")
+COLUMNS = "media, deployment, begin, until, verdict, label, score, probability, box, human, by, at"
+NEVER: tuple[Any, ...] = (None, "", None, None, None, False, "", "")
 
 
-def _take_in(table: Table, into: sqlite3.Connection) -> None:
+def _take_in(table: Table, into: sqlite3.Connection, *, own: bool) -> None:
     """Read the table of observations into the temporary database."""
     into.execute(f"CREATE TABLE seen ({COLUMNS})")
     marks = ", ".join("?" * len(COLUMNS.split()))
-    into.executemany(f"INSERT INTO seen VALUES ({marks})", (_seen(table, *each) for each in table.rows()))
+    into.executemany(f"INSERT INTO seen VALUES ({marks})", (_seen(table, *each, own=own) for each in table.rows()))
     into.execute("CREATE INDEX of_media ON seen (media)")
 
 
@@ -170,9 +170,11 @@ class _Held(NamedTuple):
         return self.human, rank, bool(self.media), self.score or 0.0, bool(self.label)
 
 
-def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
+def _seen(table: Table, line: int, row: dict[str, str], *, own: bool) -> Sequence[Any]:
     verdict, label = _meaning(row)
-    score = None if verdict == "none" else table.number(line, row, "classificationProbability")
+    probability = None if verdict == "none" else table.number(line, row, "classificationProbability")
+    tag = _tag(row, SCORE_TAG) if own else ""  # the probability is of the species alone
+    score = table.number(line, {SCORE_TAG: tag}, SCORE_TAG) if tag else probability
     box = [table.number(line, row, column) for column in BOX]
     return (
         row["mediaID"],
@@ -182,6 +184,7 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
         verdict,
         label,
         score,
+        probability,
         None if None in box else json.dumps(box),
         row.get("classificationMethod") == "human",
         row.get("classifiedBy") or "",
@@ -189,12 +192,14 @@ def _seen(table: Table, line: int, row: dict[str, str]) -> Sequence[Any]:
     )
 
 
+def _tag(row: dict[str, str], key: str) -> str:
+    tags = (row.get("observationTags") or "").split("|")
+    return next((tag.removeprefix(key) for tag in tags if tag.startswith(key)), "")
+
+
 def _meaning(row: dict[str, str]) -> tuple[Verdict | None, str]:
     """Return the verdict and the label of an observation; no verdict for what nobody and nothing classified."""
-    kind, tags = row["observationType"], (row.get("observationTags") or "").split("|")
-    label, said = (
-        next((tag.removeprefix(key) for tag in tags if tag.startswith(key)), "") for key in (LABEL_TAG, VERDICT_TAG)
-    )
+    kind, label, said = row["observationType"], _tag(row, LABEL_TAG), _tag(row, VERDICT_TAG)
     name = " ".join((row.get("scientificName") or "").split()[:2])  # a subspecies is its species here
     bear = bear_label(name) if kind == "animal" else ""
     if kind == "unclassified" and not row.get("classificationMethod"):
@@ -212,13 +217,13 @@ def _meaning(row: dict[str, str]) -> tuple[Verdict | None, str]:
 
 def _result(row: dict[str, str], at: datetime, seen: Any) -> Result:
     unreadable = row.get("mediaComments") == UNREADABLE  # as our writer says it, also in an event with others
-    *_, verdict, label, score, box, human, by, when = NEVER if unreadable or not seen else seen
+    *_, verdict, label, score, probability, box, human, by, when = NEVER if unreadable or not seen else seen
     name = row["filePath"]
     sides = cast(BoxXYWH, tuple(json.loads(box))) if box else None
     problem = "" if verdict else UNREADABLE if unreadable else "nobody and no program has classified it"
     return Result(
         Row(name, at.isoformat(), row["deploymentID"], label, score, sides, verdict, None, problem),
-        {label: float(score)} if score else {},
+        {label: float(probability)} if probability else {},
         by,
         bool(human),
         when,

@@ -51,12 +51,16 @@ class Deployment:
     @property
     def folders(self) -> tuple[str, ...]:
         """Return the folders of its pictures, part of their path, as macOS and others write them alike."""
-        return PurePosixPath(normalize("NFC", self.folder or self.id)).parts
+        return _parts(self.folder or self.id)
 
     @property
     def any_time(self) -> bool:
         """Return True where times are known to be wrong and taken as they are (``timestampIssues``)."""
         return self.more.get("timestampIssues") == "true"
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePosixPath(normalize("NFC", path)).parts
 
 
 @cache
@@ -74,7 +78,7 @@ def read_deployments(path: Path, zone: str = "") -> list[Deployment]:
     """
     if zipfile.is_zipfile(path):
         raise OptionError(f'{path}: is an Excel file; save it as "CSV UTF-8"')
-    with open_table(path) as (names, found_rows, sign):
+    with open_table(path, wanted=NEEDED) as (names, found_rows, sign):
         rows = list(found_rows)
     if missing := [name for name in NEEDED if name not in names]:
         raise OptionError(
@@ -109,6 +113,11 @@ def _clashes(found: dict[int, Deployment]) -> list[str]:
     for (line, one, folders), (other, two, others) in itertools.combinations(rows, 2):
         if one.id == two.id:
             clashes.append(f"lines {line} and {other}: both have deploymentID {one.id}; each needs its own")
+        elif folders == others and one.shift != two.shift:
+            clashes.append(
+                f"lines {line} and {other}: both have folder {one.folder or one.id}, and shift differs "
+                f"({shift_words(one.shift)}, {shift_words(two.shift)}); write the same shift in every row of it"
+            )
         elif folders == others and not (follows(one, two) or follows(two, one)):
             clashes.append(
                 f"lines {line} and {other}: both have folder {one.folder or one.id}; correct it, or where the camera "
@@ -231,9 +240,13 @@ def parse_zone(words: str, where: str) -> tzinfo:
 
 
 class Folders:
-    """Finds the deployment of a picture by the folders in its path; the longest name of folders wins."""
+    """Finds the deployment of a picture by the folders in its path; the longest name of folders wins.
 
-    def __init__(self, deployments: Sequence[Deployment]) -> None:
+    ``base``: the name of the folder that relative paths lie in; it counts where they hold none.
+    """
+
+    def __init__(self, deployments: Sequence[Deployment], base: str = "") -> None:
+        self._base = base
         self._numbers = defaultdict[tuple[str, ...], list[int]](list)
         for number, each in enumerate(deployments):
             self._numbers[each.folders].append(number)
@@ -248,7 +261,8 @@ class Folders:
         """
         folder = file.rpartition("/")[0]
         if folder not in self._known:
-            self._known[folder] = self._find(PurePosixPath(normalize("NFC", folder)).parts)
+            base = "" if file.startswith("/") else self._base
+            self._known[folder] = self._find(_parts(folder)) or self._find(_parts(base))
         numbers = self._known[folder]
         if len(numbers) < 2 or not time:
             return numbers[0] if numbers else None
@@ -299,15 +313,22 @@ class Times:
         )
 
 
-def right_shift(deployment: Deployment, times: Times, now: datetime) -> timedelta | None:
-    """Return the shift that brings the first picture to the start, in whole days; None where that cannot be right.
+def right_shift(deployment: Deployment, times: Times, now: datetime) -> str | None:
+    """Return in words the shift after which all pictures fit, for a clock that was off from the first to the last.
 
-    It is for a clock that was off from the first picture to the last.
+    It is a year to the same day, else the whole days that bring the first picture to the start; None for neither.
     """
-    if deployment.start is None or times.early + times.late < times.count:
+    start = deployment.start
+    if start is None or times.early + times.late < times.count:
         return None
-    move = timedelta(days=math.ceil((deployment.start - EARLY - times.first) / DAY))
-    return deployment.shift + move if times.last + move <= min(now, deployment.end or now) + DAY else None
+    month = start.replace(day=1)  # every year has that day
+    years = [month - month.replace(year=month.year + sign) for sign in (-1, 1)]
+    to_start = timedelta(days=math.ceil((start - EARLY - times.first) / DAY))
+    for move in (*years, to_start):
+        if times.first + move >= start - DAY and times.last + move <= min(now, deployment.end or now) + DAY:
+            note = "" if move in years else " (brings the first picture to the start; check it)"
+            return shift_words(deployment.shift + move) + note
+    return None
 
 
 def shift_words(shift: timedelta) -> str:

@@ -48,12 +48,16 @@ def write_events(
             if any(row.clock == "doubtful" for each in own for row in each.events):
                 deployment = replace(deployment, more=deployment.more | {"timestampIssues": "true"})
             package.deployment(deployment, *_times(deployment, own))
-        if unsaid := [each.id for each in of_camera.values() if not (each.start and each.end)]:
-            log.warning(
-                "%s: the package has the times of the first and the last event for deploymentStart and deploymentEnd; "
-                "to say how long the camera watched, give both with --deployments",
-                ", ".join(unsaid),
-            )
+        for events, names, missing in (
+            ("times of the first and the last event", "deploymentStart and deploymentEnd", (True, True)),
+            ("time of the first event", "deploymentStart", (True, False)),
+            ("time of the last event", "deploymentEnd", (False, True)),
+        ):
+            if ids := [each.id for each in of_camera.values() if (not each.start, not each.end) == missing]:
+                log.warning(
+                    "%s: the package has the %s for %s; to say how long the camera watched, give it with --deployments",
+                    ", ".join(ids), events, names,
+                )  # fmt: skip
         for each in bears:
             _write(package, each, of_camera[each.first.event.camera], evidence_of(each, state))
     return package

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,7 @@ def whole(path: Path) -> Path:
 # Tables of pictures.
 
 
+TABLE = ".csv"
 COLUMNS = ("file", "filePath", "File")  # ours, Camtrap DP's, Timelapse's with RelativePath
 
 
@@ -83,15 +85,19 @@ class Table(NamedTuple):
 
 
 @contextmanager
-def open_table(path: Path, delimiter: str = "") -> Iterator[Table]:
-    """Open a CSV table in UTF-8, else in Windows-1252, as spreadsheets write it. Raises OptionError.
+def open_table(path: Path, delimiter: str = "", wanted: Collection[str] = ()) -> Iterator[Table]:
+    """Open a CSV table in UTF-8, UTF-16 or Windows-1252, as spreadsheets write it. Raises OptionError.
 
-    ``delimiter``: "" for the most frequent of comma, semicolon and tab in its first line. Spaces around columns and
+    ``delimiter``: "" for that of comma, semicolon and tab by which a column in ``wanted`` is found in its first line,
+    else the most frequent there. Spaces around columns and
     cells are cut, and rows without a word are skipped.
     """
     try:
         with path.open(encoding=_encoding(path), errors="surrogateescape", newline="") as file:
-            sign = delimiter or max(",;\t", key=file.readline().count)
+            first = file.readline()
+            signs = sorted(",;\t", key=first.count, reverse=True)
+            found = (sign for sign in signs for each in first.split(sign) if each.strip(' "\r\n') in wanted)
+            sign = delimiter or next(found, signs[0])
             file.seek(0)
             reader = csv.DictReader(file, delimiter=sign, restval="")
             columns = [name.strip() for name in reader.fieldnames or ()]
@@ -103,11 +109,14 @@ def open_table(path: Path, delimiter: str = "") -> Iterator[Table]:
             yield Table(columns, ((line, row) for line, row in rows if any(row.values())), sign)
     except FileNotFoundError:
         raise OptionError(f"{path}: there is no such table; correct the path") from None
-    except (OSError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise OptionError(f"{path}: cannot be read ({error}); save it as CSV") from None
 
 
 def _encoding(path: Path) -> str:
+    with path.open("rb") as opened:
+        if opened.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+            return "utf-16"
     try:
         with path.open(encoding="utf-8") as file:
             for _ in file:
@@ -119,7 +128,7 @@ def _encoding(path: Path) -> str:
 
 def is_table(path: Path) -> bool:
     """Return True for the name of a table of pictures, which is no folder's."""
-    return path.suffix.lower() == ".csv" and not path.is_dir()
+    return path.suffix.lower() == TABLE and not path.is_dir()
 
 
 def read_table(table: Path) -> list[Path]:
@@ -129,7 +138,7 @@ def read_table(table: Path) -> list[Path]:
     table's folder.
     """
     lines: dict[Path, int] = {}
-    with open_table(table) as (columns, rows, _):
+    with open_table(table, wanted=COLUMNS) as (columns, rows, _):
         column = next((name for name in COLUMNS if name in columns), None)
         if column is None:
             raise OptionError(
@@ -156,7 +165,9 @@ def listed(path: Path) -> list[Path]:
     if not is_table(path):
         return [path]
     files = read_table(path)
-    lost = [file for file in files if not file.exists()]
+    lost = [file for file in files if not file.is_file()]
+    if other := next((file for file in lost if file.exists()), None):  # a pipe would be waited for
+        raise OptionError(f"{path}: names {readable(str(other))}, which is no file; correct its line, or delete it")
     if len(lost) == len(files):
         raise OptionError(
             f"{path}: none of its files is there ({len(files):,}), such as {readable(str(lost[0]))}; "

@@ -54,8 +54,11 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)  # box of a bear that was found without one
 RANKS: dict[Verdict, int] = {"none": 0, "maybe": 1, "bear": 2}
 # Labels that are no animal, and Camtrap DP's kinds of observations for them.
 NOT_ANIMALS = {"person": "human", "human": "human", "vehicle": "vehicle"}
-LABEL_TAG, VERDICT_TAG = "label:", "verdict:"  # in Camtrap DP's ``observationTags``: what ``camtrap_reader`` reads back
+# In Camtrap DP's ``observationTags``: what ``camtrap_reader`` reads back.
+LABEL_TAG, VERDICT_TAG, SCORE_TAG = "label:", "verdict:", "score:"
+COCO_TITLE = "Bears found by bear-alarm."
 OWN_TITLE = "Bear Alarm"  # under ``sources`` in packages by this program
+ROUNDED = "Coordinates are rounded"  # in the ``description`` of those without exact places
 SAID = "bear_alarm_said"  # who said it, of a single image: MegaDetector's format knows one program for all
 
 
@@ -479,6 +482,20 @@ def write_csv(path: Path, results: Iterable[Result]) -> None:
         write_rows(file, (result.row for result in results))
 
 
+def is_own(path: Path) -> bool:
+    """Return True for a file that ``write_megadetector``, ``write_csv`` or ``write_coco`` wrote."""
+    try:
+        with path.open("rb") as file:
+            if file.readline(PIECE).strip() == ",".join(Row._fields).encode():
+                return True
+            file.seek(max(file.seek(0, os.SEEK_END) - PIECE, 0))
+            if f'"description": "{COCO_TITLE}'.encode() in file.read():
+                return True
+        return OWN in _head(path)[INFO]
+    except (OSError, OptionError):
+        return False
+
+
 def write_coco(path: Path, results: Iterable[Result], base: Path | None) -> int:
     """Write a file in the format COCO Camera Traps, whole; return how many boxes are no pixels but shares.
 
@@ -515,7 +532,7 @@ def write_coco(path: Path, results: Iterable[Result], base: Path | None) -> int:
             "categories": [{"id": number, "name": name} for name, number in numbers.items()],
             "info": {
                 "version": "1.0",
-                "description": "Bears found by bear-alarm. One box a picture, the surest, with its score. "
+                "description": f"{COCO_TITLE} One box a picture, the surest, with its score. "
                 "unknown: maybe a bear, a person should look. Without annotation: no bear was found.",
                 "date_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
             },

@@ -23,9 +23,9 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from edge.batch.look import is_table, listed, look_at, read_heads, read_table, whole
+from edge.batch.look import TABLE, is_table, listed, look_at, read_heads, read_table, whole
 from edge.detect.classifier import Classifier
-from edge.detect.sequences import BURST, REACH, CardPictures
+from edge.detect.sequences import REACH, CardPictures, bursts
 from edge.detect.stills import FILES, OWN, SHARD, Results, is_clip
 from edge.errors import OptionError, PictureError
 from edge.files import need_folder, replace_whole, try_lock
@@ -40,6 +40,7 @@ VERSION = 1
 PLAN = "shards.json"
 END = b"\n]}\n"  # of results that are whole
 POLL_S = 0.5
+NO_DISK = "is its disk connected, and is it the right folder? Nothing was written"
 
 Ended = Literal["done", "already", "elsewhere"]
 
@@ -57,6 +58,7 @@ class Shards:
     def __init__(self, folder: Path, base: Path, paths: Sequence[Path], model: str, fps: float, size: int) -> None:
         self.folder, self.base, self.here, self.paths = folder, base, base, list(paths)
         self.model, self.fps, self.size = model, fps, size
+        self.complete = False  # the cut has ended: what lies below the paths is in the lists
 
     @staticmethod
     def there(folder: Path) -> bool:
@@ -70,6 +72,7 @@ class Shards:
             held = json.loads((folder / PLAN).read_bytes())
             version, paths = held["version"], [Path(path) for path in held["paths"]]
             plan = cls(folder, Path(held["base"]), paths, held["model"], held["fps"], held["size"])
+            plan.complete = held["complete"]
         except (FileNotFoundError, NotADirectoryError):
             raise OptionError(f"{folder}: holds no shards; give the pictures to cut into shards too") from None
         except OSError as error:
@@ -102,8 +105,7 @@ class Shards:
         """
         need_folder(folder)
         paths = [whole(path) for path in paths]
-        passing = {".lock", ".part"}
-        if not cls.there(folder) and folder.exists() and any(f.suffix not in passing for f in _inside(folder)):
+        if not cls.there(folder) and folder.exists() and not all(map(_passing, _inside(folder))):
             raise OptionError(f"{folder}: holds other files; name a new folder for --shards")
         try:
             folder.mkdir(exist_ok=True)
@@ -211,10 +213,10 @@ class Shards:
                 return "already"
             _remove_parts(self.folder, self._file(n, "json").name)
             self._need_room()
-            self._need_base()
+            files, digest = self._list(n)
+            self._need_base(files)
             classifier = load()
             self.check(classifier.name, None)
-            files, digest = self._list(n)
             names = {self.here / each.file: each.file for each in files}
             own = [self.here / each.file for each in files if not each.context]
             results = Results(self._file(n, "json"), classifier.card, self.model, self.base, self.fps, shard=digest)
@@ -223,18 +225,27 @@ class Shards:
             for count, (finding, row) in enumerate(found, 1):
                 results.add(finding, row)
                 progress(count)
-            self._need_base()  # a disk that was pulled out is no thousand broken pictures
+            self._need_base(files)  # a disk that was pulled out is no thousand broken pictures
             results.save()
         return "done"
 
-    def _need_base(self) -> None:
-        try:
-            if any(self.here.iterdir()):
-                return
-            why = "is empty"
-        except OSError as error:
-            why = f"cannot be read ({error.strerror})"
-        raise OptionError(f"{self.here}: the folder of the pictures {why}; is its disk connected? Nothing was written")
+    def _need_base(self, own: Iterable[Listed] = ()) -> None:
+        """Raise OptionError where the paths are not there or are empty, or with ``own`` none of the plan's files is."""
+        files = FILES | {TABLE}
+        for path in self.paths:
+            folder = path.parent if path.suffix.lower() in files and not path.is_dir() else path
+            elsewhere = not folder.is_relative_to(self.base)  # a table may
+            folder = self.here if elsewhere else self.here / folder.relative_to(self.base)
+            try:
+                why = "" if any(folder.iterdir()) else "is empty"
+            except OSError as error:
+                why = f"cannot be read ({error.strerror})"
+            if why:
+                raise OptionError(f"{folder}: the folder of the pictures {why}; {NO_DISK}")
+        first = next(iter(own), None)
+        names = chain((each.file for each in own), self.names())
+        if first and not any(os.access(self.here / name, os.F_OK) for name in names):
+            raise OptionError(f"{self.here}: holds none of the pictures, such as {first.file}; {NO_DISK}")
 
     def _need_room(self) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -248,9 +259,10 @@ class Shards:
     def _file(self, n: int, suffix: str) -> Path:
         return self.folder / f"{n:05d}.{suffix}"
 
-    def _save(self) -> None:
-        if self.there(self.folder):
+    def _save(self, *, complete: bool) -> None:
+        if self.there(self.folder) and self.complete == complete:
             return
+        self.complete = complete
         held = {
             "version": VERSION,
             "base": str(self.base),
@@ -258,6 +270,7 @@ class Shards:
             "model": self.model,
             "fps": self.fps,
             "size": self.size,
+            "complete": complete,
         }
         replace_whole(self.folder / PLAN, json.dumps(held, indent=2).encode())
 
@@ -285,7 +298,7 @@ class Shards:
         def write() -> None:
             nonlocal n, held
             if list_:
-                self._save()  # before the first list: lists alone are no plan
+                self._save(complete=False)  # before the first list: lists alone are no plan
                 n += 1
                 text = io.StringIO(newline="")
                 csv.writer(text).writerows([Listed._fields, *list_])
@@ -305,6 +318,7 @@ class Shards:
         write()
         if not n:
             raise PictureError(f"{self.here}: holds no pictures ({', '.join(sorted(FILES))})")
+        self._save(complete=True)
         count, shards = len(known) - before, n - max(numbers, default=0)
         if count:
             new_ = "new " if before else ""
@@ -378,6 +392,11 @@ def _inside(folder: Path) -> list[Path]:
         raise OptionError(f"{folder}: cannot be read ({error.strerror}); name another --shards folder") from None
 
 
+def _passing(file: Path) -> bool:
+    """Return True for a lock, and for a hidden file: a part of ours, or one that a file manager makes."""
+    return file.suffix == ".lock" or file.name.startswith(".")
+
+
 def _base(paths: Sequence[Path]) -> Path:
     """Return the folder that holds all of these; a table's pictures lie in its own folder, or elsewhere."""
     tops = list[Path]()
@@ -413,19 +432,15 @@ def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
 def _cuts(files: Sequence[Path], card: CardPictures, size: int) -> list[int]:
     """Return where files in the card's order are cut, about ``size`` apart, with the first number and the last.
 
-    Never between two pictures of one camera within ``BURST``: they may be of one burst, or of a clock that stands
-    still, which is none as long as it is whole.
+    Never within a burst, nor within what a camera took whose clock stands still, which is none as long as it is whole.
     """
-    near = {
-        after.file
-        for camera in card.cameras
-        for before, after in pairwise(camera)
-        if before.taken and after.taken and after.taken - before.taken <= BURST
-    }
+    own = set(files)
+    of_cameras = ((head for head in camera if head.file in own) for camera in card.cameras)
+    inside = {file for camera in of_cameras for burst in bursts(camera) for file in burst[1:]}
     cuts, parts = [0], math.ceil(len(files) / size)
     for number in range(1, parts):
         at = number * len(files) // parts
-        while at > cuts[-1] and files[at] in near:
+        while at > cuts[-1] and files[at] in inside:
             at -= 1
         if at > cuts[-1]:
             cuts.append(at)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,8 +39,11 @@ class Camtrap:
     one_place: bool = False  # the config's site
     by_camera: bool = False  # results of a package, whose deployments are the cameras
 
-    def write(self, results: Iterable[Result], country: str = "") -> None:
-        """Write the package of these results, and say what is in it. Raises OptionError."""
+    def write(self, results: Iterable[Result], country: str = "", base: Path | None = None) -> None:
+        """Write the package of these results, and say what is in it. Raises OptionError.
+
+        ``base``: the folder that their names are relative to.
+        """
         from edge.batch.camtrap_dp import write_package
         from edge.cli.output import counted
 
@@ -50,6 +53,7 @@ class Camtrap:
             _of_one_camera(results) if self.one_place else results,
             replace(self.about, country=country or self.about.country),
             zone=self.zone,
+            base=base.resolve().name if base else "",
             by_camera=self.by_camera,
             force=self.force,
         )
@@ -75,6 +79,7 @@ def camtrap_options(
     force: bool = False,
     sources: Sequence[Path] = (),
     alarm: bool = False,
+    again: bool = False,
     *,
     camtrap_dp: Annotated[
         Path | None, camtrap_option("--camtrap-dp", help="Write a Camtrap DP 1.0.2 package into this new folder.")
@@ -103,11 +108,12 @@ def camtrap_options(
 ) -> Camtrap | None:
     """Return the package to be written, None for none. Raises OptionError for what cannot work.
 
-    ``sources``: the files it is made of; ``alarm``: it is of the config's own alarm. The config's site is the place
-    where nothing else says it.
+    ``sources``: the files it is made of; ``alarm``: it is of the config's own alarm; ``again``: a package by this
+    program is replaced without ``force``. The config's site is the place where nothing else says it.
     """
     from edge.batch.camtrap_dp import About, check_folder
     from edge.batch.deployments import parse_zone, read_deployments
+    from edge.batch.results import OWN_TITLE, PACKAGE
     from edge.cli.options import settings_at_hand
 
     if camtrap_dp is None:
@@ -118,10 +124,12 @@ def camtrap_options(
     if not contributor:
         raise OptionError('--camtrap-dp: a package names whom to ask about it; give --contributor "Name <mail>"')
     people = [_person(each, number) for number, each in enumerate(contributor)]
+    force = force or (again and OWN_TITLE in _makers(_described(camtrap_dp / PACKAGE)))
     check_folder(camtrap_dp, force=force)
     if timezone:
         parse_zone(timezone, "--timezone")
-    own = _own_table(sources) if not deployments else None
+    own = _own_table(sources, exact=exact and not deployments)
+    own = None if deployments else own
     site = settings_at_hand().site if alarm or not (deployments or own) else Site()
     zone = timezone or site.timezone
     given = deployments or own
@@ -134,26 +142,42 @@ def camtrap_options(
     return Camtrap(camtrap_dp, table, about, zone, force, one_place=not given, by_camera=own is not None)
 
 
-def _own_table(sources: Sequence[Path]) -> Path | None:
+def _own_table(sources: Sequence[Path], *, exact: bool) -> Path | None:
     """Return the table of deployments of the only source where it is a package by this program; None for others.
 
-    Raises OptionError for a package of another program, whose data would change under their name.
+    Raises OptionError for a package of another program, whose data would change under their name, and for one without
+    the exact places that are asked of it.
     """
-    from edge.batch.results import OWN_TITLE, PACKAGE
+    from edge.batch.results import OWN_TITLE, PACKAGE, ROUNDED
 
     for path in (each for each in sources if each.name == PACKAGE):
-        try:
-            made_by = [each.get("title") for each in json.loads(path.read_bytes()).get("sources", ())]
-        except (OSError, ValueError, AttributeError, TypeError):
+        said = _described(path)
+        if said is None:
             continue  # its reader says what is wrong
-        if OWN_TITLE not in made_by:
+        if OWN_TITLE not in _makers(said):
             raise OptionError(
                 f"{path}: is a package of another program, and would be written under its name with other data; "
                 "convert it to --out, --csv or --coco"
             )
+        if exact and ROUNDED in str(said.get("description")):
+            raise OptionError(f"{path}: holds rounded places, and the exact ones are not known; do without --exact")
         if len(sources) == 1:
             return path.with_name("deployments.csv")
     return None
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """Return what a datapackage.json says; None where it is none."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _makers(said: dict[str, Any] | None) -> list[object]:
+    sources = (said or {}).get("sources")
+    return [each.get("title") for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
 
 
 def _at_site(site: Site, zone: str) -> Deployment:

@@ -110,7 +110,7 @@ def classify(
         raise OptionError(f"--fps {fps:g}: give the frames to look at in each second of a clip, such as 1 or 0.5")
     if country and (words := no_bears(country)):
         log.warning("--country: %s", words)
-    package = camtrap(force or shards is not None, paths)
+    package = camtrap(force, paths, again=shards is not None)
     if shards and (jsonl or not resume):
         raise OptionError(f"{'--jsonl' if jsonl else '--no-resume'} is for a card without --shards; do without it")
     if shard is not None:
@@ -138,8 +138,7 @@ def classify(
         check_formats(formats, paths, force=force)
         write_formats(results, formats)
     elif shards:
-        check_formats(formats, paths, force=True)  # the same command goes on, and writes them once more
-        run_all(Run(shards, paths, model, fps, engine or "local", workers or threads(), retry_failed), formats)
+        run_all(Run(shards, paths, model, fps, engine or "local", workers or threads(), retry_failed, force), formats)
     elif not paths:
         raise OptionError("give pictures, folders or a table to look at, such as `bear-alarm classify /media/card`")
     elif engine not in {None, "local"}:
@@ -186,7 +185,7 @@ def look_at_card(
     files, base = find_files(paths)
     check_formats(replace(formats, out=kept), files, force=force, goes_on=True)
     names = {file: name_in_results(file, base) for file in files}
-    check_names(formats, names.values())
+    check_names(formats, names.values(), base)
     classifier = load(model)
     # What a run before left of itself is no file of the user's.
     may_replace = force or kept != out

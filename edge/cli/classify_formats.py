@@ -59,15 +59,20 @@ def sources(paths: Sequence[Path]) -> ResultFiles | None:
     return ResultFiles(files)
 
 
-def check_formats(formats: Formats, inputs: Sequence[Path], *, force: bool, goes_on: bool = False) -> None:
+def check_formats(
+    formats: Formats, inputs: Sequence[Path], *, force: bool, goes_on: bool = False, again: bool = False
+) -> None:
     """Check that the files may be written, before hours of work. Raises OptionError.
 
     Refused is what is there already, an input, named twice, or in no folder. ``goes_on``: an --out file that is there
-    is continued.
+    is continued; ``again``: files by this program are replaced without ``force`` too.
     """
+    from edge.batch.results import is_own
+
     taken = dict[Path, str]()
     for file, option, example in formats.files():
-        check_new_file(file, example, option=option, force=force or (goes_on and file == formats.out))
+        may = force or (goes_on and file == formats.out) or (again and is_own(file))
+        check_new_file(file, example, option=option, force=may)
         if file.exists() and any(each.exists() and file.samefile(each) for each in inputs):
             raise OptionError(f"{option} {file}: is one of the files to look at; name another, such as {example}")
         if (first := taken.setdefault(file.resolve(), option)) != option:
@@ -77,8 +82,8 @@ def check_formats(formats: Formats, inputs: Sequence[Path], *, force: bool, goes
         check_writable(formats.camtrap_dp.folder, "--camtrap-dp")
 
 
-def check_names(formats: Formats, names: Iterable[str]) -> None:
-    """Check the folders of the files against the deployments of a Camtrap DP package. Raises OptionError."""
+def check_names(formats: Formats, names: Iterable[str], base: Path | None = None) -> None:
+    """Check the folders of the files below ``base`` against the deployments of a package. Raises OptionError."""
     from edge.batch.deployments import Folders
 
     if formats.camtrap_dp is None:
@@ -91,11 +96,11 @@ def check_names(formats: Formats, names: Iterable[str]) -> None:
             "place; give --deployments deployments.csv with a row for each camera"
         )
     deployments = formats.camtrap_dp.deployments
-    find = Folders(deployments)
+    find = Folders(deployments, base.resolve().name if base else "")
     found = {folder: find(name) for folder, name in one_each.items()}
     used = {deployments[number].folders for number in found.values() if number is not None}
-    bare = [each.id for each in deployments if each.folders not in used]
-    strays = [folder for folder, number in found.items() if number is None]
+    bare = [each.id for each in deployments if each.folders not in used and not (each.start and each.end)]
+    strays = [camera_folder(one_each[folder]) or "." for folder, number in found.items() if number is None]
     if bare and strays:
         raise OptionError(
             f"--camtrap-dp: deployment {bare[0]} has no files, and the folder {strays[0]} is in no deployment; correct "
@@ -121,7 +126,7 @@ def write_formats(results: ResultFiles, formats: Formats) -> None:
             yield replace(result, row=result.row._replace(species=species))
 
     if formats.camtrap_dp is not None:  # first: it has the most to find fault with
-        formats.camtrap_dp.write(results(), formats.country)
+        formats.camtrap_dp.write(results(), formats.country, results.base)
     for file, option, _ in formats.files():
         found = track(results(), f"writing {file.name}")
         if option == "--out":

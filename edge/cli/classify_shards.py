@@ -42,6 +42,7 @@ class Run:
     engine: str
     workers: int
     retry: bool
+    force: bool
 
 
 def run_all(run: Run, formats: Formats) -> None:
@@ -53,7 +54,7 @@ def run_all(run: Run, formats: Formats) -> None:
     from edge.batch.results import ResultFiles
     from edge.batch.shards import Shards
     from edge.cli.classify import sum_up
-    from edge.cli.classify_formats import check_names, write_formats
+    from edge.cli.classify_formats import check_formats, check_names, write_formats
     from edge.detect.classifier import load
     from edge.detect.stills import Survey
 
@@ -66,14 +67,23 @@ def run_all(run: Run, formats: Formats) -> None:
     for output in outputs:
         if output.resolve().is_relative_to(run.folder.resolve()):
             raise OptionError(f"{output}: lies in the --shards folder; write it somewhere else")
-    if not run.paths:
+    held = Shards.open(run.folder).paths if Shards.there(run.folder) else []
+    # The same command goes on, and writes its own files once more.
+    check_formats(formats, [*run.paths, *held], force=run.force, again=True)
+    paths = run.paths
+    if not paths:
         shards = Shards.open(run.folder)
+        paths = [] if shards.complete else shards.paths
     name = load(run.model).name if run.model or not Shards.there(run.folder) else None  # else a worker compares them
-    if run.paths:
-        shards = Shards.cut(run.folder, run.paths, name, run.fps, workers=run.workers)
+    if paths:
+        try:
+            shards = Shards.cut(run.folder, paths, name, run.fps, workers=run.workers)
+        except KeyboardInterrupt:
+            log.info("stopped before all pictures were in shards; the same command goes on there")
+            raise
     shards.check(name, run.fps)
-    check_names(formats, shards.names())
-    todo = shards.unread() if run.retry else shards.undone()
+    check_names(formats, shards.names(), shards.base)
+    todo = shards.unread() if run.retry and not (outputs and run.engine == "none") else shards.undone()
     if run.engine == "none":
         if todo and outputs:
             raise OptionError(

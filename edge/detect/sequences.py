@@ -40,7 +40,7 @@ MIN_PX = 28  # longer side of a region in the picture itself: of what is smaller
 MAX_PLACES = 24  # camera, size and light, that are kept of pictures that arrive: 60 MB
 
 HEAD_BYTES = 1 << 17  # Exif and a thumbnail of 64 kB lie before the size
-MAX_IN_BURST = 50  # five a second; with more the camera's clock stands still
+MAX_IN_BURST = 50  # five a second
 REACH = 20  # how many pictures before and after one its neighbours are looked for among
 KEPT = 3 * REACH  # small pictures, for all threads together: 20 MB
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -216,7 +216,9 @@ class CardPictures:
         ]
         self._places = {head.file: (camera, number) for camera in self.cameras for number, head in enumerate(camera)}
         own = ([head for head in camera if head.file not in context] for camera in self.cameras)
-        self._bursts = {file: number for number, burst in enumerate(_bursts(own)) for file in burst}
+        # With more pictures the camera's clock stands still.
+        together = (burst for camera in own for burst in bursts(camera) if len(burst) <= MAX_IN_BURST)
+        self._bursts = {file: number for number, burst in enumerate(together) for file in burst}
         # A file is read twice, here and when it is looked at; soon after one another, so that the system still has it.
         self._small = lru_cache(KEPT)(_read_small)
 
@@ -278,16 +280,18 @@ def _read_small(head: Head) -> Small:
     return small(decode_picture(picture_bytes(head.file), head.file, REDUCED.get(by, cv2.IMREAD_COLOR)))
 
 
-def _bursts(cameras: Iterable[list[Head]]) -> Iterator[list[Path]]:
-    """Yield the pictures that lie within ``BURST`` of the first of them; none of a clock that stands still."""
-    for camera in cameras:
-        bursts: list[list[Path]] = []
-        began: datetime | None = None
-        for head in camera:
-            if head.taken is None:
-                continue
-            if began is None or head.taken - began > BURST:
-                bursts.append([])
-                began = head.taken
-            bursts[-1].append(head.file)
-        yield from (burst for burst in bursts if len(burst) <= MAX_IN_BURST)
+def bursts(camera: Iterable[Head]) -> list[list[Path]]:
+    """Return the pictures of a camera in the order they were taken, those within ``BURST`` of the first together.
+
+    Those of a clock that stands still are together, however many; those without a time are in none.
+    """
+    found: list[list[Path]] = []
+    began: datetime | None = None
+    for head in camera:
+        if head.taken is None:
+            continue
+        if began is None or head.taken - began > BURST:
+            found.append([])
+            began = head.taken
+        found[-1].append(head.file)
+    return found

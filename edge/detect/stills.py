@@ -46,7 +46,8 @@ NO_BEAR = "no_bear"  # a label of models; in files for others it would be read a
 DECIMALS = 5
 FORMULA = frozenset("=+-@")  # what a spreadsheet takes a cell that begins with it for
 UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode's categories of spaces, control and format characters
-MADE_BY_CAMERAS = re.compile(r"DCIM|[1-9]\d\d\w{5}", re.ASCII | re.IGNORECASE)
+BELOW_DCIM = re.compile(r"[1-9]\d\d\w{5}", re.ASCII)
+LIKE_BELOW_DCIM = re.compile(r"[1-9]\d\d(?!\d{5})[A-Z0-9_]{5}")  # elsewhere eight digits are a serial number
 BREAKS = ("\t", "\r", "\n")  # some take what follows for a cell of its own
 
 FORMAT_VERSION = "1.6"
@@ -265,10 +266,18 @@ class Row(NamedTuple):
 def camera_folder(name: str) -> str:
     """Return the folder of a camera from a file's name, with forward slashes; "" for a file in none.
 
-    Cameras make DCIM and folders such as 100EK113 in it by themselves (DCF, CIPA DC-009).
+    Cameras make DCIM and folders such as 100EK113 in it by themselves (DCF, CIPA DC-009). Without DCIM only the last
+    folder can be one of these.
     """
-    parts = [part for part in PurePosixPath(name).parts[:-1] if not MADE_BY_CAMERAS.fullmatch(part)]
-    return PurePosixPath(*parts).as_posix() if parts else ""
+    parts = PurePosixPath(name).parts[:-1]
+    if parts and LIKE_BELOW_DCIM.fullmatch(parts[-1]):
+        parts = parts[:-1]
+    own = [
+        part
+        for above, part in zip(("", *parts), parts, strict=False)
+        if part.upper() != "DCIM" and not (above.upper() == "DCIM" and BELOW_DCIM.fullmatch(part))
+    ]
+    return PurePosixPath(*own).as_posix() if own else ""
 
 
 def row_of(finding: FileResult, name: str) -> Row:

@@ -19,6 +19,8 @@ from edge.batch.camtrap_dp import FREE, LOCK, TABLES, About, Package, new_packag
 from edge.batch.camtrap_reader import read_package
 from edge.batch.deployments import SCHEMAS, Deployment
 from edge.batch.results import Result
+from edge.cli.camtrap_options import Camtrap
+from edge.cli.classify_formats import Formats, check_names
 from edge.detect.stills import Row, Verdict
 from edge.errors import OptionError
 from edge.files import try_lock
@@ -67,7 +69,7 @@ def package(tmp_path: Path) -> Path:
     results = [
         seen("A03/IMG_1.JPG", "2024-05-03T21:14:05"),
         seen("A03/IMG_2.JPG", "2024-05-03T21:14:07", **BEAR, classes={"brown_bear": 0.8, "black_bear": 0.1}),
-        seen("A03/IMG_3.JPG", "2024-05-04T05:00:00", "maybe", "black_bear", 0.3),
+        seen("A03/IMG_3.JPG", "2024-05-04T05:00:00", "maybe", "black_bear", 0.30012, classes={"black_bear": 0.991}),
         seen("A03/IMG_4.JPG", "2024-05-05T05:00:00", None, ""),
         seen('B, Črni vrh/ob "potoku"/1.png', "2024-07-05T05:00:00", label="fox", human=True, by="ana"),
         seen('B, Črni vrh/ob "potoku"/2.png', "2024-07-06T05:00:00", **BEAR, human=True, by="ana"),
@@ -170,10 +172,14 @@ def test_observation_says_what_was_seen_and_by_whom(
 @pytest.mark.parametrize(
     ("result", "probability", "tags"),
     [
-        (seen(**BEAR, classes={"brown_bear": 0.8, "black_bear": 0.1}), "0.8", "label:brown_bear"),
-        (seen(**BEAR, classes={"brown_bear": 0.5, "black_bear": 0.4}), "0.9", "label:bear"),
-        (seen(verdict="maybe", label="animal", score=0.9), None, "label:animal"),  # the detector's, of an animal
-        (seen(verdict="maybe", label="no_bear", score=0.3), "0.3", "label:bear"),
+        (seen(**BEAR, classes={"brown_bear": 0.8, "black_bear": 0.1}), "0.8", "label:brown_bear|score:0.9"),
+        (seen(**BEAR, classes={"brown_bear": 0.5, "black_bear": 0.4}), "0.9", "label:bear|score:0.9"),
+        (
+            seen(verdict="maybe", label="animal", score=0.9),
+            None,
+            "label:animal|score:0.9",
+        ),  # the detector's, of an animal
+        (seen(verdict="maybe", label="no_bear", score=0.3), "0.3", "label:bear|score:0.3"),
         (seen(label="teddy_bear", human=True), None, "label:teddy_bear|verdict:none"),
     ],
 )
@@ -186,18 +192,23 @@ def test_word_of_a_person_goes_before_a_maybe_and_a_bear_before_every_other_anim
     maybe, fox = seen("A03/1.JPG", verdict="maybe", label="brown_bear"), seen("A03/2.JPG", label="fox", human=True)
     written(tmp_path / "fox", maybe, fox)
     written(tmp_path / "bear", maybe, fox, seen("A03/3.JPG", **BEAR))
-    said = [table(tmp_path / name, "observations")[0] for name in ("fox", "bear")]
-    assert [each["observationLevel"] for each in said] == ["event", "event"]
-    assert [each["observationComments"] for each in said] == ["no bear: fox", "brown bear"]
+    none, program = seen("A03/0.JPG"), seen("A03/1.JPG", label="red fox")
+    written(tmp_path / "program", none, program)
+    said = [table(tmp_path / name, "observations")[0] for name in ("fox", "bear", "program")]
+    assert [each["observationLevel"] for each in said] == ["event", "event", "event"]
+    assert [each["observationComments"] for each in said] == ["no bear: fox", "brown bear", "no bear: red fox"]
     assert not said[1]["bboxX"]
 
 
 def test_places_are_rounded_unless_they_are_to_be_exact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    words = dict.fromkeys((*FREE, "habitat"), "-0.0421, 14.5058")
+    words = dict.fromkeys((*FREE, "cameraID", "habitat"), "-0.0421, 14.5058")
     deployment = dataclasses.replace(PLACE, latitude=-0.0421, more=words | {"coordinateUncertainty": "30"})
     deployment.more["habitat"] = "beeches"
     written(tmp_path / "rounded", seen(), deployment=deployment)
-    assert "deploymentComments, deploymentGroups, deploymentTags, locationID, locationName; --exact" in caplog.text
+    assert (
+        "cameraID, deploymentComments, deploymentGroups, deploymentTags, locationID, locationName; --exact"
+        in caplog.text
+    )
     written(tmp_path / "exact", seen(), deployment=deployment, about=dataclasses.replace(ABOUT, exact=True))
     rows = [table(tmp_path / name, "deployments")[0] for name in ("rounded", "exact")]
     assert [(row["latitude"], row["longitude"], row["coordinateUncertainty"]) for row in rows] == [
@@ -239,13 +250,13 @@ def test_clock_that_is_a_year_off_is_named_with_the_shift_that_mends_it(tmp_path
     pictures = [seen(f"A03/{day}.JPG", f"2023-05-{day:02}T10:00:00") for day in (5, 6, 7)]
     with pytest.raises(
         OptionError,
-        match=r"3 of 3 pictures were taken before deploymentStart 2024-05-01, .* write \+362d under shift in the row",
+        match=r"3 of 3 pictures were taken before deploymentStart 2024-05-01, .* write \+366d under shift in the row",
     ):
         written(tmp_path / "bears", *pictures, deployment=set_up)
     assert not list(tmp_path.iterdir())
 
-    written(tmp_path / "bears", *pictures, deployment=dataclasses.replace(set_up, shift=timedelta(days=362)))
-    assert table(tmp_path / "bears", "media")[0]["timestamp"] == "2024-05-01T10:00:00+02:00"
+    written(tmp_path / "bears", *pictures, deployment=dataclasses.replace(set_up, shift=timedelta(days=366)))
+    assert table(tmp_path / "bears", "media")[0]["timestamp"] == "2024-05-05T10:00:00+02:00"
 
     known = dataclasses.replace(set_up, more={"timestampIssues": "true"})
     written(tmp_path / "known", *pictures, deployment=known)
@@ -254,6 +265,21 @@ def test_clock_that_is_a_year_off_is_named_with_the_shift_that_mends_it(tmp_path
     # Of a package of another program: no clock of a camera, so no shift.
     with pytest.raises(OptionError, match=r"A03: 1 of 1 pictures was taken before .*\); correct deploymentStart"):
         written(tmp_path / "again", seen(time="2023-05-05T10:00:00+02:00"), deployment=set_up)
+
+
+def test_wrong_clock_of_a_camera_that_was_moved_needs_one_shift_in_all_its_rows(tmp_path: Path) -> None:
+    moves = [datetime(2024, 5, day, tzinfo=UTC) for day in (1, 10, 20)]
+    hut, ford = (
+        dataclasses.replace(PLACE, id=name, folder="A03", start=start, end=end)
+        for name, start, end in zip(("hut", "ford"), moves[:2], moves[1:], strict=True)
+    )
+    pictures = [seen(f"A03/{day}.JPG", f"2023-05-{day:02}T10:00:00") for day in (5, 15)]
+    with pytest.raises(OptionError, match=r"\); write the same shift in every row of folder A03, or correct"):
+        write_package(tmp_path / "bears", [hut, ford], pictures, ABOUT)
+    odd = seen("A03/9.JPG", "9999-12-31T23:59:59")
+    both = [dataclasses.replace(each, shift=timedelta(days=366)) for each in (hut, ford)]
+    write_package(tmp_path / "bears", both, [*pictures, odd], ABOUT)
+    assert [row["deploymentID"] for row in table(tmp_path / "bears", "media")] == ["hut", "ford"]
 
 
 @pytest.mark.parametrize(
@@ -275,10 +301,11 @@ def test_pictures_that_do_not_fit_are_counted_and_the_others_are_written(
             seen("A03/clip.mp4", ""),
             seen("A03/2.JPG", "0001-01-01T00:00:00"),
             seen("A03/a..b.JPG"),
-            seen("C01/1.JPG"),
-            seen("C01/2.JPG"),
+            seen("C01/DCIM/100EK113/1.JPG"),
+            seen("C01/DCIM/101EK113/2.JPG"),
         )
-    assert "2 of 6 pictures are not in the package, for their folder is in no row: C01 (2 pictures); add" in caplog.text
+    assert "2 of 6 pictures are not in the package, for their folder is in no row: C01 (2 pictures); " in caplog.text
+    assert "; add a row with folder C01\n" in caplog.text
     assert "2 of 6 pictures: not in the package, for each has no time: A03/clip.mp4, A03/2.JPG" in caplog.text
     assert "1 of 6 pictures: not in the package, for each has a path that" in caplog.text
     assert len(table(tmp_path / "bears", "media")) == 1
@@ -286,8 +313,19 @@ def test_pictures_that_do_not_fit_are_counted_and_the_others_are_written(
 
 def test_row_without_pictures_beside_pictures_without_a_row_is_a_mistake(tmp_path: Path) -> None:
     places = [PLACE, dataclasses.replace(PLACE, id="A02")]
-    with pytest.raises(OptionError, match=r"A02 has no pictures, and A02x/DCIM \(1 picture\) is in no deployment"):
+    with pytest.raises(OptionError, match=r"A02 has no pictures, and A02x \(1 picture\) is in no deployment"):
         write_package(tmp_path / "bears", places, [seen(), seen("A02x/DCIM/1.JPG")], ABOUT)
+
+
+def test_row_without_pictures_that_has_its_times_is_effort_and_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, end = (datetime(2024, month, 1, tzinfo=UTC) for month in (5, 6))
+    places = [PLACE, dataclasses.replace(PLACE, id="A02", start=start, end=end)]
+    check_names(Formats(camtrap_dp=Camtrap(tmp_path, places, ABOUT)), ["A03/1.JPG", "1.JPG"])
+    write_package(tmp_path / "bears", places, [seen(), seen("1.JPG")], ABOUT)
+    assert [row["deploymentID"] for row in table(tmp_path / "bears", "deployments")] == ["A03", "A02"]
+    assert "their folder is in no row: . (1 picture)\n" in caplog.text
 
 
 def test_clock_a_year_from_the_others_is_warned_of_where_no_start_is_known(
@@ -389,6 +427,8 @@ def test_package_that_is_read_and_written_again_is_the_same(package: Path) -> No
     again = package.with_name("again")
     deployments = [PLACE, Deployment("B, Črni vrh", -0.02, 14.2, more={"featureType": "culvert", "baitUse": "false"})]
     write_package(again, deployments, read_package(package / "datapackage.json"), ABOUT)
+    scores = {each.row.file: each.row.score for each in read_package(package / "datapackage.json")}
+    assert (scores["A03/IMG_2.JPG"], scores["A03/IMG_3.JPG"]) == (0.9, 0.30012)
     for name in TABLES:
         assert table(again, name) == table(package, name), name
     created = {"created": document(package)["created"]}

@@ -81,9 +81,30 @@ def test_package_becomes_one_again_with_its_own_table_and_another_program_s_does
     again.write(read_package(document))
     for name in ("deployments.csv", "media.csv", "observations.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    third: dict[str, Any] = {"camtrap_dp": tmp_path / "third", "contributor": ANA}
+    with pytest.raises(OptionError, match=r"holds rounded places, .* do without --exact"):
+        camtrap_options(False, [document], **third, exact=True)
+    given = {**third, "deployments": document.with_name("deployments.csv")}
     document.write_text(document.read_text().replace("Bear Alarm", "Agouti"))
-    with pytest.raises(OptionError, match=r"is a package of another program.* --out, --csv or --coco"):
-        camtrap_options(False, [document], camtrap_dp=tmp_path / "third", contributor=ANA)
+    for options in (third, given):
+        with pytest.raises(OptionError, match=r"is a package of another program.* --out, --csv or --coco"):
+            camtrap_options(False, [document], **options)
+
+
+@pytest.mark.usefixtures("site")
+def test_the_same_command_writes_its_own_package_again_and_no_other(tmp_path: Path) -> None:
+    to: dict[str, Any] = {"camtrap_dp": tmp_path / "bears", "contributor": ANA}
+    for again in (False, True):
+        camtrap = camtrap_options(**to, again=again)
+        assert camtrap is not None
+        camtrap.write([result("A/1.JPG")])
+    assert (tmp_path / "bears.old" / "datapackage.json").exists()
+    with pytest.raises(OptionError, match="is there already"):
+        camtrap_options(**to)
+    package = tmp_path / "bears" / "datapackage.json"
+    package.write_text(package.read_text().replace("Bear Alarm", "Agouti"))
+    with pytest.raises(OptionError, match="is there already"):
+        camtrap_options(**to, again=True)
 
 
 def test_folder_at_hand_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: None) -> None:

@@ -94,13 +94,30 @@ def test_of_two_events_of_an_alarm_the_later_one_holds_for_its_own_picture(tmp_p
 def test_one_event_as_long_as_the_deployment_is_no_more_work_for_each_picture(tmp_path, monkeypatch):
     looked = []
     real = camtrap_reader._Held.strength
-    monkeypatch.setattr(camtrap_reader._Held, "strength", lambda held: (looked.append(held), real(held))[1])
+
+    def strength(held):
+        looked.append(held)
+        return real(held)
+
+    monkeypatch.setattr(camtrap_reader._Held, "strength", strength)
     many = [f"2026-05-01T{n // 60:02}:{n % 60:02}:00Z" for n in range(600)]
     long = SEEN | {"eventStart": many[0], "eventEnd": many[-1]}
     short = [SEEN | {"eventStart": at, "eventEnd": at} for at in many]
     media = [(f"m{n}", "A", at, f"A/{n}.jpg") for n, at in enumerate(many)]
     assert len(list(read_package(package(tmp_path, long, *short, media=media)))) == 600
     assert len(looked) == 2 * 600
+
+
+def test_of_two_programs_words_that_of_the_picture_goes_before_that_of_its_event(tmp_path):
+    own = SEEN | {"mediaID": "m1", "classificationProbability": "0.6"}
+    results = found(tmp_path, SEEN, own)
+    assert [results[file].row.score for file in ("A/1.jpg", "A/2.jpg")] == [0.6, 0.9]
+
+
+@pytest.mark.parametrize(("by", "score"), [("Bear Alarm", 0.3), ("another program", 0.9)])
+def test_a_score_of_ours_is_in_a_tag_and_the_probability_is_of_the_species(tmp_path, by, score):
+    bear = found(tmp_path, SEEN | {"observationTags": "label:brown_bear|score:0.3"}, by=by)["A/1.jpg"]
+    assert (bear.row.score, bear.classes) == (score, {"brown_bear": 0.9})
 
 
 def test_a_person_s_word_goes_before_a_program_s(tmp_path):

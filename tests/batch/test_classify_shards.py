@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from edge.batch.local import Outcome
+from edge.files import replace_whole
 from tests.helpers.card import CUT, card, classified, clip, results_of
 from tests.helpers.tiny import BEAR_COLOUR, NO_BEAR_COLOUR, tiny_card, write_tiny_model
 
@@ -50,6 +51,59 @@ def test_cut_then_work_then_write(tmp_path, classify):
     (tmp_path / "away").rename(folder)
     classify(folder, "--csv", tmp_path / "whole.csv")
     assert sorted(table.read_text().splitlines()) == sorted((tmp_path / "whole.csv").read_text().splitlines())
+
+
+def test_a_cut_that_was_stopped_goes_on(tmp_path, classify, monkeypatch):
+    folder, shards = card(tmp_path / "card", ANIMALS), tmp_path / "s"
+    monkeypatch.setattr("edge.batch.shards.LEAST", 1)
+    stop = "00002.csv"
+
+    def stopped(path, data):
+        if path.name == stop:
+            raise KeyboardInterrupt
+        replace_whole(path, data)
+
+    monkeypatch.setattr("edge.batch.shards.replace_whole", stopped)
+    code, _, err = classify(folder, "--shards", shards, "--engine", "none")
+    assert (code, "the same command goes on there" in err) == (130, True)
+    stop = ""
+    assert classify("--shards", shards, "--engine", "none")[:2] == (0, "1\n2\n3\n4\n")
+    card(folder, {f"{camera}/1.jpg": BEAR_COLOUR for camera in "CD"})
+    stop = "00006.csv"
+    assert classify(folder, "--shards", shards, "--engine", "none")[0] == 130
+    stop = ""
+    assert classify("--shards", shards, "--engine", "none")[:2] == (0, "".join(f"{n}\n" for n in range(1, 7)))
+
+
+def test_what_could_not_be_read_is_printed_and_no_hindrance(tmp_path, classify):
+    folder, shards, table = card(tmp_path / "card", ANIMALS), tmp_path / "s", tmp_path / "bears.csv"
+    classify(folder, "--shards", shards, "--engine", "none")
+    classify("--shards", shards, "--shard", 1)
+    assert classify("--shards", shards, "--engine", "none", "--retry-failed")[:2] == (0, "1\n")
+    assert classify("--shards", shards, "--engine", "none", "--retry-failed", "--csv", table)[0] == 0
+    assert len(table.read_text().splitlines()) == 1 + len(ANIMALS)
+    code, _, err = classify("--shards", shards, "--engine", "none", "--fps", 2)
+    assert (code, "holds shards for --fps 1, not 2" in err) == (2, True), err
+
+
+def test_files_of_the_user_are_replaced_by_force_alone_and_inputs_never(tmp_path, classify):
+    shards, listed, csv_ = tmp_path / "s", tmp_path / "list.csv", ("--engine", "none", "--csv")
+    folder, notes = card(tmp_path / "card", ANIMALS), tmp_path / "notes.csv"
+    listed.write_text("file\ncard/A/1.jpg\n")
+    notes.write_text("place,note\n")
+    classify(listed, "--shards", shards, "--engine", "none")
+    classify("--shards", shards, "--shard", 1)
+    for option in ("--csv", "--out", "--coco"):
+        for mine in (notes, folder / "A" / "1.jpg"):
+            before = mine.read_bytes()
+            code, _, err = classify("--shards", shards, "--engine", "none", option, mine)
+            assert (code, "is there already" in err, mine.read_bytes()) == (2, True, before), err
+        for _ in range(2):
+            assert classify("--shards", shards, "--engine", "none", option, tmp_path / f"o{option}")[0] == 0
+    code, _, err = classify("--shards", shards, *csv_, listed, "--force")
+    assert (code, "is one of the files to look at" in err, listed.read_text()) == (2, True, "file\ncard/A/1.jpg\n")
+    assert classify("--shards", shards, *csv_, notes, "--force")[0] == 0
+    assert (tmp_path / "notes.csv.old").read_text() == "place,note\n"
 
 
 def test_a_worker_says_how_far_it_is(tmp_path, classify, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from edge.batch.deployments import (
 from edge.errors import OptionError
 
 HEAD = "deploymentID,latitude,longitude"
+TO_THE_START = "+8888d (brings the first picture to the start; check it)"
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -91,6 +93,10 @@ def test_spreadsheet_of_a_country_with_decimal_commas_is_read(tmp_path: Path) ->
             f"{HEAD},folder\nA03,46,14,A\nA04,47,14,A\n",
             "lines 2 and 3: both have folder A; correct it, or where the camera was moved",
         ),
+        (
+            f"{HEAD},folder,shift\nA03,46,14,A,+1h\nA04,47,14,A,\n",
+            "lines 2 and 3: both have folder A, and shift differs (+1h, +0d); write the same shift in every row",
+        ),
         (f"{HEAD},featureType\nA03,46,14,road\n", "featureType is 'road'; give one of roadPaved, "),
         (f"{HEAD},cameraTilt\nA03,46,14,1.5\n", "cameraTilt is '1.5'; give a whole number from -90 to 90"),
         (f"{HEAD},cameraHeight\nA03,46,14,-1\n", "cameraHeight is '-1'; give a number of 0 or more"),
@@ -138,6 +144,14 @@ def test_camera_that_was_moved_has_two_rows_of_one_folder(tmp_path: Path) -> Non
     find = Folders(read_deployments(path, "+02:00"))
     times = ("2024-04-30T10:00:00", "2024-05-09T23:00:00", "2024-05-10T00:00:01", "2024-05-09T23:00:00+00:00", "")
     assert [find("A/1.JPG", time) for time in times] == [1, 1, 0, 0, 0]
+    late = Folders([replace(each, shift=timedelta(hours=2)) for each in read_deployments(path, "+02:00")])
+    assert [late("A/1.JPG", f"2024-05-09T{hour}:00:00") for hour in (21, 22)] == [1, 0]
+
+
+def test_name_of_the_card_s_own_folder_is_that_of_a_deployment() -> None:
+    find = Folders([Deployment("A03", 46, 14), Deployment("A04", 46, 14)], "A03")
+    assert [find(file) for file in ("DCIM/100EK113/1.JPG", "1.JPG", "A04/1.JPG", "/B/1.JPG")] == [0, 0, 1, None]
+    assert Folders([Deployment("A03", 46, 14)], "cams")("DCIM/1.JPG") is None
 
 
 def test_open_end_is_none(tmp_path: Path) -> None:
@@ -154,8 +168,11 @@ def test_shift_is_written_as_it_is_read(words: str) -> None:
     ("first", "last", "end", "words"),
     [
         ("2023-05-01T10:05", "2023-05-20T00:00", "2024-06-01", "+366d"),
-        ("2000-01-01T00:03", "2000-01-20T00:00", "2024-06-01", "+8888d"),  # a clock that was never set
-        ("2000-01-01T00:03", "2000-01-20T00:00", None, "+8888d"),
+        ("2023-05-05T10:05", "2023-05-20T00:00", "2024-06-01", "+366d"),  # the first picture came days after the start
+        ("2025-05-05T10:05", "2025-05-20T00:00", "2024-06-01", "-365d"),
+        ("2023-05-05T10:05", "2023-12-20T00:00", None, None),  # the last picture would be in the future
+        ("2000-01-01T00:03", "2000-01-20T00:00", "2024-06-01", TO_THE_START),  # a clock that was never set
+        ("2000-01-01T00:03", "2000-01-20T00:00", None, TO_THE_START),
         ("2000-01-01T00:03", "2024-05-20T00:00", "2024-06-01", None),  # it stopped in between: no shift mends that
         ("2024-04-28T10:05", "2024-05-20T00:00", None, None),  # some fit: the start is wrong, or was it set up earlier?
     ],
@@ -167,5 +184,6 @@ def test_shift_is_offered_where_it_makes_all_pictures_fit(
         return datetime.fromisoformat(word).replace(tzinfo=UTC)
 
     deployment = Deployment("A03", 46, 14, start=at("2024-05-01T10:00"), end=at(end) if end else None)
-    shift = right_shift(deployment, Times(9, at(first), at(last), 9 if last < "2024" else 3, 0, 0, 0), at("2024-09-01"))
-    assert (shift_words(shift) if shift else None) == words
+    off = 3 if last.startswith("2024") else 9
+    times = Times(9, at(first), at(last), off, 0, 0, 0)
+    assert right_shift(deployment, times, at("2024-09-01")) == words

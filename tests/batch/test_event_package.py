@@ -145,7 +145,8 @@ def test_a_clock_that_was_never_set_is_said_of_its_deployment_alone(state, packa
     rows = package("--since", "2026-11-01", "--deployments", table)["deployments"]
     assert {row["deploymentID"]: row["timestampIssues"] for row in rows} == {"yard": "true", "gate": ""}
     assert cells(rows[0], "deploymentStart", "deploymentEnd") == ("2026-12-20T00:00:00+00:00",) * 2
-    assert "gate: the package has the times of the first and the last event" in caplog.text
+    assert "yard: the package has the time of the last event for deploymentEnd; " in caplog.text
+    assert "gate: the package has the times of the first and the last event for deploymentStart and" in caplog.text
 
 
 def test_a_table_of_deployments_names_the_cameras(state, package, tmp_path):

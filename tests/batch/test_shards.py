@@ -27,6 +27,7 @@ from tests.helpers.trail_card import SIZE_WH, place, shown, written
 
 MAYBE_COLOUR = (20, 150, 153)  # between half the tiny model's threshold and the threshold
 HOUR_S = 3600
+MATTER = {"bursts", "every_four_seconds", "without_time", "by_number", "two_cameras", "later_another"}  # how it is cut
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,12 @@ def entries(plan):
 @pytest.mark.parametrize("size", [7, 10, 20, 2000])
 def test_results_are_those_of_one_run_whatever_the_size(tmp_path, field, whole, classifier, size):
     plan = Shards.cut(tmp_path / "s", [field], classifier.name, None, workers=2, size=size)
-    assert len(plan.numbers()) >= len(whole) / 5 / size
+    assert len(plan.numbers()) >= len(whole) / 2 / size
+    shard = {each.file: n for n in plan.numbers() for each in plan._list(n)[0] if not each.context}
+    in_several = {
+        folder for folder in MATTER if len({shard[name] for name in whole if Path(name).parent.name == folder}) > 1
+    }
+    assert in_several == (MATTER if size < 25 else set())
     assert set(run(plan, classifier)) == {"done"}
     assert entries(plan) == whole
 
@@ -100,7 +106,7 @@ def test_the_field_has_bursts_and_regions_that_matter(field, whole, classifier):
         for _, row in look_at(classifier, CardPictures([]), [file], {file: file.name}, fps=1.0, workers=1):
             alone[file.relative_to(field).as_posix()] = row.verdict
     better = {Path(name).parent.name for name, image in whole.items() if image["bear_alarm"]["verdict"] != alone[name]}
-    assert better == {"bursts", "every_four_seconds", "without_time", "by_number", "two_cameras", "later_another"}
+    assert better == MATTER
 
 
 def test_no_burst_is_cut_and_no_clock_that_stands_still(tmp_path, field, classifier):
@@ -187,6 +193,26 @@ def test_pictures_that_came_since_get_shards_of_their_own(tmp_path, classifier, 
     assert set(entries(plan)) == {"a/1.jpg", "a/2.jpg", "b/1.jpg"}
 
 
+def test_pictures_that_came_since_are_compared_with_all_and_a_burst_of_their_own(tmp_path, classifier):
+    """Half of a burst came before, and the one picture of a small bear; the next is compared with those after it."""
+    folder = tmp_path / "card"
+
+    def taken(after_s):
+        return shot(folder / f"{after_s}.jpg", 3, after_s)
+
+    taken(0)
+    for n in range(12):
+        shot(folder / f"before{n}.jpg", 1, HOUR_S * (n + 2))
+    plan = Shards.cut(tmp_path / "s", [folder], classifier.name, None, workers=1)
+    run(plan, classifier)
+    late = [taken(after_s) for after_s in (6, 8, 14)]  # from the old one on it would be a burst of two
+    late.append(shot(folder / "bear.jpg", 2, HOUR_S))
+    plan = Shards.cut(tmp_path / "s", [folder], None, None, workers=1)
+    run(plan, classifier)
+    found = entries(plan)
+    assert [found[file.name]["bear_alarm"]["verdict"] for file in late] == ["bear"] * 4
+
+
 def test_another_model_or_fps_is_refused(tmp_path, classifier):
     folder = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR})
     plan = Shards.cut(tmp_path / "s", [folder], "old@1", 2.0, workers=1)
@@ -200,11 +226,11 @@ def test_another_model_or_fps_is_refused(tmp_path, classifier):
 def test_results_that_are_cut_off_are_not_done_and_what_a_kill_left_is_removed(tmp_path, classifier):
     folder, where = card(tmp_path / "card", {"a.jpg": BEAR_COLOUR, "b.jpg": NO_BEAR_COLOUR}), tmp_path / "s"
     where.mkdir()
-    for name in (".shards.json.77.part", ".00001.csv.77.part", ".00001.json.77.part"):
+    for name in (".shards.json.77.part", ".00001.csv.77.part", ".00001.json.77.part", ".DS_Store"):
         (where / name).touch()
     plan = Shards.cut(where, [folder], classifier.name, None, workers=1)
     run(plan, classifier)
-    assert list(where.glob(".*")) == []
+    assert [each.name for each in where.glob(".*")] == [".DS_Store"]
     whole = plan.results()[0].read_bytes()
     for cut in (whole[: len(whole) * 2 // 3], whole[:-1], whole[:2], b""):
         plan.results()[0].write_bytes(cut)
@@ -262,6 +288,32 @@ def test_a_disk_that_is_not_there_is_no_broken_picture(tmp_path, classifier):
     card(moved, {"a/1.jpg": BEAR_COLOUR, "a/2.jpg": NO_BEAR_COLOUR})
     assert run(plan, classifier) == ["done"]
     assert json.loads(plan.results()[0].read_bytes())["info"]["base_folder"] == str(tmp_path / "link")
+
+
+def test_a_wrong_place_or_a_part_of_a_disk_leaves_no_rows(tmp_path, classifier):
+    """Two cameras' disks, one of which goes; a folder too deep; another disk; a table's pictures on another disk."""
+    tops = [card(tmp_path / "disks" / name, {f"x/{name}.jpg": BEAR_COLOUR}) for name in "ab"]
+    plan = Shards.cut(tmp_path / "s", tops, classifier.name, None, workers=1)
+    single = Shards.cut(tmp_path / "t", tops[:1], classifier.name, None, workers=1)
+    listing = table(tmp_path / "t.csv", ["file"], ["disks/a/x/a.jpg"])
+    listed = Shards.cut(tmp_path / "u", [listing], classifier.name, None, workers=1)
+    with pytest.raises(OptionError, match=r"holds none of the pictures, such as x/a\.jpg"):
+        Shards.open(tmp_path / "t", tops[0] / "x").run(1, lambda: classifier, workers=1)
+    with pytest.raises(OptionError, match="holds none of the pictures"):
+        Shards.open(tmp_path / "t", tops[1]).run(1, lambda: classifier, workers=1)
+    away = tops[0].rename(tmp_path / "away")
+    for why in ("cannot be read", "is empty"):
+        with pytest.raises(OptionError, match=f"{tops[0]}: the folder of the pictures {why}"):
+            plan.run(1, lambda: classifier, workers=1)
+        with pytest.raises((OptionError, PictureError), match=f"{why}|no such"):
+            Shards.cut(tmp_path / "t", tops[:1], None, None, workers=1)
+        with pytest.raises(OptionError, match="holds none of the pictures"):
+            listed.run(1, lambda: classifier, workers=1)
+        tops[0].mkdir(exist_ok=True)
+    assert not list(tmp_path.glob("?/00001.json"))
+    tops[0].rmdir()
+    away.rename(tops[0])
+    assert [run(each, classifier) for each in (plan, single, listed)] == [["done"]] * 3
 
 
 def test_a_folder_that_was_moved_since_is_files_that_could_not_be_read(tmp_path, classifier):
@@ -323,13 +375,16 @@ def table(path, heading, *rows, delimiter=","):
         (["mediaID", "filePath"], ["7", "card/a/1.jpg"], ";"),
         (["File", "RelativePath"], ["1.jpg", "card\\a"], "\t"),
         (["note", " file "], ["Höhe", " card/a/1.jpg "], ";"),
+        (["file", "place, hill, valley"], ["card/a/1.jpg", "x"], ";"),
     ],
 )
 def test_a_table_names_its_files_in_any_of_three_ways(tmp_path, heading, row, delimiter):
     file = table(tmp_path / "t.csv", heading, row, delimiter=delimiter)
     assert read_table(file) == [tmp_path / "card" / "a" / "1.jpg"]
-    file.write_bytes(file.read_text("utf-8-sig").encode("cp1252"))
-    assert read_table(file) == [tmp_path / "card" / "a" / "1.jpg"]
+    text = file.read_text("utf-8-sig")
+    for encoding in ("cp1252", "utf-16"):
+        file.write_bytes(text.encode(encoding))
+        assert read_table(file) == [tmp_path / "card" / "a" / "1.jpg"]
 
 
 def test_a_table_of_windows_has_its_own_letters(tmp_path):
@@ -365,3 +420,7 @@ def test_a_table_that_cannot_be_right(tmp_path, heading, rows, why):
         read_table(table(tmp_path / "t.csv", heading, *rows))
     with pytest.raises(OptionError, match="none of its files is there"):
         find_files([table(tmp_path / "t.csv", ["file"], ["no.jpg"])])
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(OptionError, match=r"pipe\.jpg, which is no file"):
+        find_files([table(tmp_path / "t.csv", ["file"], ["a.jpg"], ["pipe.jpg"])])

@@ -150,7 +150,7 @@ def test_without_out_the_results_are_kept_until_the_formats_are_written(tmp_path
     folder, kept = card(tmp_path / "card", {"A/1.jpg": BEAR_COLOUR}), tmp_path / ".dp.classify-results.json"
     mine = tmp_path / "dp.results.json"
     mine.write_text("mine")
-    words = (folder, *package_words(tmp_path))
+    words = (folder / "A", *package_words(tmp_path))  # the card of one camera
     code, _, err = classify(*words)
     assert (code, "the results are kept: the same command goes on" in err) == (2, True)  # no picture has a time
     (folder / "A" / "2.jpg").write_bytes(dated(picture(BEAR_COLOUR), "2024:05:01 22:15:30"))

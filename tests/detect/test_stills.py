@@ -17,7 +17,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from edge.detect.classifier import BATCH, Classifier
-from edge.detect.stills import Row, Survey, find_in, look, write_rows
+from edge.detect.stills import Row, Survey, camera_folder, find_in, look, write_rows
 from edge.errors import PictureError
 from edge.pictures import decode_picture, find_pictures, jpeg_is_whole, read_picture
 from edge.schema import Region
@@ -212,6 +212,23 @@ def test_the_table_has_a_row_for_each_file(tmp_path, classify, field):
     assert (top["camera"], walk["camera"]) == ("card", "card")
     assert (walk["verdict"], walk["second"]) == ("bear", "2.0")
     assert (cut["score"], cut["label"], "truncated" in cut["problem"]) == ("", "", True)
+
+
+@pytest.mark.parametrize(
+    ("folder", "camera"),
+    [
+        ("20417731", "20417731"),  # a serial number
+        ("101North", "101North"),
+        ("100EK113/A02", "100EK113/A02"),
+        ("A02/DCIM/100EK113", "A02"),
+        ("A02/100EK113", "A02"),
+        ("A02/dcim/100ek113", "A02"),
+        ("DCIM/101RECNX", ""),
+        ("DCIM/10011223", ""),
+    ],
+)
+def test_camera_is_its_folder_but_for_those_that_cameras_make(folder, camera):
+    assert camera_folder(f"{folder}/1.jpg") == camera
 
 
 def test_a_clip_that_ends_early_counts_and_reports_it(tmp_path, classify):

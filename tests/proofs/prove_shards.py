@@ -39,6 +39,7 @@ CHILD = Path(__file__).parents[1] / "helpers" / "shard_child.py"
 COMMAND = [sys.executable, "-m", "edge", "classify"]
 IN_A_FOLDER = 50
 ROUNDS = 3
+TWO_OVER_ONE, LINEAR = 1.6, 0.8  # asked, at least
 NODES, NODE_SHARDS, PICTURE_S, NODE_PICTURES = 8, 6, 0.1, 40
 LARGE = 10, 60  # pictures of 4000 × 2250 pixels
 MILLION = 1_000_000
@@ -109,8 +110,8 @@ def looked_at(pictures: Path, folder: Path, size: int, workers: int) -> Usage:
     return measure([*COMMAND, "--shards", str(cut(pictures, folder, size)), "--workers", str(workers)])
 
 
-def two_over_one(place: Path, pictures: int, size: int) -> float:
-    """Print how much faster two workers are; return the seconds of CPU that a picture takes."""
+def two_over_one(place: Path, pictures: int, size: int) -> tuple[float, float]:
+    """Print how much faster two workers are; return that, and the seconds of CPU that a picture takes."""
     make_stills(place / "pictures", pictures, IN_A_FOLDER)
     runs: dict[int, list[Usage]] = {1: [], cores(): []}
     for turn in range(ROUNDS):
@@ -126,13 +127,13 @@ def two_over_one(place: Path, pictures: int, size: int) -> float:
         busy = statistics.median(each.busy for each in usages)
         print(f"| {workers} worker(s) | {rates[workers]:.1f} | {cpu_ms:.1f} | {busy:.0%} |")
     most = cores()
-    print(f"| ratio (asked: 1.6) | {rates[most] / rates[1]:.2f} | | |\n")
+    print(f"| ratio (asked: {TWO_OVER_ONE}) | {rates[most] / rates[1]:.2f} | | |\n")
     children = [each for usage in runs[most] for each in usage.rss_mb]
     usage = runs[most][-1]
     print(f"Memory: a shard's process takes {statistics.median(children):.0f} MB at most (all: {min(children):.0f} to "
           f"{max(children):.0f}); the engine {usage.driver_mb[len(usage.driver_mb) // 2]:.0f} MB in the middle of its "
           f"run, {usage.driver_mb[-1]:.0f} at the end.\n")  # fmt: skip
-    return statistics.median(each.ran_s for each in runs[most]) / pictures
+    return rates[most] / rates[1], statistics.median(each.ran_s for each in runs[most]) / pictures
 
 
 def cost_of_a_process(place: Path) -> None:
@@ -152,8 +153,8 @@ def cost_of_a_process(place: Path) -> None:
           f"{whole.ran_s:.1f} s: {start_s / whole.ran_s:.1%} for starting.\n")  # fmt: skip
 
 
-def simulated_nodes(place: Path) -> None:
-    """Print how near to linear so many nodes are, with a sleep in place of inference: the scheduling alone."""
+def simulated_nodes(place: Path) -> float:
+    """Print and return how near to linear so many nodes are, with a sleep in place of inference: scheduling alone."""
 
     def run(folder: Path, nodes: int, shards: int) -> float:
         folder.mkdir()
@@ -173,12 +174,14 @@ def simulated_nodes(place: Path) -> None:
 
     one = run(place / "nodes-1", 1, NODE_SHARDS)
     eight = run(place / f"nodes-{NODES}", NODES, NODES * NODE_SHARDS)
+    linear = eight / one / NODES
     print(f"{NODES} simulated nodes on {cores()} cores, a sleep of {PICTURE_S:g} s in place of each picture: "
-          f"{eight / one:.2f} × one, {eight / one / NODES:.2f} of linear (asked: 0.8). Scheduling only.\n")  # fmt: skip
+          f"{eight / one:.2f} × one, {linear:.2f} of linear (asked: {LINEAR}). Scheduling only.\n")  # fmt: skip
+    return linear
 
 
-def kills(place: Path, count: int) -> None:
-    """Print what was lost and what looked at twice, after random kills of workers and engine."""
+def kills(place: Path, count: int) -> tuple[int, int]:
+    """Print and return how many pictures are lost and how many there twice, after kills of workers and engine."""
     world = World(place / "world", 24, 25)
     words: list[object] = ["bear-alarm", "classify", world.folder, "--shards", world.shards]
     killed = engines = 0
@@ -187,10 +190,12 @@ def kills(place: Path, count: int) -> None:
         engines += 1
     ran = world.run(words)
     found = world.looked_at()
+    lost, twice = len(world.files - found.keys()), sum(times > 1 for times in found.values())
     print(f"Kills: {killed} processes, {engines} of them the engine; then the same command ended with "
-          f"{ran.returncode}. Of {len(world.files)} pictures {len(world.files - found.keys())} lost, "
-          f"{sum(times > 1 for times in found.values())} twice; {len(world.twice())} shards were looked at "
+          f"{ran.returncode}. Of {len(world.files)} pictures {lost} lost, "
+          f"{twice} twice; {len(world.twice())} shards were looked at "
           "to the end twice.\n")  # fmt: skip
+    return lost, twice
 
 
 def of_large_pictures(place: Path) -> float:
@@ -242,7 +247,7 @@ def on_paper(small_s: float, large_s: float) -> None:
 
 
 def main() -> None:
-    """Print the figures, in Markdown."""
+    """Print the figures, in Markdown; exit with 1 and say what falls short."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     asked.add_argument("--pictures", type=int, default=2000)
     asked.add_argument("--size", type=int, default=250)
@@ -252,11 +257,19 @@ def main() -> None:
         place = Path(name)
         for folder in ("pictures", "many", "world"):
             (place / folder).mkdir()
-        small_s = two_over_one(place, given.pictures, given.size)
+        ratio, small_s = two_over_one(place, given.pictures, given.size)
         cost_of_a_process(place)
-        simulated_nodes(place)
-        kills(place, given.kills)
+        linear = simulated_nodes(place)
+        lost, twice = kills(place, given.kills)
         on_paper(small_s, of_large_pictures(place))
+    falls_short = {
+        f"two workers are {ratio:.2f} × one, below {TWO_OVER_ONE}": ratio < TWO_OVER_ONE,
+        f"the nodes are {linear:.2f} of linear, below {LINEAR}": linear < LINEAR,
+        f"{lost} pictures are lost": lost > 0,
+        f"{twice} pictures are there twice": twice > 0,
+    }
+    if short := "; ".join(words for words, true in falls_short.items() if true):
+        sys.exit(f"Falls short: {short}.")
 
 
 if __name__ == "__main__":
