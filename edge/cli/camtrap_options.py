@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.detect.stills import camera_folder
 from edge.errors import OptionError
 from edge.settings import Site
 
@@ -63,6 +62,8 @@ class Camtrap:
 
 def _of_one_camera(results: Iterable[Result]) -> Iterator[Result]:
     """Yield results of one folder, but for those that cameras make themselves. Raises OptionError for two."""
+    from edge.detect.stills import camera_folder
+
     first: str | None = None
     for result in results:
         folder = camera_folder(result.row.file) or "."

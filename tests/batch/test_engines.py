@@ -24,6 +24,7 @@ TRIES = 9
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # beside other tests Ray gives up before it has begun
 @pytest.mark.needs_tool("bash")
 @pytest.mark.parametrize("engine", DRIVERS)
 def test_workers_and_driver_are_killed_and_nothing_is_lost_or_twice(engine: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,7 +162,8 @@ def test_one_cuts_at_a_time(tmp_path, classifier, monkeypatch, caplog):
     (tmp_path / "s").mkdir()
     lock = os.open(tmp_path / "s" / "shards.lock", os.O_RDWR | os.O_CREAT)
     assert try_lock(lock)
-    monkeypatch.setattr("time.sleep", lambda seconds: os.close(lock))
+    waits = SimpleNamespace(sleep=lambda seconds: os.close(lock))  # not that of threads of other tests
+    monkeypatch.setattr(shards, "time", waits)
     Shards.cut(tmp_path / "s", [folder], classifier.name, None, workers=1)
     waiting, cut = (record.message for record in caplog.records)
     assert ("waiting for it" in waiting, cut) == (True, "1 picture: 1 shard")
