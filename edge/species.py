@@ -34,7 +34,7 @@ SURE = 0.65  # part of the probability of all bears that a label needs to be nam
 
 @dataclass(frozen=True, slots=True)
 class Species:
-    """What a bear most likely is, as far as can be said."""
+    """The likeliest species of a bear; "bear" where several may be."""
 
     name: str  # for people: "brown bear", "Asiatic black bear"; "bear" where it is not sure
     scientific: str  # "Ursus arctos"; "Ursidae" where it is not sure

@@ -1,4 +1,4 @@
-"""Where bears live, and what a label means there."""
+"""Countries of bears, and the meaning of a label there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the cameras stood: the table of deployments, in the columns of Camtrap DP, and their clocks."""
+"""The table of deployments: places of cameras, in the columns of Camtrap DP, and their clocks."""
 
 from __future__ import annotations
 

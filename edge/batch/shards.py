@@ -393,7 +393,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _passing(file: Path) -> bool:
-    """Return True for a lock, and for a hidden file: a part of ours, or one that a file manager makes."""
+    """Return True for a lock, and for a hidden file: an unfinished one of a run, or one that a file manager makes."""
     return file.suffix == ".lock" or file.name.startswith(".")
 
 

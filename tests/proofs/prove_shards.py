@@ -51,7 +51,7 @@ KWH, CORE_HOUR = 0.30, 0.04  # € a kilowatt hour, € an hour of a rented core
 
 @dataclass
 class Usage:
-    """What the processes of a run took."""
+    """CPU time, memory and duration of the processes of a run."""
 
     wall_s: float = 0.0
     ran_s: float = 0.0  # CPU of all of them
