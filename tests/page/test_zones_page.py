@@ -54,7 +54,8 @@ def opened(browser, device, *, width=1000, touch=False):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
     page.goto(f"{device.address}/zones/yard")
-    page.wait_for_function("document.querySelector('.stage img[width]')?.naturalWidth > 0")
+    # A function, no expression: the page forbids eval, which each look after the first would need.
+    page.wait_for_function("() => document.querySelector('.stage img[width]')?.naturalWidth > 0")
     yield page
     assert not faults
     context.close()
