@@ -1,0 +1,1 @@
+"""Many devices in one view: a subscriber of their MQTT broker, its database and its page."""
