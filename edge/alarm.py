@@ -402,7 +402,20 @@ class Alarm:
         """Return the statistics for MQTT; empty while cameras open, which is no problem yet."""
         status = self.status()
         starting = time.monotonic() - self._began < START_S and any(each.frame_age_s is None for each in status.cameras)
-        return {} if starting else stats_of(status)
+        return {} if starting else stats_of(status) | self._fleet_stats()
+
+    def _fleet_stats(self) -> dict[str, object]:
+        """Return what those who watch many devices need; the place only where not everyone reads along."""
+        broker, journal = self.settings.alerts.mqtt, self.alerting and self.alerting.journal
+        site = self.settings.site
+        place = {"name": site.name or None, "latitude": site.latitude, "longitude": site.longitude}
+        open_to_all = broker is None or not broker.answers
+        return {
+            "every_s": broker and broker.every_s,
+            "last": journal and journal.last,
+            "clock_synced": self.clock.synced(),
+            **({} if open_to_all or set(place.values()) == {None} else {"site": place}),
+        }
 
     def _watching(self, camera: str) -> bool:
         now = time.monotonic()

@@ -144,6 +144,7 @@ class CameraThread:
             trouble="; ".join(trouble.detail for trouble in troubles) or None,
             reopened=self.source.reopened,
             blind=any(trouble.kind in UNSEEING for trouble in troubles),
+            stage=self.watcher.publisher.stage,
         )
 
     def _look(self) -> None:

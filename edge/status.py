@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.record.run import EventFactory
-    from edge.schema import Event, EventType
+    from edge.schema import Event, EventType, Stage
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ class CameraStatus:
     trouble: str | None  # what is reported as wrong, in one sentence
     reopened: int  # how often it was opened again
     blind: bool = False  # what comes shows no bear: frozen, black, white or covered
+    stage: Stage | None = None  # None: no stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,22 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.alert.confirmation import Confirmations, Question
 from edge.alert.mqtt_connection import BrokerConnection
 from edge.alert.mqtt_discovery import ALARM, MAX_NAME, OFFLINE, ONLINE, Announcer, Topics, device_id
 from edge.alert.mqtt_settings import MqttSettings
+from edge.alert.replay import Replay
 from edge.background import start_thread
 from edge.errors import OptionError
 from edge.record.outbox import Message, RefusedError
 from edge.schema import Event
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+
+    from edge.record.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +64,8 @@ class Mqtt:
     published only once it was. ``stats`` is asked there for the content of ``<prefix>/stats``, if there is any;
     neither may wait. ``confirmations``: the questions that are asked and answered here, where not everyone in the
     network reads along (``MqttSettings.answers``). ``offered``: takes each message that offers a new model; None: they
-    are not subscribed to. A ``guest`` only delivers events, beside the client of the device:
+    are not subscribed to. ``journal``: gives the one from which events are published again, once it is open; None:
+    there will be none. A ``guest`` only delivers events, beside the client of the device:
     another client id, no state, no announcement, no last will.
 
     What makes something unavailable is published before all else; what makes it available, after its state.
@@ -76,6 +83,7 @@ class Mqtt:
         stats: Callable[[], Mapping[str, object]] | None = None,
         confirmations: Confirmations | None = None,
         offered: Callable[[bytes], object] | None = None,
+        journal: Callable[[], Journal | None] | None = None,
         guest: bool = False,
     ) -> None:
         self.settings = settings
@@ -105,17 +113,20 @@ class Mqtt:
         self._questions: deque[tuple[Question, bool]] = deque(maxlen=MAX_REMEMBERED)  # to publish; True: what became
         self._ignored_at = -math.inf  # when an answer was last logged as ignored, time.monotonic()
         self._offered = None if guest else offered
-        births = (f"{settings.discovery}/{BIRTH}",) if settings.discovery and not guest else ()
+        topics = [f"{settings.discovery}/{BIRTH}"] if settings.discovery and not guest else []
+        topics += [self._topics.answer] if self._confirmations else []
+        topics += [self._topics.model] if self._offered else []
+        self._replay: Replay | None = None
+        if journal and not guest:
+            self._replay = Replay(self, journal, self._deliver_replay)
+            topics.append(self._topics.replay)
         self._connection = BrokerConnection(
             settings,
             f"{client_id}-{own}" if guest else client_id,
             self._wake,
             will="" if guest else self._topics.available,
-            subscriptions=(
-                *births,
-                *((self._topics.answer,) if self._confirmations else ()),
-                *((self._topics.model,) if self._offered else ()),
-            ),
+            subscriptions=tuple((topic, 1) for topic in topics),
+            take=self._take,
         )
         start_thread(self._run, "mqtt")
 
@@ -146,7 +157,8 @@ class Mqtt:
                 raise RefusedError(f"the picture cannot be read any more ({error.strerror})") from None
             real = event.kind != "test"
             topic = self._topics.snapshot(event.camera) if real else self._topics.test_picture
-            self._connection.deliver(topic, picture, key, "picture", retain=real)
+            of = {"boot_id": event.boot_id, "seq": str(event.seq), "id": event.id} if real else None
+            self._connection.deliver(topic, picture, key, "picture", retain=real, user=of)
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have ``call`` called, in a thread of this class, after each connect; it must return at once."""
@@ -192,6 +204,8 @@ class Mqtt:
         with self._changed:
             self._closed = self._woken = True
             self._changed.notify_all()
+        if self._replay:
+            self._replay.close()
         with self._publishing:
             if not self._guest:
                 self._connection.publish(self._topics.available, OFFLINE, retain=True)
@@ -250,6 +264,16 @@ class Mqtt:
                 about |= {"label": event.label, "score": event.score, "token": question.token}
                 about |= {"seconds": None if left_s is None else round(left_s)}
                 self._connection.publish(self._topics.question, _json(about))
+
+    def _take(self, message: MQTTMessage) -> None:
+        """Hand on a request for a replay, of which a flood must not push out an answer; keep all else."""
+        if self._replay and message.topic == self._topics.replay:
+            self._replay(bytes(message.payload))
+        else:
+            self._connection.keep(message)
+
+    def _deliver_replay(self, answer: bytes, number: int) -> None:
+        self._connection.deliver(self._topics.replayed, answer, number, "replay")
 
     def _receive(self) -> list[bool]:
         """Take what came: offers, answers, and the births of Home Assistant, which are returned (True: online)."""

@@ -6,19 +6,23 @@ Only ``deliver`` waits for the network. Problems are sentences for people, never
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import ssl
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTMessageInfo, MQTTv5, MQTTv311
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, MQTTMessage, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.alert.mqtt_discovery import OFFLINE
 from edge.alert.mqtt_settings import MqttSettings
@@ -34,7 +38,13 @@ QUICK_S = 10.0  # a connection that ends so soon after a message ended because o
 MAX_BROKEN = 5  # connections in a row that one message may end
 MAX_BYTES = 8000  # of a message that is received, such as that of a new model; of a longer one the beginning is kept
 MAX_RECEIVED = 100  # that wait to be read; then the oldest go
-HEADER_BYTES = 16  # of a PUBLISH beside topic and payload, at most
+HEADER_BYTES = 16  # of a PUBLISH beside topic, payload and properties, at most
+
+# Of a lasting session.
+SESSION_S = 30 * 86_400  # how long the broker keeps it for a client that is away
+MAX_UNACKED = 100  # messages that the broker sends before it waits for acknowledgements
+MAX_PACKET_BYTES = 12_000_000
+TAKEN_OVER_S = 60.0  # to stay away: two clients with one id would else throw each other out every second
 
 # Reason codes of MQTT 5.
 BAD_LOGIN = {0x86, 0x87}  # bad user name or password, not authorised
@@ -44,6 +54,9 @@ OLD_PROTOCOL = 0x84  # the broker does not support this version of MQTT
 BY_BROKER = {0x89, 0x8B, 0x8D, TAKEN_OVER}
 # PUBACK: not authorised, topic name invalid, packet too large, payload format invalid. All others may pass.
 PERMANENT = {0x87, 0x90, 0x95, 0x99}
+
+
+Slot = Part | Literal["replay"]  # one message of each may be in flight
 
 
 class UndeliveredError(RuntimeError):
@@ -65,8 +78,12 @@ class BrokerConnection:
     """One client of one broker. ``will`` is the topic that becomes "offline" when this program is gone.
 
     ``call`` is called, from any thread, when ``tend`` has something to do: connected, a message received, a new
-    client needed. It must return at once. ``subscriptions`` are the topics to receive. ``quiet``: the caller says what
-    the problem is.
+    client needed. It must return at once. ``subscriptions`` are the topics to receive, each with its QoS.
+    ``quiet``: the caller says what the problem is.
+
+    ``take`` is given each message that comes, in paho's thread, instead of ``received``; it must return at once and not
+    raise. ``session``: the broker keeps the subscriptions for this client while it is away, and each message of QoS 1
+    until ``ack`` is called with it. Retained messages then come only with a new subscription (MQTT 5).
     """
 
     def __init__(
@@ -76,8 +93,10 @@ class BrokerConnection:
         call: Callable[[], None],
         *,
         will: str = "",
-        subscriptions: tuple[str, ...] = (),
+        subscriptions: tuple[tuple[str, int], ...] = (),
         quiet: bool = False,
+        session: bool = False,
+        take: Callable[[MQTTMessage], None] | None = None,
     ) -> None:
         self.settings = settings
         self.client_id = client_id
@@ -85,10 +104,15 @@ class BrokerConnection:
         self.up = False
         self.connects = 0  # how often a connection was made
         self.received: deque[tuple[str, bytes]] = deque(maxlen=MAX_RECEIVED)  # topic and payload; the reader takes them
+        self.session_present = False  # the broker still had the session at the last connect
+        self.resubscribed = False  # it has taken all subscriptions since
         self._call = call
         self._will = will
         self._quiet = quiet
         self._subscriptions = subscriptions
+        self._session = session
+        self._take = take
+        self._connected_at = self._away_until = -math.inf  # time.monotonic()
         self._client: Client | None = None
         self._protocol = MQTTv5
         self._renew = True
@@ -96,13 +120,15 @@ class BrokerConnection:
         self._changing = threading.Lock()  # of client: paho's loop cannot be stopped while it is being started
         self._largest: int | None = None  # bytes of a packet that the broker takes
         self._refusals: dict[int, int] = {}  # message id: reason code
-        self._in_flight: dict[Part, _InFlight] = {}
-        self._delivering: dict[Part, threading.Lock] = {"word": threading.Lock(), "picture": threading.Lock()}
+        self._in_flight: dict[Slot, _InFlight] = {}
+        self._delivering: dict[Slot, threading.Lock] = {
+            "word": threading.Lock(), "picture": threading.Lock(), "replay": threading.Lock()
+        }  # fmt: skip
 
     def tend(self) -> None:
         """Begin, or begin again if needed. For one thread only; never waits for the network."""
         with self._changing:
-            if self._closing:
+            if self._closing or time.monotonic() < self._away_until:
                 return
             try:
                 # paho starts no second thread; it starts one where an error has ended the first.
@@ -128,11 +154,27 @@ class BrokerConnection:
         if client and self.up:
             client.publish(topic, payload, qos=0, retain=retain)
 
-    def deliver(self, topic: str, payload: bytes, key: object, part: Part, *, retain: bool = False) -> None:
+    def ack(self, message: MQTTMessage) -> None:
+        """Acknowledge a message of a lasting session, from any thread; one of an earlier connection comes again."""
+        client = self._client
+        if message.qos and client and self.up and message.timestamp >= self._connected_at:
+            client.ack(message.mid, message.qos)
+
+    def deliver(
+        self,
+        topic: str,
+        payload: bytes,
+        key: object,
+        part: Slot,
+        *,
+        retain: bool = False,
+        user: Mapping[str, str] | None = None,
+    ) -> None:
         """Publish with QoS 1 and wait until the broker has it; called again with the same key, wait on for that one.
 
-        One word and one picture may be in flight at a time. Raises RefusedError for what the broker will never
-        take, or a picture that is too much for the connection; UndeliveredError when it is to be tried again.
+        One message of each part may be in flight at a time. ``user``: its user properties, of MQTT 5. Raises
+        RefusedError for what the broker will never take, or a picture that is too much for the connection;
+        UndeliveredError when it is to be tried again.
         """
         where = self.settings.where
         with self._delivering[part]:
@@ -146,14 +188,18 @@ class BrokerConnection:
             if client is None or not self.up:
                 raise UndeliveredError(self.problem or f"{where}: not connected yet")
             if message is None or message.client is not client:
+                properties = None
+                if user and client.protocol == MQTTv5:
+                    properties = _properties(PacketTypes.PUBLISH, UserProperty=list(user.items()))
                 size = len(payload) + len(topic.encode()) + HEADER_BYTES
+                size += len(properties.pack()) if properties else 0  # type: ignore[no-untyped-call]
                 if self._largest is not None and size > self._largest:
                     raise RefusedError(f"{where}: the broker takes {self._largest} bytes, this is {size}")
-                info = client.publish(topic, payload, qos=1, retain=retain)
+                info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
                 message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
             self._wait(message, part)
 
-    def _wait(self, message: _InFlight, part: Part) -> None:
+    def _wait(self, message: _InFlight, part: Slot) -> None:
         where, until = self.settings.where, time.monotonic() + ANSWER_S
         try:
             while not message.info.is_published():
@@ -186,7 +232,22 @@ class BrokerConnection:
 
     def _begin(self) -> None:
         settings = self.settings
-        client = Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=self._protocol)
+        lasting: dict[str, Any] = {}
+        if self._session and self._protocol == MQTTv5:
+            wishes = _properties(
+                PacketTypes.CONNECT,
+                SessionExpiryInterval=SESSION_S,
+                ReceiveMaximum=MAX_UNACKED,
+                MaximumPacketSize=MAX_PACKET_BYTES,
+            )
+            lasting = {"clean_start": False, "properties": wishes}
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            self.client_id,
+            clean_session=None if self._protocol == MQTTv5 else not self._session,
+            protocol=self._protocol,
+            manual_ack=self._session,
+        )
         if settings.user is not None or settings.password is not None:
             client.username_pw_set(settings.user or "", settings.password)
         if context := settings.tls_context():  # the file of its CA may be on a disk that is mounted later
@@ -201,9 +262,18 @@ class BrokerConnection:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        client.connect_async(settings.host, settings.port, keepalive=KEEPALIVE_S)
+        client.on_subscribe = self._on_subscribe
+        client.connect_async(settings.host, settings.port, keepalive=KEEPALIVE_S, **lasting)
         self._client = client
         client.loop_start()
+
+    def _options(self, qos: int) -> Any:
+        if self._protocol != MQTTv5:
+            return qos
+        handling = (
+            SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if self._session else SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+        )
+        return SubscribeOptions(qos, retainHandling=handling)
 
     # In paho's thread, from here on: it may hold its own locks, so nothing here takes one or waits.
 
@@ -228,8 +298,9 @@ class BrokerConnection:
         self._largest = getattr(properties, "MaximumPacketSize", None)
         for message in list(self._in_flight.values()):
             message.sent_at = time.monotonic()
-        for topic in self._subscriptions:
-            client.subscribe(topic, qos=1)
+        self._connected_at, self.session_present, self.resubscribed = time.monotonic(), flags.session_present, False
+        if self._subscriptions:
+            client.subscribe([(topic, self._options(qos)) for topic, qos in self._subscriptions])
         if self.problem or not self.connects:
             log.info("MQTT: connected to %s", self.settings.where)
         self.problem = None
@@ -244,7 +315,14 @@ class BrokerConnection:
         if was_up and reason.value not in BY_BROKER:
             self._count_broken()
         where = self.settings.where
-        if was_up and reason.value == TAKEN_OVER:
+        if was_up and reason.value == TAKEN_OVER and self._session:
+            self._client, self._renew, self._away_until = None, True, time.monotonic() + TAKEN_OVER_S
+            client.disconnect()  # paho would be back within a second
+            self._set_problem(
+                f"{where}: another client with the same client id took over; set another with client_id=, or end one of"
+                f" the two (tried again after {TAKEN_OVER_S:.0f} s)"
+            )
+        elif was_up and reason.value == TAKEN_OVER:
             self._set_problem(f"{where}: another client with the same client id took over; set another with client_id=")
         elif was_up:
             self._set_problem(f"{where}: the connection was lost ({reason})")
@@ -267,7 +345,20 @@ class BrokerConnection:
         if reason.is_failure:
             self._refusals[message_id] = reason.value
 
-    def _on_message(self, client: Client, _: Any, message: Any) -> None:
+    def _on_subscribe(self, client: Client, _: Any, message_id: int, reasons: Any, properties: Any) -> None:
+        refused = [topic for (topic, _), reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure]
+        self.resubscribed = not refused
+        if refused and self._session:
+            self._set_problem(f"{self.settings.where}: the broker does not let this user read {', '.join(refused)}")
+
+    def _on_message(self, client: Client, _: Any, message: MQTTMessage) -> None:
+        if self._take:
+            self._take(message)
+        else:
+            self.keep(message)
+
+    def keep(self, message: MQTTMessage) -> None:
+        """Put a message into ``received``, and have it read."""
         self.received.append((message.topic, bytes(message.payload[: MAX_BYTES + 1])))
         self._call()
 
@@ -275,6 +366,13 @@ class BrokerConnection:
         if words != self.problem and not self._quiet:
             log.warning("MQTT: %s", words)
         self.problem = words
+
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
 
 
 def unreachable(where: str, error: BaseException | None, *, tls: bool) -> str:

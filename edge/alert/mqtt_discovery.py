@@ -238,6 +238,16 @@ class Topics:
         """JSON about what became of a question; not retained."""
         return f"{self.prefix}/answered"
 
+    @property
+    def replay(self) -> str:
+        """JSON: which events to publish again; the alarm reads it."""
+        return f"{self.prefix}/replay"
+
+    @property
+    def replayed(self) -> str:
+        """JSON of events of the journal, as they were asked for; not retained."""
+        return f"{self.prefix}/replayed"
+
     def camera_available(self, camera: str) -> str:
         """online or offline: whether this camera sees anything; retained."""
         return f"{self.prefix}/{segment(camera)}/available"

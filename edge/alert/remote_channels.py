@@ -52,6 +52,7 @@ class RemoteChannels:
         self._confirmations = confirmations
         self._page = page
         self._offered = offered
+        self._journal: Journal | None = None
         self._reached: dict[Hashable, _Reached] = {}
         self.missing = Unavailable()
         self._plans: Sequence[ChannelSpec] = ()  # all that are wanted
@@ -84,6 +85,7 @@ class RemoteChannels:
             confirmations=self._confirmations,
             page=self._page,
             offered=self._offered,
+            journal=lambda: self._journal,
         )
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
             channel.close()
@@ -112,7 +114,7 @@ class RemoteChannels:
             new[key] = _Reached(name, channel)
             if callable(channel):
                 new[key].state = in_background(channel, "mqtt state", depth=1000, deadline_s=30.0)
-        journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
+        journal = self._journal = self._remember([each.channel for each in (*self._reached.values(), *new.values())])
         if journal and new:
             from edge.alert.delivery import Deliverer, RateLimit
 
@@ -170,14 +172,15 @@ def channel_plans(
     confirmations: Confirmations | None = None,
     page: Callable[[], str | None] = lambda: None,
     offered: Callable[[bytes], object] | None = None,
+    journal: Callable[[], Journal | None] | None = None,
     guest: bool = False,
 ) -> list[ChannelSpec]:
     """Return one for each place that is named. ``make`` raises OptionError, without secrets, for what cannot be used.
 
     So does this for an MQTT broker, which is connected to as soon as it is made. ``confirmations``: the questions that
     can be answered there; ``page``: the beginning of the page's URLs; ``offered``: takes what the broker offers
-    as a new model. ``guest``: beside an alarm that watches, and
-    without a state of its own.
+    as a new model; ``journal``: gives the one that queues for them, once it is open. ``guest``: beside an alarm that
+    watches, and without a state of its own.
     """
     plans: list[ChannelSpec] = []
     if settings.mqtt:
@@ -197,6 +200,7 @@ def channel_plans(
                 stats=stats,
                 confirmations=confirmations,
                 offered=offered,
+                journal=journal,
                 guest=guest,
             )
 

@@ -119,7 +119,7 @@ def stats_of(status: Status) -> dict[str, object]:
         "disk_free_mb": _rounded(status.disk_free_mb),
         "durable": status.durable,
         "cameras": {
-            each.name: {"fresh": each.fresh, "fps": round(each.fps, 1), "trouble": each.trouble}
+            each.name: {"fresh": each.fresh, "fps": round(each.fps, 1), "trouble": each.trouble, "stage": each.stage}
             for each in status.cameras
         },
         "waiting": sum(each.waiting for each in status.channels),

@@ -52,6 +52,7 @@ class Journal:
     ) -> None:
         self.folder = folder
         self.routes = list(routes)
+        self.last = run.id, 0  # boot_id and seq of the newest event that was handed over; 0: none yet
         self.changes = 0  # another number: there may be something new; for those who would ask often
         self._run = run
         self._clock = clock or Clock()
@@ -67,6 +68,7 @@ class Journal:
         ``durable`` is True when COMMIT returned; else the event is kept in memory and delivered from there.
         """
         event.to_json()  # one that cannot be written fails here, and does not take those after it along
+        self.last = event.boot_id, max(event.seq, self.last[1])
         entry = self._memory.add(
             event, rows_for(self.routes, event), utc_text(self._clock.wall()), self._clock.monotonic()
         )

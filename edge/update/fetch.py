@@ -175,7 +175,7 @@ def retained(url: str) -> str:
     came, topic = threading.Event(), settings.prefix
     # With an id of its own: the broker would end the alarm's connection for the same one.
     name = f"{PREFIX}-update-{secrets.token_hex(4)}"
-    connection = BrokerConnection(settings, name, came.set, subscriptions=(topic,), quiet=True)
+    connection = BrokerConnection(settings, name, came.set, subscriptions=((topic, 1),), quiet=True)
     until = time.monotonic() + RETAINED_S
     try:
         while not connection.received and time.monotonic() < until:

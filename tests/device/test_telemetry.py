@@ -149,7 +149,7 @@ def test_what_mqtt_gets_is_json_and_needs_no_sum():
     assert json.loads(json.dumps(reported)) == reported
     assert (reported["well"], reported["problems"], reported["temperature_c"]) == (False, {"hot": "82 °C"}, 82.0)
     assert (reported["waiting"], reported["parked"], reported["alarms"]) == (8, 2, 7)
-    assert reported["cameras"] == {"yard": {"fresh": True, "fps": 5.0, "trouble": None}}
+    assert reported["cameras"] == {"yard": {"fresh": True, "fps": 5.0, "trouble": None, "stage": None}}
     assert reported["reason"] == "hot: 82 °C"
     assert (stats_of(WELL)["well"], stats_of(WELL)["reason"]) == (True, None)
 

@@ -44,8 +44,8 @@ class Wire:
 class Line:
     """Replaces ``BrokerConnection``; a test changes ``up``, and ``broken``, when all is lost and nobody knows."""
 
-    def __init__(self, wire, settings, client_id, call, *, will="", subscriptions=(), max_bytes=0):
-        self.wire, self.will, self.topics = wire, will, subscriptions
+    def __init__(self, wire, settings, client_id, call, *, will="", subscriptions=(), take=None):
+        self.wire, self.will, self.topics = wire, will, {topic for topic, _ in subscriptions}
         self.up, self.connects, self.problem, self.broken = False, 0, None, False
         self.received: deque[tuple[str, bytes]] = deque()
         wire.listeners.append(self.hear)
