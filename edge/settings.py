@@ -67,6 +67,7 @@ class AlertSettings:
     deterrent_hours: Schedule | None = None  # when it may be loud; None: always
     on_alarm: str | None = None  # shell command lines
     on_trouble: str | None = None
+    text: str | None = None  # takes each message as a line of text
     events: str | None = None  # JSONL file, or - for standard output
     mqtt: MqttSettings | None = field(default=None, repr=False)
     webhook: str | None = field(default=None, repr=False)  # URLs, which may hold secrets
@@ -85,8 +86,8 @@ class AlertSettings:
 
     @property
     def remote(self) -> bool:
-        """Return True if anything goes over a network."""
-        return bool(self.mqtt or self.webhook or self.notify)
+        """Return True if anything goes over a network, be it of SMS or radio."""
+        return bool(self.mqtt or self.webhook or self.notify or self.text)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -362,24 +362,28 @@ class Command:
         """Run it, if this event is wanted, and wait for it."""
         if not self.wanted(event):
             return
+        if code := self.run(event.to_json(), variables(event), COMMAND_S):
+            raise CommandError(f"{self.shown} ended with exit code {code}")
+
+    def run(self, line: str, variables: Mapping[str, str], limit_s: float) -> int:
+        """Run it with one line of input, and return its exit code. Raises CommandError for the time limit."""
         # Its own session: Ctrl-C at the terminal is for us, and a time limit ends the whole group.
         with subprocess.Popen(
             self.line,
             shell=True,
             stdin=subprocess.PIPE,
             stdout=2,
-            env=os.environ | variables(event),
+            env=os.environ | variables,
             start_new_session=os.name == "posix",
         ) as process:
             try:
-                process.communicate(event.to_json().encode() + b"\n", timeout=COMMAND_S)
+                process.communicate(line.encode() + b"\n", timeout=limit_s)
             except subprocess.TimeoutExpired:
                 if os.name == "posix":
                     os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
-                raise CommandError(f"{self.shown} took longer than {COMMAND_S:g} s and was ended") from None
-        if process.returncode != 0:
-            raise CommandError(f"{self.shown} ended with exit code {process.returncode}")
+                raise CommandError(f"{self.shown} took longer than {limit_s:.2g} s and was ended") from None
+        return process.returncode
 
 
 def variables(event: Event) -> dict[str, str]:

@@ -81,7 +81,7 @@ class Notify:
 
     def wants(self, event: Event) -> bool:
         """Return True for alarms, tests, notices, and what fails or is well again."""
-        return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
+        return wanted_by_people(event)
 
     def send(self, message: Message) -> None:
         """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
@@ -125,6 +125,11 @@ class Notify:
 
     def close(self) -> None:
         """Do nothing: no connection is held between two messages."""
+
+
+def wanted_by_people(event: Event) -> bool:
+    """Return True for alarms, tests, notices, and what fails or is well again."""
+    return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
 
 
 def buttons(link: str) -> str:
@@ -279,8 +284,8 @@ def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, 
     if event.clock_synced is False:
         lines.append("The device's clock was not set, so the time may be wrong.")
     if message.late_s >= LATE_S:
-        lines.append(f"Sent {_span(message.late_s)} late: it could not be sent before.")
-    title = f"Picture: {_title(event)}" if message.part == "picture" else _title(event)
+        lines.append(f"Sent {span(message.late_s)} late: it could not be sent before.")
+    title = f"Picture: {title_of(event)}" if message.part == "picture" else title_of(event)
     return title, "\n".join(lines)
 
 
@@ -295,12 +300,13 @@ def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tup
     lines = [f"{len(events)} events that could not be sent at once: {', '.join(counts)}."]
     lines += [_sentence(event, now, zone) for event in shown[:LINES]]
     if len(shown) > LINES:
-        lines.append(f"and {len(shown) - LINES} more, since {_when(events[0], now, zone)}.")
-    title = f"{_title(alarms[-1])}, and {len(events) - 1} more" if alarms else f"{len(events)} messages"
+        lines.append(f"and {len(shown) - LINES} more, since {when(events[0], now, zone)}.")
+    title = f"{title_of(alarms[-1])}, and {len(events) - 1} more" if alarms else f"{len(events)} messages"
     return title, "\n".join(lines)
 
 
-def _title(event: Event) -> str:
+def title_of(event: Event) -> str:
+    """Return an event's headline: "BEAR at yard"."""
     if event.kind == "bear":
         return f"BEAR at {event.camera}" + (" again" if event.escalated else "")
     if event.kind == "test":
@@ -308,11 +314,13 @@ def _title(event: Event) -> str:
     if event.kind == "notice":
         return f"Bear alarm: {'its model' if event.label == 'model' else f'camera {event.camera}'}"
     what = f"Camera {event.camera}" if event.kind == "camera" else "The bear alarm"
+    if event.kind == "health" and (event.label or "").startswith("device "):  # of a fleet
+        what = f"Device {(event.label or '').removeprefix('device ')}"
     return f"{what} is well again" if event.type == "end" else f"{what} has a problem"
 
 
 def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
-    when = _when(event, now, zone)
+    at = when(event, now, zone)
     if event.kind == "bear":
         words = [f"{event.animal[:1].upper()}{event.animal[1:]}"]
         words += [f"{event.score:.0%} sure"] if event.score is not None else []
@@ -320,13 +328,13 @@ def _sentence(event: Event, now: datetime, zone: tzinfo | None) -> str:
         words += [f"in {' and '.join(event.zones)}"] if event.zones else []
         words += [f"picture {event.file}"] if event.file else []
         words += [event.escalated] if event.escalated and not event.escalated.startswith("zone ") else []
-        return f"{', '.join([*words, when])}."
+        return f"{', '.join([*words, at])}."
     if event.kind == "test":
-        return f"This is only a test, {when}."
+        return f"This is only a test, {at}."
     if event.kind == "notice":
         detail = (event.detail or "").rstrip(".")
-        return f"{detail[:1].upper()}{detail[1:]} ({when})."
-    what = f"{_title(event)}, {when}"
+        return f"{detail[:1].upper()}{detail[1:]} ({at})."
+    what = f"{title_of(event)}, {at}"
     return f"{what} ({event.label.replace('_', ' ')})." if event.label else f"{what}."
 
 
@@ -337,20 +345,21 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {head}s {tail}".rstrip() if number else f"no {head}s {tail}".rstrip()
 
 
-def _when(event: Event, now: datetime, zone: tzinfo | None) -> str:
-    """14:02:11, with the day when it is not today's."""
+def when(event: Event, now: datetime, zone: tzinfo | None, clock: str = "%H:%M:%S") -> str:
+    """Return when it was, as ``clock`` has it (strftime), with the day when it is not today's."""
     try:
         at = datetime.fromisoformat(event.captured_at).astimezone(zone)
     except ValueError:
         return event.captured_at
     today = now.astimezone(zone).date()
     if at.date() == today:
-        return f"{at:%H:%M:%S}"
+        return f"{at:{clock}}"
     day = "yesterday" if at.date() == today - timedelta(days=1) else f"{at:%Y-%m-%d}"
-    return f"{day} {at:%H:%M:%S}"
+    return f"{day} {at:{clock}}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Return a time in words: "5 minutes"."""
     for unit_s, unit in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
         if seconds >= unit_s:
             number = round(seconds / unit_s)

@@ -1,4 +1,4 @@
-"""Alerts over a network: MQTT, the webhook and people's phones, each fed by a deliverer from the journal's outbox.
+"""Alerts over a network: MQTT, the webhook, people's phones, SMS and LoRa, each fed by a deliverer from the outbox.
 
 To add one: write it in ``edge/alert/`` as a ``Channel`` of ``edge.record.outbox``, and make a ``ChannelSpec`` of it in
 ``channel_plans``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class RemoteChannels:
-    """MQTT, the webhook and people's phones. ``remember`` gives the journal that queues for these channels."""
+    """MQTT, the webhook, people's phones and texts. ``remember`` gives the journal that queues for these channels."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class RemoteChannels:
         before: RemoteChannels | None = None,
     ) -> None:
         self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
+        self._texts: deque[float] = before._texts if before else deque()  # when the text's command ran
         self._remember = remember
         self._watching = watching
         self._stats = stats
@@ -85,6 +87,7 @@ class RemoteChannels:
             confirmations=self._confirmations,
             page=self._page,
             offered=self._offered,
+            texts=self._texts,
             journal=lambda: self._journal,
         )
         for channel in made([plan for plan in self._plans if not plan.connects], Unavailable()).values():
@@ -172,6 +175,7 @@ def channel_plans(
     confirmations: Confirmations | None = None,
     page: Callable[[], str | None] = lambda: None,
     offered: Callable[[bytes], object] | None = None,
+    texts: deque[float] | None = None,
     journal: Callable[[], Journal | None] | None = None,
     guest: bool = False,
 ) -> list[ChannelSpec]:
@@ -179,8 +183,9 @@ def channel_plans(
 
     So does this for an MQTT broker, which is connected to as soon as it is made. ``confirmations``: the questions that
     can be answered there; ``page``: the beginning of the page's URLs; ``offered``: takes what the broker offers
-    as a new model; ``journal``: gives the one that queues for them, once it is open. ``guest``: beside an alarm that
-    watches, and without a state of its own.
+    as a new model; ``texts``: when the text's command ran, and does from now on; ``journal``: gives the one that queues
+    for them, once it is open. ``guest``: beside an alarm that watches, and without
+    a state of its own.
     """
     plans: list[ChannelSpec] = []
     if settings.mqtt:
@@ -222,6 +227,15 @@ def channel_plans(
             return Notify(url, confirmations=confirmations, page=page)
 
         plans.append(ChannelSpec(("notify", one), f"notify {number}" if settings.notify[1:] else "notify", notify))
+    if settings.text:
+        command = settings.text
+
+        def text() -> Channel:
+            from edge.alert.text import Text
+
+            return Text(command, runs=texts)
+
+        plans.append(ChannelSpec(("text", command), "text", text))
     return plans
 
 

@@ -144,6 +144,7 @@ def _notified(settings: Settings) -> list[str]:
     found += [f"MQTT at {alerts.mqtt.where}"] if alerts.mqtt else []
     found += [f"webhook {address_of(alerts.webhook)}/…"] if alerts.webhook else []
     found += [f"{url.partition('://')[0]}://…" for url in alerts.notify]
+    found += ["a command for texts"] if alerts.text else []
     return found + ([f"the file {alerts.events}"] if alerts.events else [])
 
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "events": (WATCH, "List what happened; lock, review or export its pictures.", "edge.cli.events.command:app"),
     "service": (WATCH, "Start at boot and restart after any failure.", "edge.cli.service:app"),
     "page": (WATCH, "Become the owner of the alarm's page in a browser.", "edge.cli.page:app"),
+    "fleet": (WATCH, "See many devices in one view, and hear when one falls silent.", "edge.cli.fleet:fleet"),
     "phone": (WATCH, "Write the alarm as a web app for phones, or serve it.", "edge.cli.phone:phone"),
     "doctor": (WATCH, "Check this device: what is fine or broken, and what to do.", "edge.cli.doctor.command:doctor"),
     "gather": (MAKE, "Bring pictures in, with their table and licences.", None),

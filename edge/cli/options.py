@@ -68,6 +68,16 @@ def options_of(**sources: Callable[..., Any]) -> Callable[[Command], Command]:
     return decorate
 
 
+def only(source: Callable[..., Any], *names: str) -> Callable[..., Any]:
+    """Return ``source`` with these of its options alone, for ``options_of``."""
+    signature = inspect.signature(source, eval_str=True)
+    found = functools.partial(source)
+    found.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[signature.parameters[name] for name in names]
+    )
+    return found
+
+
 def _options(source: Callable[..., Any]) -> list[inspect.Parameter]:
     found = inspect.signature(source, eval_str=True).parameters.values()
     return [each for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -232,6 +242,12 @@ def alert_settings(
             "JSON is its input.",
         ),
     ] = None,
+    text: Annotated[
+        str | None,
+        remote_option(
+            help="Command that sends a message without the internet, by SMS or LoRa; a line of text is its input.",
+        ),
+    ] = None,
     sound: Annotated[
         list[str] | None,
         local_option(help="Sound to play at each alarm: siren, chirp, horn, or a WAV file."),
@@ -303,7 +319,12 @@ def alert_settings(
     """Return who is notified: by these options, else by ``base``. Raises OptionError for bad combinations."""
     from edge.alert.mqtt_settings import settings_from_url
 
-    for option, word in (("--on-alarm", on_alarm), ("--on-trouble", on_trouble), ("--deterrent", deterrent)):
+    for option, word in (
+        ("--on-alarm", on_alarm),
+        ("--on-trouble", on_trouble),
+        ("--text", text),
+        ("--deterrent", deterrent),
+    ):
         if word is not None and not word.strip():
             raise OptionError(f"{option} is empty; give it a value, or leave the option out")
     for option, urls in (("--mqtt", mqtt), ("--webhook", webhook)):
@@ -325,6 +346,7 @@ def alert_settings(
         "deterrent_hours": hours,
         "on_alarm": on_alarm,
         "on_trouble": on_trouble,
+        "text": text,
         "events": events,
         "mqtt": settings_from_url(mqtt[0]) if mqtt else None,
         "webhook": webhook[0] if webhook else None,

@@ -60,7 +60,7 @@ def claim(config: ConfigOpt = None, state: StateOpt = None, page: PageOpt = None
     if where.tls:
         print("\nThe browser does not know this alarm's certificate yet: `bear-alarm page trust` installs it first.")
     elif where.loopback and not where.names:
-        print("\nOnly this machine reaches it. For the network: `listen: 0.0.0.0:PORT` below `page:` in the config.")
+        print("\nOnly this machine reaches it. For the network: --page 0.0.0.0:PORT, or `listen` below `page:`.")
     if not watching_run(folder):
         print(f"\nNo alarm runs with the folder {folder} now: start it, and the link works then.")
 

@@ -185,8 +185,8 @@ def doubts(alerts: AlertSettings) -> Iterator[str]:
     for name, pins in (("relay", alerts.relays), ("deterrent.lamps", alerts.deterrent_lamps)):
         if pins:
             yield from _tried(name, partial(reach_pins, parse_pin(pins[0], name).number))
-    for name, line in (("command.on_alarm", alerts.on_alarm), ("command.on_trouble", alerts.on_trouble)):
-        if line and (doubt := command_in_doubt(line, name)):
+    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble), ("text", alerts.text)):
+        if line and (doubt := command_in_doubt(line, f"command.{name}")):
             yield doubt
     for url in alerts.notify:
         yield from _tried("notify", partial(Notify, url))

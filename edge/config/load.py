@@ -292,6 +292,7 @@ def _alerts(config: Config) -> AlertSettings:
         deterrent_hours=config.deterrent.hours,
         on_alarm=config.command.on_alarm,
         on_trouble=config.command.on_trouble,
+        text=config.command.text,
         mqtt=mqtt and _made(MqttSettings, mqtt, port=usual_port if mqtt.port is None else mqtt.port),
         webhook=config.webhook.url,
         webhook_secret=config.webhook.secret,

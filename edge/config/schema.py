@@ -410,7 +410,7 @@ class DeterrentSection(Section):
 
 
 class CommandSection(Section):
-    """Commands of your own; the event's JSON is their standard input."""
+    """Commands of your own; the event's JSON is their standard input, and for `text` a line of text."""
 
     on_alarm: Annotated[
         Text | None,
@@ -423,6 +423,14 @@ class CommandSection(Section):
         described(
             "Command line to run when a camera or the alarm itself fails, or is well again, and at notices.",
             'logger "$BEAR_DETAIL"',
+        ),
+    ] = None
+    text: Annotated[
+        Text | None,
+        described(
+            "Command line that sends a message without the internet, by SMS or LoRa; its standard input is one line "
+            "of text. What fails is kept, and tried again.",
+            "./sms.sh +15550100",
         ),
     ] = None
 

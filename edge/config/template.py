@@ -81,6 +81,7 @@ cameras:
 #command:
   #on_alarm: espeak "Bear alarm! $BEAR_LABEL at camera $BEAR_CAMERA"
   #on_trouble: logger "$BEAR_DETAIL"
+  #text: ./sms.sh +15550100
 
 # The terminal's bell, and a file of events, one line of JSON each.
 #bell: yes

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from edge.errors import OptionError
 from edge.page.accounts import SESSION_S, TooManyTriesError
-from edge.page.common import back_to, page_of, render
+from edge.page.common import accounts_of, back_to, render
 from edge.page.guard import COOKIE, SECURE_COOKIE, Refused, is_secure, own_place, session_cookie
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SCOPES: dict[str, Scope] = {"view": "view", "review": "review"}
 
 def log_in(request: Request) -> Response:
     """Show the log-in, or log in."""
-    accounts, problem, status = page_of(request).accounts, None, HTTPStatus.OK
+    accounts, problem, status = accounts_of(request), None, HTTPStatus.OK
     if not accounts.claimed:
         return back_to("/")
     if request.method == "POST":
@@ -50,7 +50,7 @@ def log_in(request: Request) -> Response:
 
 def claim(request: Request) -> Response:
     """Show the form for the owner's passphrase to the person with a claim code, or make the owner."""
-    accounts, problem, status = page_of(request).accounts, None, HTTPStatus.OK
+    accounts, problem, status = accounts_of(request), None, HTTPStatus.OK
     form = request.state.form
     code = form.get("code") or request.query_params.get("code", "")
     fits = accounts.claim_fits(code)
@@ -70,7 +70,7 @@ def claim(request: Request) -> Response:
 def log_out(request: Request) -> Response:
     """End this session."""
     if cookie := session_cookie(request):
-        page_of(request).accounts.log_out(cookie)
+        accounts_of(request).log_out(cookie)
     response = back_to("/login")
     _set(response, request, SECURE_COOKIE if is_secure(request) else COOKIE, "", 0)
     return response
@@ -78,7 +78,7 @@ def log_out(request: Request) -> Response:
 
 def people(request: Request) -> Response:
     """Show who may get in, and change it (the owner)."""
-    accounts, form, problem, token = page_of(request).accounts, request.state.form, None, None
+    accounts, form, problem, token = accounts_of(request), request.state.form, None, None
     if not request.state.access.owner:
         raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees this")
     if request.method == "POST":
@@ -107,7 +107,7 @@ def people(request: Request) -> Response:
 
 def _begun(request: Request, cookie: str, place: str = "/") -> Response:
     """Return the way to a place, with the cookie of a new session; an owner's browser is known from then on."""
-    accounts, response = page_of(request).accounts, back_to(place)
+    accounts, response = accounts_of(request), back_to(place)
     _set(response, request, SECURE_COOKIE if is_secure(request) else COOKIE, cookie, SESSION_S)
     access = accounts.of_session(cookie)
     if access and access.owner:

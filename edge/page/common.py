@@ -1,4 +1,4 @@
-"""Shared by the parts of the page: the running alarm, the templates, and how a response is made."""
+"""Shared by the parts of a page: what is behind it, the templates, and how a response is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge.version import __version__
 
 if TYPE_CHECKING:
     from edge.alarm import Alarm
-    from edge.page.accounts import Accounts
+    from edge.page.accounts import Access, Accounts
     from edge.page.telemetry import CachedStatus
     from edge.status import Ask
 
@@ -31,9 +31,27 @@ MENU = (
 )  # fmt: skip
 
 
-@dataclass
-class Page:
-    """The state that the page's parts share.
+@dataclass(kw_only=True)
+class AnyPage:
+    """The state that the parts of a page share, an alarm's or a fleet's. ``claim``: the command that makes an owner."""
+
+    accounts: Accounts
+    claim: str = "bear-alarm page claim"
+    shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        """Return values of each template, also for those who are not logged in."""
+        return {"claim": self.claim, "fleet": False, "menu": MENU}
+
+    def top(self, access: Access) -> dict[str, Any]:
+        """Return more values, for those who are; it waits for nothing."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class Page(AnyPage):
+    """The state that the parts of an alarm's page share.
 
     ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
     None where the alarm was started without. ``reload``: has the alarm read it again, and returns what says how that
@@ -42,10 +60,8 @@ class Page:
 
     alarm: Callable[[], Alarm]
     status: CachedStatus
-    accounts: Accounts
     config: Path | None = None
     reload: Callable[[], Ask] | None = None
-    shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
 
     @property
     def state(self) -> Path:
@@ -54,22 +70,35 @@ class Page:
         assert folder  # a page is only served where there is one
         return folder
 
+    def top(self, access: Access) -> dict[str, Any]:
+        """Return the banner."""
+        return banner(self.alarm(), owner=access.owner)
+
+
+def accounts_of(request: Request) -> Accounts:
+    """Return who may get in, of an alarm's page or a fleet's."""
+    page: AnyPage = request.app.state.page
+    return page.accounts
+
 
 def page_of(request: Request) -> Page:
-    """Return what the parts share."""
+    """Return what the parts of an alarm's page share."""
     page: Page = request.app.state.page
     return page
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """Return a page of HTML. Every template has the banner, ``access``, ``csrf``, ``menu``, ``path``, ``version``."""
-    access, app = getattr(request.state, "access", None), request.scope.get("app")  # no app: the guard refuses
-    said = banner(app.state.page.alarm(), owner=access.owner) if access and app else {"shadow": "", "questions": []}
+    """Return a page of HTML.
+
+    Every template has the page's ``frame`` and ``top``, ``access``, ``csrf``, ``path``, ``version``.
+    """
+    access, app = getattr(request.state, "access", None), request.scope.get("app")
+    if app:  # else the guard refuses, and gives the frame
+        page: AnyPage = app.state.page
+        values = page.frame | (page.top(access) if access else {}) | values
     values = {
-        **said,
         "access": access,
         "csrf": access.csrf if access else "",
-        "menu": MENU,
         "path": request.url.path,
         "version": __version__,
     } | values

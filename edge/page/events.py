@@ -27,7 +27,7 @@ from edge.background import first_to_go
 from edge.errors import OptionError, PictureError
 from edge.files import JOURNAL
 from edge.local_time import lasting
-from edge.page.common import FOLDER, Page, back_to, page_of, render
+from edge.page.common import FOLDER, AnyPage, Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.pictures import decode_picture, picture_bytes
 from edge.record.clip import at_most, jpeg
@@ -205,25 +205,33 @@ def zipped(request: Request) -> Response:
 def evidence(request: Request) -> Response:
     """Send one file of an event's evidence, or a range of it."""
     files = _files(evidence_of(_incident(request), page_of(request).state))
-    with _there():
-        path = files[request.path_params["name"]]
-        response = StaticFiles(directory=path.parent).file_response(path, path.stat(), request.scope)
-    response.headers.update(PRIVATE | {"Content-Type": TYPES.get(path.suffix, "application/octet-stream")})
-    return response
+    with there():
+        return sent_file(request, files[request.path_params["name"]])
 
 
 def thumbnail(request: Request) -> Response:
     """Send the first picture of an event, small."""
-    page = page_of(request)
+    with there():
+        return sent_thumbnail(request, _picture(evidence_of(_incident(request), page_of(request).state)))
+
+
+def sent_file(request: Request, path: Path) -> Response:
+    """Return a file of evidence, or the range of it that is asked for. Raises OSError."""
+    response = StaticFiles(directory=path.parent).file_response(path, path.stat(), request.scope)
+    response.headers.update(PRIVATE | {"Content-Type": TYPES.get(path.suffix, "application/octet-stream")})
+    return response
+
+
+def sent_thumbnail(request: Request, path: Path) -> Response:
+    """Return a picture, small; nothing of it to who has it. Raises PictureError, OSError."""
+    page: AnyPage = request.app.state.page
     make: Thumbnails = page.shared.setdefault("thumbnails", Thumbnails())
-    with _there():
-        path = _picture(evidence_of(_incident(request), page.state))
-        found = path.stat()
-        version = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-        headers = PRIVATE | {"ETag": version}
-        if version in request.headers.get("If-None-Match", ""):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(make(path, version), headers=headers, media_type="image/jpeg")
+    found = path.stat()
+    version = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+    headers = PRIVATE | {"ETag": version}
+    if version in request.headers.get("If-None-Match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(make(path, version), headers=headers, media_type="image/jpeg")
 
 
 # The journal.
@@ -268,7 +276,7 @@ def _incident(request: Request) -> PastEvent:
 
 
 @contextmanager
-def _there() -> Iterator[None]:
+def there() -> Iterator[None]:
     """Turn what is missing, or deleted meanwhile, into Refused."""
     try:
         yield

@@ -17,6 +17,8 @@ from edge.page.telemetry import CachedStatus, telemetry_app
 from edge.settings import parse_listen
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from edge.alarm import Alarm
     from edge.page.accounts import Accounts
     from edge.phone.authority import Identity
@@ -107,31 +109,54 @@ class Serving:
         return server, server.problem
 
     def _page(self, settings: PageSettings) -> tuple[WebServer, Ask]:
-        from edge.page.accounts import Accounts
         from edge.page.app import page_app
         from edge.page.common import Page
-        from edge.phone.authority import host_name
 
         state = self._alarm().state
         assert state
-        assert settings.listen
-        host, _ = parse_listen(settings.listen)
-        own = host_name()
-        names = ["localhost", *([own, f"{own}.local"] if own else []), *settings.names]
-        accounts = Accounts(state)
 
-        def opened(address: str) -> None:
-            log.info("the page is on %s", " and ".join(addresses_of(settings, int(address.rpartition(":")[2]))))
-            if not (settings.loopback or settings.tls):
-                log.warning("anyone in the network can read the page's passphrase: with allow_http it is not encrypted")
-            if not _is_claimed(accounts):
-                log.info("Nobody owns the page yet: `%s` prints a link to become its owner.", self._claim())
+        def make(accounts: Accounts, names: list[str]) -> ASGIApp:
+            page = Page(
+                alarm=self._alarm, status=self._status, accounts=accounts, config=self._config, reload=self._reload
+            )
+            return page_app(page, names)
 
-        app = page_app(Page(self._alarm, self._status, accounts, self._config, self._reload), names)
-        identity = partial(page_identity, state, host) if settings.tls else None
-        after = self._closing.get(PAGE)
-        server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity, after=after)
-        return server, lambda: server.problem() or accounts.problem()
+        return page_server(settings, state, make, self._claim, after=self._closing.get(PAGE))
+
+
+def page_server(
+    settings: PageSettings,
+    state: Path,
+    make: Callable[[Accounts, list[str]], ASGIApp],
+    claim: Callable[[], str],
+    *,
+    after: Thread | None = None,
+) -> tuple[WebServer, Ask]:
+    """Open the server of a page; return it, and what asks for its problem.
+
+    ``settings``: ``listen`` is set. ``state``: the folder of accounts and certificates. ``make``: of the accounts and
+    the names it is asked for by, the application. ``claim``: the command that makes an owner. ``after``: ends before.
+    """
+    from edge.page.accounts import Accounts
+    from edge.phone.authority import host_name
+
+    assert settings.listen
+    host, _ = parse_listen(settings.listen)
+    own = host_name()
+    names = ["localhost", *([own, f"{own}.local"] if own else []), *settings.names]
+    accounts = Accounts(state)
+
+    def opened(address: str) -> None:
+        log.info("the page is on %s", " and ".join(addresses_of(settings, int(address.rpartition(":")[2]))))
+        if not (settings.loopback or settings.tls):
+            log.warning("anyone in the network can read the page's passphrase: with allow_http it is not encrypted")
+        if not _is_claimed(accounts):
+            log.info("Nobody owns the page yet: `%s` prints a link to become its owner.", claim())
+
+    app = make(accounts, names)
+    identity = partial(page_identity, state, host) if settings.tls else None
+    server = WebServer(settings.listen, app, PAGE, opened=opened, identity=identity, after=after)
+    return server, lambda: server.problem() or accounts.problem()
 
 
 def addresses_of(where: PageSettings, port: int = 0) -> list[str]:

@@ -322,6 +322,7 @@ def also_in_use(settings: Settings) -> Iterator[tuple[str, str]]:
     alerts = settings.alerts
     yield "Relays", ", ".join(alerts.relays) or "none"
     yield "Messages", ", ".join(map(address_of, alerts.notify)) or "none"
+    yield "Texts", "by a command" if alerts.text else "none"
     yield "MQTT", alerts.mqtt.where if alerts.mqtt else "off"
     yield "Heartbeat", address_of(settings.health.heartbeat_url) if settings.health.heartbeat_url else "off"
     yield "New models", ", ".join(map(shown, settings.updates.sources)) or "none by themselves"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -78,16 +80,17 @@ def test_pins_are_asked_of_the_kernel_and_not_switched(tmp_path, monkeypatch):
     alerts = {"relays": ("17:30:low", "22"), "deterrent_lamps": ("27",)}
     found = by_name(pins(Kernel(pin22="spi0 CS1"), with_alerts(tmp_path, **alerts), monkeypatch))
     assert found["relay 17:30:low"].state == "fine"
-    assert "was not switched" in found["relay 17:30:low"].words
+    assert "was not switched; for a LoRa node" in found["relay 17:30:low"].words  # it looks once in 30 s
     assert found["relay 22"].state == "broken"
     assert "another program (spi0 CS1)" in found["relay 22"].words
     assert found["lamp 27"].state == "fine"
     alarm = RunLock(tmp_path / "state", "a" * 32)
     assert alarm.take()
-    found = by_name(pins(Kernel(pin22="lg"), with_alerts(tmp_path, relays=("22",)), monkeypatch))
+    found = by_name(pins(Kernel(pin22="lg"), with_alerts(tmp_path, relays=("22:40",)), monkeypatch))
     alarm.close()
-    assert found["relay 22"].state == "fine"
-    assert "the running alarm" in found["relay 22"].words
+    assert found["relay 22:40"].state == "fine"
+    assert "the running alarm" in found["relay 22:40"].words
+    assert "LoRa" not in found["relay 22:40"].words
 
 
 def test_a_machine_without_pins_and_pins_that_are_made_up(tmp_path, monkeypatch):
@@ -107,6 +110,63 @@ def test_commands_and_the_file_of_events(tmp_path):
     assert "sekret" not in str(found)
     assert found["command on_trouble"].state == "fine"
     assert found["events"].state == "doubt"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's scripts")
+@pytest.mark.parametrize(
+    ("script", "program", "answer", "state", "words", "todo"),
+    [("sms.sh", "mmcli", "modem.generic.state : registered", "fine", "in the network", ""),
+     ("sms.sh", "mmcli", "modem.generic.unlock-required : sim-pin\nmodem.generic.state : locked", "broken",
+      "the SIM is locked", "PIN"),
+     ("sms.sh", "mmcli", "modem.generic.state : failed\nmodem.generic.state-failed-reason : sim-missing", "broken",
+      "no SIM", "put one in"),
+     ("sms.sh", "mmcli", "modem.generic.state : searching", "broken", "no network (searching)", "antenna"),
+     ("sms.sh", "mmcli", None, "broken", "no modem", "mmcli -L"),
+     ("meshtastic.sh", "meshtastic", "Connected to radio\nlora.region: 3", "fine", "a node answers", ""),
+     ("meshtastic.sh", "meshtastic", "lora.region: 0", "broken", "sends nothing", "lora.region EU_868"),
+     ("meshtastic.sh", "meshtastic", None, "broken", "no node answers (error: cannot)", "--info")],
+)  # fmt: skip
+def test_a_script_for_texts_looks_at_its_modem_or_radio_and_sends_nothing(
+    tmp_path, monkeypatch, script, program, answer, state, words, todo
+):
+    said = f"echo '{answer}'" if answer else "echo 'error: cannot'; exit 1"
+    put(tmp_path, **{program: f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{said}\n'})
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    line = f"{Path(__file__).parents[2]}/docs/no-network/{script} 1"
+    found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=line)))["command text"]
+    assert found.state == state
+    assert words in found.words
+    assert todo in found.todo
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert not {"send", "create", "text"} & set(asked.replace("-", " ").split())
+
+
+def test_a_command_for_texts_that_cannot_look_or_is_more_than_a_script_is_not_run(tmp_path, monkeypatch):
+    script = tmp_path / "text.sh"
+    looks = "# BEAR_CHECK\necho x > ran"
+    for text, line, mode in (
+        ("echo x > ran", script, 0o755),
+        (looks, f"{script} | tee log", 0o755),
+        (looks, script, 0o775),
+    ):
+        script.write_text(f"#!/bin/sh\ncd {tmp_path}\n{text}\n")
+        script.chmod(mode)
+        if mode == 0o775:  # others may write what root would run
+            monkeypatch.setattr("os.geteuid", lambda: 0)
+        found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=str(line))))["command text"]
+        assert (found.state, found.words) == ("fine", "its program is there; it was not run")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_sms_service_needs_the_internet(tmp_path):
+    url = f"clickatell://{'a' * 32}/15555550100"
+    assert "docs/sms.md" in by_name(alert_checks.check_people(with_alerts(tmp_path, notify=(url,))))["notify"].words
+    from apprise import Apprise
+
+    known = {name for each in Apprise().details()["schemas"] for kind in ("protocols", "secure_protocols")
+             for name in each[kind] or ()}  # fmt: skip
+    assert known >= alert_checks.SMS_SERVICES
 
 
 def test_a_broker_that_is_away_is_a_doubt(tmp_path):

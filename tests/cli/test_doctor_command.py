@@ -35,13 +35,13 @@ mqtt: {{host: 127.0.0.1, port: {port}, user: bobsuser, password: mqttpass1}}
 webhook: {{url: "http://127.0.0.1:{port}/hook/hookpath99", secret: whsecret7}}
 notify: ["ntfy://topicsecret5", "mailtos://ranger:mailpass4@forest.example?to=jane@forest.example"]
 health: {{heartbeat: {{url: "http://127.0.0.1:{port}/ping/uuid8888"}}}}
-command: {{on_alarm: "true --token cmdtoken6"}}
+command: {{on_alarm: "true --token cmdtoken6", text: "true +1555010177"}}
 """
 PLANTED = {
     "of the config": ["hunter22", "oldsecret1", "bobsuser", "mqttpass1", "hookpath99", "whsecret7", "topicsecret5"],
     "of people": ["mailpass4", "jane@", "ranger", "forest.example"],
     "of the heartbeat": ["uuid8888"],
-    "of commands": ["cmdtoken6"],
+    "of commands": ["cmdtoken6", "1555010177"],
     "of the environment": ["campass33", "apitoken44"],
     "of secrets.yml": ["filesecret55", "nobodyuses66"],
     "of events": ["evtpass77", "1.2.3.4"],

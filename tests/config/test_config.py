@@ -297,7 +297,7 @@ OTHER_NAMES = {
     "mask": "cameras.NAME.motion.mask", "source": "cameras.NAME.source", "follow": "cameras.NAME.follow",
     "schedule": "detect.schedule", "fps": "detect.fps", "idle_fps": "detect.idle_fps", "alarm_at": "detect.alarm_at",
     "threshold": "detect.threshold", "night_threshold": "detect.night_threshold", "on_alarm": "command.on_alarm",
-    "on_trouble": "command.on_trouble",
+    "on_trouble": "command.on_trouble", "text": "command.text",
 }  # fmt: skip
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import socket
 import ssl
+import stat
 import struct
 import threading
 import time
@@ -15,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alert.redact import address_of, error_words, scrub, secrets_of, web_address
+from edge.cli.doctor.child import run
 from edge.cli.doctor.findings import CheckResult, Target, broken, doubt, fine, split_todo, unknown
 from edge.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
+    from edge.alert.gpio import Pin
     from edge.rollout import Standing
 
 
@@ -26,6 +31,8 @@ WITHIN_S = 8.0  # for an answer over the network
 WAITS = "check the network; until then events wait in the journal"
 SILENT = "check the network; until then anyone who watches it is right to raise an alarm"
 CORRECT = "correct it in the config"
+CHECK_VARIABLE = "BEAR_CHECK"  # a script that knows it looks at its modem or radio, and sends nothing
+CHECK_S = 20.0
 NO_ANSWER = "check its settings, and try it: bear-alarm alert test"
 SOUND = "plug it in, see `aplay -l`, and name the output as `aplay -L` has it"
 
@@ -71,21 +78,53 @@ def _deterrent(word: str, device: str | None) -> CheckResult:
 
 
 def check_commands(target: Target) -> Iterator[CheckResult]:
-    """Check that the first word of a command can be run."""
+    """Check that the first word of a command can be run; a script for texts looks at its modem or radio itself."""
     from edge.alert.local_sinks import command_in_doubt
 
     alerts = target.settings.alerts
-    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble)):
+    for name, line in (("on_alarm", alerts.on_alarm), ("on_trouble", alerts.on_trouble), ("text", alerts.text)):
         if not line:
             continue
         if doubted := command_in_doubt(line, name):
             what, todo = split_todo(doubted.removeprefix(f"{name}: "), CORRECT)
             yield broken(f"command {name}", what, todo)
+        elif name == "text" and (words := _words_of_script(line)):
+            yield _looked_at(words)
         else:
             yield fine(f"command {name}", "its program is there; it was not run")
     events = alerts.events
     if events and events != "-":
         yield _line_file(Path(events).expanduser())
+
+
+def _words_of_script(line: str) -> list[str] | None:
+    """Return the words of a command line whose script can check itself; None where it cannot, or is more than one.
+
+    Root runs no script that others may write.
+    """
+    from edge.alert.local_sinks import SHELL_SIGNS
+
+    try:
+        first, *more = shlex.split(line)
+        found = shutil.which(Path(first).expanduser())
+        if os.name != "posix" or not found or SHELL_SIGNS & set("".join(more)):
+            return None
+        script = Path(found)
+        kept = script.stat()
+        if os.geteuid() == 0 and (kept.st_uid or kept.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            return None
+        return [found, *more] if CHECK_VARIABLE.encode() in script.read_bytes() else None
+    except (ValueError, OSError):
+        return None
+
+
+def _looked_at(words: list[str]) -> CheckResult:
+    """Have the script check its modem or radio, which sends nothing; it says in one line what it found."""
+    ended = run(words, CHECK_S, more={CHECK_VARIABLE: "1"})
+    said = next(iter(ended.out.decode(errors="replace").strip().splitlines()), ended.last)
+    if ended.code == 0:
+        return fine("command text", f"{said or 'its own check finds nothing wrong'}; nothing was sent")
+    return broken("command text", *split_todo(said if ended.code and said else f"its check {ended.why}", NO_ANSWER))
 
 
 def _line_file(path: Path) -> CheckResult:
@@ -161,6 +200,15 @@ def check_heartbeat(target: Target) -> Iterator[CheckResult]:
         yield _answers("heartbeat", url, SILENT)
 
 
+# Of the list "SMS Notifications" in Apprise's README, those that are no gateway in the house (as SMSEagle is).
+_SMS = """
+46elks eight00com atalk sns bulksms bulkvs clickatell clicksend cm d7sms exotel freemobile httpsms infobip kaleyra
+klr kavenegar burstsms kudosity msgbird mobilemessage mobilemsg msg91 plivo ringc serwersms seven sfr sinch smsmgr
+smsmanager smsc smstunnel telesign telnyx notifyre twilio voipms vonage nexmo elks
+"""
+SMS_SERVICES = frozenset(_SMS.split())
+
+
 def check_people(target: Target) -> Iterator[CheckResult]:
     """Check that Apprise can use every URL; nothing is sent."""
     urls = target.settings.alerts.notify
@@ -177,7 +225,9 @@ def check_people(target: Target) -> Iterator[CheckResult]:
             yield doubt(name, *split_todo(doubted, NO_ANSWER))
         else:
             scheme = address_of(url).partition("://")[0]
-            yield fine(name, f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`")
+            words = f"{scheme}:// is understood; try it with `bear-alarm alert test --notify …`"
+            online = "; this SMS service is on the internet: without that at this device, take a modem (docs/sms.md)"
+            yield fine(name, words + (online if scheme in SMS_SERVICES else ""))
 
 
 def _answers(name: str, url: str, away: str) -> CheckResult:
@@ -274,6 +324,7 @@ FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
 GET_CHIP, CHIP_BYTES = 0x8044B401, 68  # GPIO_GET_CHIPINFO_IOCTL: name[32], label[32], lines
 GET_LINE, LINE_BYTES = 0xC100B405, 256  # GPIO_V2_GET_LINEINFO_IOCTL: name[32], consumer[32], offset, attributes, flags
 USED = 1
+LORA_S = 40.0  # longer than the 30 s between two messages of the node, so that each alarm is one
 HEADER = "pinctrl-"  # how the chip with the header's pins is labelled: pinctrl-bcm2711, pinctrl-rp1
 
 
@@ -299,21 +350,27 @@ def check_pins(target: Target) -> Iterator[CheckResult]:
     for kind, words in wanted:
         name = f"{kind} {words}"
         try:
-            number = parse_pin(words, kind).number
-            user = user_of(chip, number)
+            pin = parse_pin(words, kind)
+            user = user_of(chip, pin.number)
         except OptionError as error:
             yield broken(name, *split_todo(str(error), "correct it in the config"))
         except OSError as error:
             yield broken(name, f"there is no such pin on {chip.name} ({error.strerror})", "correct it in the config")
         else:
-            yield _pin(target, name, number, user)
+            yield _pin(target, name, pin, user)
 
 
-def _pin(target: Target, name: str, number: int, user: str | None) -> CheckResult:
+def _pin(target: Target, name: str, pin: Pin, user: str | None) -> CheckResult:
+    number = pin.number
+    lora = (
+        f"; for a LoRa node's Detection Sensor it must be on for {LORA_S:g} s, as in {number}:{LORA_S:g} (docs/lora.md)"
+    )
+    hint = lora if name.startswith("relay") and pin.seconds < LORA_S else ""
     if user is None:
-        return fine(name, f"pin {number} is there and free; it was not switched")
+        return fine(name, f"pin {number} is there and free; it was not switched{hint}")
     if target.alarm_runs:
-        return fine(name, f"pin {number} is in use, by the running alarm as it seems ({user or 'no name'})")
+        words = f"pin {number} is in use, by the running alarm as it seems ({user or 'no name'})"
+        return fine(name, words + hint)
     todo = "end the other program, or take another pin (see `pinout` and `gpioinfo`)"
     return broken(name, f"pin {number} is in use by another program ({user or 'no name'})", todo)
 

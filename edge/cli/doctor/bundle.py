@@ -119,7 +119,7 @@ def _document(value: object) -> str:
 
 # Keys whose values are secrets; a number may be one too.
 SECRET_KEY = re.compile(
-    r"(?i)pass|pwd|secret|token|key|auth|user|login|pin_?code|url|notify|webhook|source|on_alarm|on_trouble|host|client"
+    r"(?i)pass|pwd|secret|token|key|auth|user|login|pin_?code|url|notify|webhook|source|on_alarm|on_trouble|\btext$|host|client"
 )
 SECRET_VARIABLE = re.compile(r"(?i)pass|pwd|secret|token|key|auth|credential")
 MIN_VARIABLE_CHARS = 6  # of a secret variable's value

@@ -122,7 +122,7 @@ def check_network(target: Target) -> Iterator[CheckResult]:
         else:
             yield unknown(name, "joined to no network")
     alerts = target.settings.alerts
-    if alerts.remote and not sensors.leads_out():
+    if (alerts.mqtt or alerts.webhook or alerts.notify) and not sensors.leads_out():
         yield doubt(
             "network",
             "this device has no way to a network, and somebody is notified over one",

@@ -1,0 +1,127 @@
+"""The map of the fleet: where its devices are, as one drawing without tiles. Nothing is fetched for it."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.fleet.devices import Device
+
+WIDTH, HEIGHT = 800.0, 560.0  # units of the drawing
+MARGIN = 70.0  # for names
+LEAST_KM = 1.0  # across the drawing
+KM_A_DEGREE = 111.2  # of latitude
+MAX_DOTS = 2000
+CELL = 8.0  # names are placed by cells of this size
+FONT = 14.0
+DOT = 9.0  # half of its size
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A device on the map; ``label``: its name at ``label_x``, ``label_y``, or "" where there is no room."""
+
+    device: Device
+    x: float
+    y: float
+    label: str
+    label_x: float = 0.0
+    label_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Map:
+    """The drawing: the dots, the bar of the scale with its length in units and words, and how many have no room."""
+
+    dots: list[Dot]
+    bar: float
+    bar_words: str
+    beyond: int
+
+
+def draw(devices: Sequence[Device]) -> Map | None:
+    """Return the map of the devices that say where they are, the first ones' names first; None where none does.
+
+    The projection is equirectangular, true to scale in the middle. Longitudes are cut at their widest gap, so that
+    devices on both sides of the antimeridian are neighbours.
+    """
+    placed = [(each, *found) for each in devices if (found := place(each))]
+    if not placed:
+        return None
+    shown = placed[:MAX_DOTS]
+    west = _west_of([longitude for _, _, longitude in shown])
+    middle = (min(each[1] for each in shown) + max(each[1] for each in shown)) / 2
+    narrow = max(math.cos(math.radians(middle)), 0.01)
+    flat = [
+        ((longitude % 360.0 - west) % 360.0 * narrow * KM_A_DEGREE, -each * KM_A_DEGREE) for _, each, longitude in shown
+    ]
+    (left, right), (top, low) = ((min(side), max(side)) for side in zip(*flat, strict=True))
+    scale = min(
+        (WIDTH - 2 * MARGIN) / max(right - left, LEAST_KM), (HEIGHT - 2 * MARGIN) / max(low - top, LEAST_KM)
+    )  # units a kilometre
+    points = [
+        (WIDTH / 2 + (x - (left + right) / 2) * scale, HEIGHT / 2 + (y - (top + low) / 2) * scale) for x, y in flat
+    ]
+    length = _round_km(0.25 * WIDTH / scale)
+    words = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
+    names = [each.name for each, _, _ in shown]
+    dots = [
+        Dot(device, round(x, 1), round(y, 1), *label)
+        for (device, _, _), (x, y), label in zip(shown, points, _labels(names, points), strict=True)
+    ]
+    return Map(dots, round(length * scale, 1), words, len(placed) - len(shown))
+
+
+def place(device: Device) -> tuple[float, float] | None:
+    """Return latitude and longitude in degrees; None without them, or out of range."""
+    site = device.site
+    there = site and -90.0 <= site.latitude <= 90.0 and -180.0 <= site.longitude <= 180.0
+    return (site.latitude, site.longitude) if site and there else None
+
+
+def _west_of(longitudes: Sequence[float]) -> float:
+    """Return the longitude east of which all lie with the widest gap behind them."""
+    around = sorted(each % 360.0 for each in longitudes)
+    gaps = [(east - west) % 360.0 for west, east in zip([around[-1], *around], around, strict=False)]
+    return around[gaps.index(max(gaps))]
+
+
+def _round_km(most: float) -> float:
+    """Return the longest of 1, 2 and 5 times a power of ten that is not over it."""
+    power = 10.0 ** math.floor(math.log10(most))
+    return next(each * power for each in (5, 2, 1) if each * power <= most or each == 1)
+
+
+def _labels(names: Sequence[str], points: Sequence[tuple[float, float]]) -> list[tuple[str, float, float]]:
+    """Return for each name itself and where it begins: right of its dot, left, above or below, else nothing.
+
+    None lies over another name or a dot.
+    """
+    taken = _cells(0, HEIGHT - 50, 0.3 * WIDTH, 50) | _cells(WIDTH - 50, 0, 50, 80)  # the scale and the arrow
+    for x, y in points:
+        taken |= _cells(x - DOT, y - DOT, 2 * DOT, 2 * DOT)
+    found = []
+    for name, (x, y) in zip(names, points, strict=True):
+        wide = FONT * sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.6 for each in name)
+        gap = 2 * CELL
+        beside, over = y + FONT / 3, x - wide / 2
+        spots = (x + gap, beside), (x - gap - wide, beside), (over, y - gap), (over, y + gap + FONT)
+        label = "", 0.0, 0.0
+        for left, base in spots:
+            cells = _cells(left, base - FONT, wide, FONT * 1.3)
+            if left >= 0 and left + wide <= WIDTH and not cells & taken:
+                taken |= cells
+                label = name, round(left, 1), round(base, 1)
+                break
+        found.append(label)
+    return found
+
+
+def _cells(left: float, top: float, width: float, height: float) -> set[tuple[int, int]]:
+    columns = range(math.floor(left / CELL), math.floor((left + width) / CELL) + 1)
+    rows = range(math.floor(top / CELL), math.floor((top + height) / CELL) + 1)
+    return {(column, row) for column in columns for row in rows}

@@ -1,0 +1,103 @@
+"""The scripts of the documentation for SMS and LoRa, as people copy them, with programs that lose, repeat and hang."""
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from edge.alert import delivery
+from edge.alert.alerting import Alerting
+from edge.alert.text import text_id
+from edge.record.outbox import Message
+from edge.record.run import EventFactory
+from edge.settings import AlertSettings
+from tests.helpers.outbox_world import wait_for
+
+SCRIPTS = Path(__file__).parents[2] / "docs" / "no-network"
+
+# One word of the file "plan" for each message that is to be sent; without one it arrives.
+FATE = """#!/bin/sh
+cd "$(dirname "$0")/.." || exit 1
+fate() { # TO TEXT
+    word=$(head -n 1 plan)
+    sed -i 1d plan
+    case "$word" in
+        lost) return 1 ;;
+        hangs) # until the siren was heard of both, which must not wait for this
+            until [ "$(wc -l < siren)" -ge 2 ]; do sleep 0.05; done
+            echo x > siren-did-not-wait
+            exec sleep 100 ;;
+    esac
+    printf '%s|%s\\n' "$1" "$2" >> received
+    [ "$word" != repeated ]
+}
+"""
+MMCLI = """
+case "$*" in
+    *create-sms*) # number='+1',text="…"
+        number=$(($(ls sms | wc -l) + 1))
+        echo "$*" > "sms/$number"
+        echo "Successfully created new SMS: /org/freedesktop/ModemManager1/SMS/$number" ;;
+    *--send*)
+        sms="sms/${2##*/}"
+        fate "$(sed "s/.*number='\\([^']*\\)'.*/\\1/" "$sms")" "$(sed 's/.*text="\\(.*\\)"/\\1/' "$sms")" ||
+            { echo "error: couldn't send the SMS" >&2; exit 1; } ;;
+    *delete-sms*) echo "${3##*/}" >> deleted ;;
+esac
+"""
+MESHTASTIC = """
+for text; do :; done
+fate mesh "$text"
+case $?,$word in # the exit code of the real program is 0 for a NAK
+    1,lost) echo "Received a NAK, error reason: MAX_RETRANSMIT" ;;
+    1,*) echo "Aborting due to: Timed out waiting for an acknowledgment"; exit 1 ;;
+    *) echo "Received an implicit ACK. Packet will likely arrive, but cannot be guaranteed." ;;
+esac
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's scripts")
+@pytest.mark.parametrize(
+    ("script", "program", "fake", "to"),
+    [("sms.sh +15550100 +15550101", "mmcli", MMCLI, {"+15550100", "+15550101"}),
+     ("meshtastic.sh 1", "meshtastic", MESHTASTIC, {"mesh"})],
+    ids=["sms", "lora"],
+)  # fmt: skip
+def test_every_alarm_arrives_at_everyone_and_a_repeat_has_the_same_id(tmp_path, monkeypatch, script, program, fake, to):
+    monkeypatch.setattr(delivery, "RETRY_MIN_S", 0.05)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "sms").mkdir()
+    shorter = f'#!/bin/sh\nshift\nexec {shutil.which("timeout")} 3 "$@"\n'
+    for name, text in ((program, FATE + fake), ("timeout", shorter)):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "plan").write_text("hangs\nlost\nrepeated\nlost\nrepeated\n")
+    siren = f"echo x >> {tmp_path}/siren"
+    settings = AlertSettings(bell=False, on_alarm=siren, text=f"{SCRIPTS}/{script}")
+    alerting = Alerting(settings, EventFactory(), state=tmp_path / "state")
+    bears = [alerting.run.event("bear", "new", letter * 32, "Opa's yard", label="bear", score=0.9) for letter in "ab"]
+    for bear in bears:
+        for sink in alerting.sinks:
+            sink(bear)
+    ids = {text_id(Message((bear,), "word")) for bear in bears}
+
+    def received():
+        found = defaultdict(list)
+        for each in (tmp_path / "received").read_text().splitlines() if (tmp_path / "received").exists() else []:
+            who, words = each.split("|")
+            assert words.startswith("BEAR at Opa's yard: bear, 90% sure")
+            found[who, words[-4:]].append(words)
+        return found
+
+    wait_for(lambda: set(received()) == {(who, each) for who in to for each in ids}, 40.0)
+    wait_for(lambda: all(each.stats.waiting == 0 for each in alerting._remote.deliverers), 40.0)
+    alerting.close(5.0)
+    assert (tmp_path / "siren-did-not-wait").exists()
+    assert max(map(len, received().values())) > 1  # it repeats, rather than to lose
+    if program == "mmcli":
+        assert len((tmp_path / "deleted").read_text().split()) == len(list((tmp_path / "sms").iterdir()))

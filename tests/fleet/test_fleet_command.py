@@ -1,0 +1,112 @@
+"""`bear-alarm fleet`, a process with a real broker: what it prints, its page, its end, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.helpers.broker import PATIENCE_S, Broker, Listener, free_port, until
+from tests.helpers.command import ROOT, bear_alarm
+
+STATS = {"well": True, "reason": "", "problems": [], "version": "9.9", "cameras": {}, "every_s": 30.0}
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """A broker that lets everyone in."""
+    (tmp_path / "broker").mkdir()
+    with Broker(tmp_path / "broker") as broker:
+        yield broker
+
+
+class Running:
+    """A fleet in a process of its own; what it printed is in ``printed``."""
+
+    def __init__(self, url, folder, port):
+        self._file = folder.with_suffix(".txt")
+        command = [sys.executable, "-m", "edge", "fleet", "--state", folder, "--page", str(port)]
+        environment = os.environ | {"BEAR_ALARM_FLEET": url, "PYTHONPATH": str(ROOT)}
+        with self._file.open("w") as file:
+            self.process = subprocess.Popen(command, stderr=file, env=environment)
+
+    @property
+    def printed(self):
+        return self._file.read_text("utf-8")
+
+    def prints(self, words):
+        """Return what matches these words, once it does."""
+        assert until(lambda: re.search(words, self.printed)), self.printed
+        return re.search(words, self.printed)
+
+
+@contextmanager
+def running(url, folder, port):
+    """Run a fleet until the end of the block."""
+    fleet = Running(url, folder, port)
+    try:
+        yield fleet
+    finally:
+        fleet.process.kill()
+        fleet.process.wait()
+
+
+@pytest.mark.slow
+def test_a_fleet_shows_its_devices_beside_another_command_and_its_page_is_claimed(broker, tmp_path):
+    folder, port = tmp_path / "fleet", free_port()
+    with running(f"{broker.url}/bears", folder, port) as fleet, Listener(broker, "nothing/#") as device:
+        claim = fleet.prints(r"`(bear-alarm page claim .+)` prints")[1]
+        device.say("bears/north/available", "online", retain=True)
+        fleet.prints(r"\d\d:\d\d:\d\d  north: well\n")  # it listens now
+        device.say("bears/north/stats", json.dumps(STATS))
+        device.say("bears/north/available", "offline", retain=True)
+        fleet.prints(r"\d\d:\d\d:\d\d  north is offline: last heard \d\d:\d\d, ")
+
+        ran = bear_alarm(*claim.split()[1:])
+        link = re.findall(r"^  (http\S+)$", ran.stdout, re.MULTILINE)[0]
+        assert "No alarm runs" not in ran.stdout
+        assert httpx.get(link, headers={"Accept": "text/html"}, trust_env=False).status_code == 200
+
+        listed = bear_alarm("fleet", "--list", "--json", "--state", folder)
+        assert [(each["name"], each["state"], each["version"]) for each in json.loads(listed.stdout)] == [
+            ("north", "offline", "9.9")
+        ]
+        second = bear_alarm("fleet", "--mqtt", f"{broker.url}/bears", "--state", folder)
+        assert second.returncode == 2
+        assert "another fleet" in second.stderr
+        assert "Traceback" not in second.stderr
+
+        fleet.process.send_signal(signal.SIGTERM)
+        assert fleet.process.wait(PATIENCE_S) == 0
+    listed = bear_alarm("fleet", "--list", "--state", folder)
+    assert re.match(r"NAME +STATE .*\nnorth +offline ", listed.stdout)
+    assert "No fleet runs with the folder" in listed.stderr
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    url = "mqtt://ranger:secret@127.0.0.1/bears"
+    for words, said in (
+        ((), "no broker is named"),
+        (("--mqtt", "http://ranger:secret@h/bears"), "does not begin with mqtt://"),
+        (("--mqtt", url, "--silent-after", "soon"), "--silent-after 'soon': give a time such as 90s, 10m or 2h"),
+        (("--mqtt", url, "--page", "nowhere"), "'nowhere' is no place to listen on"),
+        (("--mqtt", url, "--state", file), f"{file}: "),
+        (("--mqtt", url, "--notify", "nonsense"), "Apprise cannot use this URL"),
+    ):
+        device = f"{url}/north"  # its variables are not the fleet's
+        ran = bear_alarm("fleet", *words, BEAR_ALARM_STATE=str(tmp_path / "state"), BEAR_ALARM_MQTT=device)
+        assert ran.returncode == 2, words
+        assert said in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+        assert "secret" not in ran.stderr
+    assert not (tmp_path / "state").exists()
+    assert (tmp_path / "bear-alarm-fleet").is_dir()
