@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edge.errors import PictureError
-from edge.schema import LazyImage, Luma, Picture
+from edge.schema import LazyImage, Luma, Picture, one_line
 
 log = logging.getLogger(__name__)
 
@@ -315,8 +315,7 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
 
 def words(text: bytes) -> str:
     """Return an Exif text up to its end, on one line, without what could steer a terminal."""
-    signs = text.partition(b"\0")[0].decode("utf-8", "replace")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in signs).split())
+    return one_line(text.partition(b"\0")[0].decode("utf-8", "replace"))
 
 
 def moment(text: str) -> datetime | None:

@@ -85,7 +85,7 @@ class Site:
     @contextmanager
     def page(self, alarm: Alarm) -> Iterator[Client]:
         """Serve the page; give a browser of its owner."""
-        serving = Serving(lambda: alarm, self.config, lambda: lambda: None)
+        serving = Serving(lambda: alarm, self.config, lambda: lambda: None, lambda: "bear-alarm page claim")
         try:
             serving.follow()
             server: Any = serving.server(PAGE)

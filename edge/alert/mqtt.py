@@ -272,8 +272,8 @@ class Mqtt:
         else:
             self._connection.keep(message)
 
-    def _deliver_replay(self, answer: bytes, number: int) -> None:
-        self._connection.deliver(self._topics.replayed, answer, number, "replay")
+    def _deliver_replay(self, answer: bytes, asked: object) -> None:
+        self._connection.deliver(self._topics.replayed, answer, asked, "replay")
 
     def _receive(self) -> list[bool]:
         """Take what came: offers, answers, and the births of Home Assistant, which are returned (True: online)."""

@@ -105,7 +105,6 @@ class BrokerConnection:
         self.connects = 0  # how often a connection was made
         self.received: deque[tuple[str, bytes]] = deque(maxlen=MAX_RECEIVED)  # topic and payload; the reader takes them
         self.session_present = False  # the broker still had the session at the last connect
-        self.resubscribed = False  # it has taken all subscriptions since
         self._call = call
         self._will = will
         self._quiet = quiet
@@ -194,7 +193,7 @@ class BrokerConnection:
                 size = len(payload) + len(topic.encode()) + HEADER_BYTES
                 size += len(properties.pack()) if properties else 0  # type: ignore[no-untyped-call]
                 if self._largest is not None and size > self._largest:
-                    raise RefusedError(f"{where}: the broker takes {self._largest} bytes, this is {size}")
+                    raise RefusedError(f"{where}: the broker takes {self._largest} bytes a packet, this is {size}")
                 info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
                 message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
             self._wait(message, part)
@@ -298,7 +297,7 @@ class BrokerConnection:
         self._largest = getattr(properties, "MaximumPacketSize", None)
         for message in list(self._in_flight.values()):
             message.sent_at = time.monotonic()
-        self._connected_at, self.session_present, self.resubscribed = time.monotonic(), flags.session_present, False
+        self._connected_at, self.session_present = time.monotonic(), flags.session_present
         if self._subscriptions:
             client.subscribe([(topic, self._options(qos)) for topic, qos in self._subscriptions])
         if self.problem or not self.connects:
@@ -330,12 +329,13 @@ class BrokerConnection:
             self._set_problem(f"{where}: the connection ended before the broker answered; does it want TLS (mqtts://)?")
 
     def _count_broken(self) -> None:
-        """Count that a message may have ended the connection; a picture is likelier to than an event."""
-        picture, word = self._in_flight.get("picture"), self._in_flight.get("word")
-        message = picture or word
+        """Count that a message may have ended the connection; a picture is likeliest to, and an event least."""
+        parts: tuple[Slot, ...] = ("picture", "replay", "word")
+        sent = (self._in_flight.get(part) for part in parts)
+        message = next((each for each in sent if each and each.client is self._client), None)
         if message is None:
             return
-        because = message is picture or time.monotonic() - message.sent_at < QUICK_S
+        because = message is not self._in_flight.get("word") or time.monotonic() - message.sent_at < QUICK_S
         message.broken = message.broken + 1 if because else 0
         if message.broken >= MAX_BROKEN:
             self._renew = True  # paho would send it again for ever, and nothing else
@@ -347,7 +347,6 @@ class BrokerConnection:
 
     def _on_subscribe(self, client: Client, _: Any, message_id: int, reasons: Any, properties: Any) -> None:
         refused = [topic for (topic, _), reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure]
-        self.resubscribed = not refused
         if refused and self._session:
             self._set_problem(f"{self.settings.where}: the broker does not let this user read {', '.join(refused)}")
 

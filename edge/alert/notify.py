@@ -47,6 +47,11 @@ LOUD: Mapping[str, tuple[str, Any]] = {
 }  # fmt: skip
 
 
+def wanted_by_people(event: Event) -> bool:
+    """Return True for alarms, tests, notices, and what fails or is well again."""
+    return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
+
+
 class Notify:
     """A channel for people: alarms, and what becomes of cameras and of the alarm itself; never the updates between.
 
@@ -59,6 +64,7 @@ class Notify:
 
     people = True
     problem: str | None = None  # nothing is known before something is sent
+    wants = staticmethod(wanted_by_people)
 
     def __init__(
         self,
@@ -78,10 +84,6 @@ class Notify:
         # The whole URL may be secret: the digest only distinguishes two of them.
         digest = hashlib.pbkdf2_hmac("sha256", url.strip().encode(), b"bear-alarm notify", 50_000).hex()[:6]
         self.key = f"notify {scheme} {digest}"
-
-    def wants(self, event: Event) -> bool:
-        """Return True for alarms, tests, notices, and what fails or is well again."""
-        return wanted_by_people(event)
 
     def send(self, message: Message) -> None:
         """Send it by Apprise and wait. Raises RuntimeError, for Apprise does not report what would never be taken."""
@@ -125,11 +127,6 @@ class Notify:
 
     def close(self) -> None:
         """Do nothing: no connection is held between two messages."""
-
-
-def wanted_by_people(event: Event) -> bool:
-    """Return True for alarms, tests, notices, and what fails or is well again."""
-    return event.alarms or (event.kind in {"camera", "health", "notice"} and event.type in {"new", "end"})
 
 
 def buttons(link: str) -> str:

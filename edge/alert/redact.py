@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from edge.errors import OptionError
+from edge.schema import one_line
 
 HIDDEN = "***"
 PORTS = {True: 443, False: 80}  # with TLS and without
@@ -42,8 +43,7 @@ def scrub(words: str, secrets: Iterable[str] = ()) -> str:
     """
     for secret in sorted(_spellings(secrets), key=len, reverse=True):
         words = words.replace(secret, HIDDEN)
-    words = " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
-    words = _USER.sub(f"{HIDDEN}@", words)
+    words = _USER.sub(f"{HIDDEN}@", one_line(words))
     words = _URL.sub(_address, words)
     words = _PATH.sub(rf"\1{HIDDEN}", words)
     words = _PAIR.sub(rf"\1\2{HIDDEN}", words)

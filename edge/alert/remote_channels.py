@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Texts = tuple[deque[float], threading.Lock]  # ``runs`` and ``sending`` of Text
+
 
 class RemoteChannels:
     """MQTT, the webhook, people's phones and texts. ``remember`` gives the journal that queues for these channels."""
@@ -47,7 +49,7 @@ class RemoteChannels:
         before: RemoteChannels | None = None,
     ) -> None:
         self._rates: dict[str, RateLimit] = before._rates if before else {}  # by channel
-        self._texts: deque[float] = before._texts if before else deque()  # when the text's command ran
+        self._texts: Texts = before._texts if before else (deque(), threading.Lock())  # over all reloads
         self._remember = remember
         self._watching = watching
         self._stats = stats
@@ -175,7 +177,7 @@ def channel_plans(
     confirmations: Confirmations | None = None,
     page: Callable[[], str | None] = lambda: None,
     offered: Callable[[bytes], object] | None = None,
-    texts: deque[float] | None = None,
+    texts: Texts | None = None,
     journal: Callable[[], Journal | None] | None = None,
     guest: bool = False,
 ) -> list[ChannelSpec]:
@@ -183,9 +185,8 @@ def channel_plans(
 
     So does this for an MQTT broker, which is connected to as soon as it is made. ``confirmations``: the questions that
     can be answered there; ``page``: the beginning of the page's URLs; ``offered``: takes what the broker offers
-    as a new model; ``texts``: when the text's command ran, and does from now on; ``journal``: gives the one that queues
-    for them, once it is open. ``guest``: beside an alarm that watches, and without
-    a state of its own.
+    as a new model; ``texts``: for ``Text``; ``journal``: gives the one that queues for them,
+    once it is open. ``guest``: beside an alarm that watches, and without a state of its own.
     """
     plans: list[ChannelSpec] = []
     if settings.mqtt:
@@ -233,7 +234,7 @@ def channel_plans(
         def text() -> Channel:
             from edge.alert.text import Text
 
-            return Text(command, runs=texts)
+            return Text(command, *(texts or ()))
 
         plans.append(ChannelSpec(("text", command), "text", text))
     return plans

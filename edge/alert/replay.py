@@ -48,19 +48,19 @@ Position = tuple[str, int]  # boot_id and seq of an event
 class Replay:
     """Answers requests in a thread of its own: one at a time, one waits, the rest is dropped.
 
-    ``route``: events that it does not want are skipped. ``deliver`` is called with each answer and its number, and
-    raises as ``BrokerConnection.deliver``; an answer that was not acknowledged has the same number as the next.
+    ``route``: events that it does not want are skipped. ``deliver`` is called with each answer and what was asked, and
+    raises as ``BrokerConnection.deliver``. An answer that the broker refuses is halved, and so are all after it.
     """
 
     def __init__(
-        self, route: Route, journal: Callable[[], Journal | None], deliver: Callable[[bytes, int], None]
+        self, route: Route, journal: Callable[[], Journal | None], deliver: Callable[[bytes, object], None]
     ) -> None:
         self._route = route
         self._journal = journal
         self._deliver = deliver
         self._waiting: Queue[Position | None] = Queue(1)
         self._closed = threading.Event()
-        self._number = 0
+        self._most = EVENTS  # of one answer
         self._ignored_at = -math.inf  # when a request was last logged as ignored, time.monotonic()
         start_thread(self._run, "mqtt replay")
 
@@ -94,11 +94,16 @@ class Replay:
         try:
             if answer := self._answer(after):
                 words = readable(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
-                self._deliver(words.encode(), self._number)
-                self._number += 1
+                self._deliver(words.encode(), after)
         except UndeliveredError as error:  # the connection reports it, and the other side asks again
             log.debug("a replay is not delivered: %s", error)
-        except (JournalReadError, RefusedError) as error:
+        except RefusedError as error:
+            self._most = self._most // 2 or EVENTS
+            if self._most < EVENTS:
+                self._put(after)
+            else:
+                self._ignore(str(error))
+        except JournalReadError as error:
             self._ignore(str(error))
 
     def _answer(self, after: Position | None) -> dict[str, Any] | None:
@@ -108,7 +113,7 @@ class Replay:
             return None
         last = journal.last
         with ReadOnly(journal.folder / NAME) as db:
-            return {"after": after, **events_after(db, after, self._route), "last": last}
+            return {"after": after, **events_after(db, after, self._route, self._most), "last": last}
 
     def _ignore(self, why: str) -> None:
         now = time.monotonic()
@@ -131,8 +136,8 @@ def _parsed(request: bytes) -> Position | None:
     return boot_id, seq
 
 
-def events_after(db: ReadOnly, after: Position | None, route: Route) -> dict[str, Any]:
-    """Return ``events``, ``upto``, ``more`` and ``lost`` of an answer. Raises JournalReadError."""
+def events_after(db: ReadOnly, after: Position | None, route: Route, most: int = EVENTS) -> dict[str, Any]:
+    """Return ``events`` (``most`` of them), ``upto``, ``more`` and ``lost`` of an answer. Raises JournalReadError."""
     number, lost = _start(db, after)
     upto: Position | None = after if number and not lost else None
     events: list[Any] = []
@@ -142,7 +147,7 @@ def events_after(db: ReadOnly, after: Position | None, route: Route) -> dict[str
         for row, boot_id, seq, line in rows:
             if _goes_out(line, route):
                 size += len(line.encode())
-                if events and (len(events) == EVENTS or size > BYTES):
+                if events and (len(events) == most or size > BYTES):
                     return {"events": events, "upto": upto, "more": True, "lost": lost}
                 events.append(json.loads(line))
             upto, number, looked = (boot_id, seq), row + 1, looked + 1

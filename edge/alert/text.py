@@ -13,11 +13,11 @@ from edge.alert.delivery import FOR_ALARMS
 from edge.alert.local_sinks import Command, CommandError, variables
 from edge.alert.notify import LATE_S, span, title_of, wanted_by_people, when
 from edge.record.outbox import Message, NotYetError, RefusedError
-from edge.schema import Event, readable
+from edge.schema import Event, one_line, readable
 
 MAX_BYTES = 180  # of UTF-8: twenty of them an hour are less than 1 % of the air (docs/lora.md)
 LIMIT_S = 55.0  # what the command may take: less than the deliverer waits for an answer
-LEAST_S = 10.0  # without so much of that left, it is not begun
+WAIT_S = 3.0  # for the one before it, if it is to be begun; less than the deliverer has beside LIMIT_S
 EX_DATAERR = 65  # of sysexits.h: this text will never be taken
 MAX_RUNS = 20  # in
 WITHIN_S = 3600.0  # seconds: a radio may use little of the air, and an SMS costs money
@@ -29,24 +29,27 @@ class Text:
 
     The shell runs ``line``. Exit code 0 is delivered, 65 is refused for good, and anything else is tried again; so is
     what takes longer than 55 s. ``runs``: when it ran in the last hour, time.monotonic(); all of these count.
+    ``sending``: held while it runs.
     """
 
     key = "text"  # of the only one, whatever its command: what waits is sent by the new one
     people = True
     pictures = False
     problem: str | None = None  # nothing is known before something is sent
+    wants = staticmethod(wanted_by_people)
 
     def __init__(
-        self, line: str, *, runs: deque[float] | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        line: str,
+        runs: deque[float] | None = None,
+        sending: threading.Lock | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = Command(line)
         self._runs = deque[float]() if runs is None else runs
+        self._sending = sending or threading.Lock()
         self._clock = clock
-        self._sending = threading.Lock()
-
-    def wants(self, event: Event) -> bool:
-        """Return True for alarms, tests, notices, and what fails or is well again."""
-        return wanted_by_people(event)
 
     def send(self, message: Message) -> None:
         """Run the command and wait, one at a time: a modem or a radio is one device.
@@ -54,14 +57,16 @@ class Text:
         Raises RefusedError for exit code 65, CommandError for any other but 0 and for the time limit, and NotYetError
         where another one runs, or where it ran too often.
         """
-        until = self._clock() + LIMIT_S
-        if not self._sending.acquire(timeout=LIMIT_S - LEAST_S):
+        began = self._clock()
+        if not self._sending.acquire(timeout=LIMIT_S):
             raise NotYetError("the message before it is still being sent", 1.0)
         try:
+            if self._clock() - began > WAIT_S:
+                raise NotYetError("the message before it was still being sent", 0.0)  # begun with its whole time
             self._count(self._clock(), alarm=any(event.alarms for event in message.events))
             environment = variables(message.events[-1]) | {"BEAR_TEXT_ID": text_id(message)}
             words = text_of(message, datetime.now(UTC))
-            code = self._command.run(words, environment, until - self._clock())
+            code = self._command.run(words, environment, LIMIT_S)
         finally:
             self._sending.release()
         if code == EX_DATAERR:
@@ -97,10 +102,10 @@ def text_of(message: Message, now: datetime, zone: tzinfo | None = None) -> str:
     head, at = _of_many(message, now, zone) if message.digest else _of_one(message.events[0], now, zone)
     late = f", {span(message.late_s)} late" if message.late_s >= LATE_S else ""
     tail = f", {at}{late}. #{text_id(message)}"
-    head = " ".join("".join(sign if sign.isprintable() else " " for sign in readable(head)).split())
+    head = one_line(readable(head))
     left = MAX_BYTES - len(tail.encode())
     if len(head.encode()) > left:
-        head = head.encode()[: left - len("…".encode())].decode(errors="ignore") + "…"
+        head = head.encode()[: left - 3].decode(errors="ignore") + "..."  # the alphabet of SMS has no "…"
     return head + tail
 
 

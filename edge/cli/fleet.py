@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
+import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -20,7 +23,7 @@ from edge.cli.output import JsonOpt, counted, print_json
 from edge.cli.watch.signals import Stop, stop_on_signal
 from edge.errors import OptionError
 from edge.files import made_state_folder, state_folder
-from edge.settings import AlertSettings, PageSettings
+from edge.settings import AlertSettings, PageSettings, parse_listen
 
 if TYPE_CHECKING:
     from edge.fleet.devices import Device
@@ -35,6 +38,7 @@ EXAMPLE = "mqtts://USER:PASSWORD@BROKER/PREFIX"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 TICK_S = 0.5
 CLOSE_S = 0.8
+LINE_S = 10.0  # between two lines about one device
 
 
 @options_of(alerts=only(alert_settings, "on_trouble", "text", "notify", "webhook", "webhook_secret"))
@@ -49,7 +53,10 @@ def fleet(
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(help=f"Folder for what the devices said (default: {FOLDER} beside the alarm's own folder)."),
+        typer.Option(
+            readable=False,  # the own sentence says more
+            help=f"Folder for what the devices said (default: {FOLDER} beside the alarm's own folder).",
+        ),
     ] = None,
     page: Annotated[
         str,
@@ -89,19 +96,18 @@ def fleet(
     broker, after_s, settings = settings_from_url(mqtt), _seconds(silent_after), alerts()
     where = PageSettings(listen=page)
     claim = shlex.join(["bear-alarm", "page", "claim", "--state", str(folder), "--page", page])
-    _ = where.loopback  # raises OptionError for what is no address
+    _try_to_listen(page)
     with stop_on_signal() as stop, ExitStack() as stack:
         from edge.fleet.alarms import FleetAlarms
         from edge.fleet.fleet import Fleet
         from edge.fleet.pages import open_page
-        from edge.fleet.store import FleetStore
 
         view = Fleet(broker, made_state_folder(folder), silent_after_s=after_s)
         view.start()
         stack.callback(view.close)
         alarms = FleetAlarms(view, settings, folder, terminal=_told)
         stack.callback(alarms.close, CLOSE_S)
-        server, alarms.parts["page"] = open_page(view, FleetStore(folder), folder, where, lambda: claim)
+        server, alarms.parts["page"] = open_page(view, where, claim)
         stack.enter_context(closing(server))
         log.info("%s: listening to %s/+ at %s.", folder, broker.prefix, broker.where)
         _follow(view, alarms.tick, stop)
@@ -109,21 +115,22 @@ def fleet(
 
 def _follow(view: Fleet, tick: Callable[[], None], stop: Stop) -> None:
     """Print each change of a device's state, and each notice, until a signal comes."""
-    changes, known = view.changes, {each.name: each.state for each in view.devices()}
+    known = view.states()
+    printed_at: dict[str, float] = {}
     if known:
-        states = ", ".join(f"{number} {state}" for state, number in Counter(known.values()).most_common())
-        log.info("%s: %s.", counted(len(known), "device"), states)
+        numbers = ", ".join(f"{number} {state}" for state, number in Counter(known.values()).most_common())
+        log.info("%s: %s.", counted(len(known), "device"), numbers)
     said: set[str] = set()
     while not stop.wait(TICK_S):
         tick()
-        if view.changes != changes:
-            changes, devices = view.changes, view.devices()
-            for each in devices:
-                if known.get(each.name) != each.state:
-                    log.log(logging.INFO if each.state == "well" else logging.WARNING, "%s", _line(each))
-            for name in known.keys() - {each.name for each in devices}:
-                log.info("%s  %s: removed from the view", _clock(), name)
-            known = {each.name: each.state for each in devices}
+        states, now = view.states(), time.monotonic()
+        for name, state in states.items():
+            if known.get(name) != state and now >= printed_at.get(name, 0.0) + LINE_S and (each := view.device(name)):
+                known[name], printed_at[name] = each.state, now
+                log.log(logging.INFO if each.state == "well" else logging.WARNING, "%s", _line(each))
+        for name in known.keys() - states.keys():
+            del known[name]
+            log.info("%s  %s: removed from the view", _clock(), name)
         words = {*view.notices(), *(f"disk: {each}" for each in [view.trouble()] if each)}
         for sentence in sorted(words - said):
             log.warning("%s  %s", _clock(), sentence)
@@ -131,11 +138,11 @@ def _follow(view: Fleet, tick: Callable[[], None], stop: Stop) -> None:
 
 
 def _line(device: Device) -> str:
-    from edge.fleet.alarms import plain, silence_of
+    from edge.fleet.alarms import silence_of
 
     if device.state in {"silent", "offline"}:
         return f"{_clock()}  {silence_of(device)}"
-    return plain(f"{_clock()}  {device.name}: {device.state}{f': {device.reason}' if device.reason else ''}")
+    return f"{_clock()}  {device.name}: {device.state}{f': {device.reason}' if device.reason else ''}"
 
 
 def _told(event: Event) -> None:
@@ -159,6 +166,22 @@ def _seconds(word: str) -> float:
     return seconds
 
 
+def _try_to_listen(page: str) -> None:
+    """Raise OptionError where the page cannot be opened there."""
+    address, port = parse_listen(page)
+    if not port:
+        raise OptionError(f"--page {page}: port 0 would be another one at each start; name a port, such as {PAGE}")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as tried:
+            if os.name == "posix":  # else a port that was just left counts as taken
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((address, port))
+    except OSError as error:
+        raise OptionError(
+            f"--page {page}: the page cannot be opened there ({error.strerror}); stop what uses it, or name another"
+        ) from None
+
+
 def _show(folder: Path, *, as_json: bool) -> None:
     """Print the devices that the fleet in ``folder`` knows. Raises OptionError where its disk cannot be read."""
     from edge.fleet.store import FleetStore
@@ -168,7 +191,8 @@ def _show(folder: Path, *, as_json: bool) -> None:
     try:
         devices = FleetStore(folder).devices()
     except DiskError as error:
-        raise OptionError(f"{folder}: the devices cannot be read ({error}); name another --state") from None
+        how = "" if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else "; run it with sudo"
+        raise OptionError(f"{folder}: the devices cannot be read ({error}){how}") from None
     if as_json:
         print_json([_document(each) for each in devices])
         return
@@ -181,11 +205,11 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
 
 def _row(device: Device) -> tuple[str, ...]:
-    from edge.fleet.alarms import ago, plain
+    from edge.fleet.alarms import ago
 
     cameras = (f"{each.name} ({each.trouble})" if each.trouble else each.name for each in device.cameras)
     heard = ago(device.heard_at) if device.heard_at else "never"
-    return device.name, device.state, ago(device.since), heard, plain(", ".join(cameras))
+    return device.name, device.state, ago(device.since), heard, ", ".join(cameras)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
@@ -195,7 +219,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
 
 def _document(device: Device) -> dict[str, Any]:
     document = asdict(device)
-    del document["stats"]
     times = {"since": device.since, "heard_at": device.heard_at}
     return document | {name: _time(at) for name, at in times.items()} | {
         "cameras": [asdict(each) | {"since": _time(each.since)} for each in device.cameras]

@@ -58,11 +58,14 @@ def claim(config: ConfigOpt = None, state: StateOpt = None, page: PageOpt = None
         print(qr_code(links[0]))
     print("\n".join(f"  {link}" for link in links))
     if where.tls:
-        print("\nThe browser does not know this alarm's certificate yet: `bear-alarm page trust` installs it first.")
+        given = {"--config": config, "--state": state, "--page": page}
+        options = [str(each) for option, value in given.items() if value for each in (option, value)]
+        trust = shlex.join(["bear-alarm", "page", "trust", *options])
+        print(f"\nThe browser does not know this page's certificate yet: `{trust}` installs it first.")
     elif where.loopback and not where.names:
         print("\nOnly this machine reaches it. For the network: --page 0.0.0.0:PORT, or `listen` below `page:`.")
     if not watching_run(folder):
-        print(f"\nNo alarm runs with the folder {folder} now: start it, and the link works then.")
+        print(f"\nNothing runs with the folder {folder} now: start it, and the link works then.")
 
 
 @app.command()
@@ -89,7 +92,9 @@ def trust(
     settings, folder = _found(config, state)
     where = _where(settings, page)
     if not where.tls:
-        raise OptionError("this page has no certificate to trust; `listen: 0.0.0.0:PORT` below `page:` gives it one")
+        raise OptionError(
+            "this page has no certificate to trust; --page 0.0.0.0:PORT, or `listen` below `page:`, gives it one"
+        )
     own = [each.address for each in own_addresses() if not each.fault]
     if not own:
         raise OptionError("this machine has no address that a phone reaches; connect it to a network")

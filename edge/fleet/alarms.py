@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.alert.alerting import Alerting
+from edge.fleet.messages import shown
 from edge.local_time import lasting
 from edge.record.run import Clock, EventFactory
 
@@ -27,8 +27,9 @@ CAMERAS = 5
 class FleetAlarms:
     """Asks every few seconds how the fleet is, and notifies of what is wrong and of its end.
 
-    Messages wait in a journal in ``folder`` until they are delivered, over restarts. ``parts``: whom else to ask.
-    Raises OptionError for a channel that can never work, and where another program keeps its journal there.
+    Messages wait in a journal in ``folder`` until they are delivered, over restarts. ``parts`` are asked beside the
+    devices, by name; more may be added. Raises OptionError for a channel that can never work, and where another program
+    keeps its journal there.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class FleetAlarms:
         free = max(0, NAMED - sum(name in silent for name in named))
         named += sorted(silent.keys() - named)[:free]
         self._left = len(silent.keys() - named)
-        return self.parts | {DEVICE + name: partial(_silence, silent.get(name)) for name in named}
+        words = {name: silence_of(silent[name]) if name in silent else None for name in named}
+        return self.parts | {DEVICE + name: partial(words.get, name) for name in named}
 
     def _unnamed(self) -> str | None:
         if not self._left:
@@ -71,26 +73,31 @@ class FleetAlarms:
         return "1 more device is silent" if self._left == 1 else f"{self._left} more devices are silent"
 
 
-def _silence(device: Device | None) -> str | None:
-    return silence_of(device) if device else None
-
-
 def silence_of(device: Device) -> str:
     """Return that a device is silent or offline, since when, and which cameras it has."""
-    heard = f"last heard {ago(device.heard_at)}" if device.heard_at else "never heard"
     cameras = [each.name for each in device.cameras]
-    shown = ", ".join(cameras[:CAMERAS]) + (f" and {len(cameras) - CAMERAS} more" if cameras[CAMERAS:] else "")
-    its = "" if not cameras else f"; its camera is {shown}" if len(cameras) == 1 else f"; its cameras are {shown}"
-    return plain(f"{device.name} is {device.state}: {heard}{its}")
+    names = ", ".join(cameras[:CAMERAS]) + (f" and {len(cameras) - CAMERAS} more" if cameras[CAMERAS:] else "")
+    its = "" if not cameras else f"; its camera is {names}" if len(cameras) == 1 else f"; its cameras are {names}"
+    return shown(f"{device.name} is {device.state}: {last_heard(device)}{its}") or ""
+
+
+def last_heard(device: Device) -> str:
+    """Return when a device last said something."""
+    return f"last heard {ago(device.heard_at)}" if device.heard_at else "never heard"
 
 
 def ago(at: float) -> str:
-    """Return a time.time() as people say it: ``02:14, 3.2 h ago``, with the day where that is not today's."""
+    """Return a time.time() as people say it: ``02:14, 3.2 h ago``, with the day where that is not today's.
+
+    It counts whole minutes, so that the page says the same for a while.
+    """
     when, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
-    words = f"{when:%H:%M}" if when.date() == now.date() else f"{when:%d %b %H:%M}"
-    return f"{words}, {lasting(max(0.0, time.time() - at))} ago"
+    words = f"{when:%H:%M}" if when.date() == now.date() else day_and_time(at)
+    minutes = int(max(0.0, now.timestamp() - at) // 60)
+    return f"{words}, {lasting(60.0 * minutes) if minutes else 'less than a minute'} ago"
 
 
-def plain(text: str) -> str:
-    """Return a device's words without control characters, which a terminal would obey, and not too long."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
+def day_and_time(at: float) -> str:
+    """Return a time.time() as ``Thu 03 Dec, 02:14``, with the year where it is not this one."""
+    when, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
+    return f"{when:%a %d %b, %H:%M}" if when.year == now.year else f"{when:%a %d %b %Y, %H:%M}"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edge.fleet.messages import MAX_CAMERAS, Answer, MessageError, Place, Site, place_of, shown, site_of, taken_at
-
-__all__ = ["Camera", "Device", "Known", "Site", "State"]
+from edge.schema import Stage
 
 State = Literal["well", "ill", "offline", "silent"]
 
 EVERY_S = 30.0  # how often a device sends its state where it does not say so
+LONGEST_SILENCE_S = 1_800.0  # that a device may ask for by how seldom it sends its state
 LATE_S = 30.0  # by how much an event may come later than the state that names it
 SKIPPED_S = 2.0  # how long to wait for an event whose number was skipped
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 15.0, 600.0  # without an answer
@@ -24,12 +24,13 @@ TWINS_S = 300.0  # two runs that take turns within this time are two devices
 DOUBT_S = 86_400.0  # how long a doubt is shown after it was last met
 
 _DOUBTS = {  # of {count}, and {why} the last time
-    "large": "{count} of its messages were too large and refused",
-    "bad": "{count} of its messages were refused: {why}",
-    "picture": "{count} of its pictures were refused: {why}",
-    "flood": "it floods: {count} of its messages were dropped",
-    "twins": "two devices use this name, and took turns {count} times: give each a prefix of its own",
-    "clock": "its clock is wrong ({why}): {count} of its events are shown by the time they were heard",
+    "large": "{count} of its messages {was} too large and refused",
+    "bad": "{count} of its messages {was} refused: {why}",
+    "unassured": "{count} of its messages {was} refused: only its state may come with QoS 0",
+    "picture": "{count} of its pictures {was} refused: only whole baseline JPEGs of at most 50 megapixels are shown",
+    "flood": "it floods: {count} of its messages {was} dropped",
+    "twins": "two devices use this name, and took turns (times: {count}): give each a prefix of its own",
+    "clock": "its clock is wrong ({why}): {count} of its events {is} shown by the time of arrival",
     "cameras": f"it names {{why}} cameras: the first {MAX_CAMERAS} are shown",
     "lost": "events before {why} are lost: its journal does not have them",
 }
@@ -62,7 +63,6 @@ class Device:
     clock_ok: bool | None  # None: the device does not know
     doubts: tuple[str, ...]  # a sentence each: refused messages, a wrong clock, lost events, …
     filling: bool  # events are missing, and it is asked for them
-    stats: dict[str, Any]  # PREFIX/stats as it came; {}: none yet
 
 
 class Known:
@@ -72,26 +72,33 @@ class Known:
     """
 
     __slots__ = (
-        "_previous_run", "_run", "_run_since", "_settled", "ask_at", "asked", "asking", "available", "cursor", "doubts",
-        "every_s", "forced", "heard", "heard_at", "hidden", "name", "saved_at", "since", "state", "stats", "target",
-        "tries", "urgent", "watched", "well",
+        "_previous_run", "_run", "_run_since", "_settled", "ask_at", "asked", "asking", "available", "cameras",
+        "clock_ok", "cursor", "doubts", "every_s", "forced", "heard", "heard_at", "hidden", "model", "name", "quiet_s",
+        "reason", "saved_at", "since", "site", "state", "target", "tries", "urgent", "version", "watched", "well",
     )  # fmt: skip
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
-        self.hidden = False  # removed from the view until it speaks
-        self.state: State = "well"
+        self.hidden = False  # to be removed, unless it speaks first
+        self.state: State = "ill"
         self.since = now
         self.heard_at = 0.0
         self.available: bool | None = None  # as the broker says; None: it has not
         self.cursor: Place | None = None  # up to this event all are there
-        self.stats = b""  # the JSON of its state; empty: none yet
         self.watched: dict[str, tuple[bool, float]] = {}  # by camera: all is well with it, since when
         self.doubts: dict[str, tuple[int, float, str]] = {}  # by what it is: how often, when last, details then
-        # Of this run.
-        self.well = True  # as it says itself
+        # Its state, as it says itself.
+        self.well: bool | None = None  # None: it has sent none yet
+        self.reason: str | None = "it has sent no state yet"
+        self.version: str | None = None
+        self.model: str | None = None
+        self.cameras: tuple[Camera, ...] = ()
+        self.site: Site | None = None
+        self.clock_ok: bool | None = None
         self.every_s = EVERY_S
+        # Of this run.
         self.heard: float | None = None  # mono; None: not in this run, or not since it is silent
+        self.quiet_s = 0.0  # for how long the fleet has listened, in sum, since it spoke
         self.saved_at = -math.inf  # mono; when it was last written
         self.urgent = True  # to be written at once
         self.target: Place | None = None  # its newest event, as far as is known
@@ -108,7 +115,7 @@ class Known:
 
     def hear(self, now: float, mono: float) -> None:
         """Note that it spoke just now."""
-        self.heard_at, self.heard = now, mono
+        self.heard_at, self.heard, self.quiet_s = now, mono, 0.0
         if self.hidden:
             self.hidden, self.urgent = False, True
 
@@ -119,7 +126,7 @@ class Known:
             raise MessageError("it is no state of a device")
         if len(cameras) > MAX_CAMERAS:
             self.doubt("cameras", now, str(len(cameras)))
-            cameras = dict(list(cameras.items())[:MAX_CAMERAS])
+        cameras = {shown(name) or "?": camera for name, camera in list(cameras.items())[:MAX_CAMERAS]}
         watched: dict[str, tuple[bool, float]] = {}
         for name, camera in cameras.items():
             if not isinstance(camera, dict):
@@ -129,8 +136,7 @@ class Known:
             watched[name] = before if before and before[0] == fine else (fine, now)
         self.urgent |= watched != self.watched
         self.watched = watched
-        self.stats = json.dumps({**found, "cameras": cameras}, separators=(",", ":")).encode()
-        self.read_stats(found)
+        self.read_stats({**found, "cameras": cameras})
         self.available = True  # "online" may have been lost: it is sent without acknowledgement
         self.hear(now, mono)
         last = place_of(found.get("last"))
@@ -143,12 +149,38 @@ class Known:
         self.aim(last, mono, LATE_S)
 
     def read_stats(self, found: Mapping[str, Any]) -> None:
-        """Note what of its state is asked often."""
+        """Note what is shown of its state."""
         every_s = found.get("every_s")
         self.every_s = EVERY_S
         if isinstance(every_s, int | float) and 0.0 < every_s <= 3600.0:
             self.every_s = float(every_s)
-        self.well = found.get("well") is not False
+        self.well, self.site = found.get("well") is not False, site_of(found.get("site"))
+        self.reason, self.version, self.model = (shown(found.get(name)) for name in ("reason", "version", "model"))
+        synced = found.get("clock_synced")
+        self.clock_ok = synced if isinstance(synced, bool) else None
+        self.cameras = tuple(
+            Camera(
+                name=name,
+                fresh=camera.get("fresh") is True,
+                trouble=shown(camera.get("trouble")),
+                stage=stage if (stage := camera.get("stage")) in get_args(Stage) else None,
+                since=self.watched[name][1],
+            )
+            for name, camera in found["cameras"].items()
+        )
+
+    @property
+    def stats(self) -> bytes:
+        """Its state as JSON that ``read_stats`` reads; empty: it has sent none yet."""
+        if self.well is None:
+            return b""
+        site = self.site and asdict(self.site)
+        cameras = {
+            each.name: {"fresh": each.fresh, "trouble": each.trouble, "stage": each.stage} for each in self.cameras
+        }
+        names = ("well", "reason", "version", "model", "every_s")
+        about = {name: getattr(self, name) for name in names}
+        return json.dumps(about | {"clock_synced": self.clock_ok, "site": site, "cameras": cameras}).encode()
 
     def doubt(self, kind: str, now: float, why: str = "", count: int = 1) -> None:
         """Count something that is not as it should be."""
@@ -208,15 +240,14 @@ class Known:
 
     # Its state.
 
-    def look(self, now: float, mono: float, connected_at: float | None, silent_after_s: float) -> bool:
-        """Bring its state up to date; True: it changed. ``connected_at``: mono; None: the fleet has no broker."""
+    def look(self, now: float, listened_s: float, silent_after_s: float) -> bool:
+        """Bring its state up to date; True: it changed. ``listened_s``: how long the fleet has listened since."""
+        self.quiet_s += listened_s
         state: State = "well" if self.well else "ill"
         if self.available is False:
             state = "offline"
-        elif connected_at is not None:
-            heard = max(connected_at, -math.inf if self.heard is None else self.heard)
-            if mono - heard > max(silent_after_s, 4.0 * self.every_s):
-                state = "silent"
+        elif self.quiet(silent_after_s):
+            state = "silent"
         if self.state == "silent" and self.heard is None and state != "offline":
             state = "silent"
         if state == self.state:
@@ -226,18 +257,20 @@ class Known:
         self.state, self.since, self.urgent = state, now, True
         return True
 
+    def quiet(self, silent_after_s: float) -> bool:
+        """Return True if it has said nothing for too long while the fleet listened."""
+        return self.quiet_s > max(silent_after_s, min(4.0 * self.every_s, LONGEST_SILENCE_S))
+
     def device(self, now: float) -> Device:
         """Return it as people are shown it."""
-        stats: dict[str, Any] = json.loads(self.stats) if self.stats else {}
         reason = {
             "well": None,
-            "ill": shown(stats.get("reason")) or "it says that it is not well",
+            "ill": self.reason or "it says that it is not well",
             "offline": "it is not connected to the broker",
             "silent": "nothing is heard from it",
         }[self.state]
-        synced = stats.get("clock_synced")
         doubts = tuple(
-            f"{_DOUBTS[kind].format(count=count, why=why)} (last {datetime.fromtimestamp(at):%d %b %H:%M})"
+            f"{_sentence(kind, count, why)} (last {datetime.fromtimestamp(at):%d %b %H:%M})"
             for kind, (count, at, why) in self.doubts.items()
             if now - at < DOUBT_S
         )
@@ -247,23 +280,16 @@ class Known:
             since=self.since,
             heard_at=self.heard_at,
             reason=reason,
-            version=shown(stats.get("version")),
-            model=shown(stats.get("model")),
-            cameras=tuple(_camera(name, each, self.watched) for name, each in stats.get("cameras", {}).items()),
-            site=site_of(stats.get("site")),
-            clock_ok=synced if isinstance(synced, bool) else None,
+            version=self.version,
+            model=self.model,
+            cameras=self.cameras,
+            site=self.site,
+            clock_ok=self.clock_ok,
             doubts=doubts,
             filling=self.tries > 0,
-            stats=stats,
         )
 
 
-def _camera(name: str, found: Mapping[str, Any], watched: Mapping[str, tuple[bool, float]]) -> Camera:
-    stage = found.get("stage")
-    return Camera(
-        name=shown(name) or "?",
-        fresh=found.get("fresh") is True,
-        trouble=shown(found.get("trouble")),
-        stage=stage if stage in ("shadow", "supervised", "autonomous") else None,
-        since=watched[name][1],
-    )
+def _sentence(kind: str, count: int, why: str) -> str:
+    verbs = {"is": "is", "was": "was"} if count == 1 else {"is": "are", "was": "were"}
+    return _DOUBTS[kind].format(count=count, why=why, **verbs)

@@ -28,8 +28,9 @@ from edge.alert.mqtt_discovery import OFFLINE, ONLINE, Topics, segment
 from edge.alert.mqtt_settings import MqttSettings
 from edge.background import start_thread
 from edge.errors import OptionError
-from edge.fleet.devices import SKIPPED_S, Device, Known
+from edge.fleet.devices import SKIPPED_S, Device, Known, State
 from edge.fleet.messages import (
+    CLOCK_SET,
     MAX_BYTES,
     MAX_ID,
     MAX_PICTURE_BYTES,
@@ -43,7 +44,7 @@ from edge.fleet.messages import (
     taken_at,
 )
 from edge.fleet.store import FleetStore, FleetWriter
-from edge.pictures import camera_jpeg
+from edge.pictures import SOF, camera_jpeg, segments
 from edge.record.database import DiskError
 from edge.schema import Event
 
@@ -56,8 +57,9 @@ MAX_DEVICES = 100_000
 BURST, RATE = 2_000.0, 20.0  # messages of a device at once, and a second after that; so many questions to all
 UNIT_BYTES = 4_096  # of JSON; a longer message counts as several
 PICTURE_COST, UNASKED_COST = 4.0, 50.0  # messages that a picture counts as, and an answer to no question of this fleet
-MAX_PICTURES = 50  # of a device that wait to be decoded
-MAX_UNASSURED = 2_000  # messages that wait which the broker sends but once (QoS 0)
+MAX_DEVICE_WAITING = 3 * MAX_PICTURE_BYTES  # bytes of its pictures that wait to be decoded
+MAX_WAITING = 20 * MAX_PICTURE_BYTES
+SEQUENTIAL = {0xC0, 0xC1}  # the starts of frame (ITU-T T.81) of a JPEG that costs no more than its size
 AT_ONCE = 200  # messages in one transaction
 SAVE_S = 60.0  # how often what is heard of a device is written while nothing changes
 TRIM_S = 300.0
@@ -129,14 +131,14 @@ class Fleet:
         self._decoded: list[_Record] = []
         self._buckets: dict[str, _Bucket] = {}
         self._refused: Counter[tuple[str, str]] = Counter()  # by device and what it is
-        self._unassured = 0
         self._called = 0  # with which connection
         # What is known; held for a moment only, and never while on the disk.
         self._knowing = threading.RLock()
         self._known: dict[str, Known] = {}
         self._notices: dict[str, tuple[str, float]] = {}  # by what it is: a sentence, until when; time.time()
         self._not_devices: set[str] = set()  # cameras of a device that publishes to the fleet's own prefix
-        self._unnamed = 0  # messages of devices whose names cannot be shown
+        self._unnamed = 0  # messages of no device
+        self._forgot_at = -math.inf  # when the broker's forgetting was logged; time.time()
         # Of the thread that reads and writes.
         self._unwritten: list[_Record] = []
         self._again_at = self._looked_at = -math.inf
@@ -151,9 +153,9 @@ class Fleet:
         writer = FleetWriter(self.folder)
         try:
             client_id = self.settings.client_id or writer.meta("client_id")
-            with writer.writing():
-                if client_id is None:
-                    client_id = f"bear-alarm-fleet-{uuid.uuid4().hex[:12]}"
+            if client_id is None:
+                client_id = f"bear-alarm-fleet-{uuid.uuid4().hex[:12]}"
+                with writer.writing():
                     writer.keep("client_id", client_id)
             writer.sweep()
             self._known = {known.name: known for known in writer.load()}
@@ -178,6 +180,7 @@ class Fleet:
             session=True,
             take=self._take,
         )
+        self._connection.tend()
         self._thread = start_thread(lambda: self._run(writer), "fleet")
         start_thread(self._decode, "fleet pictures")
 
@@ -197,6 +200,17 @@ class Fleet:
         with self._knowing:
             return [each.device(now) for _, each in sorted(self._known.items()) if not each.hidden]
 
+    def states(self) -> dict[str, State]:
+        """Return the state of each device in the view, by name."""
+        with self._knowing:
+            return {name: each.state for name, each in sorted(self._known.items()) if not each.hidden}
+
+    @property
+    def mapped(self) -> bool:
+        """True if the place of any device in the view is known."""
+        with self._knowing:
+            return any(each.site and not each.hidden for each in self._known.values())
+
     def device(self, name: str) -> Device | None:
         """Return one device; None: none of this name is in the view."""
         with self._knowing:
@@ -204,7 +218,7 @@ class Fleet:
             return None if known is None or known.hidden else known.device(self._clock())
 
     def forget(self, name: str) -> bool:
-        """Remove a device from the view until it speaks again; False: it is not there. Its events stay."""
+        """Remove a device until it speaks again, as a new one; False: it is not there. Its events stay."""
         with self._knowing:
             known = self._known.get(name)
             if known is None or known.hidden:
@@ -215,17 +229,26 @@ class Fleet:
         return True
 
     def silent(self) -> list[Device]:
-        """Return the devices in the view that are silent or offline, those that have been so for longest first."""
+        """Return the devices in the view that are silent or offline, those that have been so for longest first.
+
+        One that was silent before this fleet began is in it once nothing was heard for that time again.
+        """
         now = self._clock()
         with self._knowing:
-            found = [each for each in self._known.values() if each.state in ("silent", "offline") and not each.hidden]
+            found = [
+                each
+                for each in self._known.values()
+                if not each.hidden
+                and (each.state == "offline" or (each.state == "silent" and each.quiet(self._silent_after_s)))
+            ]
             return [each.device(now) for each in sorted(found, key=lambda each: (each.since, each.name))]
 
     def notices(self) -> list[str]:
         """Return what people should know though no device is ill, a sentence each."""
         now = self._clock()
         with self._knowing:
-            return [words for words, until in self._notices.values() if now < until]
+            found = [words for words, until in self._notices.values() if now < until]
+        return found if now >= CLOCK_SET else [f"this machine's clock is wrong ({_day(now)}): set it", *found]
 
     def problem(self) -> str | None:
         """Return why there is no connection to the broker, without secrets; None: there is one, or none was tried."""
@@ -251,15 +274,15 @@ class Fleet:
     def _take(self, message: MQTTMessage) -> None:
         mono = self._monotonic()
         with self._changed:
-            kept = self._queued(message, mono)
-            if kept:
+            done = self._queued(message, mono)
+            if done is not message:
                 self._woken = True
                 self._changed.notify_all()
-        if not kept and self._connection:
-            self._connection.ack(message)
+        if done and self._connection:
+            self._connection.ack(done)
 
-    def _queued(self, message: MQTTMessage, mono: float) -> bool:
-        """Queue a message, with the lock held; False: it is refused, and counted."""
+    def _queued(self, message: MQTTMessage, mono: float) -> MQTTMessage | None:
+        """Queue a message, with the lock held; return the one that is done with: it is refused, or replaced by it."""
         try:
             levels = message.topic[len(self.settings.prefix) + 1 :].split("/")
         except UnicodeDecodeError:
@@ -269,27 +292,30 @@ class Fleet:
             name = ""
         elif not good_name(name):
             self._refused["", "name"] += 1
-            return False
+            return message
+        state = kind in ("stats", "available")
+        if not (message.qos or state):
+            self._refused[name, "unassured"] += 1
+            return message
         bucket = self._buckets.get(name)
         if bucket is None:
-            if len(self._buckets) >= MAX_DEVICES:
-                self._refused["", "many"] += 1
-                return False
+            if len(self._buckets) >= 2 * MAX_DEVICES:  # most of them for names that are no device
+                self._buckets = {each: kept for each, kept in self._buckets.items() if each in self._known}
             bucket = self._buckets[name] = _Bucket(BURST, mono)
         size = len(message.payload)
         if size > (MAX_PICTURE_BYTES if kind == "snapshot" else MAX_BYTES):
             self._refused[name, "large"] += 1
-            return False
+            return message
         known = self._known.get(name)
         unasked = kind == "replayed" and not (known and known.asking)
         cost = PICTURE_COST if kind == "snapshot" else UNASKED_COST if unasked else 1.0 + size // UNIT_BYTES
-        if not bucket.take(cost, mono) or (not message.qos and self._unassured >= MAX_UNASSURED):
+        if not bucket.take(cost, mono):
             self._refused[name, "flood"] += 1
-            return False
-        key: object = (name, kind) if kind == "stats" else object()  # of its states the newest is enough
-        self._unassured += not message.qos and self._queue.pop(key, None) is None
+            return message
+        key: object = (name, kind) if state else object()  # of its states the newest is enough
+        older = self._queue.pop(key, None)
         self._queue[key] = message
-        return True
+        return older
 
     def _wake(self) -> None:
         with self._changed:
@@ -308,7 +334,11 @@ class Fleet:
                 message, event_id, place = waiting.popleft()
                 if waiting:
                     self._pictures[device] = waiting
-            record = self._picture(message, device, event_id, place)
+            try:
+                record = self._picture(message, device, event_id, place)
+            except Exception as error:  # a thread that dies would leave all pictures unseen
+                log.error("fleet: internal error (%s: %s)", type(error).__name__, error, exc_info=error)
+                record = _Record(message, device)
             with self._changed:
                 self._decoded.append(record)
                 self._woken = True
@@ -318,19 +348,18 @@ class Fleet:
         """Return what to write of a picture: nothing where it is none, or is there already."""
         record = _Record(message, device)
         with suppress(DiskError):  # then it is written once more, which changes nothing
-            if event_id and self._store.has_picture(device, event_id, place):
+            if self._store.has_picture(device, event_id, place):
                 return record
         jpeg = bytes(message.payload)
-        if camera_jpeg(jpeg) is None:
+        frame = next((each.kind for each in segments(jpeg) if each.kind in SOF), None)
+        if frame not in SEQUENTIAL or camera_jpeg(jpeg) is None:
             with self._changed:
                 self._refused[device, "picture"] += 1
             return record
-        level = message.topic.split("/")[-2]
 
         def write(writer: FleetWriter, cursors: dict[str, Place]) -> After | None:
-            of = event_id or writer.newest_bear(device, level, self._clock())
-            old = writer.put_picture(device, of, place, jpeg) if of else []
-            return lambda now, mono: writer.remove(old)
+            writer.put_picture(device, event_id, place, jpeg)
+            return None
 
         record.write = write
         return record
@@ -360,23 +389,23 @@ class Fleet:
         now, mono = self._clock(), self._monotonic()
         with self._changed:
             room = AT_ONCE - len(self._unwritten)
-            keys = [key for key in self._queue if isinstance(key, tuple)] if room <= 0 else list(self._queue)[:room]
+            keys = [key for key, each in self._queue.items() if not each.qos] if room <= 0 else list(self._queue)[:room]
             messages = [self._queue.pop(key) for key in keys]  # states are read also while the disk takes nothing
-            self._unassured -= sum(not message.qos for message in messages)
             self._unwritten += self._decoded
             self._decoded = []
             refused, self._refused = self._refused, Counter()
             self._woken |= bool(self._queue) and room > 0
         with self._knowing:
             for message in messages:
-                self._unwritten += self._read(message, now, mono)
+                record = self._read(message, now, mono)
+                if record and message.qos:
+                    self._unwritten.append(record)
             for (name, kind), count in refused.items():
                 self._count(name, kind, count, now)
             if mono - self._looked_at >= min(LOOK_S, self._silent_after_s / 4):
-                self._looked_at = mono
-                looks = [
-                    each.look(now, mono, self._connected_at, self._silent_after_s) for each in self._known.values()
-                ]
+                since = math.inf if self._connected_at is None else max(self._connected_at, self._looked_at)
+                self._looked_at, listened_s = mono, max(0.0, mono - since)
+                looks = [each.look(now, listened_s, self._silent_after_s) for each in self._known.values()]
                 self.changes += any(looks)
         if mono >= self._again_at:
             self._try_to_write(writer, connection, mono)
@@ -389,11 +418,13 @@ class Fleet:
             now, mono = self._clock(), self._monotonic()
             self._connects, self._connected_at = connection.connects, mono
             if self._had_session and not connection.session_present:
-                at = f"{datetime.fromtimestamp(now):%d %b %H:%M}"
                 words = (
-                    f"the broker forgot at {at} what it kept for the fleet: every device is asked for what is missing"
+                    f"the broker forgot at {_day(now)} what it kept for the fleet:"
+                    " every device is asked for what is missing"
                 )
-                log.warning("fleet: %s", words)
+                if now - self._forgot_at >= NOTICE_S:
+                    self._forgot_at = now
+                    log.warning("fleet: %s", words)
                 with self._knowing:
                     self._notices["forgot"] = words, now + FORGOT_S
                     for known in self._known.values():
@@ -401,42 +432,46 @@ class Fleet:
                         known.see(mono, SKIPPED_S)
             self._note_session, self._had_session = not self._had_session, True
 
-    def _read(self, message: MQTTMessage, now: float, mono: float) -> list[_Record]:
+    def _read(self, message: MQTTMessage, now: float, mono: float) -> _Record | None:
         """Read one message, with what is known held; return what to write before it is acknowledged."""
         levels = message.topic[len(self.settings.prefix) + 1 :].split("/")
         name, kind = levels[0], levels[-1]
-        if len(levels) == 1:
-            self._note_own(message.payload, now)
-            return []
         try:
-            record = self._record(message, name, kind, now, mono)
+            if len(levels) == 1:
+                self._note_own(message.payload, now)
+                return None
+            return self._record(message, name, kind, now, mono)
         except MessageError as error:
-            self._device(name, now).doubt("bad", now, str(error))
-            record = _Record(message, name) if message.qos else None
-        return [record] if record else []
+            self._count(name, "bad", 1, now, str(error))
+        except Exception as error:  # one message that cannot be read must not keep the others from it
+            log.error("fleet: internal error (%s: %s)", type(error).__name__, error, exc_info=error)
+            self._count(name, "bad", 1, now, "it cannot be read")
+        return _Record(message, name)
 
     def _record(self, message: MQTTMessage, name: str, kind: str, now: float, mono: float) -> _Record | None:
         """Read it. None: it goes to be decoded first, or there is nothing to write. Raises MessageError."""
         payload, record = bytes(message.payload), _Record(message, name)
         if kind == "snapshot":
-            return None if self._to_decode(message, name, now) else record
+            return None if self._to_decode(message, name) else record
         if kind == "available":
             self._take_available(payload, name, now, mono, retained=message.retain)
             return record
         found = parse(payload)
-        known = self._device(name, now)
         if kind == "stats":
             if not message.retain:
+                known = self._known.get(name) or Known(name, now)  # none of garbage alone
                 known.take_stats(found, now, mono)
-                self.changes += known.urgent
+                self.changes += self._device(name, now, known).urgent
             return None
         if kind == "events":
             event = event_of(found)
+            known = self._device(name, now)
             if abs(taken_at(event, now)[0] - now) < FRESH_S:
                 known.hear(now, mono)
             record.write = lambda writer, cursors: self._put(writer, cursors, known, (event,), now)
         else:
             answer = answer_of(found)
+            known = self._device(name, now)
             known.hear(now, mono)
             record.write = lambda writer, cursors: self._put_answer(writer, cursors, known, answer, now)
         return record
@@ -453,26 +488,21 @@ class Fleet:
         if known.available:
             known.see(mono, SKIPPED_S)
 
-    def _to_decode(self, message: MQTTMessage, name: str, now: float) -> bool:
+    def _to_decode(self, message: MQTTMessage, name: str) -> bool:
         """Queue a picture to be decoded; False: it is not kept."""
-        if not message.payload:  # by which a retained one is deleted
-            return False
         pairs = dict(getattr(message.properties, "UserProperty", None) or ())
-        event_id, boot_id, seq = (pairs.get(key, "") for key in ("id", "boot_id", "seq"))
-        if pairs.keys() >= {"id", "boot_id", "seq"}:
-            if not (0 < len(event_id) <= MAX_ID and len(boot_id) <= MAX_ID and seq.isascii() and seq.isdigit()):
-                raise MessageError("its picture names no event")
-        elif message.retain:
+        if not message.payload or name not in self._known or not pairs.keys() >= {"id", "boot_id", "seq"}:
             return False
-        place = boot_id, int(seq[:15] or 0)
+        event_id, boot_id, seq = (pairs[key] for key in ("id", "boot_id", "seq"))
+        if not (0 < len(event_id) <= MAX_ID and len(boot_id) <= MAX_ID and seq.isascii() and seq.isdigit()):
+            raise MessageError("its picture names no event")
         with self._changed:
-            waiting = self._pictures.setdefault(name, deque())
-            if len(waiting) >= MAX_PICTURES:
+            waiting = {device: sum(len(each[0].payload) for each in queue) for device, queue in self._pictures.items()}
+            if waiting.get(name, 0) >= MAX_DEVICE_WAITING or sum(waiting.values()) >= MAX_WAITING:
                 self._refused[name, "flood"] += 1
                 return False
-            waiting.append((message, event_id, place))
+            self._pictures.setdefault(name, deque()).append((message, event_id, (boot_id, int(seq[:15]))))
             self._changed.notify_all()
-        self._device(name, now)
         return True
 
     def _put(
@@ -535,8 +565,7 @@ class Fleet:
             if self._trimmed_at is None or mono - self._trimmed_at >= TRIM_S:
                 self._trimmed_at = mono
                 with writer.writing():
-                    files = writer.trim()
-                writer.remove(files)
+                    writer.trim()
         except DiskError as error:
             if self._trouble is None:
                 log.warning("fleet: nothing can be written, and the broker keeps what comes: %s", error)
@@ -567,6 +596,9 @@ class Fleet:
                 with self._knowing:
                     for known in due:
                         known.urgent = False  # unless it changes meanwhile
+                        if known.hidden:
+                            writer.delete(known.name)
+                            continue
                         writer.save(known)
                         if known.cursor:
                             cursors[known.name] = known.cursor
@@ -592,6 +624,12 @@ class Fleet:
                 note(now, mono)
             for name in cursors:
                 self._known[name].see(mono, SKIPPED_S)
+            gone = [known.name for known in due if known.hidden and not known.urgent]
+            for name in gone:
+                del self._known[name]
+        with self._changed:
+            for name in gone:
+                self._buckets.pop(name, None)
         return records
 
     def _write_record(self, writer: FleetWriter, record: _Record, cursors: dict[str, Place]) -> After | None:
@@ -601,7 +639,7 @@ class Fleet:
             log.error("fleet: internal error (%s: %s)", type(error).__name__, error, exc_info=error)
             record.write, now = None, self._clock()
             with self._knowing:
-                self._device(record.device, now).doubt("bad", now, "it cannot be written")
+                self._count(record.device, "bad", 1, now, "it cannot be written")
             return None
 
     def _ask(self, connection: BrokerConnection, mono: float) -> None:
@@ -620,24 +658,29 @@ class Fleet:
                 topic = Topics(f"{self.settings.prefix}/{name}").replay
                 connection.publish(topic, self._known[name].question(mono))
 
-    def _device(self, name: str, now: float) -> Known:
+    def _device(self, name: str, now: float, new: Known | None = None) -> Known:
+        """Return what is known of a device. Raises MessageError for a new one where there are too many."""
         known = self._known.get(name)
         if known is None:
-            known = self._known[name] = Known(name, now)
+            if len(self._known) >= MAX_DEVICES:
+                words = f"there are more than {MAX_DEVICES:,} devices: the others are not shown; use several prefixes"
+                self._notices["many"] = words, now + NOTICE_S
+                raise MessageError("there are too many devices")
+            known = self._known[name] = new or Known(name, now)
             self.changes += 1
         return known
 
-    def _count(self, name: str, kind: str, count: int, now: float) -> None:
+    def _count(self, name: str, kind: str, count: int, now: float, why: str = "") -> None:
         """Note what was refused."""
-        if name:
-            self._device(name, now).doubt(kind, now, "they are no whole JPEG" if kind == "picture" else "", count)
-        elif kind == "name":
-            self._unnamed += count
-            words = f"{self._unnamed} messages were refused, for the names of their devices cannot be shown"
-            self._notices["name"] = words, now + NOTICE_S
-        elif kind == "many":
-            words = f"there are more than {MAX_DEVICES} devices: those beyond are not shown; give each park its prefix"
-            self._notices["many"] = words, now + NOTICE_S
+        if known := self._known.get(name):
+            known.doubt(kind, now, why, count)
+            return
+        self._unnamed += count
+        words = "1 message was" if self._unnamed == 1 else f"{self._unnamed} messages were"
+        self._notices["name"] = (
+            f"{words} refused: of no device that is known, or of a name that cannot be shown",
+            now + NOTICE_S,
+        )
 
     def _note_own(self, payload: Any, now: float) -> None:
         """Note that a device publishes to the fleet's own prefix: its cameras look like devices."""
@@ -649,5 +692,9 @@ class Fleet:
             self._not_devices = {segment(name) for name in cameras} if isinstance(cameras, dict) else set()
             for name in self._not_devices:
                 known = self._known.get(name)
-                if known and not known.stats and not known.hidden:
+                if known and known.well is None and not known.hidden:
                     known.hidden = known.urgent = True
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at):%d %b %H:%M}"

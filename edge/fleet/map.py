@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ MARGIN = 70.0  # for names
 LEAST_KM = 1.0  # across the drawing
 KM_A_DEGREE = 111.2  # of latitude
 MAX_DOTS = 2000
+FAR, FAR_KM = 10.0, 100.0  # so many times the distance of most devices from the middle, and at least so many km
 CELL = 8.0  # names are placed by cells of this size
 FONT = 14.0
 DOT = 9.0  # half of its size
@@ -35,9 +37,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Map:
-    """The drawing: the dots, the bar of the scale with its length in units and words, and how many have no room."""
+    """The drawing: the dots, the bar of the scale with its length in units and words, and who is not drawn.
+
+    ``far``: devices far beyond the others, with their distance in km; ``beyond``: how many have no room.
+    """
 
     dots: list[Dot]
+    far: list[tuple[Device, float]]
     bar: float
     bar_words: str
     beyond: int
@@ -49,10 +55,15 @@ def draw(devices: Sequence[Device]) -> Map | None:
     The projection is equirectangular, true to scale in the middle. Longitudes are cut at their widest gap, so that
     devices on both sides of the antimeridian are neighbours.
     """
-    placed = [(each, *found) for each in devices if (found := place(each))]
+    placed = [(each, each.site.latitude, each.site.longitude) for each in devices if each.site]
     if not placed:
         return None
-    shown = placed[:MAX_DOTS]
+    distances = _distances([(latitude, longitude) for _, latitude, longitude in placed])
+    # One in ten, and one of three, may be far away without the scale of the map being theirs.
+    most = math.inf if len(placed) < 3 else max(FAR_KM, FAR * sorted(distances)[(len(placed) - 1) * 9 // 10])
+    far = [(device, km) for (device, _, _), km in zip(placed, distances, strict=True) if km > most]
+    near = [each for each, km in zip(placed, distances, strict=True) if km <= most]
+    shown = near[:MAX_DOTS]
     west = _west_of([longitude for _, _, longitude in shown])
     middle = (min(each[1] for each in shown) + max(each[1] for each in shown)) / 2
     narrow = max(math.cos(math.radians(middle)), 0.01)
@@ -73,14 +84,20 @@ def draw(devices: Sequence[Device]) -> Map | None:
         Dot(device, round(x, 1), round(y, 1), *label)
         for (device, _, _), (x, y), label in zip(shown, points, _labels(names, points), strict=True)
     ]
-    return Map(dots, round(length * scale, 1), words, len(placed) - len(shown))
+    return Map(dots, far, round(length * scale, 1), words, len(near) - len(shown))
 
 
-def place(device: Device) -> tuple[float, float] | None:
-    """Return latitude and longitude in degrees; None without them, or out of range."""
-    site = device.site
-    there = site and -90.0 <= site.latitude <= 90.0 and -180.0 <= site.longitude <= 180.0
-    return (site.latitude, site.longitude) if site and there else None
+def _distances(places: Sequence[tuple[float, float]]) -> list[float]:
+    """Return how far each place, in degrees, is from the middle one of them, in km: the haversine formula."""
+    west = _west_of([longitude for _, longitude in places])
+    latitude = math.radians(median(each for each, _ in places))
+    longitude = math.radians(west + median((each - west) % 360.0 for _, each in places))
+    found = []
+    for there in ((math.radians(north), math.radians(east)) for north, east in places):
+        north, east = there[0] - latitude, there[1] - longitude
+        part = math.sin(north / 2) ** 2 + math.cos(latitude) * math.cos(there[0]) * math.sin(east / 2) ** 2
+        found.append(math.degrees(2 * math.asin(min(1.0, math.sqrt(part)))) * KM_A_DEGREE)
+    return found
 
 
 def _west_of(longitudes: Sequence[float]) -> float:

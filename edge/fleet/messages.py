@@ -8,21 +8,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn, TypeGuard, get_args
+from unicodedata import category
 
 from edge.errors import BearAlarmError
 from edge.schema import Event, EventKind, EventType, Stage, readable
 
 MAX_BYTES = 200_000  # of a message in JSON: an answer has 60 kB, and reading more takes other devices' time
 MAX_PICTURE_BYTES = 2_000_000
+MAX_EVENT_BYTES = 8_000  # of one event in JSON
 MAX_NAME = 64  # characters of a device's name
 MAX_ID = 200  # characters of an id
 MAX_TEXT = 2_000  # characters of any other text
 MAX_DEPTH = 8
 MAX_CAMERAS = 50  # of a device
 MAX_EVENTS = 50  # of an answer
+MAX_ZONES = 50  # of an event
+BLANKS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that show nothing
 MAX_INTEGER = 2**53
 EARLIEST = datetime.fromisoformat("2020-01-01T00:00:00Z").timestamp()
-AHEAD_S = 86_400.0  # by how much a device's clock may be ahead of this machine's
+AHEAD_S = 600.0  # by how much a device's clock may be ahead of this machine's
+CLOCK_SET = datetime.fromisoformat("2025-01-01T00:00:00Z").timestamp()  # a machine whose clock is before has none
 
 Place = tuple[str, int]  # boot_id and seq of an event
 
@@ -52,8 +57,9 @@ class Answer:
 
 
 def good_name(name: str) -> bool:
-    """Return True for a device's name that can be shown."""
-    return 0 < len(name) <= MAX_NAME and name.isprintable()
+    """Return True for a device's name that can be shown, and seen."""
+    seen = any(category(sign)[0] in "LNPS" and sign not in BLANKS for sign in name)
+    return seen and len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
 
 
 def parse(payload: bytes) -> dict[str, Any]:
@@ -86,9 +92,12 @@ def event_of(found: object) -> Event:
     box = known.get("box_xywh")
     try:
         pairs = {"box_xywh": None if box is None else tuple(box), "zones": tuple(known.get("zones", ()))}
-        return Event(**(known | pairs))
+        event = Event(**(known | pairs))
     except TypeError:
         raise MessageError("it is no whole event") from None
+    if len(event.to_json().encode()) > MAX_EVENT_BYTES:
+        raise MessageError(f"an event has over {MAX_EVENT_BYTES:,} bytes")
+    return event
 
 
 def answer_of(found: Mapping[str, Any]) -> Answer:
@@ -123,9 +132,12 @@ def site_of(found: object) -> Site | None:
 
 
 def taken_at(event: Event, now: float) -> tuple[float, bool]:
-    """Return when an event was, time.time(), and whether its clock is doubtful: then it is ``now``."""
+    """Return when an event was, time.time(), and whether its clock is doubtful: then it is ``now``.
+
+    The device's clock counts where this machine's was never set.
+    """
     at = datetime.fromisoformat(event.captured_at).timestamp()
-    doubtful = not EARLIEST <= at <= now + AHEAD_S
+    doubtful = not EARLIEST <= at <= (now + AHEAD_S if now >= CLOCK_SET else math.inf)
     return (now, True) if doubtful else (at, False)
 
 
@@ -224,7 +236,7 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "model": _words,
     "evidence": _words,
     "detail": _words,
-    "zones": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "zones": lambda value: isinstance(value, list) and len(value) <= MAX_ZONES and all(map(_is_text, value)),
     "escalated": _words,
     "file": _words,
     "quiet": _words,

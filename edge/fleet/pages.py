@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -16,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.alert.events import TROUBLE_WORDS
-from edge.fleet.map import DOT, HEIGHT, WIDTH, draw, place
+from edge.fleet.alarms import day_and_time, last_heard
+from edge.fleet.map import HEIGHT, WIDTH, draw
+from edge.fleet.store import MAX_ROWS, FleetStore
 from edge.local_time import lasting
 from edge.page import access
-from edge.page.app import guarded
-from edge.page.common import AnyPage, back_to, render
-from edge.page.events import KINDS, ROW, SHOWN, sent_file, sent_thumbnail, there
+from edge.page.app import guarded_app
+from edge.page.common import BasePage, back_to, prose, render
+from edge.page.events import KINDS, ROW, SHOWN, event_name, events_place, refused_if_missing, sent_file, sent_thumbnail
 from edge.page.guard import Refused
 from edge.page.serving import page_server
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edge.fleet.devices import Device
     from edge.fleet.fleet import Fleet
-    from edge.fleet.store import FleetStore, Happening
+    from edge.fleet.store import FleetEvent
     from edge.page.accounts import Access, Accounts
     from edge.page.server import WebServer
     from edge.settings import PageSettings
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 MENU = ("/", "Devices"), ("/events", "Events")
 DEVICES = 200  # on one page
 NAMED = 3  # devices that the first sentence names
-OFFERED = 1000  # names that the filter offers
 NEWEST = 10  # events on a device's own page
 STATES = {"silent": "silent", "offline": "offline", "ill": "not well", "well": "well"}  # the worst first
 SHAPES = {  # on the map: a diamond, a square, a triangle, a circle
@@ -52,42 +51,35 @@ SHAPES = {  # on the map: a diamond, a square, a triangle, a circle
 
 
 @dataclass(kw_only=True)
-class FleetPage(AnyPage):
+class FleetPage(BasePage):
     """The state that the parts of a fleet's page share."""
 
+    is_fleet = True
     fleet: Fleet
     store: FleetStore
 
-    @property
-    def frame(self) -> dict[str, Any]:
-        """Return values of each template, also for those who are not logged in."""
-        return {"claim": self.claim, "fleet": True, "menu": MENU}
-
-    def top(self, access: Access) -> dict[str, Any]:
+    def for_logged_in(self, access: Access) -> dict[str, Any]:
         """Return the menu; with the map for the owner, where a device is on it."""
-        mapped = access.owner and any(each.site for each in self.fleet.devices())
-        return {"menu": (*MENU, ("/map", "Map"))} if mapped else {}
+        return {"menu": (*MENU, ("/map", "Map")) if access.owner and self.fleet.mapped else MENU}
 
 
-def open_page(
-    fleet: Fleet, store: FleetStore, folder: Path, settings: PageSettings, claim: Callable[[], str]
-) -> tuple[WebServer, Ask]:
+def open_page(fleet: Fleet, settings: PageSettings, claim: str) -> tuple[WebServer, Ask]:
     """Serve the page until the server is closed; return it, and what asks for its problem.
 
-    ``folder``: of the fleet's state, for accounts and certificates. ``settings``: ``listen`` is set. ``claim``: the
-    command that makes an owner.
+    Accounts and certificates are in the fleet's folder. ``settings``: ``listen`` is set. ``claim``: the command that
+    makes an owner.
     """
 
     def make(accounts: Accounts, names: list[str]) -> ASGIApp:
-        page = FleetPage(accounts=accounts, claim=claim(), fleet=fleet, store=store)
-        return guarded(page, ROUTES, names, tls=settings.tls)
+        page = FleetPage(accounts=accounts, fleet=fleet, store=FleetStore(fleet.folder))
+        return guarded_app(page, ROUTES, names, tls=settings.tls)
 
-    return page_server(settings, folder, make, claim)
+    return page_server(settings, fleet.folder, make, claim)
 
 
 def device_list(request: Request) -> Response:
     """Show the devices, those that are not well first."""
-    page, now = _page(request), time.time()
+    page = _page(request)
     devices = _worst_first(page.fleet.devices())
     wanted = request.query_params.get("q", "").strip()
     found = [each for each in devices if wanted.casefold() in each.name.casefold()]
@@ -97,9 +89,9 @@ def device_list(request: Request) -> Response:
     return render(
         request,
         "fleet_devices.html",
-        sum=_sum(devices, now),
+        summary=_summary(devices),
         problems=_problems(page),
-        devices=[_shown(each, now) for each in found[(at - 1) * DEVICES : at * DEVICES]],
+        devices=[_shown(each) for each in found[(at - 1) * DEVICES : at * DEVICES]],
         known=len(devices),
         found=len(found),
         wanted=wanted,
@@ -107,7 +99,7 @@ def device_list(request: Request) -> Response:
         pages=pages,
         links={
             words: f"/?{urlencode({'q': wanted, 'page': to})}"
-            for words, to in (("before", at - 1), ("next", at + 1))
+            for words, to in (("previous", at - 1), ("next", at + 1))
             if 1 <= to <= pages
         },
     )
@@ -116,14 +108,12 @@ def device_list(request: Request) -> Response:
 def device_page(request: Request) -> Response:
     """Show one device."""
     page, device = _page(request), _device(request, request.query_params.get("name", ""))
-    at = place(device) if request.state.access.owner else None
-    newest = page.store.happenings(device=device.name, limit=NEWEST)
+    newest = page.store.incidents(device=device.name, limit=NEWEST)
     return render(
         request,
         "fleet_device.html",
-        device=_shown(device, time.time()),
-        at=at,
-        site=device.site.name if at and device.site else None,
+        device=_shown(device),
+        site=device.site if request.state.access.owner else None,
         events=[_event(each) for each in newest],
     )
 
@@ -142,11 +132,10 @@ def event_list(request: Request) -> Response:
     if asked["kind"] not in ("", *KINDS):
         raise Refused(HTTPStatus.BAD_REQUEST, f"kind {asked['kind']!r} is not known; choose one of the list")
     before = int(asked["before"]) if ROW.fullmatch(asked["before"]) else None
-    found = page.store.happenings(
+    found = page.store.incidents(
         device=asked["device"] or None, kind=asked["kind"] or None, before=before, limit=SHOWN + 1
     )
     filters = {name: asked[name] for name in ("device", "kind") if asked[name]}
-    names = [each.name for each in page.fleet.devices()]
     more = len(found) > SHOWN
     return render(
         request,
@@ -154,29 +143,29 @@ def event_list(request: Request) -> Response:
         events=[_event(each) for each in found[:SHOWN]],
         asked=asked,
         filters=filters,
-        kinds=KINDS.items(),
-        names=sorted(names) if len(names) <= OFFERED else [],
-        newest=_events_place(filters) if before is not None else None,
-        older=_events_place(filters | {"before": str(found[SHOWN - 1].id)}) if more else None,
+        kinds=(KINDS | {"health": "A device's own troubles"}).items(),
+        newest=events_place(filters) if before is not None else None,
+        older=events_place(filters | {"before": str(found[SHOWN - 1].id)}) if more else None,
     )
 
 
 def event_page(request: Request) -> Response:
     """Show one event."""
-    happening = _happening(request)
-    rows = _page(request).store.rows(happening.device, happening.event_id)
-    return render(request, "fleet_event.html", event=_event(happening), rows=[(_clock(row), row) for row in rows])
+    incident = _incident(request)
+    rows = _page(request).store.rows(incident.device, incident.event_id)
+    lines = [(_clock(row), row) for row in rows[: MAX_ROWS - 1]]
+    return render(request, "fleet_event.html", event=_event(incident), rows=lines, more=len(rows) == MAX_ROWS)
 
 
 def picture(request: Request) -> Response:
     """Send the picture of an event."""
-    with there():
+    with refused_if_missing():
         return sent_file(request, _picture(request))
 
 
 def thumbnail(request: Request) -> Response:
     """Send the picture of an event, small."""
-    with there():
+    with refused_if_missing():
         return sent_thumbnail(request, _picture(request))
 
 
@@ -184,16 +173,21 @@ def map_page(request: Request) -> Response:
     """Show where the devices are (the owner)."""
     if not request.state.access.owner:
         raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees where the devices are")
-    now = time.time()
     drawn = draw(_worst_first(_page(request).fleet.devices()))
-    dots = [(dot, _shown(dot.device, now)) for dot in drawn.dots] if drawn else []
     return render(
-        request, "fleet_map.html", map=drawn, dots=dots, states=STATES, shapes=SHAPES, size=(WIDTH, HEIGHT), dot=DOT
+        request,
+        "fleet_map.html",
+        map=drawn,
+        dots=[(dot, _shown(dot.device)) for dot in drawn.dots] if drawn else [],
+        far=[(_shown(device), f"{km:,.0f}") for device, km in drawn.far] if drawn else [],
+        states=STATES,
+        shapes=SHAPES,
+        size=(WIDTH, HEIGHT),
     )
 
 
 def _page(request: Request) -> FleetPage:
-    page: FleetPage = request.app.state.page
+    page: FleetPage = request.state.page
     return page
 
 
@@ -205,10 +199,10 @@ def _device(request: Request, name: str) -> Device:
     return found
 
 
-def _happening(request: Request) -> Happening:
+def _incident(request: Request) -> FleetEvent:
     """Return the event that is asked for. Raises Refused."""
     id_ = request.path_params["id"]
-    found = _page(request).store.happening(int(id_)) if ROW.fullmatch(id_) else None
+    found = _page(request).store.incident(int(id_)) if ROW.fullmatch(id_) else None
     if found is None:
         raise Refused(HTTPStatus.NOT_FOUND, "there is no such event here (any more)")
     return found
@@ -216,7 +210,7 @@ def _happening(request: Request) -> Happening:
 
 def _picture(request: Request) -> Path:
     """Return the picture of an event. Raises KeyError where there is none."""
-    found = _page(request).store.picture(_happening(request))
+    found = _page(request).store.picture(_incident(request))
     if found is None:
         raise KeyError
     return found
@@ -230,7 +224,7 @@ def _worst_first(devices: Sequence[Device]) -> list[Device]:
     return sorted(devices, key=lambda each: (order.index(each.state), not each.doubts, each.name.casefold(), each.name))
 
 
-def _sum(devices: Sequence[Device], now: float) -> Markup:
+def _summary(devices: Sequence[Device]) -> Markup:
     """Return how the fleet is, in one sentence; ``devices``: the worst first."""
     if not devices:
         return Markup("No device was heard yet.")
@@ -238,7 +232,7 @@ def _sum(devices: Sequence[Device], now: float) -> Markup:
     one = len(devices) == 1
     if not ill:
         return Markup("The one device is well." if one else f"All {len(devices)} devices are well.")
-    said = [Markup("<bdi>{}</bdi> is {}").format(each.name, _state(each, now)) for each in ill[:NAMED]]
+    said = [Markup("<bdi>{}</bdi> is {}").format(each.name, _state(each)) for each in ill[:NAMED]]
     more = len(ill) - len(said)
     if more:
         said.append(Markup(f"{more} more {'is' if more == 1 else 'are'} not well"))
@@ -247,11 +241,9 @@ def _sum(devices: Sequence[Device], now: float) -> Markup:
     return Markup(count) + Markup("; ").join(said) + Markup(".")
 
 
-def _state(device: Device, now: float) -> str:
+def _state(device: Device) -> str:
     words = STATES[device.state]
-    if device.state == "silent":
-        return f"{words}, last heard {_ago(device.heard_at, now)}" if device.heard_at else f"{words}, never heard"
-    return f"{words} since {_when(device.since)}" if device.state == "offline" else words
+    return words if device.state == "ill" else f"{words}, {last_heard(device)}"
 
 
 def _problems(page: FleetPage) -> list[str]:
@@ -259,56 +251,50 @@ def _problems(page: FleetPage) -> list[str]:
     return [each for each in (page.fleet.problem(), page.fleet.trouble(), *page.fleet.notices()) if each]
 
 
-def _shown(device: Device, now: float) -> dict[str, Any]:
+def _shown(device: Device) -> dict[str, Any]:
     """Return what the pages show of a device: never where it is."""
     return {
         "name": device.name,
         "place": f"/device?{urlencode({'name': device.name})}",
-        "events": _events_place({"device": device.name}),
+        "events": events_place({"device": device.name}),
         "state": device.state,
         "words": STATES[device.state],
-        "since": _when(device.since),
-        "heard": f"last heard {_ago(device.heard_at, now)}" if device.heard_at else "never heard",
+        "since": day_and_time(device.since),
+        "heard": last_heard(device),
         "reason": device.reason,
         "version": device.version,
         "model": device.model,
         "clock_ok": device.clock_ok,
-        "doubts": device.doubts,
+        "doubts": [prose(each) for each in device.doubts],
         "filling": device.filling,
         "there": device.state in {"well", "ill"},
         "cameras": [
-            (each, "no new pictures" if not (each.fresh or each.trouble) else each.trouble, _when(each.since))
+            (each, "no new pictures" if not (each.fresh or each.trouble) else each.trouble, day_and_time(each.since))
             for each in device.cameras
         ],
     }
 
 
-def _event(happening: Happening) -> dict[str, Any]:
+def _event(incident: FleetEvent) -> dict[str, Any]:
     """Return what the list and the event's own page both show."""
-    label = (happening.label or "").replace("_", " ")
-    name, _, note = (happening.species or label or "bear").partition(" (")
-    names = {
-        "bear": f"{name[:1].upper()}{name[1:]}",
-        "camera": f"Camera: {TROUBLE_WORDS.get(happening.label or '', label)}",
-        "notice": f"Notice: {label}",
-        "test": "Test",
-    }
-    over = happening.ended_at is not None
+    label = incident.label or ""
+    animal, _, note = (incident.species or label.replace("_", " ") or "bear").partition(" (")
+    began, over = datetime.fromtimestamp(incident.began_at).astimezone(), incident.ended_at is not None
     return {
-        "id": happening.id,
-        "name": names.get(happening.kind, f"Health: {label}"),
-        "device": happening.device,
-        "place": f"/device?{urlencode({'name': happening.device})}",
-        "camera": happening.camera,
-        "when": _when(happening.began_at, seconds=True) + (" ?" if happening.clock_doubtful else ""),
-        "doubtful": happening.clock_doubtful,
-        "lasted": lasting(max(0.0, happening.ended_at - happening.began_at)) if happening.ended_at is not None else "",
-        "open": not over and happening.kind in {"bear", "camera", "health"},
-        "score": happening.top_score if happening.kind == "bear" else None,
-        "stage": happening.stage,
-        "no_noise": happening.kind == "bear" and not happening.alarms and happening.stage != "shadow",
-        "detail": note.removesuffix(")") if happening.kind == "bear" else happening.detail,
-        "picture": bool(happening.picture),
+        "id": incident.id,
+        "name": event_name(incident.kind, label, animal),
+        "device": incident.device,
+        "place": f"/device?{urlencode({'name': incident.device})}",
+        "camera": incident.camera,
+        "when": f"{began:%a %d %b %Y, %H:%M:%S}" + (" ?" if incident.clock_doubtful else ""),
+        "doubtful": incident.clock_doubtful,
+        "lasted": lasting(max(0.0, incident.ended_at - incident.began_at)) if incident.ended_at is not None else "",
+        "open": not over and incident.kind in {"bear", "camera", "health"},
+        "score": incident.top_score if incident.kind == "bear" else None,
+        "stage": incident.stage,
+        "no_noise": incident.kind == "bear" and not incident.alarms and incident.stage != "shadow",
+        "detail": note.removesuffix(")") if incident.kind == "bear" else incident.detail,
+        "picture": bool(incident.picture),
     }
 
 
@@ -318,21 +304,6 @@ def _clock(row: Any) -> str:
         return f"{datetime.fromisoformat(row.captured_at).astimezone():%H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return str(row.captured_at)
-
-
-def _when(at: float, *, seconds: bool = False) -> str:
-    """Return day and time of this machine's zone."""
-    return f"{datetime.fromtimestamp(at).astimezone():{'%a %d %b %Y, %H:%M:%S' if seconds else '%a %d %b, %H:%M'}}"
-
-
-def _ago(at: float, now: float) -> str:
-    """Return how long ago it was, in whole minutes, so that a page says the same for a while."""
-    minutes = int(max(0.0, now - at) // 60)
-    return "less than a minute ago" if minutes < 1 else f"{'1 min' if minutes == 1 else lasting(60.0 * minutes)} ago"
-
-
-def _events_place(filters: dict[str, str]) -> str:
-    return f"/events?{urlencode(filters)}" if filters else "/events"
 
 
 ROUTES = [

@@ -6,19 +6,20 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from edge.alert.mqtt_discovery import segment
 from edge.errors import OptionError
 from edge.files import hand_over, make_own_folder, replace_whole, try_lock
 from edge.fleet.devices import Device, Known, State
 from edge.fleet.messages import Place, shown, taken_at
-from edge.record.database import DiskError, connect, faults, version
+from edge.record.database import CHECK_S, ENDS, DiskError, checked, connect, faults, version
 from edge.schema import Event, EventKind
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ VERSION = 1
 KEEP_EVENTS = 10_000  # of a device
 KEEP_ALL_EVENTS = 1_000_000
 KEEP_PICTURE_BYTES = 2_000_000_000
-TRIM_AT_ONCE = 5_000
-PICTURE_S = 600.0  # a picture without the id of its event belongs to a bear that began no longer ago
+TRIM_AT_ONCE = 200  # events beyond what is kept before the oldest go
+BLOCK_BYTES = 4_096  # a file takes whole blocks
+UNCLAIMED_S = 3_600.0  # how long a picture waits for its event
+MAX_ROWS = 200  # of an incident that are shown
+ROOM_BYTES = 100_000_000  # stay free: an alarm on the same machine writes its journal there
+FULL_BYTES = 1_000_000  # with less free, SQLite cannot even read
 
 TABLES = """
     CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -49,17 +54,17 @@ TABLES = """
         event_id TEXT NOT NULL, json TEXT NOT NULL,
         UNIQUE(device, boot_id, seq)
     );
-    CREATE INDEX IF NOT EXISTS events_by_happening ON events(device, event_id);
-    CREATE TABLE IF NOT EXISTS happenings(
+    CREATE INDEX IF NOT EXISTS events_by_incident ON events(device, event_id);
+    CREATE TABLE IF NOT EXISTS incidents(
         id INTEGER PRIMARY KEY, device TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL, camera TEXT NOT NULL,
         label TEXT, species TEXT, top_score REAL, began_at REAL NOT NULL, ended_at REAL,
         clock_doubtful INTEGER NOT NULL, stage TEXT, alarms INTEGER NOT NULL, detail TEXT,
         boot_id TEXT NOT NULL, seq INTEGER NOT NULL,
         UNIQUE(device, event_id)
     );
-    CREATE INDEX IF NOT EXISTS happenings_by_time ON happenings(began_at);
-    CREATE INDEX IF NOT EXISTS happenings_by_device ON happenings(device, began_at);
-    CREATE INDEX IF NOT EXISTS happenings_by_kind ON happenings(kind, began_at);
+    CREATE INDEX IF NOT EXISTS incidents_by_time ON incidents(began_at);
+    CREATE INDEX IF NOT EXISTS incidents_by_device ON incidents(device, began_at);
+    CREATE INDEX IF NOT EXISTS incidents_by_kind ON incidents(kind, began_at);
     CREATE TABLE IF NOT EXISTS pictures(
         id INTEGER PRIMARY KEY, device TEXT NOT NULL, event_id TEXT NOT NULL, boot_id TEXT NOT NULL,
         seq INTEGER NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
@@ -67,10 +72,10 @@ TABLES = """
     )
 """
 
-# Of one happening: what its newest event says; events may come in another order, and each once.
+# Of one incident: what its newest event says; events may come in another order, and each once.
 _NEWEST = ("label", "species", "stage", "detail")
 PUT_HAPPENING = f"""
-    INSERT INTO happenings(device, event_id, kind, camera, label, species, top_score, began_at, ended_at,
+    INSERT INTO incidents(device, event_id, kind, camera, label, species, top_score, began_at, ended_at,
         clock_doubtful, stage, alarms, detail, boot_id, seq) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(device, event_id) DO UPDATE SET
         began_at = min(began_at, excluded.began_at),
@@ -91,7 +96,7 @@ PUT_HAPPENING = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class FleetEvent:
     """All events of a device with one id, as one: a bear from "new" to "end". Texts come from the device."""
 
     id: int  # in this store; a newer one may have begun earlier
@@ -114,7 +119,7 @@ class Happening:
 _HAPPENINGS = """
     SELECT h.id, h.device, h.event_id, h.kind, h.camera, h.label, h.species, h.top_score, h.began_at, h.ended_at,
         h.clock_doubtful, h.stage, h.alarms, h.detail, p.file
-    FROM happenings h LEFT JOIN pictures p ON p.device = h.device AND p.event_id = h.event_id
+    FROM incidents h LEFT JOIN pictures p ON p.device = h.device AND p.event_id = h.event_id
 """
 
 
@@ -133,14 +138,14 @@ class FleetStore:
         rows, now = self._read("SELECT * FROM devices WHERE NOT hidden ORDER BY name"), time.time()
         return [_known(row).device(now) for row in rows]
 
-    def happenings(
+    def incidents(
         self, *, device: str | None = None, kind: str | None = None, before: int | None = None, limit: int = 50
-    ) -> list[Happening]:
+    ) -> list[FleetEvent]:
         """Return the newest, by the time they began; ``before``: those that follow after the one with this id."""
         wheres = {
             "h.device = ?": device,
             "h.kind = ?": kind,
-            "(h.began_at, h.id) < (SELECT began_at, id FROM happenings WHERE id = ?)": before,
+            "(h.began_at, h.id) < (SELECT began_at, id FROM incidents WHERE id = ?)": before,
         }
         given = {where: value for where, value in wheres.items() if value is not None}
         rows = self._read(
@@ -148,23 +153,24 @@ class FleetStore:
             *given.values(),
             limit,
         )
-        return [_happening(row) for row in rows]
+        return [_incident(row) for row in rows]
 
-    def happening(self, id_: int) -> Happening | None:
+    def incident(self, id_: int) -> FleetEvent | None:
         """Return one; None: there is none with this id any more."""
-        return next((_happening(row) for row in self._read(f"{_HAPPENINGS} WHERE h.id = ?", id_)), None)
+        return next((_incident(row) for row in self._read(f"{_HAPPENINGS} WHERE h.id = ?", id_)), None)
 
     def rows(self, device: str, event_id: str) -> list[Event]:
-        """Return the events of one happening, in the order of their numbers; those of an earlier run first."""
-        found = self._read("SELECT json FROM events WHERE device = ? AND event_id = ? ORDER BY id", device, event_id)
+        """Return the first ``MAX_ROWS`` events of one incident, by their numbers; those of an earlier run first."""
+        query = "SELECT json FROM events WHERE device = ? AND event_id = ? ORDER BY id LIMIT ?"
+        found = self._read(query, device, event_id, MAX_ROWS)
         events = [Event.from_json(line) for (line,) in found]
         runs = list(dict.fromkeys(event.boot_id for event in events))
         return sorted(events, key=lambda event: (runs.index(event.boot_id), event.seq))
 
-    def picture(self, happening: Happening) -> Path | None:
+    def picture(self, incident: FleetEvent) -> Path | None:
         """Return the file of its picture, a JPEG; None: there is none."""
-        path = self.folder / PICTURES / (happening.picture or "")
-        return path if happening.picture and path.is_file() else None
+        path = self.folder / PICTURES / (incident.picture or "")
+        return path if incident.picture and path.is_file() else None
 
     def has_picture(self, device: str, event_id: str, place: Place) -> bool:
         """Return True if it has this picture of an event, or a newer one of the same run."""
@@ -172,16 +178,30 @@ class FleetStore:
         return any(boot_id == place[0] and seq >= place[1] for boot_id, seq in found)
 
     def _read(self, query: str, *values: object) -> list[Any]:
-        if not self._path.is_file():
-            return []
-        with faults(self._path), closing(connect(self._path, "ro")) as db:
-            return db.execute(query, values).fetchall()
+        with _faults(self._path):
+            if not self._path.is_file():
+                return []
+            with closing(connect(self._path, "ro")) as db:
+                return db.execute(query, values).fetchall()
 
 
-def _happening(row: Any) -> Happening:
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Turn every error of SQLite or the system into a DiskError; SQLite calls a full disk an I/O error, too."""
+    try:
+        with faults(path):
+            yield
+    except DiskError as error:
+        with suppress(OSError):
+            if error.fault == "full" or shutil.disk_usage(path.parent).free < FULL_BYTES:
+                raise DiskError(f"{path}: its disk is full; make room", "full") from error
+        raise
+
+
+def _incident(row: Any) -> FleetEvent:
     values: list[Any] = [*row]
     values[10] = bool(values[10])
-    return Happening(*values)
+    return FleetEvent(*values)
 
 
 def _known(row: Any) -> Known:
@@ -191,7 +211,7 @@ def _known(row: Any) -> Known:
     known.state = state if state in get_args(State) else "well"
     known.available = None if available is None else bool(available)
     known.cursor = None if boot_id is None else (boot_id, seq)
-    known.stats, known.urgent = stats, False
+    known.urgent = False
     known.watched = {camera: (bool(fine), at) for camera, (fine, at) in json.loads(watched).items()}
     known.doubts = {kind: (count, at, why) for kind, (count, at, why) in json.loads(doubts).items()}
     if stats:
@@ -207,6 +227,11 @@ class FleetWriter:
         self.folder = folder
         self._path = folder / NAME
         self._db: sqlite3.Connection | None = None
+        self._checked = False
+        # What is kept, by device; counted where the file is opened.
+        self._events: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._unneeded: list[str] = []  # pictures, once the transaction is on the disk
         try:
             make_own_folder(folder, 0o700)  # coordinates are in it
             make_own_folder(folder / PICTURES)
@@ -228,40 +253,72 @@ class FleetWriter:
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
-            with faults(self._path):
-                db = connect(self._path)
-                try:
-                    if version(db) > VERSION:
-                        raise OptionError(f"{self._path}: a newer version wrote it; update this one")
-                    db.execute("PRAGMA journal_mode = WAL").close()
-                    db.execute("PRAGMA wal_autocheckpoint = 1000")
-                    db.executescript(f"BEGIN; {TABLES}; PRAGMA user_version = {VERSION}; COMMIT")
-                except BaseException:
-                    db.close()
+            try:
+                self._db = self._opened()
+            except DiskError as error:
+                if error.fault != "damaged":
                     raise
-            hand_over(self._path)
-            self._db = db
+                self._set_aside(str(error))
+                self._db = self._opened()
         return self._db
+
+    def _opened(self) -> sqlite3.Connection:
+        with _faults(self._path):
+            db = connect(self._path)
+            try:
+                if version(db) > VERSION:
+                    raise OptionError(f"{self._path}: a newer version wrote it; update this one")
+                if not self._checked and (wrong := checked(db, "quick_check", CHECK_S)):
+                    raise DiskError(f"{self._path}: {wrong}", "damaged")
+                self._checked = True
+                db.execute("PRAGMA journal_mode = WAL").close()
+                db.execute("PRAGMA wal_autocheckpoint = 1000")
+                if version(db) < VERSION:
+                    db.executescript(f"BEGIN; {TABLES}; PRAGMA user_version = {VERSION}; COMMIT")
+                self._events = Counter(dict(db.execute("SELECT device, count(*) FROM events GROUP BY device")))
+                self._bytes = Counter(dict(db.execute("SELECT device, sum(bytes) FROM pictures GROUP BY device")))
+            except BaseException:
+                db.close()
+                raise
+        hand_over(self._path)
+        return db
+
+    def _set_aside(self, wrong: str) -> None:
+        aside = self._path.with_name(f"{NAME}.damaged")
+        with _faults(self._path):
+            for end in ENDS:
+                aside.with_name(aside.name + end).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    self._path.with_name(NAME + end).rename(aside.with_name(aside.name + end))
+        log.warning("%s; it is kept as %s, and a new one is begun: devices come back as they speak", wrong, aside)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Open one transaction; after a fault the file is opened again with the next."""
+        """Open one transaction; after a fault the file is opened again with the next, after damage a new one."""
         import sqlite3
 
+        with _faults(self._path):
+            free = shutil.disk_usage(self.folder).free
+        if free < ROOM_BYTES:
+            raise DiskError(f"{self.folder}: less than {ROOM_BYTES / 1e6:.0f} MB are free; make room", "full")
+        self._unneeded = []
         db = self._open()
         try:
-            with faults(self._path):
+            with _faults(self._path):
                 db.execute("BEGIN IMMEDIATE")
                 yield
                 db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             with suppress(sqlite3.Error):  # it is the first error that counts
                 if db.in_transaction:
                     db.execute("ROLLBACK")
             self._db = None
             with suppress(sqlite3.Error):
                 db.close()
+            if isinstance(error, DiskError) and error.fault == "damaged":
+                self._set_aside(str(error))
             raise
+        self._remove(self._unneeded)
 
     def close(self) -> None:
         """Let another fleet have the folder."""
@@ -271,12 +328,12 @@ class FleetWriter:
 
     def load(self) -> list[Known]:
         """Return every device."""
-        with faults(self._path):
+        with _faults(self._path):
             return [_known(row) for row in self._open().execute("SELECT * FROM devices")]
 
     def meta(self, key: str) -> str | None:
         """Return what was kept under a key."""
-        with faults(self._path):
+        with _faults(self._path):
             found = self._open().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
 
@@ -304,8 +361,12 @@ class FleetWriter:
         """Write up to which event all are there."""
         self._open().execute("UPDATE devices SET boot_id = ?, seq = ? WHERE name = ?", (*cursor, device))
 
+    def delete(self, device: str) -> None:
+        """Delete what is known of a device; its events stay until they are too many."""
+        self._open().execute("DELETE FROM devices WHERE name = ?", (device,))
+
     def put(self, device: str, event: Event, now: float) -> bool:
-        """Write an event; False: it was there."""
+        """Write an event, and delete the oldest beyond what is kept; False: it was there."""
         db = self._open()
         values = device, event.boot_id, event.seq, event.id, event.to_json()
         added = db.execute(
@@ -325,7 +386,27 @@ class FleetWriter:
                 int(event.alarms), shown(event.detail), event.boot_id, event.seq,
             ),
         )  # fmt: skip
+        self._events[device] += 1
+        if self._events[device] >= KEEP_EVENTS + TRIM_AT_ONCE:
+            self._delete_oldest(device)
+        elif self._events.total() >= KEEP_ALL_EVENTS + TRIM_AT_ONCE:
+            self._delete_oldest(max(self._events, key=lambda each: self._events[each]))
         return True
+
+    def _delete_oldest(self, device: str) -> None:
+        """Delete ``TRIM_AT_ONCE`` events of a device, and incidents of which none is left, with their pictures."""
+        db = self._open()
+        gone = db.execute(
+            "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE device = ? ORDER BY +id LIMIT ?)"
+            " RETURNING event_id",
+            (device, TRIM_AT_ONCE),
+        ).fetchall()
+        self._events[device] -= len(gone)
+        for (event_id,) in dict.fromkeys(gone):
+            key = device, event_id
+            if not db.execute("SELECT 1 FROM events WHERE device = ? AND event_id = ? LIMIT 1", key).fetchone():
+                db.execute("DELETE FROM incidents WHERE device = ? AND event_id = ?", key)
+                self._delete_pictures("device = ? AND event_id = ?", *key)
 
     def complete(self, device: str, cursor: Place) -> Place:
         """Return the last event of the run up to which all are there, from one that is known to be."""
@@ -338,81 +419,60 @@ class FleetWriter:
                 seq = found
         return boot_id, seq
 
-    def newest_bear(self, device: str, level: str, now: float) -> str | None:
-        """Return the id of a camera's newest bear that has no picture; ``level``: the camera's, of its topics."""
-        rows = self._open().execute(
-            f"{_HAPPENINGS} WHERE h.device = ? AND h.began_at > ? AND h.kind = 'bear' AND p.file IS NULL"
-            " ORDER BY h.began_at DESC LIMIT 50",
-            (device, now - PICTURE_S),
-        )
-        return next((each.event_id for each in map(_happening, rows) if segment(each.camera) == level), None)
+    def put_picture(self, device: str, event_id: str, place: Place, jpeg: bytes) -> None:
+        """Write an event's picture in place of an older one.
 
-    def put_picture(self, device: str, event_id: str, place: Place, jpeg: bytes) -> list[str]:
-        """Write an event's picture in place of an older one; return the names of the files to remove afterwards."""
+        Beyond what is kept, the oldest of the device that has the most go: none can push out all others'.
+        """
         db = self._open()
-        before = db.execute(
-            "SELECT boot_id, seq, file FROM pictures WHERE device = ? AND event_id = ?", (device, event_id)
-        ).fetchone()
+        key = device, event_id
+        before = db.execute("SELECT boot_id, seq FROM pictures WHERE device = ? AND event_id = ?", key).fetchone()
         if before and before[0] == place[0] and before[1] >= place[1]:
-            return []
-        key = "\0".join((device, event_id, place[0], str(place[1]))).encode("utf-8", "backslashreplace")
-        name = f"{hashlib.sha256(key).hexdigest()[:32]}.jpg"
+            return
+        words = "\0".join((*key, place[0], str(place[1]))).encode("utf-8", "backslashreplace")
+        name = f"{hashlib.sha256(words).hexdigest()[:32]}.jpg"
         try:
             replace_whole(self.folder / PICTURES / name, jpeg, private=True)
         except OptionError as error:
             raise DiskError(str(error), "broken") from None
+        self._delete_pictures("device = ? AND event_id = ?", *key)
+        size = -(-len(jpeg) // BLOCK_BYTES) * BLOCK_BYTES
         db.execute(
-            "INSERT OR REPLACE INTO pictures(device, event_id, boot_id, seq, file, bytes) VALUES(?, ?, ?, ?, ?, ?)",
-            (device, event_id, *place, name, len(jpeg)),
+            "INSERT INTO pictures(device, event_id, boot_id, seq, file, bytes) VALUES(?, ?, ?, ?, ?, ?)",
+            (*key, *place, name, size),
         )
-        return [before[2]] if before else []
+        self._bytes[device] += size
+        while self._bytes.total() > KEEP_PICTURE_BYTES:
+            most = max(self._bytes, key=lambda each: self._bytes[each])
+            self._delete_pictures("id = (SELECT min(id) FROM pictures WHERE device = ?)", most)
 
-    def trim(self) -> list[str]:
-        """Delete the oldest beyond what is kept, some at a time; return the names of the pictures to remove afterwards.
+    def trim(self) -> None:
+        """Delete the pictures whose event did not come."""
+        waiting = self._open().execute(
+            "SELECT id, file FROM pictures p WHERE NOT EXISTS"
+            " (SELECT 1 FROM incidents WHERE device = p.device AND event_id = p.event_id)"
+        )
+        for number, name in waiting.fetchall():
+            path = self.folder / PICTURES / name
+            if not path.exists() or time.time() - path.stat().st_mtime > UNCLAIMED_S:
+                self._delete_pictures("id = ?", number)
 
-        Of pictures, those of the device that has the most: none can push out all others'.
-        """
-        db = self._open()
-        files: list[Any] = []
-        counts = db.execute("SELECT device, count(*) FROM events GROUP BY device").fetchall()
-        surplus = [(device, count - KEEP_EVENTS) for device, count in counts if count > KEEP_EVENTS]
-        gone: list[Any] = []
-        for device, count in surplus:
-            gone += db.execute(
-                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE device = ? ORDER BY id LIMIT ?)"
-                " RETURNING device, event_id",
-                (device, min(count, TRIM_AT_ONCE)),
-            ).fetchall()
-        left = sum(count for _, count in counts) - len(gone) - KEEP_ALL_EVENTS
-        if left > 0:
-            gone += db.execute(
-                "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?) RETURNING device, event_id",
-                (min(left, TRIM_AT_ONCE),),
-            ).fetchall()
-        for key in dict.fromkeys(gone):
-            if not db.execute("SELECT 1 FROM events WHERE device = ? AND event_id = ? LIMIT 1", key).fetchone():
-                db.execute("DELETE FROM happenings WHERE device = ? AND event_id = ?", key)
-                files += db.execute("DELETE FROM pictures WHERE device = ? AND event_id = ? RETURNING file", key)
-        sizes = dict(db.execute("SELECT device, sum(bytes) FROM pictures GROUP BY device").fetchall())
-        while sizes and sum(sizes.values()) > KEEP_PICTURE_BYTES:
-            most = max(sizes, key=lambda device: sizes[device])
-            row = db.execute("SELECT id, file, bytes FROM pictures WHERE device = ? ORDER BY id", (most,)).fetchone()
-            db.execute("DELETE FROM pictures WHERE id = ?", row[:1])
-            files.append((row[1],))
-            sizes[most] -= row[2]
-        return [name for (name,) in files]
+    def _delete_pictures(self, where: str, *values: object) -> None:
+        query = f"DELETE FROM pictures WHERE {where} RETURNING device, file, bytes"
+        for device, name, size in self._open().execute(query, values).fetchall():
+            self._bytes[device] -= size
+            self._unneeded.append(name)
 
-    def remove(self, files: Iterable[str]) -> None:
-        """Remove pictures that no event has any more, after the transaction."""
+    def sweep(self) -> None:
+        """Remove the files that a power cut left without an event. Raises DiskError."""
+        with _faults(self.folder / PICTURES):
+            known = {name for (name,) in self._open().execute("SELECT file FROM pictures")}
+            self._remove(each.name for each in (self.folder / PICTURES).iterdir() if each.name not in known)
+
+    def _remove(self, files: Iterable[str]) -> None:
         for name in files:
             path = self.folder / PICTURES / name
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 log.warning("%s: cannot be removed (%s); the next start tries again", path, error.strerror)
-
-    def sweep(self) -> None:
-        """Remove the files that a power cut left without an event. Raises DiskError."""
-        with faults(self.folder / PICTURES):
-            known = {name for (name,) in self._open().execute("SELECT file FROM pictures")}
-            self.remove(each.name for each in (self.folder / PICTURES).iterdir() if each.name not in known)

@@ -42,7 +42,7 @@ MIN_PASSPHRASE, MAX_PASSPHRASE = 10, 200  # characters
 NAME = re.compile(r"\w[\w .-]{0,39}")
 # 16 MB and some 0.1 s on a PC: a board of 512 MB must not run out of memory by a log-in (RFC 7914, OWASP 2023).
 SCRYPT: dict[str, Any] = {"n": 2**14, "r": 8, "p": 5, "maxmem": 64 << 20}
-USED = "this link was used, or is older than ten minutes; `bear-alarm page claim` prints another"
+USED = "this link was used, or is older than ten minutes; the command that printed it prints another"
 FREE_TRIES = 5  # wrong passphrases in a row of one address before the next one has to wait
 MAX_PAUSE_S = 300.0
 FORGET_S = 3600.0  # after the last one
@@ -377,7 +377,7 @@ def _parsed(path: Path) -> _State:
             {name: _Token(**each) for name, each in found["tokens"].items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise OptionError(f"{path}: is damaged; delete it, then `bear-alarm page claim` makes an owner") from None
+        raise OptionError(f"{path}: is damaged; delete it, then the page says how to become its owner") from None
 
 
 def _denied(path: Path, what: str, error: OSError) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from edge.page import access, answer, drift, events, health, live, models, review, settings, stages, zones
-from edge.page.common import FOLDER, AnyPage, Page, render
+from edge.page.common import FOLDER, BasePage, Page, render
 from edge.page.guard import Guard, Refused, login_place, plain_refusal
 from edge.record.database import DiskError
 
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 PARTS = (access, answer, live, events, review, stages, health, drift, models, settings, zones)
 
 
-def refused(request: Request, refusal: Refused, **frame: Any) -> Response:
-    """Return a refusal, for people or for programs; ``frame``: the page's, where the guard refuses."""
+def refused(request: Request, refusal: Refused) -> Response:
+    """Return a refusal, for people or for programs."""
     if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, refusal)
     login = None
@@ -37,15 +36,15 @@ def refused(request: Request, refusal: Refused, **frame: Any) -> Response:
         except ValueError:  # http://[
             sent_from = urlsplit("")
         login = login_place(f"{sent_from.path}?{sent_from.query}")
-    values = {"words": refusal.words, "code": int(refusal.status), "login": login}
-    return render(request, "refused.html", refusal.status, **values, **frame)
+    code = int(refusal.status)
+    return render(request, "refused.html", refusal.status, words=refusal.words, code=code, login=login)
 
 
-def unclaimed(request: Request, **frame: Any) -> Response:
+def unclaimed(request: Request) -> Response:
     """Return what is shown until the page has an owner: nothing but how to become it."""
     if "text/html" not in request.headers.get("Accept", ""):
         return plain_refusal(request, Refused(HTTPStatus.FORBIDDEN, "this page has no owner yet"))
-    return render(request, "unclaimed.html", HTTPStatus.FORBIDDEN, **frame)
+    return render(request, "unclaimed.html", HTTPStatus.FORBIDDEN)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -63,19 +62,17 @@ async def _failed(request: Request, error: Exception) -> Response:
 def page_app(page: Page, names: list[str]) -> ASGIApp:
     """Return an alarm's application; ``names``: hosts beside addresses and localhost."""
     routes = [route for part in PARTS for route in part.ROUTES]
-    return guarded(page, routes, names, tls=page.alarm().settings.page.tls)
+    return guarded_app(page, routes, names, tls=page.alarm().settings.page.tls)
 
 
-def guarded(page: AnyPage, routes: Sequence[BaseRoute], names: Sequence[str], *, tls: bool) -> ASGIApp:
+def guarded_app(page: BasePage, routes: Sequence[BaseRoute], names: Sequence[str], *, tls: bool) -> ASGIApp:
     """Return the application of a page with these routes behind its guard; ``tls``: with a certificate of its own."""
     static = Mount("/static", StaticFiles(directory=FOLDER / "static"))
     icons = Mount("/icons", StaticFiles(directory=FOLDER.parent / "phone" / "app" / "icons"))
     manifest = Route("/manifest.webmanifest", _manifest)
     failed = dict.fromkeys((HTTPException, Refused, DiskError, Exception), _failed)
     app = Starlette(routes=[*routes, manifest, static, icons], exception_handlers=failed)
-    app.state.page = page
-    closed, shut = partial(unclaimed, **page.frame), partial(refused, **page.frame)
-    return Guard(app, page.accounts, names, tls=tls, unclaimed=closed, refused=shut)
+    return Guard(app, page, names, tls=tls, unclaimed=unclaimed, refused=refused)
 
 
 async def _manifest(request: Request) -> Response:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
@@ -32,25 +33,20 @@ MENU = (
 
 
 @dataclass(kw_only=True)
-class AnyPage:
-    """The state that the parts of a page share, an alarm's or a fleet's. ``claim``: the command that makes an owner."""
+class BasePage(ABC):
+    """The state that the parts of a page share, an alarm's or a fleet's."""
 
+    is_fleet: ClassVar[bool] = False
     accounts: Accounts
-    claim: str = "bear-alarm page claim"
     shared: dict[str, Any] = field(default_factory=dict)  # one object for each part that keeps something
 
-    @property
-    def frame(self) -> dict[str, Any]:
-        """Return values of each template, also for those who are not logged in."""
-        return {"claim": self.claim, "fleet": False, "menu": MENU}
-
-    def top(self, access: Access) -> dict[str, Any]:
-        """Return more values, for those who are; it waits for nothing."""
-        return {}
+    @abstractmethod
+    def for_logged_in(self, access: Access) -> dict[str, Any]:
+        """Return values of each template for those who are logged in; it waits for nothing."""
 
 
 @dataclass(kw_only=True)
-class Page(AnyPage):
+class Page(BasePage):
     """The state that the parts of an alarm's page share.
 
     ``alarm``: the one that runs now; a reload puts another in its place, so ask each time. ``config``: the YAML file,
@@ -70,33 +66,33 @@ class Page(AnyPage):
         assert folder  # a page is only served where there is one
         return folder
 
-    def top(self, access: Access) -> dict[str, Any]:
-        """Return the banner."""
-        return banner(self.alarm(), owner=access.owner)
+    def for_logged_in(self, access: Access) -> dict[str, Any]:
+        """Return the menu and the banner."""
+        return {"menu": MENU} | banner(self.alarm(), owner=access.owner)
 
 
 def accounts_of(request: Request) -> Accounts:
     """Return who may get in, of an alarm's page or a fleet's."""
-    page: AnyPage = request.app.state.page
+    page: BasePage = request.state.page
     return page.accounts
 
 
 def page_of(request: Request) -> Page:
     """Return what the parts of an alarm's page share."""
-    page: Page = request.app.state.page
+    page: Page = request.state.page
     return page
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """Return a page of HTML.
 
-    Every template has the page's ``frame`` and ``top``, ``access``, ``csrf``, ``path``, ``version``.
+    Every template has ``fleet``, ``access``, ``csrf``, ``path`` and ``version``; with access what is ``for_logged_in``.
     """
-    access, app = getattr(request.state, "access", None), request.scope.get("app")
-    if app:  # else the guard refuses, and gives the frame
-        page: AnyPage = app.state.page
-        values = page.frame | (page.top(access) if access else {}) | values
+    page: BasePage = request.state.page
+    access: Access | None = request.state.access
+    values = (page.for_logged_in(access) if access else {}) | values
     values = {
+        "fleet": page.is_fleet,
         "access": access,
         "csrf": access.csrf if access else "",
         "path": request.url.path,

@@ -27,7 +27,7 @@ from edge.background import first_to_go
 from edge.errors import OptionError, PictureError
 from edge.files import JOURNAL
 from edge.local_time import lasting
-from edge.page.common import FOLDER, AnyPage, Page, back_to, page_of, render
+from edge.page.common import FOLDER, BasePage, Page, back_to, page_of, render
 from edge.page.guard import Refused
 from edge.pictures import decode_picture, picture_bytes
 from edge.record.clip import at_most, jpeg
@@ -107,11 +107,11 @@ def event_list(request: Request) -> Response:
     shown = found[:SHOWN] if forward else found[-SHOWN:]
     more = len(found) > SHOWN
     filters = {name: value for name, value in asked.items() if name not in {"before", "after"}}
-    links = {"newest": _place(filters)}
+    links = {"newest": events_place(filters)}
     if shown and (more if forward else not newest):
-        links["newer"] = _place(filters | {"after": str(shown[-1].first.row)})
+        links["newer"] = events_place(filters | {"after": str(shown[-1].first.row)})
     if shown and (more or forward):
-        links["older"] = _place(filters | {"before": str(shown[0].first.row)})
+        links["older"] = events_place(filters | {"before": str(shown[0].first.row)})
     alarm = page.alarm()
     cameras = [camera.name for camera in alarm.settings.cameras]
     labels = [*alarm.classifier.card.alarm_labels, *sorted({one.label for one in shown if one.label and _bear(one)})]
@@ -205,13 +205,13 @@ def zipped(request: Request) -> Response:
 def evidence(request: Request) -> Response:
     """Send one file of an event's evidence, or a range of it."""
     files = _files(evidence_of(_incident(request), page_of(request).state))
-    with there():
+    with refused_if_missing():
         return sent_file(request, files[request.path_params["name"]])
 
 
 def thumbnail(request: Request) -> Response:
     """Send the first picture of an event, small."""
-    with there():
+    with refused_if_missing():
         return sent_thumbnail(request, _picture(evidence_of(_incident(request), page_of(request).state)))
 
 
@@ -224,7 +224,7 @@ def sent_file(request: Request, path: Path) -> Response:
 
 def sent_thumbnail(request: Request, path: Path) -> Response:
     """Return a picture, small; nothing of it to who has it. Raises PictureError, OSError."""
-    page: AnyPage = request.app.state.page
+    page: BasePage = request.state.page
     make: Thumbnails = page.shared.setdefault("thumbnails", Thumbnails())
     found = path.stat()
     version = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
@@ -276,7 +276,7 @@ def _incident(request: Request) -> PastEvent:
 
 
 @contextmanager
-def there() -> Iterator[None]:
+def refused_if_missing() -> Iterator[None]:
     """Turn what is missing, or deleted meanwhile, into Refused."""
     try:
         yield
@@ -329,17 +329,14 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     """Return what the list and the event's own page both show."""
     first, folders = incident.first, evidence_of(incident, state)
     bear = _bear(incident)
-    label = (incident.label or "").replace("_", " ")
     review = review_of(incident, folders)
     picture = any(name.endswith(".jpg") for name in _files(folders))
     sent = Counter(SENT[state] for state, _ in deliveries(incident).values())
     animal, note = incident.labelled.name_and_note
-    names = {"bear": f"{animal[:1].upper()}{animal[1:]}", "camera": f"Camera: {TROUBLE_WORDS.get(label, label)}"}
-    names["notice"] = f"Notice: {label}"
     return {
         "id": incident.id,
         "kind": first.event.kind,
-        "name": names.get(first.event.kind, f"Health: {label}"),
+        "name": event_name(first.event.kind, incident.label or "", animal),
         "score": incident.top_score if bear else None,
         "camera": first.event.camera,
         "at": first.at.isoformat(),
@@ -360,6 +357,18 @@ def _summary(incident: PastEvent, state: Path) -> dict[str, Any]:
     }
 
 
+def event_name(kind: str, label: str, animal: str) -> str:
+    """Return the title of an event."""
+    words = label.replace("_", " ")
+    names = {
+        "bear": f"{animal[:1].upper()}{animal[1:]}",
+        "camera": f"Camera: {TROUBLE_WORDS.get(label, words)}",
+        "notice": f"Notice: {words}",
+        "test": "Test",
+    }
+    return names.get(kind, f"Health: {words}")
+
+
 def _bear(incident: PastEvent) -> bool:
     return incident.first.event.kind == "bear"
 
@@ -373,7 +382,8 @@ def _options(names: Sequence[str], chosen: str | None) -> list[str]:
     return list(dict.fromkeys([*names, *([chosen] if chosen else [])]))
 
 
-def _place(filters: dict[str, str]) -> str:
+def events_place(filters: dict[str, str]) -> str:
+    """Return the address of the list of events that is filtered so."""
     return f"/events?{urlencode(filters)}" if filters else "/events"
 
 

@@ -27,7 +27,8 @@ from edge.errors import OptionError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from edge.page.accounts import Access, Accounts
+    from edge.page.accounts import Access
+    from edge.page.common import BasePage
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,15 @@ class Guard:
     """The outermost application. ``names``: hosts beside addresses, ``localhost`` and this machine's own names.
 
     ``tls``: the page has a certificate of its own, which no other name can be added to. It sets
-    ``request.state.access`` (Access, or None where nobody is logged in) and ``request.state.form`` (a dict of text) for
-    the page. ``unclaimed`` makes the answer while the page has no owner; ``refused`` that to a refusal.
+    ``request.state.page``, ``request.state.access`` (Access, or None where nobody is logged in) and
+    ``request.state.form`` (a dict of text). ``unclaimed`` makes the answer while the page has no owner; ``refused``
+    that to a refusal.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        accounts: Accounts,
+        page: BasePage,
         names: Collection[str],
         *,
         tls: bool,
@@ -81,7 +83,8 @@ class Guard:
         refused: Callable[[Request, Refused], Response],
     ) -> None:
         self._app = app
-        self._accounts = accounts
+        self._page = page
+        self._accounts = page.accounts
         self._tls = tls
         self._names = frozenset(name.lower() for name in names)
         self._unclaimed = unclaimed
@@ -90,7 +93,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        request.state.access, request.state.form = None, {}
+        request.state.page, request.state.access, request.state.form = self._page, None, {}
         started = False
 
         async def send_guarded(message: Message) -> None:
@@ -111,7 +114,7 @@ class Guard:
             except Refused as refusal:
                 response = self._refused(request, refusal)
             except OptionError:  # of the accounts; health has the sentence
-                closed = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "nobody gets in now; `bear-alarm doctor` says why")
+                closed = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "nobody gets in now; this program's log says why")
                 response = self._refused(request, closed)
             await (response or self._app)(scope, receive, send_guarded)
         except ClientDisconnect:
@@ -125,8 +128,8 @@ class Guard:
     async def _admit(self, request: Request) -> Receive:
         """Check the request, find out who asks, and return its body to be read. Raises Refused, OptionError."""
         if host_of(request) not in self._names and not _is_address(host_of(request)):
-            words = "use the address that `bear-alarm page claim` prints"
-            if not self._tls:
+            words = "this page does not have this name; use an address of its log"
+            if not (self._tls or self._page.is_fleet):
                 words += ", or add this name to `names:` below `page:` in the config"
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, words)
         if request.method not in {"GET", "HEAD", "POST"}:
@@ -248,7 +251,7 @@ def _check_origin(request: Request, access: Access | None) -> None:
     origin = request.headers.get("Origin", "")
     same = origin.lower().partition("://")[2] == request.headers["Host"].lower()
     if not same or request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        raise Refused(HTTPStatus.FORBIDDEN, "this did not come from the alarm's own page")
+        raise Refused(HTTPStatus.FORBIDDEN, "this did not come from this page")
 
 
 async def _read(request: Request) -> bytes:

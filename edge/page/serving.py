@@ -41,7 +41,7 @@ class Serving:
         alarm: Callable[[], Alarm],
         config: Path | None,
         reload: Callable[[], Ask] | None,
-        claim: Callable[[], str] = lambda: "bear-alarm page claim",
+        claim: Callable[[], str],
     ) -> None:
         self._alarm = alarm
         self._config = config
@@ -121,14 +121,14 @@ class Serving:
             )
             return page_app(page, names)
 
-        return page_server(settings, state, make, self._claim, after=self._closing.get(PAGE))
+        return page_server(settings, state, make, self._claim(), after=self._closing.get(PAGE))
 
 
 def page_server(
     settings: PageSettings,
     state: Path,
     make: Callable[[Accounts, list[str]], ASGIApp],
-    claim: Callable[[], str],
+    claim: str,
     *,
     after: Thread | None = None,
 ) -> tuple[WebServer, Ask]:
@@ -150,8 +150,10 @@ def page_server(
         log.info("the page is on %s", " and ".join(addresses_of(settings, int(address.rpartition(":")[2]))))
         if not (settings.loopback or settings.tls):
             log.warning("anyone in the network can read the page's passphrase: with allow_http it is not encrypted")
-        if not _is_claimed(accounts):
-            log.info("Nobody owns the page yet: `%s` prints a link to become its owner.", claim())
+        if _is_claimed(accounts):
+            log.info("`%s` prints a link to choose another passphrase for the page.", claim)
+        else:
+            log.info("Nobody owns the page yet: `%s` prints a link to become its owner.", claim)
 
     app = make(accounts, names)
     identity = partial(page_identity, state, host) if settings.tls else None

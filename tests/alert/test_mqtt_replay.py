@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from unittest.mock import patch
 
 import pytest
 from paho.mqtt.client import MQTTv5, MQTTv311
 
 from edge.alert.mqtt import Mqtt
-from edge.alert.mqtt_connection import BrokerConnection
+from edge.alert.mqtt_connection import MAX_BROKEN, BrokerConnection, UndeliveredError
 from edge.alert.mqtt_settings import settings_from_url
 from edge.alert.replay import BYTES, EVENTS, ROWS, events_after
 from edge.record.database import NAME
@@ -21,7 +21,7 @@ from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.run import EventFactory
 from edge.settings import AlertSettings, Camera, Site
-from tests.helpers.broker import Broker, Listener, until
+from tests.helpers.broker import Broker, Listener, subscribed, until
 from tests.helpers.journal_stage import event, journal
 from tests.helpers.page_world import page_world
 
@@ -39,10 +39,10 @@ def broker(tmp_path_factory):
 def device(broker, folder, **more):
     """A device and its journal."""
     opened: list[Journal] = []
-    mqtt = Mqtt(settings_from_url(f"{broker.url}/{PREFIX}"), journal=lambda: opened[0], **more)
+    with subscribed():
+        mqtt = Mqtt(settings_from_url(f"{broker.url}/{PREFIX}"), journal=lambda: opened[0], **more)
     opened.append(journal(folder, mqtt))
     try:
-        assert until(lambda: mqtt._connection.resubscribed)
         yield mqtt, opened[0]
     finally:
         mqtt.close()
@@ -114,6 +114,48 @@ def test_a_flood_and_what_is_no_request_cost_a_line_and_push_nothing_out(broker,
         assert caplog.text.count("is ignored") == 1
 
 
+def test_an_answer_that_was_not_acknowledged_stands_for_no_other(broker, tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.alert.mqtt_connection.ANSWER_S", 0.2)
+    with device(broker, tmp_path) as (mqtt, kept), Listener(broker, REPLAYED, "stale") as listener:
+        for number in range(1, 5):
+            kept(event(kept._run, f"id{number}"))
+        with patch.object(mqtt._connection, "deliver", wraps=mqtt._connection.deliver) as tried:
+            broker.hang()
+            for number in (1, 3):
+                mqtt._replay(json.dumps({"after": [kept._run.id, number]}).encode())
+                assert until(lambda number=number: tried.call_count == (number + 1) / 2)
+            broker.run_for()
+        assert until(lambda: {each["after"][1] for each in answers(listener)} == {1, 3}, 5.0)
+
+
+def test_an_answer_that_the_broker_does_not_take_is_halved_and_costs_no_event(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("edge.alert.mqtt_connection.RECONNECT_S", (0, 1))
+    monkeypatch.setattr("edge.alert.replay.PAUSE_S", 0.05)
+    with Broker(tmp_path, config="max_packet_size 5000") as broker, device(broker, tmp_path / "device") as (mqtt, kept):
+        for number in range(1, 31):
+            kept(event(kept._run, f"id{number}"))
+        connection = mqtt._connection
+        connection._largest = None  # brokers without MQTT 5 do not publish their limit: they disconnect
+        mqtt._replay(b'{"after": null}')
+        assert until(lambda: "replay" in connection._in_flight)
+
+        def given_up():
+            with suppress(UndeliveredError):
+                mqtt.send(Message((event(kept._run, "new"),), "word"))  # is not what ended the connection
+            return connection._in_flight["replay"].broken >= MAX_BROKEN
+
+        assert until(given_up, 10.0)
+        with Listener(broker, REPLAYED, "small") as listener:
+            assert until(lambda: connection.up)
+            found = ask(listener, [kept._run.id, 0])
+            assert 1 < len(found["events"]) < 20
+            assert found["more"]
+            assert "is ignored" not in caplog.text
+            kept(event(kept._run, "large", detail="x" * 6000))
+            mqtt._replay(json.dumps({"after": [kept._run.id, 31]}).encode())
+            assert until(lambda: "the broker takes 5000 bytes a packet" in caplog.text)
+
+
 def rows(folder, count, *, lose=0, **more):
     """A journal's rows of one run, of which the oldest are trimmed; return its run."""
     run = EventFactory()
@@ -163,8 +205,8 @@ def test_a_lasting_session_brings_what_was_not_acknowledged_and_pictures_name_th
             settings_from_url(broker.url), name, lambda: None, subscriptions=topics, session=True, take=take
         )
         found._protocol = protocol
-        found.tend()
-        assert until(lambda: found.resubscribed)
+        with subscribed():
+            found.tend()
         return found
 
     fleet = subscribe()

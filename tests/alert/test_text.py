@@ -3,12 +3,15 @@
 import os
 from collections import deque
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from edge.alert.alerting import Alerting
+from edge.alert.confirmation import Confirmations
 from edge.alert.local_sinks import CommandError
-from edge.alert.text import MAX_BYTES, MAX_RUNS, WITHIN_S, Text, text_id, text_of
+from edge.alert.remote_channels import RemoteChannels
+from edge.alert.text import MAX_BYTES, MAX_RUNS, WAIT_S, WITHIN_S, Text, text_id, text_of
 from edge.background import call_in_thread
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.record.run import EventFactory
@@ -39,7 +42,7 @@ def test_a_long_line_is_cut_at_a_character_and_keeps_its_time_and_id():
     message = Message((event(1, label="bear", score=0.9, zones=("Bärenhöhle 🐻" * 30,)),), "word")
     words = text_of(message, NOW, UTC)
     assert MAX_BYTES - 4 < len(words.encode()) <= MAX_BYTES
-    assert words.endswith(f"…, 12:00. #{text_id(message)}")
+    assert words.endswith(f"..., 12:00. #{text_id(message)}")
     assert "\ufffd" not in words
 
 
@@ -87,7 +90,6 @@ def at_its_end(pipe):
 
 def test_what_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.alert.text.LIMIT_S", 0.5)
-    monkeypatch.setattr("edge.alert.text.LEAST_S", 0.1)
     os.mkfifo(tmp_path / "held")
     held = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -98,10 +100,29 @@ def test_what_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
         os.close(held)
 
 
-def test_one_runs_at_a_time(tmp_path):
-    channel = Text(f"mkdir {tmp_path}/radio && sleep 0.2 && rmdir {tmp_path}/radio")
-    sends = [call_in_thread(lambda: channel.send(Message((BEAR,), "word")), "send") for _ in range(2)]
+def test_one_runs_at_a_time_also_over_a_reload_and_none_is_begun_without_its_whole_time(tmp_path):
+    def channel(before=None):
+        made = RemoteChannels(
+            remember=lambda routes: None,
+            watching=lambda camera: False,
+            stats=dict,
+            confirmations=Confirmations(lambda event: None),
+            page=lambda: None,
+            before=before,
+        )
+        made.plan(AlertSettings(text=f"mkdir {tmp_path}/radio && sleep 0.2 && rmdir {tmp_path}/radio"), (), None)
+        made.make()
+        (reached,) = made._reached.values()
+        return made, reached.channel
+
+    before, first = channel()
+    _, second = channel(before)
+    sends = [call_in_thread(partial(each.send, Message((BEAR,), "word")), "send") for each in (first, second)]
     assert [each.result(20.0) for each in sends] == [None, None]
+    times = iter((0.0, WAIT_S + 0.1))
+    with pytest.raises(NotYetError, match="still being sent"):  # it had waited that long for the one before
+        Text(f"echo x > {tmp_path}/begun", clock=lambda: next(times)).send(Message((BEAR,), "word"))
+    assert not (tmp_path / "begun").exists()
 
 
 @pytest.mark.alone

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edge.record.run import EventFactory
 from edge.settings import AlertSettings
 from tests.helpers.outbox_world import wait_for
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's scripts")
 SCRIPTS = Path(__file__).parents[2] / "docs" / "no-network"
 
 # One word of the file "plan" for each message that is to be sent; without one it arrives.
@@ -58,9 +60,24 @@ esac
 """
 
 
+def timeout(limit_s):
+    """The program `timeout`, with a limit of its own."""
+    return f'#!/bin/sh\nshift\nexec {shutil.which("timeout")} {limit_s} "$@"\n'
+
+
+def programs(folder, monkeypatch, **texts):
+    """Put programs on the PATH, and what is kept into a folder of the test."""
+    (folder / "bin").mkdir()
+    (folder / "sms").mkdir()
+    for name, text in texts.items():
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("STATE_DIRECTORY", str(folder / "kept"))
+
+
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's scripts")
 @pytest.mark.parametrize(
     ("script", "program", "fake", "to"),
     [("sms.sh +15550100 +15550101", "mmcli", MMCLI, {"+15550100", "+15550101"}),
@@ -69,13 +86,7 @@ esac
 )  # fmt: skip
 def test_every_alarm_arrives_at_everyone_and_a_repeat_has_the_same_id(tmp_path, monkeypatch, script, program, fake, to):
     monkeypatch.setattr(delivery, "RETRY_MIN_S", 0.05)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "sms").mkdir()
-    shorter = f'#!/bin/sh\nshift\nexec {shutil.which("timeout")} 3 "$@"\n'
-    for name, text in ((program, FATE + fake), ("timeout", shorter)):
-        (tmp_path / "bin" / name).write_text(text)
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    programs(tmp_path, monkeypatch, **{program: FATE + fake, "timeout": timeout(3.0)})
     (tmp_path / "plan").write_text("hangs\nlost\nrepeated\nlost\nrepeated\n")
     siren = f"echo x >> {tmp_path}/siren"
     settings = AlertSettings(bell=False, on_alarm=siren, text=f"{SCRIPTS}/{script}")
@@ -101,3 +112,51 @@ def test_every_alarm_arrives_at_everyone_and_a_repeat_has_the_same_id(tmp_path, 
     assert max(map(len, received().values())) > 1  # it repeats, rather than to lose
     if program == "mmcli":
         assert len((tmp_path / "deleted").read_text().split()) == len(list((tmp_path / "sms").iterdir()))
+
+
+MODEM = """#!/bin/sh
+cd "$(dirname "$0")/.." || exit 1
+case "$*" in
+    *--enable*) echo x > enabled ;;
+    *create-sms*) # off after each start of the machine
+        [ -e enabled ] || { echo "error: modem is disabled"; exit 1; }
+        echo "/org/freedesktop/ModemManager1/SMS/$(echo "$*" | sed "s/.*number='+\\([0-9]*\\)'.*/\\1/")" ;;
+    *--send*)
+        number=${2##*/}
+        echo "$number" >> tried
+        case "$number" in *9) exit 1 ;; *8) exec sleep 100 ;; esac
+        echo "$number" >> received ;;
+esac
+"""
+CLOCK = """#!/bin/sh
+[ "$1" = +%s ] || exec /bin/date "$@"
+cd "$(dirname "$0")/.." || exit 1
+echo $((20 * $(grep -c 8 tried)))
+"""  # 20 s are over after each that hangs
+
+
+def test_one_number_that_hangs_or_is_refused_keeps_no_sms_from_the_others_and_repeats_none(tmp_path, monkeypatch):
+    programs(tmp_path, monkeypatch, mmcli=MODEM, timeout=timeout(0.2), date=CLOCK)
+    (tmp_path / "tried").touch()
+
+    def codes(text_id, runs, *numbers):
+        monkeypatch.setenv("BEAR_TEXT_ID", text_id)
+        words = [str(SCRIPTS / "sms.sh"), *(f"+{number}" for number in numbers)]
+        return [subprocess.run(words, input=b"BEAR\n", check=False, stdout=2).returncode for _ in range(runs)]
+
+    def took():
+        found = (tmp_path / "received").read_text().split()
+        (tmp_path / "received").unlink()
+        return found
+
+    assert codes("ab12", 10, 19, 11, 12) == [*9 * [75], 65]  # a dead number is no reason to send for ever
+    assert took() == ["11", "12"]
+    assert codes("ab13", 2, 11, 12) == [0, 0]
+    assert took() == ["11", "12"]
+    assert codes("ab14", 12, 29) == 12 * [75]  # perhaps it is the network
+    assert codes("ab15", 3, 18, 28, 38, 11, 12) == 3 * [75]
+    assert took() == ["11", "12"]
+    (tmp_path / "tried").write_text("")
+    monkeypatch.setenv("STATE_DIRECTORY", "/dev/null")  # nothing can be kept: sent all the same
+    assert codes("ab16", 2, 19, 11) == [75, 75]
+    assert took() == ["11", "11"]

@@ -121,6 +121,7 @@ def test_commands_and_the_file_of_events(tmp_path):
      ("sms.sh", "mmcli", "modem.generic.state : failed\nmodem.generic.state-failed-reason : sim-missing", "broken",
       "no SIM", "put one in"),
      ("sms.sh", "mmcli", "modem.generic.state : searching", "broken", "no network (searching)", "antenna"),
+     ("sms.sh", "mmcli", "modem.generic.state : disabled", "broken", "the next text turns it on", "--enable"),
      ("sms.sh", "mmcli", None, "broken", "no modem", "mmcli -L"),
      ("meshtastic.sh", "meshtastic", "Connected to radio\nlora.region: 3", "fine", "a node answers", ""),
      ("meshtastic.sh", "meshtastic", "lora.region: 0", "broken", "sends nothing", "lora.region EU_868"),
@@ -159,6 +160,14 @@ def test_a_command_for_texts_that_cannot_look_or_is_more_than_a_script_is_not_ru
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's scripts")
+def test_a_script_that_cannot_be_started_gets_a_sentence(tmp_path):
+    put(tmp_path, **{"text.sh": "# BEAR_CHECK\nexit 0\n"})
+    (tmp_path / "text.sh").chmod(0o755)
+    found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=f"{tmp_path}/text.sh")))["command text"]
+    assert (found.state, found.todo) == ("broken", "begin it with #!/bin/sh")
+
+
 def test_an_sms_service_needs_the_internet(tmp_path):
     url = f"clickatell://{'a' * 32}/15555550100"
     assert "docs/sms.md" in by_name(alert_checks.check_people(with_alerts(tmp_path, notify=(url,))))["notify"].words
@@ -167,6 +176,11 @@ def test_an_sms_service_needs_the_internet(tmp_path):
     known = {name for each in Apprise().details()["schemas"] for kind in ("protocols", "secure_protocols")
              for name in each[kind] or ()}  # fmt: skip
     assert known >= alert_checks.SMS_SERVICES
+    other = {"dingtalk", "gupshup", "whapi", "threema", "awswhatsapp", "whatsapp", "evolution", "evolutions", "signal"}
+    other |= {"signals", "smseagle", "smseagles"}  # chats, and a gateway in the house
+    phones = {name for each in Apprise().details()["schemas"] for kind in ("protocols", "secure_protocols")
+              for name in each[kind] or () if any("phone" in token for token in each["details"]["tokens"])}  # fmt: skip
+    assert phones - other <= alert_checks.SMS_SERVICES
 
 
 def test_a_broker_that_is_away_is_a_doubt(tmp_path):

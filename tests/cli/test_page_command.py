@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_claim_prints_a_link_that_works_once_and_nothing_of_it_is_logged(home, t
     assert ran.stdout.startswith("Open this link within")
     assert "█" not in ran.stdout, "no phone reaches it"
     assert "Only this machine reaches it." in ran.stdout
-    assert "No alarm runs with the folder" in ran.stdout
+    assert "Nothing runs with the folder" in ran.stdout
     assert code not in ran.stderr + caplog.text
     accounts = Accounts(tmp_path / "state")
     cookie = accounts.claim(code, OWNER)
@@ -79,6 +80,11 @@ def test_the_link_leads_where_the_page_is(home, tmp_path, page, link, words):
     assert re.search(rf"^  {link}", ran.stdout, re.MULTILINE)
     assert [each for each in ("page trust", "Only this machine") if each in ran.stdout] == words
     assert ("█" in ran.stdout) == ("Only this machine" not in words), "the QR code"
+
+
+def test_the_command_that_trusts_is_for_the_same_page(tmp_path):
+    given = ("--state", "here it is", "--page", "0.0.0.0:8499")
+    assert f"`bear-alarm page trust {shlex.join(given)}`" in bear_alarm("page", "claim", *given, cwd=tmp_path).stdout
 
 
 def test_where_a_service_is_installed_it_is_the_services_page(home, tmp_path, monkeypatch, capsys):

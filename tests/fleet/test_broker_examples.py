@@ -96,7 +96,15 @@ def heard(broker, writer, *topics):
 
 def test_a_device_writes_its_own_topics_only_and_reads_no_question_of_others(broker):
     own = ["bears/north/events", "bears/north/yard/snapshot", "bears/north/question"]
-    others = ["bears/south/events", "bears/south/replay", "bears/south/answer", "bears/stats", "homeassistant/status"]
+    others = [
+        "bears/north/filler/1",
+        "bears/north/x/y/snapshot",
+        "bears/south/events",
+        "bears/south/replay",
+        "bears/south/answer",
+        "bears/stats",
+        "homeassistant/status",
+    ]
     found = heard(broker, "north", *others, *own)
     assert found == {"north": [], "south": [], "ranger": own[:2], "homeassistant": own}
 

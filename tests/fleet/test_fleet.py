@@ -4,6 +4,8 @@ import json
 import sqlite3
 import time
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import cv2
@@ -15,11 +17,11 @@ from edge.alert.mqtt_settings import settings_from_url
 from edge.fleet.devices import Known
 from edge.fleet.fleet import Fleet
 from edge.fleet.messages import answer_of
-from edge.fleet.store import NAME, FleetStore
+from edge.fleet.store import NAME, FleetStore, FleetWriter
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.run import EventFactory
-from tests.helpers.broker import Broker, Listener, until
+from tests.helpers.broker import Broker, Listener, subscribed, until
 from tests.helpers.journal_stage import event, journal
 
 pytestmark = pytest.mark.needs_tool("mosquitto")
@@ -37,9 +39,9 @@ def broker(tmp_path):
 def fleet(broker, tmp_path, url="", **more):
     """A fleet that listens; ``url``: what follows the prefix in its address."""
     found = Fleet(settings_from_url(f"{broker.url}/bears{url}"), tmp_path / "fleet", **more)
-    found.start()
+    with subscribed():
+        found.start()
     try:
-        assert until(lambda: found._connection and found._connection.resubscribed)
         yield found
     finally:
         found.close()
@@ -76,7 +78,7 @@ def test_what_never_came_is_asked_for_and_each_event_is_there_once(broker, tmp_p
     picture.write_bytes(cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes())
     try:
         with fleet(broker, tmp_path) as found:
-            assert until(lambda: any(each.stats for each in found.devices()))
+            assert until(lambda: any(each.cameras for each in found.devices()))
             events = [kept(event(kept._run, f"id{number}", evidence=str(picture))) for number in range(1, 121)]
             for each in (events[2], events[2], events[119]):  # the rest is lost on its way; the broker repeats one
                 device.send(Message((each,), "word"))
@@ -85,8 +87,8 @@ def test_what_never_came_is_asked_for_and_each_event_is_there_once(broker, tmp_p
             assert until(lambda: len(seqs(tmp_path)) == 120)
             assert sorted(seqs(tmp_path)) == list(range(1, 121))
             assert until(lambda: not found.device("north").filling)
-            assert until(lambda: any(each.picture for each in store.happenings(limit=200)))
-            (shown,) = [each for each in store.happenings(limit=200) if each.picture]
+            assert until(lambda: any(each.picture for each in store.incidents(limit=200)))
+            (shown,) = [each for each in store.incidents(limit=200) if each.picture]
             file = store.picture(shown)
             assert file is not None
             assert (shown.event_id, file.read_bytes()) == ("id3", picture.read_bytes())
@@ -147,6 +149,7 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
             say(listener, "north", site={"name": "Ridge", "latitude": 46.1, "longitude": 14.5})
             say(listener, "south", well=False, reason="yard: covered", cameras=cameras(fresh=False, trouble="covered"))
             assert until(lambda: states() == {"north": "well", "south": "ill", "east": "offline"})
+            assert (found.states(), found.mapped) == (states(), True)
             assert found.device("north").site.name == "Ridge"
             south = found.device("south")
             assert (south.reason, south.cameras[0].trouble, south.version) == ("yard: covered", "covered", "1.2")
@@ -155,6 +158,7 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
             assert next(each.name for each in found.silent()) == "east"
             since = found.device("north").since
             assert found.forget("east")
+            assert until(lambda: len(FleetStore(found.folder).devices()) == 2)
         with fleet(broker, tmp_path, **late) as found:
             assert (found.device("north").state, found.device("north").since) == ("silent", since)
             assert {each.name for each in FleetStore(found.folder).devices()} == {"north", "south"}
@@ -165,10 +169,131 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
             say(listener, "north")
             say(listener, "east")
             assert until(lambda: states() == {"north": "well", "south": "silent", "east": "well"})
-            broker.stop()
-            assert until(found.problem)
-            ahead[0] += 700.0
-            assert not until(lambda: states()["north"] == "silent", 2.5)
+
+
+def message(topic, payload=b"{}", qos=1, **user):
+    """A message as paho gives it; ``user``: its user properties."""
+    properties = SimpleNamespace(UserProperty=list(user.items()))
+    return SimpleNamespace(topic=f"bears/{topic}", payload=payload, qos=qos, retain=False, properties=properties)
+
+
+def state(name, **more):
+    """A device's state, as it comes from the broker."""
+    return message(f"{name}/stats", json.dumps({"well": True, "cameras": cameras()} | more).encode(), 0)
+
+
+class Stepped:
+    """A fleet whose thread is the test's: nothing happens but by ``step``. It has a broker that sends what is given."""
+
+    def __init__(self, folder):
+        self.mono = 0.0
+        self.wall = 1.8e9
+        self.acked: list[Any] = []
+        self.fleet: Any = Fleet(
+            settings_from_url("mqtt://127.0.0.1/bears"),
+            folder,
+            clock=lambda: self.wall + self.mono,
+            monotonic=lambda: self.mono,
+        )
+        connection: Any = SimpleNamespace(
+            connects=1, up=True, session_present=True, client_id="x", problem=None,
+            tend=lambda: None, ack=self.acked.append, publish=lambda *_: None,
+        )  # fmt: skip
+        self.connection = self.fleet._connection = connection
+        self.writer = FleetWriter(folder)
+        self.fleet._known = {each.name: each for each in self.writer.load()}
+
+    def step(self, *messages, seconds=0):
+        """Take messages, and let so many seconds pass."""
+        for each in messages:
+            self.fleet._take(each)
+        self.fleet._step(self.writer, self.connection)
+        for _ in range(seconds):
+            self.mono += 1.0
+            self.fleet._step(self.writer, self.connection)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.writer.close()
+
+
+def test_silence_is_counted_while_the_fleet_listens_over_reconnections(tmp_path):
+    with Stepped(tmp_path) as one:
+        one.step(state("north"), state("seldom", every_s=3600), message("new/available", b"online", 0))
+        assert one.fleet.states() == {"new": "ill", "north": "well", "seldom": "well"}
+        assert one.fleet.device("new").reason == "it has sent no state yet"
+        one.connection.up = False
+        one.step(seconds=2000)
+        one.connection.up = True
+        assert one.fleet.silent() == []
+        for _ in range(2):
+            one.connection.connects += 1
+            one.step(seconds=400)
+        assert one.fleet.states() == {"new": "silent", "north": "silent", "seldom": "well"}
+        one.step(seconds=1100)
+        assert {each.name for each in one.fleet.silent()} == {"new", "north", "seldom"}
+    with Stepped(tmp_path) as again:
+        again.step(seconds=500)
+        assert set(again.fleet.states().values()) == {"silent"}
+        assert again.fleet.silent() == []
+        again.step(seconds=200)
+        assert [each.name for each in again.fleet.silent()] == ["new", "north"]
+
+
+def test_the_view_parses_no_state_again(tmp_path):
+    with Stepped(tmp_path) as one:
+        one.step(state("north", site={"latitude": 46.1, "longitude": 14.5}))
+        with patch("json.loads") as parsed:
+            assert (one.fleet.mapped, one.fleet.devices()[0].cameras[0].name) == (True, "yard")
+        assert not parsed.called
+
+
+def test_a_device_that_was_removed_begins_as_a_new_one(tmp_path):
+    run = EventFactory()
+    lines = [event(run, f"id{number}").to_json().encode() for number in range(3)]
+    with Stepped(tmp_path) as one:
+        one.step(state("north", last=[run.id, 0]), message("north/events", lines[0]))
+        assert one.fleet.forget("north")
+        one.step()
+        assert (one.writer.load(), one.fleet._known, one.fleet._buckets) == ([], {}, {})
+        one.step(message("north/events", lines[2]), seconds=5)
+        assert [(each.name, each.filling) for each in one.fleet.devices()] == [("north", False)]
+        assert len(FleetStore(tmp_path).incidents(device="north")) == 2
+
+
+def test_where_this_machine_has_no_clock_the_devices_are_believed(tmp_path):
+    with Stepped(tmp_path) as one:
+        assert one.fleet.notices() == []
+        one.wall = 0.0
+        one.step(message("north/events", event(EventFactory()).to_json().encode()))
+        assert not FleetStore(tmp_path).incidents()[0].clock_doubtful
+        assert "this machine's clock is wrong" in one.fleet.notices()[0]
+
+
+def test_a_broker_that_forgets_all_the_time_is_logged_once_an_hour(tmp_path, caplog):
+    with Stepped(tmp_path) as one:
+        one.step()
+        one.connection.session_present = False
+        for _ in range(5):
+            one.connection.connects += 1
+            one.step(seconds=10)
+        assert caplog.text.count("the broker forgot") == 1
+        one.connection.connects += 1
+        one.step(seconds=3600)
+        one.connection.connects += 1
+        one.step()
+        assert caplog.text.count("the broker forgot") == 2
+
+
+def test_the_connection_is_begun_by_start(tmp_path):
+    found = Fleet(settings_from_url("mqtt://127.0.0.1:1/bears"), tmp_path)
+    with patch("edge.fleet.fleet.start_thread"):
+        found.start()
+    connection: Any = found._connection
+    assert connection._client is not None
+    found.close()
 
 
 def test_a_device_without_an_answer_is_asked_ever_more_seldom():
@@ -194,3 +319,11 @@ def test_two_devices_under_one_name_are_noticed_by_their_runs():
     assert known.device(0.0).doubts == ()
     known.take_stats({"well": True, "cameras": {}, "last": ["a", 2]}, 0.0, 100.0)
     assert "two devices use this name" in known.device(0.0).doubts[0]
+
+
+def test_one_is_not_said_as_many():
+    known = Known("north", 0.0)
+    known.doubt("clock", 0.0)
+    assert "1 of its events is shown" in known.device(0.0).doubts[0]
+    known.doubt("clock", 0.0)
+    assert "2 of its events are shown" in known.device(0.0).doubts[0]

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 from edge.alert.notify import title_and_body
 from edge.fleet.alarms import FleetAlarms
-from edge.fleet.devices import Camera, Device
+from edge.fleet.devices import Camera, Known
 from edge.record.outbox import Message
 from edge.schema import Event
 from edge.settings import AlertSettings
 
 YARD = Camera("yard", fresh=True, trouble=None, stage=None, since=0.0)
-NORTH = Device("north", "silent", 0.0, 0.0, None, None, None, (YARD,), None, None, (), filling=False, stats={})
+NORTH = replace(Known("north", 0.0).device(0.0), state="silent", cameras=(YARD,))
 
 
 class View:
@@ -101,4 +101,4 @@ def test_a_phone_reads_which_device_it_is_and_no_control_characters(tmp_path):
         (event,) = after(65)
     title, body = title_and_body(Message((event,), "word"), datetime.now(UTC))
     assert title == "Device north has a problem"
-    assert "north is silent: never heard; its camera is ?[2Jyard" in body.splitlines()
+    assert "north is silent: never heard; its camera is [2Jyard" in body.splitlines()

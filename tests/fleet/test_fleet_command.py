@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from unittest.mock import Mock, patch
 
 import httpx
 import pytest
 
+from edge.cli.fleet import _follow, _show
+from edge.errors import OptionError
+from edge.fleet.devices import Known, State
 from tests.helpers.broker import PATIENCE_S, Broker, Listener, free_port, until
 from tests.helpers.command import ROOT, bear_alarm
 
@@ -64,14 +70,14 @@ def test_a_fleet_shows_its_devices_beside_another_command_and_its_page_is_claime
     with running(f"{broker.url}/bears", folder, port) as fleet, Listener(broker, "nothing/#") as device:
         claim = fleet.prints(r"`(bear-alarm page claim .+)` prints")[1]
         device.say("bears/north/available", "online", retain=True)
-        fleet.prints(r"\d\d:\d\d:\d\d  north: well\n")  # it listens now
+        fleet.prints(r"\d\d:\d\d:\d\d  north: ill: it has sent no state yet\n")  # it listens now
         device.say("bears/north/stats", json.dumps(STATS))
         device.say("bears/north/available", "offline", retain=True)
         fleet.prints(r"\d\d:\d\d:\d\d  north is offline: last heard \d\d:\d\d, ")
 
         ran = bear_alarm(*claim.split()[1:])
         link = re.findall(r"^  (http\S+)$", ran.stdout, re.MULTILINE)[0]
-        assert "No alarm runs" not in ran.stdout
+        assert "Nothing runs" not in ran.stdout
         assert httpx.get(link, headers={"Accept": "text/html"}, trust_env=False).status_code == 200
 
         listed = bear_alarm("fleet", "--list", "--json", "--state", folder)
@@ -93,12 +99,16 @@ def test_a_fleet_shows_its_devices_beside_another_command_and_its_page_is_claime
 def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
     file = tmp_path / "file"
     file.touch()
+    taken = socket.create_server(("127.0.0.1", 0))
     url = "mqtt://ranger:secret@127.0.0.1/bears"
     for words, said in (
         ((), "no broker is named"),
         (("--mqtt", "http://ranger:secret@h/bears"), "does not begin with mqtt://"),
         (("--mqtt", url, "--silent-after", "soon"), "--silent-after 'soon': give a time such as 90s, 10m or 2h"),
         (("--mqtt", url, "--page", "nowhere"), "'nowhere' is no place to listen on"),
+        (("--mqtt", url, "--page", "0"), "--page 0: port 0 would be another one at each start; name a port"),
+        (("--mqtt", url, "--page", "192.0.2.1:8471"), "cannot be opened there (Cannot assign requested address)"),
+        (("--mqtt", url, "--page", str(taken.getsockname()[1])), "cannot be opened there (Address already in use)"),
         (("--mqtt", url, "--state", file), f"{file}: "),
         (("--mqtt", url, "--notify", "nonsense"), "Apprise cannot use this URL"),
     ):
@@ -106,7 +116,36 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
         ran = bear_alarm("fleet", *words, BEAR_ALARM_STATE=str(tmp_path / "state"), BEAR_ALARM_MQTT=device)
         assert ran.returncode == 2, words
         assert said in ran.stderr
-        assert len(ran.stderr.splitlines()) == 1
+        assert len([line for line in ran.stderr.splitlines() if not line.startswith("MQTT: ")]) == 1
         assert "secret" not in ran.stderr
+    taken.close()
     assert not (tmp_path / "state").exists()
     assert (tmp_path / "bear-alarm-fleet").is_dir()
+
+
+def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
+    with patch("edge.fleet.store.Path.is_file", side_effect=PermissionError(13, "Permission denied")):
+        monkeypatch.setattr(os, "access", lambda *_: False)  # root may read all
+        with pytest.raises(OptionError, match=r"the devices cannot be read \(.*Permission denied\); run it with sudo"):
+            _show(tmp_path, as_json=False)
+
+
+def test_a_device_that_comes_and_goes_has_a_line_each_ten_seconds(caplog, monkeypatch):
+    """The last line says how it is in the end."""
+    flaps: list[State] = ["well", "offline"] * 30
+    states = [*flaps, *flaps[::2]]
+    known, view = Known("north", 0.0), Mock()
+
+    def now():
+        known.state = states.pop(0)
+        return {"north": known.state}
+
+    view.states, view.device = now, lambda name: known.device(0.0)
+    view.notices.return_value, view.trouble.return_value = [], None
+    caplog.set_level("INFO")
+    monkeypatch.setattr("time.monotonic", itertools.count(1000).__next__)
+    _follow(view, lambda: None, Mock(wait=Mock(side_effect=[False] * 80 + [True])))
+    lines = [message.split("  ")[1] for message in caplog.messages[1:]]
+    assert len(lines) <= 8
+    assert "offline" in lines[0]
+    assert lines[-1] == "north: well"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -12,16 +13,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import cv2
 import numpy as np
 import pytest
+from paho.mqtt.client import MQTTMessage
 
-from edge.fleet.devices import Camera, Device, Site
+from edge.alert.mqtt_settings import settings_from_url
+from edge.fleet.devices import Device
+from edge.fleet.fleet import Fleet
 from edge.fleet.map import DOT, FONT, HEIGHT, MARGIN, WIDTH, draw
 from edge.fleet.pages import DEVICES, open_page
-from edge.fleet.store import FleetStore, FleetWriter
+from edge.fleet.store import MAX_ROWS, FleetStore, FleetWriter
 from edge.page.accounts import Accounts
 from edge.schema import Event
 from edge.settings import PageSettings
@@ -31,42 +36,33 @@ from tests.page.test_live import AXE, FAULTS
 
 NOW = time.time()
 JPEG = bytes(cv2.imencode(".jpg", np.full((720, 1280, 3), 90, np.uint8))[1])
-CLAIM = "bear-alarm page claim --state here"
+CLAIM = "bear-alarm page claim --state /somewhere"
 
 
-def device(name: str, state: Any = "well", **more: Any) -> Device:
-    known: dict[str, Any] = {
-        "since": NOW - 9000, "heard_at": NOW - 20, "reason": None, "version": "1.4", "model": "bears 3", "site": None,
-        "cameras": (Camera("yard", True, None, "autonomous", NOW - 9000),), "doubts": (), "clock_ok": True,
-        "filling": False, "stats": {},
-    }  # fmt: skip
-    return Device(name, state, **(known | more))
+def told(fleet: Fleet, name: str, state: str = "well", hours: float = 0.0, **more: Any) -> None:
+    """Let the fleet read what a device sent so many hours ago, and look at how it is."""
+    stats = {"well": state != "ill", "version": "1.4", "cameras": {"yard": {"fresh": True, "stage": "autonomous"}}}
+    sent(fleet, f"{name}/stats", json.dumps(stats | more), hours)
+    sent(fleet, f"{name}/available", "offline" if state == "offline" else "online", hours)
+    fleet._known[name].look(time.time(), 3600.0 * hours, 600.0)
 
 
-class Seen:
-    """A fleet whose devices are as a test has them: how they come to be so is its own tests' matter."""
+def sent(fleet: Fleet, topic: str, payload: str, hours: float = 0.0) -> None:
+    message = MQTTMessage(topic=f"bears/{topic}".encode())
+    message.payload, message.qos = payload.encode(), int(not topic.endswith("stats"))
+    fleet._read(message, time.time() - 3600.0 * hours, time.monotonic() - 3600.0 * hours)
 
-    def __init__(self) -> None:
-        self.found: list[Device] = []
 
-    def devices(self) -> list[Device]:
-        return self.found
+def place(latitude: float, longitude: float) -> dict[str, Any]:
+    return {"name": "beehives", "latitude": latitude, "longitude": longitude}
 
-    def device(self, name: str) -> Device | None:
-        return next((each for each in self.found if each.name == name), None)
 
-    def forget(self, name: str) -> bool:
-        self.found = [each for each in self.found if each.name != name]
-        return True
-
-    def problem(self) -> str | None:
-        return "the broker 10.0.0.1:8883 does not answer"
-
-    def trouble(self) -> str | None:
-        return None
-
-    def notices(self) -> list[str]:
-        return ["a device publishes to bears itself: give it bears/NAME"]
+def nobody(page: Any) -> Fleet:
+    """The page's fleet without a device."""
+    fleet: Fleet = page.fleet
+    for each in fleet.states():
+        fleet.forget(each)
+    return fleet
 
 
 def happen(page: Any, name: str, minute: int, picture: bytes | None = None, **more: Any) -> int:
@@ -85,15 +81,14 @@ def happen(page: Any, name: str, minute: int, picture: bytes | None = None, **mo
         page.writer.put(name, event, NOW)
         if picture:
             page.writer.put_picture(name, id_, (name, minute), picture)
-    return next(each.id for each in page.store.happenings(device=name) if each.event_id == id_)
+    return next(each.id for each in page.store.incidents(device=name) if each.event_id == id_)
 
 
 @contextmanager
 def served(folder: Path, *, claimed: bool = True) -> Iterator[Any]:
-    """A page over a real store; ``fleet.found`` are the devices."""
-    fleet: Any = Seen()
-    store = FleetStore(folder)
-    server, _ = open_page(fleet, store, folder, PageSettings(listen="127.0.0.1:0"), lambda: CLAIM)
+    """A page over a fleet that no broker sends to."""
+    fleet, store = Fleet(settings_from_url("mqtt://127.0.0.1:1/bears"), folder), FleetStore(folder)
+    server, _ = open_page(fleet, PageSettings(listen="127.0.0.1:0"), CLAIM)
     try:
         wait_for(lambda: server.port)
         accounts = Accounts(folder)
@@ -119,36 +114,50 @@ def client(page: Any, role: str = "owner") -> Client:
     return made
 
 
-def test_before_it_has_an_owner_it_says_how_to_become_it(tmp_path: Path) -> None:
+def test_only_its_log_names_its_folder_before_it_has_an_owner(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level("INFO")
     with served(tmp_path, claimed=False) as page, Client(page.address) as stranger:
-        page.fleet.found = [device("north")]
+        told(page.fleet, "north")
         shown = stranger.get("/")
-        assert (shown.status_code, CLAIM in shown.text, "north" in shown.text) == (403, True, False)
+        assert (shown.status_code, "north" in shown.text, CLAIM in caplog.text) == (403, False, True)
+        page.accounts.claim(page.accounts.new_claim(), OWNER)
+        stray = stranger.get("/login", headers={"Host": "evil.example"})
+        assert (stray.status_code, "config" in stray.text) == (421, False)
+        for each in (shown, stray, stranger.get("/login"), stranger.get("/claim?code=guess")):
+            assert "/somewhere" not in each.text
 
 
 def test_those_that_are_not_well_come_first_and_in_the_first_sentence(page: Any) -> None:
-    page.fleet.found = [
-        *(device(f"d{each}") for each in range(37)),
-        device("west", "ill", reason="the journal cannot be written"),
-        device("south", "offline"),
-        device("north", "silent", heard_at=NOW - 3 * 3600 - 5, doubts=("3 messages were no JSON, last 02:14",)),
-    ]
+    fleet = nobody(page)
+    for each in range(37):
+        told(fleet, f"d{each}")
+    told(fleet, "west", "ill", reason="the journal cannot be written")
+    told(fleet, "south", "offline")
+    told(fleet, "north", hours=30.01)
+    sent(fleet, "north/events", "[")
+    sent(fleet, "stats", "{}")
     with client(page) as owner:
         shown = owner.get("/").text
-        first = re.sub(r"</?bdi>", "", shown.partition('class="sum">')[2].partition("</p>")[0])
+        first = re.sub(r"</?bdi>", "", shown.partition('class="summary">')[2].partition("</p>")[0])
         assert re.fullmatch(
-            r"37 of 40 devices are well; north is silent, last heard 3\.0 h ago; south is offline since .+; "
-            r"west is not well\.",
+            r"37 of 40 devices are well; north is silent, last heard .+, 30 h ago; "
+            r"south is offline, last heard \S+, less than a minute ago; west is not well\.",
             first,
         )
         names = re.findall(r"<h2><a [^>]+><bdi>(.+?)</bdi>", shown)
         assert names[:4] == ["north", "south", "west", "d0"]
-        for words in ("The broker 10.0.0.1:8883 does not answer.", "3 messages were no JSON", "journal cannot be"):
+        for words in ("A device publishes to bears itself", "1 of its messages was refused", "journal cannot be"):
             assert words in shown
+        assert re.search(r"Last heard [A-Z]\w\w \d\d [A-Z]\w\w", shown)
+        with patch.object(fleet, "devices") as asked:  # of all devices: the menu needs none of it
+            assert [owner.get(each).status_code for each in ("/events", "/access")] == [200, 200]
+        asked.assert_not_called()
 
 
 def test_a_thousand_devices_are_found_by_page_and_by_name(page: Any) -> None:
-    page.fleet.found = [device(f"d{each:04}") for each in range(1000)]
+    fleet = nobody(page)
+    for each in range(1000):
+        told(fleet, f"d{each:04}")
     with client(page) as owner:
         seen = [re.findall(r"<bdi>(d\d+)</bdi>", owner.get(f"/?page={each}").text) for each in range(1, 6)]
         assert {len(each) for each in seen} == {DEVICES}
@@ -157,51 +166,67 @@ def test_a_thousand_devices_are_found_by_page_and_by_name(page: Any) -> None:
 
 
 def test_only_the_owner_sees_where_a_device_is(page: Any) -> None:
-    where = Site("beehives", 46.05123, 14.50123)
-    page.fleet.found = [device("north", site=where, stats={"site": {"latitude": 46.05123}}), device("south")]
+    fleet = nobody(page)
+    told(fleet, "north", site=place(46.05123, 14.50123))
+    told(fleet, "south", site=place(91.0, 0.0))
     with client(page) as owner, client(page, "") as viewer:
         assert 'href="/map"' in owner.get("/").text
         assert "46.05123, 14.50123" in owner.get("/device?name=north").text
-        assert ">north</text>" in owner.get("/map").text
-        for place in ("/", "/device?name=north", "/events", "/map"):
-            shown = viewer.get(place)
-            assert shown.status_code == (403 if place == "/map" else 200)
-            assert not re.search(r'46\.05|14\.50|beehives|href="/map"', shown.text)
-        page.fleet.found = [device("south")]
+        shown = owner.get("/map").text
+        assert ">north</text>" in shown
+        assert "south" not in shown
+        for where in ("/", "/device?name=north", "/events", "/map"):
+            seen = viewer.get(where)
+            assert seen.status_code == (403 if where == "/map" else 200)
+            assert not re.search(r'46\.05|14\.50|beehives|href="/map"', seen.text)
+        fleet.forget("north")
         assert 'href="/map"' not in owner.get("/").text
 
 
+def test_on_the_map_those_not_well_are_first_for_the_keyboard_and_lie_on_top(page: Any) -> None:
+    fleet = nobody(page)
+    for name, state in (("a", "well"), ("b", "offline"), ("c", "ill")):
+        told(fleet, name, state, site=place(46.0, 14.0))
+    told(fleet, "zero", site=place(0.0, 0.0))
+    with client(page) as owner:
+        shown = owner.get("/map").text
+        drawing = shown.partition('role="group"')[2].partition("<g ")[0]
+        links = re.findall(r'href="/device\?name=(\w+)" (tabindex="-1")?', drawing.replace('aria-hidden="true" ', ""))
+        hidden = 'tabindex="-1"'
+        assert links == [("b", ""), ("c", ""), ("a", ""), ("c", hidden), ("b", hidden)]
+        assert re.findall(r'<li><a href="/device\?name=(\w+)"', shown) == ["b", "c"]
+        assert re.search(r"<bdi>zero</bdi></a> says that it is 5,29\d km away", shown)
+
+
 def test_what_a_device_says_is_text_and_nothing_else(page: Any) -> None:
-    evil = '"><script>alert(1)</script>'
-    site, camera = Site(evil, 1.0, 2.0), Camera(evil, False, f"{evil}\u202e", evil, NOW)
-    page.fleet.found = [
-        device(evil, "ill", reason=evil, version=evil, model=evil, doubts=(evil,), cameras=(camera,), site=site),
-        device(".."),
-    ]
+    evil, fleet = '"><script>alert(1)', nobody(page)
+    camera = {"fresh": False, "trouble": f"{evil}\u202e", "stage": evil}
+    told(fleet, evil, "ill", reason=evil, version=evil, model=evil, cameras={evil: camera}, site=place(1, 2))
+    told(fleet, "..")
     event = happen(page, evil, 1, camera=evil, species=evil, detail=evil, zones=(evil,))
     with client(page) as owner:
-        for place in ("/", f"/device?name={quote(evil)}", "/events", f"/events/{event}", "/map"):
-            shown = owner.get(place)
+        for where in ("/", f"/device?name={quote(evil)}", "/events", f"/events/{event}", "/map"):
+            shown = owner.get(where)
             assert shown.status_code == 200
             assert "&lt;script&gt;" in shown.text
-            assert "<script>" not in shown.text
-            assert "\u202e" not in re.sub("<bdi>[^<]*</bdi>", "", shown.text)
+            assert not re.search("<script>|\u202e", shown.text)
         assert 'href="/device?name=.."' in owner.get("/").text
         assert "<h1><bdi>..</bdi></h1>" in owner.get("/device?name=..").text
 
 
 def test_the_owner_alone_removes_a_device(page: Any) -> None:
-    page.fleet.found = [device("north"), device("south")]
+    fleet = nobody(page)
+    told(fleet, "north")
+    told(fleet, "south")
     with client(page) as owner, client(page, "") as viewer:
         assert "/forget" not in viewer.get("/device?name=north").text
         assert viewer.change("/forget", {"name": "north"}).status_code == 403
         assert owner.change("/forget", {"name": "north"}).status_code == 303
-        assert [each.name for each in page.fleet.found] == ["south"]
+        assert list(fleet.states()) == ["south"]
         assert owner.get("/device?name=north").status_code == 404
 
 
 def test_events_are_filtered_and_go_back_page_by_page(page: Any) -> None:
-    page.fleet.found = [device("north"), device("south")]
     ids = [happen(page, "back" if each % 2 else "front", each) for each in range(140)]
     happen(page, "front", 140, kind="camera", label="covered", captured_at="1970-01-01T00:00:07Z")
     with client(page) as owner:
@@ -218,6 +243,16 @@ def test_events_are_filtered_and_go_back_page_by_page(page: Any) -> None:
         assert owner.get("/events?kind=wolf").status_code == 400
 
 
+def test_an_event_of_too_many_lines_says_so(page: Any) -> None:
+    first, start = happen(page, "long", 0), page.store.rows("long", "long-0")[0]
+    with client(page) as owner:
+        for many in (MAX_ROWS - 1, MAX_ROWS):
+            with page.writer.writing():
+                for seq in range(1, many):
+                    page.writer.put("long", replace(start, type="update", seq=seq), NOW)
+            assert ("And more" in owner.get(f"/events/{first}").text) == (many == MAX_ROWS)
+
+
 def test_a_store_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "fleet.db").write_bytes(b"this is no database " * 500)
     with served(tmp_path) as page, client(page) as owner:
@@ -228,7 +263,7 @@ def test_a_store_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
 
 def test_pictures_are_private_and_sent_once(page: Any) -> None:
     there, gone, none = (happen(page, "eye", each, picture) for each, picture in enumerate((JPEG, JPEG, None)))
-    page.store.picture(page.store.happening(gone)).unlink()
+    page.store.picture(page.store.incident(gone)).unlink()
     with client(page) as owner, Client(page.address) as stranger:
         for place, wide in (("/thumb", 320), ("/picture", 1280)):
             found = owner.get(f"{place}/{there}.jpg")
@@ -242,11 +277,14 @@ def test_pictures_are_private_and_sent_once(page: Any) -> None:
 
 
 def at(*places: tuple[float, float]) -> list[Device]:
-    return [device(f"device {each}", site=Site(None, *where)) for each, where in enumerate(places)]
+    fleet = Fleet(settings_from_url("mqtt://127.0.0.1:1/bears"), Path("nowhere"))
+    for number, where in enumerate(places):
+        told(fleet, f"device {number:03}", site=place(*where))
+    return fleet.devices()
 
 
 def test_the_map_is_to_scale_on_both_sides_of_the_antimeridian() -> None:
-    drawn = draw(at((-17.0, 179.9), (-17.0, -179.9), (-16.9, 180.0), (91.0, 0.0), (math.nan, 0.0), (0.0, 181.0)))
+    drawn = draw(at((-17.0, 179.9), (-17.0, -179.9), (-16.9, 180.0)))
     assert drawn
     west, east, north = drawn.dots
     assert (west.x, east.x) == (MARGIN, WIDTH - MARGIN)
@@ -258,7 +296,18 @@ def test_the_map_is_to_scale_on_both_sides_of_the_antimeridian() -> None:
     assert one
     assert [(each.x, each.y) for each in one.dots] == [(WIDTH / 2, HEIGHT / 2)]
     assert one.bar_words == "200 m"
-    assert draw([device("north")]) is None
+    assert draw(at((91.0, 0.0))) is None
+
+
+def test_a_park_stays_readable_whatever_single_devices_say() -> None:
+    park = [(-17.0 + each / 1000, (180.0 + each / 1000) % 360 - 360 * (each >= 0)) for each in range(-20, 20)]
+    drawn = draw(at(*park, (0.0, 0.0), (46.0, 14.0)))
+    assert drawn
+    assert [(each.name, round(km, -2)) for each, km in drawn.far] == [("device 040", 18100), ("device 041", 16500)]
+    assert (len(drawn.dots), drawn.bar_words) == (40, "2 km")
+    apart = draw(at((46.0, 14.0), (46.1, 14.0), (45.0, 25.0), (45.1, 25.0)))
+    assert apart
+    assert (len(apart.dots), apart.far) == (4, [])
 
 
 def test_names_on_the_map_lie_over_no_other_name_or_dot() -> None:
@@ -277,8 +326,9 @@ def test_names_on_the_map_lie_over_no_other_name_or_dot() -> None:
 @pytest.mark.slow
 @pytest.mark.needs_tool("chromium")
 def test_in_a_browser_it_fits_a_small_phone_and_renews_itself(page: Any) -> None:
-    site = Site("hives", 46.0, 14.0)
-    page.fleet.found = [device("n" * 64, "silent", site=site), device("south", site=replace(site, latitude=46.1))]
+    fleet = nobody(page)
+    told(fleet, "n" * 64, hours=1, site=place(46.0, 14.0))
+    told(fleet, "south", site=place(46.1, 14.0))
     event = happen(page, "n" * 64, 1, JPEG, camera="c" * 60, detail="d" * 300, zones=("z" * 60,))
     with chromium() as browser:
         window = browser.new_context(viewport={"width": 320, "height": 640}).new_page()
@@ -288,15 +338,40 @@ def test_in_a_browser_it_fits_a_small_phone_and_renews_itself(page: Any) -> None
         window.goto(f"{page.address}/login")
         window.fill("#passphrase", OWNER)
         window.click("button.main")
-        for place in ("/", f"/device?name={'n' * 64}", "/events", f"/events/{event}", "/map", "/access"):
-            window.goto(f"{page.address}{place}")
-            assert window.evaluate("document.documentElement.scrollWidth") == 320, place
+        for each in ("/", f"/device?name={'n' * 64}", "/events", f"/events/{event}", "/map", "/access"):
+            window.goto(f"{page.address}{each}")
+            assert window.evaluate("document.documentElement.scrollWidth") == 320, each
             window.evaluate(AXE.read_text())
-            assert window.evaluate(FAULTS) == [], place
+            assert window.evaluate(FAULTS) == [], each
         window.goto(f"{page.address}/")
+        asked: list[str] = []
+        window.on("request", lambda each: asked.append(each.url))
         window.focus("a[href='/device?name=south']")
-        page.fleet.found = [device("south", "offline"), *page.fleet.found[:1]]
-        window.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        window.wait_for_function("() => document.querySelector('.sum').textContent.includes('south is offline')")
+        window.evaluate("document.querySelector('h1').dataset.first = ''")
+
+        def renew() -> None:
+            with window.expect_response("**/"):
+                window.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            window.wait_for_timeout(100)
+
+        renew()
+        assert window.query_selector("h1[data-first]")  # nothing changed: nothing is taken away
+        told(fleet, "south", "offline")
+        for use in ("document.querySelector('#q').focus()", "getSelection().selectAllChildren(main)"):
+            window.evaluate(f"document.activeElement.blur(); {use}")
+            renew()
+            assert window.query_selector("h1[data-first]"), use
+        window.evaluate("getSelection().removeAllRanges()")
+        window.focus("a[href='/device?name=south']")
+        renew()
+        assert "south is offline" in window.inner_text(".summary")
         assert window.evaluate("document.activeElement.getAttribute('href')") == "/device?name=south"
+        window.route("**/", lambda route: None)  # the server hangs
+        asked.clear()
+        window.evaluate("for (let n = 0; n < 5; n++) document.dispatchEvent(new Event('visibilitychange'))")
+        window.wait_for_selector("#lost", state="visible")
+        assert asked == [f"{page.address}/"]
+        window.unroute("**/")
+        renew()
+        window.wait_for_selector("#lost", state="hidden")
         assert faults == []

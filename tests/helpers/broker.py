@@ -8,11 +8,14 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from edge.alert.mqtt_connection import BrokerConnection
 
 PATIENCE_S = 30.0  # a busy machine is slow, never wrong
 
@@ -40,6 +43,15 @@ def until(condition, patience_s=PATIENCE_S):
             return False
         time.sleep(0.01)
     return True
+
+
+@contextmanager
+def subscribed():
+    """Wait at the end until a connection that was begun meanwhile has its subscriptions."""
+    real = BrokerConnection._on_subscribe
+    with patch.object(BrokerConnection, "_on_subscribe", autospec=True, side_effect=real) as taken:
+        yield
+        assert until(lambda: taken.called)
 
 
 class Broker:

@@ -121,7 +121,7 @@ def page_world(folder: Path, *, claimed: bool = True, config: Path | None = None
         changed = replace(settings, **changes)
         cameras = tuple(replace(each, source=each.source or yard.url) for each in changed.cameras)
         alarm = Alarm(replace(changed, cameras=cameras))
-        serving = Serving(lambda: alarm, config, reload)
+        serving = Serving(lambda: alarm, config, reload, lambda: "bear-alarm page claim")
         over = False
 
         def tick() -> None:

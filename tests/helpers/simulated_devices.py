@@ -133,24 +133,12 @@ class Device:
         self.client.loop_misc()
 
     def _stats(self) -> dict[str, Any]:
-        cameras = {name: {"fresh": True, "fps": 10.0, "trouble": None, "stage": "autonomous"} for name in CAMERAS}
         return {
             "well": True,
             "reason": None,
-            "problems": {},
             "version": "0.22.0",
             "model": "bear@36d9726e37c1",
-            "uptime_s": 1000,
-            "alarms": len(self.lines),
-            "crop_ms": 5.0,
-            "fps_share": 1.0,
-            "temperature_c": 51.5,
-            "undervolted": False,
-            "disk_free_mb": 20480.0,
-            "durable": True,
-            "cameras": cameras,
-            "waiting": 0,
-            "parked": 0,
+            "cameras": {name: {"fresh": True, "trouble": None, "stage": "autonomous"} for name in CAMERAS},
             "every_s": self._devices.every_s,
             "last": self._last(),
             "clock_synced": True,

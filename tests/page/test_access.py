@@ -365,7 +365,7 @@ def test_a_damaged_file_is_one_sentence_and_nobody_is_the_owner(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     accounts = Accounts(tmp_path)
     for ask in (lambda: accounts.claimed, accounts.new_claim, lambda: accounts.log_in(OWNER, "here")):
-        with pytest.raises(OptionError, match=rf"{FILE}: is damaged; delete it, then `bear-alarm page claim`"):
+        with pytest.raises(OptionError, match=rf"{FILE}: is damaged; delete it, then the page says"):
             ask()
     assert "is damaged" in str(accounts.problem())
     (tmp_path / FILE).unlink()
@@ -380,7 +380,7 @@ def test_with_a_damaged_file_the_alarm_goes_on_and_page_and_health_say_so(tmp_pa
         for path in ("/", "/login", "/claim?code=x"):
             shown = nobody.get(path)
             assert shown.status_code == 503
-            assert "bear-alarm doctor" in shown.text
+            assert "log says why" in shown.text
             assert str(tmp_path) not in shown.text
         assert "is damaged" in (world.alarm._more["page"]() or "")
         seen = world.alarm.threads[0].watcher.stats.frames

@@ -67,7 +67,7 @@ def test_a_name_that_is_not_ours_is_refused_though_it_leads_here(owner, host, fi
     found = owner.get("/access", headers={"Host": host and f"{host}:8470"})
     assert found.status_code == (200 if fits else 421)
     if not fits:
-        assert "Use the address that <code>bear-alarm page claim</code> prints" in found.text
+        assert "use an address of its log" in found.text
         assert "evil" not in found.text
 
 

@@ -41,7 +41,7 @@ class StandIn(SimpleNamespace):
 @contextmanager
 def served(status=lambda: WELL, listen="127.0.0.1:0"):
     alarm: Any = StandIn(listen, status)
-    with closing(Serving(lambda: alarm, None, None)) as serving:
+    with closing(Serving(lambda: alarm, None, None, lambda: "bear-alarm page claim")) as serving:
         serving.follow()
         server = serving.server(TELEMETRY)
         assert server

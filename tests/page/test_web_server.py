@@ -193,7 +193,7 @@ def test_plain_http_for_others_only_where_it_is_allowed_and_that_is_said(tmp_pat
 def test_the_certificate_is_renewed_while_the_page_serves(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "RENEW_S", 0.2)
     alarm = stand_in(tmp_path, page=EVERYWHERE)
-    with closing(Serving(lambda: alarm, None, None)) as serving:
+    with closing(Serving(lambda: alarm, None, None, lambda: "bear-alarm page claim")) as serving:
         serving.follow()
         found = serving.server(PAGE)
         assert found
@@ -212,7 +212,7 @@ def test_a_certificate_that_cannot_be_made_is_a_problem_and_tried_again(tmp_path
     monkeypatch.setattr(server, "PORT_RETRY_MIN_S", 0.1)
     (tmp_path / "phone").write_text("in the way")
     alarm = stand_in(tmp_path, page=EVERYWHERE)
-    with closing(Serving(lambda: alarm, None, None)) as serving:
+    with closing(Serving(lambda: alarm, None, None, lambda: "bear-alarm page claim")) as serving:
         serving.follow()
         problem = str(wait_for(alarm.asked[PAGE]))
         assert re.search(r"^0\.0\.0\.0:0 is not served: .*cannot be kept there", problem)
@@ -262,7 +262,7 @@ def test_the_alarm_waits_for_no_certificate_and_for_no_page_that_hangs(tmp_path,
 
     monkeypatch.setattr("edge.page.serving.page_identity", hang)
     alarm = stand_in(tmp_path, page=EVERYWHERE)
-    with closing(Serving(lambda: alarm, None, None)) as page:
+    with closing(Serving(lambda: alarm, None, None, lambda: "bear-alarm page claim")) as page:
         page.follow()  # a disk that hangs below the certificate
         assert began.wait(30)
         old = page.server(PAGE)
@@ -287,7 +287,7 @@ def stand_in(state: Path, **settings: Any) -> Any:
 def test_a_reload_opens_again_only_what_has_changed(tmp_path):
     health, page = HealthSettings(listen="127.0.0.1:0"), PageSettings(listen="127.0.0.1:0")
     alarm = stand_in(tmp_path, health=health, page=page)
-    with closing(Serving(lambda: alarm, None, None)) as serving:
+    with closing(Serving(lambda: alarm, None, None, lambda: "bear-alarm page claim")) as serving:
         serving.follow()
         first = serving.server(PAGE), serving.server(TELEMETRY)
         alarm = stand_in(tmp_path, health=health, page=page)

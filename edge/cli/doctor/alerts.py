@@ -120,7 +120,10 @@ def _words_of_script(line: str) -> list[str] | None:
 
 def _looked_at(words: list[str]) -> CheckResult:
     """Have the script check its modem or radio, which sends nothing; it says in one line what it found."""
-    ended = run(words, CHECK_S, more={CHECK_VARIABLE: "1"})
+    try:
+        ended = run(words, CHECK_S, more={CHECK_VARIABLE: "1"})
+    except OSError as error:
+        return broken("command text", f"{words[0]} cannot be started ({error.strerror})", "begin it with #!/bin/sh")
     said = next(iter(ended.out.decode(errors="replace").strip().splitlines()), ended.last)
     if ended.code == 0:
         return fine("command text", f"{said or 'its own check finds nothing wrong'}; nothing was sent")
@@ -200,11 +203,12 @@ def check_heartbeat(target: Target) -> Iterator[CheckResult]:
         yield _answers("heartbeat", url, SILENT)
 
 
-# Of the list "SMS Notifications" in Apprise's README, those that are no gateway in the house (as SMSEagle is).
+# Of Apprise's list "SMS Notifications", those that send SMS and are no gateway in the house (as SMSEagle is), and what
+# the list lacks. Apprise itself does not say of a service whether it sends SMS.
 _SMS = """
 46elks eight00com atalk sns bulksms bulkvs clickatell clicksend cm d7sms exotel freemobile httpsms infobip kaleyra
-klr kavenegar burstsms kudosity msgbird mobilemessage mobilemsg msg91 plivo ringc serwersms seven sfr sinch smsmgr
-smsmanager smsc smstunnel telesign telnyx notifyre twilio voipms vonage nexmo elks
+klr kavenegar burstsms kudosity msgbird mobilemessage mobilemsg msg91 octopush plivo ringc serwersms seven sfr sinch
+smsmgr smsmanager smsc smstunnel telesign telnyx notifyre twilio voipms vonage nexmo elks
 """
 SMS_SERVICES = frozenset(_SMS.split())
 

@@ -1,24 +1,44 @@
-// The fleet's page renews what it shows by itself, and stays where it is: the place, and what has the focus.
+// The fleet's page renews what it shows, and takes nothing away from the person who uses it.
 "use strict";
 {
   const EVERY_MS = 15000;
+  const LIMIT_MS = 5000; // for one answer
   const main = document.getElementById("main");
   const part = (id) => document.getElementById(id);
-  let shown = "";
+  let shown = main.innerHTML;
+  let asking = false;
+
+  const inUse = () =>
+    (main.contains(document.activeElement) && document.activeElement.closest("form, button")) ||
+    (!getSelection().isCollapsed && getSelection().containsNode(main, true));
+
+  const swap = (found) => {
+    if (found.innerHTML === shown || inUse()) return;
+    shown = found.innerHTML;
+    const focus = main.contains(document.activeElement) ? document.activeElement : null;
+    const aside = part("map")?.scrollLeft;
+    main.replaceChildren(...found.childNodes);
+    const place = focus?.id ? `#${CSS.escape(focus.id)}` : `a[href="${CSS.escape(focus?.getAttribute("href") ?? "")}"]`;
+    main.querySelector(place)?.focus({ preventScroll: true });
+    if (aside) part("map")?.scrollTo(aside, 0);
+  };
 
   const renew = async () => {
-    const typing = main.contains(document.activeElement) && document.activeElement.matches("input, select");
-    if (document.hidden || typing) return;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => undefined);
-    part("lost").hidden = answer !== undefined;
-    part("logged-out").hidden = !answer?.redirected;
-    if (!answer || answer.redirected) return;
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
-    if (!found || found.innerHTML === shown) return;
-    shown = found.innerHTML;
-    const place = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    main.replaceChildren(...found.childNodes);
-    if (place !== null) main.querySelector(`a[href="${CSS.escape(place)}"]`)?.focus({ preventScroll: true });
+    if (asking || document.hidden) return;
+    asking = true;
+    try {
+      const answer = await fetch(location.href, {
+        headers: { Accept: "text/html" },
+        signal: AbortSignal.timeout(LIMIT_MS),
+      });
+      const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+      part("lost").hidden = found !== null;
+      part("logged-out").hidden = !answer.redirected;
+      if (found && !answer.redirected) swap(found);
+    } catch {
+      part("lost").hidden = false;
+    }
+    asking = false;
   };
   setInterval(renew, EVERY_MS);
   document.addEventListener("visibilitychange", renew);
