@@ -164,9 +164,9 @@ class Status:
         What only asks for a new card one day is in ``problems`` alone.
         """
         blind = [_named(each.name, each.trouble or NOT_LOOKED) for each in self.cameras if each.blind or not each.fresh]
-        return blind + [f"{name}: {words}" for name, words in self.problems.items() if name not in WEAR]
+        return blind + [_named(name, words) for name, words in self.problems.items() if name not in WEAR]
 
 
-def _named(camera: str, words: str) -> str:
-    """Return the words with the camera's name before them, which most problems have already."""
-    return words if words.startswith(camera) else f"{camera}: {words}"
+def _named(part: str, words: str) -> str:
+    """Return the words with the part's name before them, which most problems have already."""
+    return words if words.startswith(part) else f"{part}: {words}"

@@ -12,7 +12,7 @@ say() { # WORDS EXIT_CODE
 
 channel=${1:-0}
 [ $# -eq 0 ] || shift
-command -v meshtastic > /dev/null || say "the program meshtastic is not there; pipx install 'meshtastic[cli]'" 69
+command -v meshtastic > /dev/null || say "the program meshtastic is not there; install it as docs/lora.md says" 69
 
 if [ -n "$BEAR_CHECK" ]; then
     found=$(timeout 18 meshtastic "$@" --no-nodes --timeout 15 --get lora.region 2>&1) ||

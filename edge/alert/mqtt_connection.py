@@ -52,8 +52,14 @@ TAKEN_OVER = 0x8E
 OLD_PROTOCOL = 0x84  # the broker does not support this version of MQTT
 # DISCONNECT: server busy, shutting down, keep alive timeout, session taken over. No message was the cause.
 BY_BROKER = {0x89, 0x8B, 0x8D, TAKEN_OVER}
-# PUBACK: not authorised, topic name invalid, packet too large, payload format invalid. All others may pass.
-PERMANENT = {0x87, 0x90, 0x95, 0x99}
+UNKNOWN = 0x80  # paho says so where the connection ended without a word
+# PUBACK. All others may pass.
+PERMANENT = {
+    0x87: "does not let this user write {}: compare the user, the prefix and the broker's access rules",
+    0x90: "does not take the topic {}: choose another prefix",
+    0x95: "finds this message of {} too large",
+    0x99: "does not take this kind of message for {}",
+}
 
 
 Slot = Part | Literal["replay"]  # one message of each may be in flight
@@ -196,9 +202,9 @@ class BrokerConnection:
                     raise RefusedError(f"{where}: the broker takes {self._largest} bytes a packet, this is {size}")
                 info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
                 message = self._in_flight[part] = _InFlight(key, client, info, time.monotonic())
-            self._wait(message, part)
+            self._wait(message, part, topic)
 
-    def _wait(self, message: _InFlight, part: Slot) -> None:
+    def _wait(self, message: _InFlight, part: Slot, topic: str) -> None:
         where, until = self.settings.where, time.monotonic() + ANSWER_S
         try:
             while not message.info.is_published():
@@ -215,7 +221,7 @@ class BrokerConnection:
         del self._in_flight[part]
         code = self._refusals.pop(message.info.mid, None)
         if code in PERMANENT:
-            raise RefusedError(f"{where}: the broker refuses this message (reason 0x{code:02X})")
+            raise RefusedError(f"{where}: the broker {PERMANENT[code].format(topic)}")
         if code is not None:
             raise UndeliveredError(f"{where}: the broker did not take it (reason 0x{code:02X})")
 
@@ -324,7 +330,8 @@ class BrokerConnection:
         elif was_up and reason.value == TAKEN_OVER:
             self._set_problem(f"{where}: another client with the same client id took over; set another with client_id=")
         elif was_up:
-            self._set_problem(f"{where}: the connection was lost ({reason})")
+            why = "the broker or the network went away" if reason.value == UNKNOWN else reason
+            self._set_problem(f"{where}: the connection was lost ({why})")
         elif self.problem is None:
             self._set_problem(f"{where}: the connection ended before the broker answered; does it want TLS (mqtts://)?")
 
@@ -376,14 +383,13 @@ def _properties(packet: int, **values: object) -> Properties:
 
 def unreachable(where: str, error: BaseException | None, *, tls: bool) -> str:
     """Return why no connection could be made, over TLS or not."""
-    host = where.rpartition(":")[0]
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{where}: its certificate is not trusted ({error.verify_message}); give its CA with ca=/path.pem"
     if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionResetError)):
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         return f"{where}: TLS failed ({why or 'no reason given'}); does it speak TLS on this port?"
     if isinstance(error, socket.gaierror):
-        return f"{host}: no such host ({error.strerror}); check the name and the network"
+        return f"{where}: no such host ({error.strerror}); check the name and the network"
     if isinstance(error, ConnectionRefusedError):
         return f"{where}: nothing listens there; is the broker running?"
     if isinstance(error, TimeoutError):

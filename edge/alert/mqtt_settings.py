@@ -105,7 +105,7 @@ def settings_from_url(url: str) -> MqttSettings:
         parts = urlsplit(url.strip())
         # A / or ? in a password ends the host's part, and leaves the rest of the password and the @ behind.
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise OptionError("MQTT: write /, ?, # and @ in a user or password as %2F, %3F, %23 and %40")
+            raise OptionError("MQTT: write %, /, ?, # and @ in a user or password as %25, %2F, %3F, %23 and %40")
         port = parts.port
     except OptionError:
         raise

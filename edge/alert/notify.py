@@ -275,11 +275,11 @@ def title_and_body(message: Message, now: datetime, zone: tzinfo | None = None) 
 
 def _of_one(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, str]:
     event = message.events[0]
-    lines = [_sentence(event, now, zone)]
+    lines = [] if says_all(event) else [_sentence(event, now, zone)]
     if event.kind in {"camera", "health", "test"} and event.detail:
         lines.append(event.detail)
     if event.clock_synced is False:
-        lines.append("The device's clock was not set, so the time may be wrong.")
+        lines.append("The sender's clock was not set, so the time may be wrong.")
     if message.late_s >= LATE_S:
         lines.append(f"Sent {span(message.late_s)} late: it could not be sent before.")
     title = f"Picture: {title_of(event)}" if message.part == "picture" else title_of(event)
@@ -300,6 +300,11 @@ def _of_many(events: Sequence[Event], now: datetime, zone: tzinfo | None) -> tup
         lines.append(f"and {len(shown) - LINES} more, since {when(events[0], now, zone)}.")
     title = f"{title_of(alarms[-1])}, and {len(events) - 1} more" if alarms else f"{len(events)} messages"
     return title, "\n".join(lines)
+
+
+def says_all(event: Event) -> bool:
+    """Return True if its detail needs no headline: a fleet's "Device north is offline since 02:14"."""
+    return event.kind == "health" and (event.detail or "").startswith("Device ")
 
 
 def title_of(event: Event) -> str:

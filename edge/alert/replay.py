@@ -49,7 +49,8 @@ class Replay:
     """Answers requests in a thread of its own: one at a time, one waits, the rest is dropped.
 
     ``route``: events that it does not want are skipped. ``deliver`` is called with each answer and what was asked, and
-    raises as ``BrokerConnection.deliver``. An answer that the broker refuses is halved, and so are all after it.
+    raises as ``BrokerConnection.deliver``. An answer that the broker refuses is halved; after one
+    that it takes, the next may be twice as large.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Replay:
             if answer := self._answer(after):
                 words = readable(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
                 self._deliver(words.encode(), after)
+                self._most = min(2 * self._most, EVENTS)
         except UndeliveredError as error:  # the connection reports it, and the other side asks again
             log.debug("a replay is not delivered: %s", error)
         except RefusedError as error:

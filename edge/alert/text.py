@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from edge.alert.delivery import FOR_ALARMS
 from edge.alert.local_sinks import Command, CommandError, variables
-from edge.alert.notify import LATE_S, span, title_of, wanted_by_people, when
+from edge.alert.notify import LATE_S, says_all, span, title_of, wanted_by_people, when
 from edge.record.outbox import Message, NotYetError, RefusedError
 from edge.schema import Event, one_line, readable
 
@@ -122,9 +122,10 @@ def _of_one(event: Event, now: datetime, zone: tzinfo | None) -> tuple[str, str]
     elif event.kind != "test":
         words = [(event.detail or (event.label or "").replace("_", " ")).rstrip(".")]
     if event.clock_synced is False:
-        words.append("clock not set")
+        words.append("sender's clock not set")
     told = ", ".join(filter(None, words))
-    return f"{title_of(event)}: {told}" if told else title_of(event), when(event, now, zone, CLOCK)
+    head = told if says_all(event) else f"{title_of(event)}: {told}" if told else title_of(event)
+    return head, when(event, now, zone, CLOCK)
 
 
 def _of_many(message: Message, now: datetime, zone: tzinfo | None) -> tuple[str, str]:

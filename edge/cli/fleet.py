@@ -21,7 +21,7 @@ import typer
 from edge.cli.options import alert_settings, only, options_of
 from edge.cli.output import JsonOpt, counted, print_json
 from edge.cli.watch.signals import Stop, stop_on_signal
-from edge.errors import OptionError
+from edge.errors import OptionError, UnavailableError
 from edge.files import made_state_folder, state_folder
 from edge.settings import AlertSettings, PageSettings, parse_listen
 
@@ -94,6 +94,10 @@ def fleet(
     if not mqtt:
         raise OptionError(f"no broker is named; give --mqtt {EXAMPLE}, or set BEAR_ALARM_FLEET to it")
     broker, after_s, settings = settings_from_url(mqtt), _seconds(silent_after), alerts()
+    try:
+        broker.tls_context()
+    except UnavailableError as error:  # the file of its CA
+        raise OptionError(str(error)) from None
     where = PageSettings(listen=page)
     claim = shlex.join(["bear-alarm", "page", "claim", "--state", str(folder), "--page", page])
     _try_to_listen(page)
@@ -103,10 +107,10 @@ def fleet(
         from edge.fleet.pages import open_page
 
         view = Fleet(broker, made_state_folder(folder), silent_after_s=after_s)
-        view.start()
-        stack.callback(view.close)
         alarms = FleetAlarms(view, settings, folder, terminal=_told)
         stack.callback(alarms.close, CLOSE_S)
+        view.start()
+        stack.callback(view.close)
         server, alarms.parts["page"] = open_page(view, where, claim)
         stack.enter_context(closing(server))
         log.info("%s: listening to %s/+ at %s.", folder, broker.prefix, broker.where)
@@ -118,7 +122,9 @@ def _follow(view: Fleet, tick: Callable[[], None], stop: Stop) -> None:
     known = view.states()
     printed_at: dict[str, float] = {}
     if known:
-        numbers = ", ".join(f"{number} {state}" for state, number in Counter(known.values()).most_common())
+        from edge.fleet.devices import STATES
+
+        numbers = ", ".join(f"{number} {STATES[state]}" for state, number in Counter(known.values()).most_common())
         log.info("%s: %s.", counted(len(known), "device"), numbers)
     said: set[str] = set()
     while not stop.wait(TICK_S):
@@ -139,10 +145,11 @@ def _follow(view: Fleet, tick: Callable[[], None], stop: Stop) -> None:
 
 def _line(device: Device) -> str:
     from edge.fleet.alarms import silence_of
+    from edge.fleet.devices import STATES
 
     if device.state in {"silent", "offline"}:
         return f"{_clock()}  {silence_of(device)}"
-    return f"{_clock()}  {device.name}: {device.state}{f': {device.reason}' if device.reason else ''}"
+    return f"{_clock()}  Device {device.name} is {STATES[device.state]}{f': {device.reason}' if device.reason else ''}"
 
 
 def _told(event: Event) -> None:
@@ -184,20 +191,24 @@ def _try_to_listen(page: str) -> None:
 
 def _show(folder: Path, *, as_json: bool) -> None:
     """Print the devices that the fleet in ``folder`` knows. Raises OptionError where its disk cannot be read."""
+    from edge.fleet.alarms import ago
     from edge.fleet.store import FleetStore
     from edge.record.database import DiskError
     from edge.record.run import watching_run
 
+    store = FleetStore(folder)
     try:
-        devices = FleetStore(folder).devices()
+        devices, since = store.devices(), store.no_broker_since()
     except DiskError as error:
         how = "" if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else "; run it with sudo"
         raise OptionError(f"{folder}: the devices cannot be read ({error}){how}") from None
+    if since:
+        log.warning("The fleet has no broker since %s: the devices may be otherwise now.", ago(since))
     if as_json:
         print_json([_document(each) for each in devices])
         return
     if not devices:
-        print(f"{folder}: no device is known here yet.")
+        print(f"{folder}: no device is known here yet; name another with --state.")
     for line in _table([("NAME", "STATE", "SINCE", "LAST HEARD", "CAMERAS"), *map(_row, devices)] if devices else []):
         print(line)
     if not watching_run(folder):
@@ -206,10 +217,11 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
 def _row(device: Device) -> tuple[str, ...]:
     from edge.fleet.alarms import ago
+    from edge.fleet.devices import STATES
 
     cameras = (f"{each.name} ({each.trouble})" if each.trouble else each.name for each in device.cameras)
     heard = ago(device.heard_at) if device.heard_at else "never"
-    return device.name, device.state, ago(device.since), heard, ", ".join(cameras)
+    return device.name, STATES[device.state], ago(device.since), heard, ", ".join(cameras)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:

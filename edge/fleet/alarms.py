@@ -58,6 +58,9 @@ class FleetAlarms:
 
     def _all(self) -> dict[str, Ask]:
         """Return a part for each device that is named; one whose problem was published stays until it is over."""
+        if not self._fleet.settled:  # nothing is known of the devices: what was published stays
+            held = {part: said for part, said in self._alerting.problems.items() if part.startswith(DEVICE.strip())}
+            return self.parts | {part: partial(held.get, part) for part in (*held, "devices")}
         silent = {each.name: each for each in self._fleet.silent()}
         parts = (part for part in self._alerting.problems if part.startswith(DEVICE))
         named = [name for part in parts if self._fleet.device(name := part.removeprefix(DEVICE))]
@@ -77,8 +80,10 @@ def silence_of(device: Device) -> str:
     """Return that a device is silent or offline, since when, and which cameras it has."""
     cameras = [each.name for each in device.cameras]
     names = ", ".join(cameras[:CAMERAS]) + (f" and {len(cameras) - CAMERAS} more" if cameras[CAMERAS:] else "")
-    its = "" if not cameras else f"; its camera is {names}" if len(cameras) == 1 else f"; its cameras are {names}"
-    return shown(f"{device.name} is {device.state}: {last_heard(device)}{its}") or ""
+    its = "" if not cameras else f" (its camera is {names})" if len(cameras) == 1 else f" (its cameras are {names})"
+    heard = f"last heard {_moment(device.heard_at)}" if device.heard_at else "never heard"
+    how = f" since {_moment(device.since)}" if device.state == "offline" else f", {heard}"
+    return shown(f"Device {device.name} is {device.state}{how}{its}") or ""
 
 
 def last_heard(device: Device) -> str:
@@ -91,10 +96,13 @@ def ago(at: float) -> str:
 
     It counts whole minutes, so that the page says the same for a while.
     """
-    when, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
-    words = f"{when:%H:%M}" if when.date() == now.date() else day_and_time(at)
-    minutes = int(max(0.0, now.timestamp() - at) // 60)
-    return f"{words}, {lasting(60.0 * minutes) if minutes else 'less than a minute'} ago"
+    minutes = int(max(0.0, datetime.now().timestamp() - at) // 60)
+    return f"{_moment(at)}, {lasting(60.0 * minutes) if minutes else 'less than a minute'} ago"
+
+
+def _moment(at: float) -> str:
+    when = datetime.fromtimestamp(at).astimezone()
+    return f"{when:%H:%M}" if when.date() == datetime.now().astimezone().date() else day_and_time(at)
 
 
 def day_and_time(at: float) -> str:

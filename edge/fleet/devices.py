@@ -13,6 +13,7 @@ from edge.fleet.messages import MAX_CAMERAS, Answer, MessageError, Place, Site, 
 from edge.schema import Stage
 
 State = Literal["well", "ill", "offline", "silent"]
+STATES = {"silent": "silent", "offline": "offline", "ill": "not well", "well": "well"}  # the worst first
 
 EVERY_S = 30.0  # how often a device sends its state where it does not say so
 LONGEST_SILENCE_S = 1_800.0  # that a device may ask for by how seldom it sends its state
@@ -20,6 +21,7 @@ LATE_S = 30.0  # by how much an event may come later than the state that names i
 SKIPPED_S = 2.0  # how long to wait for an event whose number was skipped
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 15.0, 600.0  # without an answer
 TURN_S = 1.0  # between two questions to one device
+LEFT_S = 10.0  # a broker that stops first says of every device that it is offline
 TWINS_S = 300.0  # two runs that take turns within this time are two devices
 DOUBT_S = 86_400.0  # how long a doubt is shown after it was last met
 
@@ -72,9 +74,10 @@ class Known:
     """
 
     __slots__ = (
-        "_previous_run", "_run", "_run_since", "_settled", "ask_at", "asked", "asking", "available", "cameras",
-        "clock_ok", "cursor", "doubts", "every_s", "forced", "heard", "heard_at", "hidden", "model", "name", "quiet_s",
-        "reason", "saved_at", "since", "site", "state", "target", "tries", "urgent", "version", "watched", "well",
+        "_before", "_left_at", "_previous_run", "_run", "_run_since", "_settled", "ask_at", "asked", "asking",
+        "available", "cameras", "clock_ok", "cursor", "doubts", "every_s", "forced", "heard", "heard_at", "hidden",
+        "model", "name", "quiet_s", "reason", "saved_at", "since", "site", "state", "target", "tries", "urgent",
+        "version", "watched", "well",
     )  # fmt: skip
 
     def __init__(self, name: str, now: float) -> None:
@@ -97,6 +100,8 @@ class Known:
         self.clock_ok: bool | None = None
         self.every_s = EVERY_S
         # Of this run.
+        self._left_at = -math.inf  # mono; when the broker said that it is offline
+        self._before: tuple[State, float] = (self.state, now)  # its state before it was offline, and since when
         self.heard: float | None = None  # mono; None: not in this run, or not since it is silent
         self.quiet_s = 0.0  # for how long the fleet has listened, in sum, since it spoke
         self.saved_at = -math.inf  # mono; when it was last written
@@ -118,6 +123,21 @@ class Known:
         self.heard_at, self.heard, self.quiet_s = now, mono, 0.0
         if self.hidden:
             self.hidden, self.urgent = False, True
+
+    def leave(self, mono: float) -> None:
+        """Note that the broker says that it is offline."""
+        if self.available is not False:
+            self._left_at = mono
+        self.available = False
+
+    def take_back(self, mono: float) -> bool:
+        """Undo the "offline" of the last ``LEFT_S``; False: there was none."""
+        if self.available is not False or mono - self._left_at > LEFT_S:
+            return False
+        self.available = None
+        if self.state == "offline":
+            (self.state, self.since), self.urgent = self._before, True
+        return True
 
     def take_stats(self, found: Mapping[str, Any], now: float, mono: float) -> None:
         """Take its state. Raises MessageError where it is none."""
@@ -254,6 +274,8 @@ class Known:
             return False
         if state == "silent":
             self.heard = None
+        elif state == "offline":
+            self._before = self.state, self.since
         self.state, self.since, self.urgent = state, now, True
         return True
 

@@ -43,7 +43,7 @@ from edge.fleet.messages import (
     parse,
     taken_at,
 )
-from edge.fleet.store import FleetStore, FleetWriter
+from edge.fleet.store import NO_BROKER, SESSION, FleetStore, FleetWriter
 from edge.pictures import SOF, camera_jpeg, segments
 from edge.record.database import DiskError
 from edge.schema import Event
@@ -59,7 +59,9 @@ UNIT_BYTES = 4_096  # of JSON; a longer message counts as several
 PICTURE_COST, UNASKED_COST = 4.0, 50.0  # messages that a picture counts as, and an answer to no question of this fleet
 MAX_DEVICE_WAITING = 3 * MAX_PICTURE_BYTES  # bytes of its pictures that wait to be decoded
 MAX_WAITING = 20 * MAX_PICTURE_BYTES
-SEQUENTIAL = {0xC0, 0xC1}  # the starts of frame (ITU-T T.81) of a JPEG that costs no more than its size
+MAX_DEVICE_PICTURES, MAX_PICTURES = 5, 40  # that wait: they hold the broker's window, ``MAX_UNACKED``
+SEQUENTIAL = {0xC0, 0xC1}  # the starts of frame (ITU-T T.81) of a JPEG that is no progressive one
+SCAN, MAX_SCANS = b"\xff\xda", 8  # each scan is a walk over the whole picture; a thumbnail has some, too
 AT_ONCE = 200  # messages in one transaction
 SAVE_S = 60.0  # how often what is heard of a device is written while nothing changes
 TRIM_S = 300.0
@@ -67,6 +69,7 @@ LOOK_S = 1.0
 AGAIN_S = 1.0  # after a failure of the disk
 NOTICE_S = 3_600.0
 FORGOT_S = 86_400.0
+SETTLE_S = 60.0  # after the broker is back, until each device has spoken again
 CLOSE_S = 1.0
 FRESH_S = 120.0  # an event no older than this was sent just now
 
@@ -145,21 +148,22 @@ class Fleet:
         self._trimmed_at: float | None = None
         self._connects = 0
         self._connected_at: float | None = None
-        self._had_session = self._note_session = False
+        self._had_session = False
+        self._begun = 0  # database files in place of damaged ones
+        self._lost_at = 0.0  # since when there is no broker, time.time(); 0: there is one
+        self._metas: dict[str, str] = {}  # to be written
         self._questions = _Bucket(RATE, 0.0, RATE)
 
     def start(self) -> None:
         """Begin to listen. Raises OptionError where another fleet uses the folder, or it cannot be written."""
         writer = FleetWriter(self.folder)
         try:
-            client_id = self.settings.client_id or writer.meta("client_id")
-            if client_id is None:
-                client_id = f"bear-alarm-fleet-{uuid.uuid4().hex[:12]}"
-                with writer.writing():
-                    writer.keep("client_id", client_id)
+            session = writer.session()
+            client_id = self.settings.client_id or session or f"bear-alarm-fleet-{uuid.uuid4().hex[:12]}"
             writer.sweep()
             self._known = {known.name: known for known in writer.load()}
-            self._had_session = writer.meta("session") == client_id
+            self._had_session = session == client_id
+            self._lost_at = float(writer.meta(NO_BROKER) or 0.0)
         except DiskError as error:
             writer.close()
             raise OptionError(f"{error}; the fleet cannot be kept there: name another --state") from None
@@ -231,8 +235,11 @@ class Fleet:
     def silent(self) -> list[Device]:
         """Return the devices in the view that are silent or offline, those that have been so for longest first.
 
-        One that was silent before this fleet began is in it once nothing was heard for that time again.
+        One that was silent before this fleet began is in it once nothing was heard for that time again; none is while
+        the fleet is not ``settled``.
         """
+        if not self.settled:
+            return []
         now = self._clock()
         with self._knowing:
             found = [
@@ -243,6 +250,12 @@ class Fleet:
             ]
             return [each.device(now) for each in sorted(found, key=lambda each: (each.since, each.name))]
 
+    @property
+    def settled(self) -> bool:
+        """True if the broker has been there for a minute: before that, what is known of the devices may be old."""
+        at = self._connected_at
+        return at is not None and self._monotonic() - at >= SETTLE_S
+
     def notices(self) -> list[str]:
         """Return what people should know though no device is ill, a sentence each."""
         now = self._clock()
@@ -252,7 +265,13 @@ class Fleet:
 
     def problem(self) -> str | None:
         """Return why there is no connection to the broker, without secrets; None: there is one, or none was tried."""
-        return self._connection.problem if self._connection else None
+        connection = self._connection
+        why = connection.problem if connection else None
+        if connection is None or why is None or connection.up:
+            return why
+        where = self.settings.where
+        why = why.removeprefix(f"{where}: ")
+        return f"the fleet does not reach the broker {where}; nothing is known of the devices ({why})"
 
     def trouble(self) -> str | None:
         """Return why nothing can be written to the disk; None: all is well."""
@@ -352,7 +371,7 @@ class Fleet:
                 return record
         jpeg = bytes(message.payload)
         frame = next((each.kind for each in segments(jpeg) if each.kind in SOF), None)
-        if frame not in SEQUENTIAL or camera_jpeg(jpeg) is None:
+        if frame not in SEQUENTIAL or jpeg.count(SCAN) > MAX_SCANS or camera_jpeg(jpeg) is None:
             with self._changed:
                 self._refused[device, "picture"] += 1
             return record
@@ -387,6 +406,9 @@ class Fleet:
         connection.tend()
         self._note_connection(connection)
         now, mono = self._clock(), self._monotonic()
+        if self._begun != writer.begun:
+            self._begun = writer.begun
+            self._ask_all(mono)
         with self._changed:
             room = AT_ONCE - len(self._unwritten)
             keys = [key for key, each in self._queue.items() if not each.qos] if room <= 0 else list(self._queue)[:room]
@@ -412,11 +434,20 @@ class Fleet:
         self._ask(connection, mono)
 
     def _note_connection(self, connection: BrokerConnection) -> None:
+        now, mono = self._clock(), self._monotonic()
+        if self._connected_at is not None and not (connection.up and connection.connects == self._connects):
+            with self._knowing:
+                self.changes += sum(each.take_back(mono) for each in self._known.values())
         if not connection.up:
             self._connected_at = None
+            if not self._lost_at:
+                self._lost_at = now
+                self._metas[NO_BROKER] = str(now)
         elif connection.connects != self._connects:
-            now, mono = self._clock(), self._monotonic()
             self._connects, self._connected_at = connection.connects, mono
+            if self._lost_at:
+                self._lost_at = 0.0
+                self._metas[NO_BROKER] = "0"
             if self._had_session and not connection.session_present:
                 words = (
                     f"the broker forgot at {_day(now)} what it kept for the fleet:"
@@ -425,12 +456,18 @@ class Fleet:
                 if now - self._forgot_at >= NOTICE_S:
                     self._forgot_at = now
                     log.warning("fleet: %s", words)
+                self._ask_all(mono)
                 with self._knowing:
                     self._notices["forgot"] = words, now + FORGOT_S
-                    for known in self._known.values():
-                        known.forced = True
-                        known.see(mono, SKIPPED_S)
-            self._note_session, self._had_session = not self._had_session, True
+            if not self._had_session:
+                self._had_session, self._metas[SESSION] = True, connection.client_id
+
+    def _ask_all(self, mono: float) -> None:
+        """Ask every device for what is missing, and write what is known of it."""
+        with self._knowing:
+            for known in self._known.values():
+                known.forced = known.urgent = True
+                known.see(mono, SKIPPED_S)
 
     def _read(self, message: MQTTMessage, now: float, mono: float) -> _Record | None:
         """Read one message, with what is known held; return what to write before it is acknowledged."""
@@ -454,7 +491,9 @@ class Fleet:
         if kind == "snapshot":
             return None if self._to_decode(message, name) else record
         if kind == "available":
-            self._take_available(payload, name, now, mono, retained=message.retain)
+            # One that a broker sent while it stopped comes again, unacknowledged, when it is back.
+            if not (payload == OFFLINE.encode() and (self._lost_at or message.dup)):
+                self._take_available(payload, name, now, mono, retained=message.retain)
             return record
         found = parse(payload)
         if kind == "stats":
@@ -473,20 +512,24 @@ class Fleet:
             answer = answer_of(found)
             known = self._device(name, now)
             known.hear(now, mono)
+            if answer.refused:
+                self._count(name, "bad", len(answer.refused), now, answer.refused[-1])
             record.write = lambda writer, cursors: self._put_answer(writer, cursors, known, answer, now)
         return record
 
     def _take_available(self, payload: bytes, name: str, now: float, mono: float, *, retained: bool) -> None:
         if payload not in (ONLINE.encode(), OFFLINE.encode()):
             raise MessageError("its availability is neither online nor offline")
-        if name in self._not_devices and name not in self._known:
-            return
+        if name not in self._known and (retained or name in self._not_devices):
+            return  # what the broker retained may be of a device that is gone
         known = self._device(name, now)
-        known.available = payload == ONLINE.encode()
-        if known.available and not retained:
+        if payload == OFFLINE.encode():
+            known.leave(mono)
+            return
+        known.available = True
+        if not retained:
             known.hear(now, mono)
-        if known.available:
-            known.see(mono, SKIPPED_S)
+        known.see(mono, SKIPPED_S)
 
     def _to_decode(self, message: MQTTMessage, name: str) -> bool:
         """Queue a picture to be decoded; False: it is not kept."""
@@ -497,8 +540,14 @@ class Fleet:
         if not (0 < len(event_id) <= MAX_ID and len(boot_id) <= MAX_ID and seq.isascii() and seq.isdigit()):
             raise MessageError("its picture names no event")
         with self._changed:
-            waiting = {device: sum(len(each[0].payload) for each in queue) for device, queue in self._pictures.items()}
-            if waiting.get(name, 0) >= MAX_DEVICE_WAITING or sum(waiting.values()) >= MAX_WAITING:
+            sizes = {device: [len(each[0].payload) for each in queue] for device, queue in self._pictures.items()}
+            own, every = sizes.get(name, []), [size for each in sizes.values() for size in each]
+            if (
+                len(own) >= MAX_DEVICE_PICTURES
+                or len(every) >= MAX_PICTURES
+                or sum(own) >= MAX_DEVICE_WAITING
+                or sum(every) >= MAX_WAITING
+            ):
                 self._refused[name, "flood"] += 1
                 return False
             self._pictures.setdefault(name, deque()).append((message, event_id, (boot_id, int(seq[:15]))))
@@ -587,7 +636,7 @@ class Fleet:
                 or everything
                 or (each.heard is not None and each.saved_at < each.heard and mono - each.saved_at >= SAVE_S)
             ]
-        if not (records or due or self._note_session):
+        if not (records or due or self._metas):
             return []
         cursors: dict[str, Place] = {}
         notes: list[After] = []
@@ -607,13 +656,16 @@ class Fleet:
                         notes.append(after)
                 for name, cursor in cursors.items():
                     writer.move(name, cursor)
-                if self._note_session and self._connection:
-                    writer.keep("session", self._connection.client_id)
+                for key, value in self._metas.items():
+                    if key == SESSION:
+                        writer.keep_session(value)
+                    else:
+                        writer.keep(key, value)
         except DiskError:
             for known in due:
                 known.urgent = True
             raise
-        self._unwritten, self._note_session = [], False
+        self._unwritten, self._metas = [], {}
         now = self._clock()
         with self._knowing:
             for known in due:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from edge.fleet.devices import Device
 
 WIDTH, HEIGHT = 800.0, 560.0  # units of the drawing
-MARGIN = 70.0  # for names
+PHONE = 320.0, 400.0  # of that for a phone
+MARGIN = 70.0  # for names, the scale and the arrow; at the sides at most an eighth of the width
 LEAST_KM = 1.0  # across the drawing
 KM_A_DEGREE = 111.2  # of latitude
 MAX_DOTS = 2000
-FAR, FAR_KM = 10.0, 100.0  # so many times the distance of most devices from the middle, and at least so many km
+FAR, FAR_KM = 10.0, 1000.0  # so many times the distance of most devices from the middle, and at least so many km
 CELL = 8.0  # names are placed by cells of this size
 FONT = 14.0
 DOT = 9.0  # half of its size
@@ -37,11 +38,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Map:
-    """The drawing: the dots, the bar of the scale with its length in units and words, and who is not drawn.
+    """The drawing: its size, the dots, the bar of the scale with its length and words, and who is not drawn.
 
-    ``far``: devices far beyond the others, with their distance in km; ``beyond``: how many have no room.
+    Lengths are in its own units. ``far``: devices far beyond the others, with their distance in km; ``beyond``: how
+    many have no room.
     """
 
+    size: tuple[float, float]
     dots: list[Dot]
     far: list[tuple[Device, float]]
     bar: float
@@ -49,7 +52,7 @@ class Map:
     beyond: int
 
 
-def draw(devices: Sequence[Device]) -> Map | None:
+def draw(devices: Sequence[Device], width: float = WIDTH, height: float = HEIGHT) -> Map | None:
     """Return the map of the devices that say where they are, the first ones' names first; None where none does.
 
     The projection is equirectangular, true to scale in the middle. Longitudes are cut at their widest gap, so that
@@ -71,20 +74,19 @@ def draw(devices: Sequence[Device]) -> Map | None:
         ((longitude % 360.0 - west) % 360.0 * narrow * KM_A_DEGREE, -each * KM_A_DEGREE) for _, each, longitude in shown
     ]
     (left, right), (top, low) = ((min(side), max(side)) for side in zip(*flat, strict=True))
-    scale = min(
-        (WIDTH - 2 * MARGIN) / max(right - left, LEAST_KM), (HEIGHT - 2 * MARGIN) / max(low - top, LEAST_KM)
-    )  # units a kilometre
+    room = width - 2 * min(MARGIN, width / 8), height - 2 * MARGIN
+    scale = min(room[0] / max(right - left, LEAST_KM), room[1] / max(low - top, LEAST_KM))  # units a kilometre
     points = [
-        (WIDTH / 2 + (x - (left + right) / 2) * scale, HEIGHT / 2 + (y - (top + low) / 2) * scale) for x, y in flat
+        (width / 2 + (x - (left + right) / 2) * scale, height / 2 + (y - (top + low) / 2) * scale) for x, y in flat
     ]
-    length = _round_km(0.25 * WIDTH / scale)
+    length = _round_km(0.25 * width / scale)
     words = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
     names = [each.name for each, _, _ in shown]
     dots = [
         Dot(device, round(x, 1), round(y, 1), *label)
-        for (device, _, _), (x, y), label in zip(shown, points, _labels(names, points), strict=True)
+        for (device, _, _), (x, y), label in zip(shown, points, _labels(names, points, width, height), strict=True)
     ]
-    return Map(dots, far, round(length * scale, 1), words, len(near) - len(shown))
+    return Map((width, height), dots, far, round(length * scale, 1), words, len(near) - len(shown))
 
 
 def _distances(places: Sequence[tuple[float, float]]) -> list[float]:
@@ -113,12 +115,14 @@ def _round_km(most: float) -> float:
     return next(each * power for each in (5, 2, 1) if each * power <= most or each == 1)
 
 
-def _labels(names: Sequence[str], points: Sequence[tuple[float, float]]) -> list[tuple[str, float, float]]:
+def _labels(
+    names: Sequence[str], points: Sequence[tuple[float, float]], width: float, height: float
+) -> list[tuple[str, float, float]]:
     """Return for each name itself and where it begins: right of its dot, left, above or below, else nothing.
 
     None lies over another name or a dot.
     """
-    taken = _cells(0, HEIGHT - 50, 0.3 * WIDTH, 50) | _cells(WIDTH - 50, 0, 50, 80)  # the scale and the arrow
+    taken = _cells(0, height - 50, 0.3 * width, 50) | _cells(width - 50, 0, 50, 80)  # the scale and the arrow
     for x, y in points:
         taken |= _cells(x - DOT, y - DOT, 2 * DOT, 2 * DOT)
     found = []
@@ -130,7 +134,7 @@ def _labels(names: Sequence[str], points: Sequence[tuple[float, float]]) -> list
         label = "", 0.0, 0.0
         for left, base in spots:
             cells = _cells(left, base - FONT, wide, FONT * 1.3)
-            if left >= 0 and left + wide <= WIDTH and not cells & taken:
+            if left >= 0 and left + wide <= width and not cells & taken:
                 taken |= cells
                 label = name, round(left, 1), round(base, 1)
                 break

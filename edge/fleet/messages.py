@@ -54,6 +54,7 @@ class Answer:
     upto: Place | None  # the last row that it looked at; None: its journal is empty
     more: bool
     lost: bool  # the event that was named is not in its journal any more
+    refused: tuple[str, ...] = ()  # why, for each event that is not as it should be
 
 
 def good_name(name: str) -> bool:
@@ -101,7 +102,7 @@ def event_of(found: object) -> Event:
 
 
 def answer_of(found: Mapping[str, Any]) -> Answer:
-    """Return the answer in an object of ``parse``. Raises MessageError."""
+    """Return the answer in an object of ``parse``, without events that are refused. Raises MessageError."""
     events = found.get("events")
     if not isinstance(events, list) or len(events) > MAX_EVENTS:
         raise MessageError(f"its events are no list of at most {MAX_EVENTS}")
@@ -111,7 +112,13 @@ def answer_of(found: Mapping[str, Any]) -> Answer:
     after, upto = (None if found.get(name) is None else place_of(found[name]) for name in ("after", "upto"))
     if (after is None and found.get("after") is not None) or (upto is None and found.get("upto") is not None):
         raise MessageError("its after or upto names no event")
-    return Answer(after, tuple(map(event_of, events)), upto, more, lost)
+    sound, refused = [], []
+    for event in events:
+        try:
+            sound.append(event_of(event))
+        except MessageError as error:
+            refused.append(str(error))
+    return Answer(after, tuple(sound), upto, more, lost, tuple(refused))
 
 
 def place_of(found: object) -> Place | None:
@@ -127,6 +134,8 @@ def site_of(found: object) -> Site | None:
         return None
     latitude, longitude = found.get("latitude"), found.get("longitude")
     if not (_is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180):
+        return None
+    if latitude == longitude == 0:  # a receiver without a fix
         return None
     return Site(shown(found.get("name")), float(latitude), float(longitude))
 

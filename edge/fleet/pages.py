@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.fleet.alarms import day_and_time, last_heard
-from edge.fleet.map import HEIGHT, WIDTH, draw
+from edge.fleet.devices import STATES
+from edge.fleet.map import PHONE, draw
 from edge.fleet.store import MAX_ROWS, FleetStore
 from edge.local_time import lasting
 from edge.page import access
@@ -25,6 +27,7 @@ from edge.page.common import BasePage, back_to, prose, render
 from edge.page.events import KINDS, ROW, SHOWN, event_name, events_place, refused_if_missing, sent_file, sent_thumbnail
 from edge.page.guard import Refused
 from edge.page.serving import page_server
+from edge.record.database import DiskError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
 MENU = ("/", "Devices"), ("/events", "Events")
 DEVICES = 200  # on one page
 NAMED = 3  # devices that the first sentence names
+BEAR_S = 3 * 3600.0  # a bear without an end is there no longer than so
 NEWEST = 10  # events on a device's own page
-STATES = {"silent": "silent", "offline": "offline", "ill": "not well", "well": "well"}  # the worst first
+HEARD = {"ill", "well"}
 SHAPES = {  # on the map: a diamond, a square, a triangle, a circle
     "silent": "M0-10 10 0 0 10-10 0Z",
     "offline": "M-7-7H7V7H-7Z",
@@ -84,13 +88,20 @@ def device_list(request: Request) -> Response:
     wanted = request.query_params.get("q", "").strip()
     found = [each for each in devices if wanted.casefold() in each.name.casefold()]
     number = request.query_params.get("page", "")
+    problems = _problems(page)
+    try:
+        bears = page.store.bears_now(time.time() - BEAR_S)
+    except DiskError as error:
+        bears, problems = [], [str(error), *problems]
+    heard = {each.name for each in devices if each.state in HEARD}
     pages = max(1, -(-len(found) // DEVICES))
     at = min(max(int(number), 1), pages) if ROW.fullmatch(number) else 1
     return render(
         request,
         "fleet_devices.html",
         summary=_summary(devices),
-        problems=_problems(page),
+        bears=[_event(each) for each in bears if each.device in heard],
+        problems=problems,
         devices=[_shown(each) for each in found[(at - 1) * DEVICES : at * DEVICES]],
         known=len(devices),
         found=len(found),
@@ -173,16 +184,17 @@ def map_page(request: Request) -> Response:
     """Show where the devices are (the owner)."""
     if not request.state.access.owner:
         raise Refused(HTTPStatus.FORBIDDEN, "only the owner sees where the devices are")
-    drawn = draw(_worst_first(_page(request).fleet.devices()))
+    devices = _worst_first(_page(request).fleet.devices())
+    drawn = draw(devices)
     return render(
         request,
         "fleet_map.html",
         map=drawn,
-        dots=[(dot, _shown(dot.device)) for dot in drawn.dots] if drawn else [],
+        phone=draw(devices, *PHONE),
+        shown={each.name: _shown(each) for each in devices if each.site},
         far=[(_shown(device), f"{km:,.0f}") for device, km in drawn.far] if drawn else [],
         states=STATES,
         shapes=SHAPES,
-        size=(WIDTH, HEIGHT),
     )
 
 
@@ -267,7 +279,7 @@ def _shown(device: Device) -> dict[str, Any]:
         "clock_ok": device.clock_ok,
         "doubts": [prose(each) for each in device.doubts],
         "filling": device.filling,
-        "there": device.state in {"well", "ill"},
+        "there": device.state in HEARD,
         "cameras": [
             (each, "no new pictures" if not (each.fresh or each.trouble) else each.trouble, day_and_time(each.since))
             for each in device.cameras
@@ -287,6 +299,7 @@ def _event(incident: FleetEvent) -> dict[str, Any]:
         "place": f"/device?{urlencode({'name': incident.device})}",
         "camera": incident.camera,
         "when": f"{began:%a %d %b %Y, %H:%M:%S}" + (" ?" if incident.clock_doubtful else ""),
+        "since": f"{began:%H:%M}",
         "doubtful": incident.clock_doubtful,
         "lasted": lasting(max(0.0, incident.ended_at - incident.began_at)) if incident.ended_at is not None else "",
         "open": not over and incident.kind in {"bear", "camera", "health"},

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,7 +20,7 @@ from edge.errors import OptionError
 from edge.files import hand_over, make_own_folder, replace_whole, try_lock
 from edge.fleet.devices import Device, Known, State
 from edge.fleet.messages import Place, shown, taken_at
-from edge.record.database import CHECK_S, ENDS, DiskError, checked, connect, faults, version
+from edge.record.database import CHECK_S, DiskError, checked, connect, faults, set_aside, version
 from edge.schema import Event, EventKind
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 NAME = "fleet.db"
 LOCK = "fleet.lock"
 PICTURES = "pictures"
+SESSION = "session"  # not in the database, which may be damaged: the broker keeps events for it
+NO_BROKER = "no_broker_since"  # time.time(); 0: there is one
 VERSION = 1
 
 KEEP_EVENTS = 10_000  # of a device
@@ -138,6 +141,11 @@ class FleetStore:
         rows, now = self._read("SELECT * FROM devices WHERE NOT hidden ORDER BY name"), time.time()
         return [_known(row).device(now) for row in rows]
 
+    def no_broker_since(self) -> float | None:
+        """Return since when the fleet has no broker, time.time(); None: it has one, or that is not known."""
+        found = self._read("SELECT value FROM meta WHERE key = ?", NO_BROKER)
+        return float(found[0][0]) or None if found else None
+
     def incidents(
         self, *, device: str | None = None, kind: str | None = None, before: int | None = None, limit: int = 50
     ) -> list[FleetEvent]:
@@ -152,6 +160,15 @@ class FleetStore:
             f"{_HAPPENINGS} WHERE {' AND '.join(given) or '1'} ORDER BY h.began_at DESC, h.id DESC LIMIT ?",
             *given.values(),
             limit,
+        )
+        return [_incident(row) for row in rows]
+
+    def bears_now(self, since: float) -> list[FleetEvent]:
+        """Return the bears that have no end yet and are not in shadow, the newest first; ``since``: time.time()."""
+        rows = self._read(
+            f"{_HAPPENINGS} WHERE h.kind = 'bear' AND h.began_at >= ? AND h.ended_at IS NULL"
+            " AND h.stage IS NOT 'shadow' ORDER BY h.began_at DESC",
+            since,
         )
         return [_incident(row) for row in rows]
 
@@ -226,11 +243,13 @@ class FleetWriter:
         """Open the folder, made where it is missing. Raises OptionError where it cannot be, or another fleet has it."""
         self.folder = folder
         self._path = folder / NAME
+        self.begun = 0  # files in place of damaged ones
         self._db: sqlite3.Connection | None = None
         self._checked = False
         # What is kept, by device; counted where the file is opened.
         self._events: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
+        self._all_events = self._all_bytes = 0
         self._unneeded: list[str] = []  # pictures, once the transaction is on the disk
         try:
             make_own_folder(folder, 0o700)  # coordinates are in it
@@ -277,6 +296,7 @@ class FleetWriter:
                     db.executescript(f"BEGIN; {TABLES}; PRAGMA user_version = {VERSION}; COMMIT")
                 self._events = Counter(dict(db.execute("SELECT device, count(*) FROM events GROUP BY device")))
                 self._bytes = Counter(dict(db.execute("SELECT device, sum(bytes) FROM pictures GROUP BY device")))
+                self._all_events, self._all_bytes = self._events.total(), self._bytes.total()
             except BaseException:
                 db.close()
                 raise
@@ -284,12 +304,9 @@ class FleetWriter:
         return db
 
     def _set_aside(self, wrong: str) -> None:
-        aside = self._path.with_name(f"{NAME}.damaged")
         with _faults(self._path):
-            for end in ENDS:
-                aside.with_name(aside.name + end).unlink(missing_ok=True)
-                with suppress(FileNotFoundError):
-                    self._path.with_name(NAME + end).rename(aside.with_name(aside.name + end))
+            aside = set_aside(self._path, datetime.now(UTC))
+        self.begun += 1
         log.warning("%s; it is kept as %s, and a new one is begun: devices come back as they speak", wrong, aside)
 
     @contextmanager
@@ -336,6 +353,22 @@ class FleetWriter:
         with _faults(self._path):
             found = self._open().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
+
+    def session(self) -> str | None:
+        """Return the client id with which a session was begun at the broker; None: there was none."""
+        with _faults(self.folder / SESSION), suppress(FileNotFoundError):
+            return (self.folder / SESSION).read_text("utf-8", "replace") or None
+        return None
+
+    def keep_session(self, client_id: str) -> None:
+        """Keep the client id of a session."""
+        self._replace(SESSION, client_id.encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        try:
+            replace_whole(self.folder / name, data, private=True)
+        except OptionError as error:
+            raise DiskError(str(error), "broken") from None
 
     # Within ``writing``.
 
@@ -387,9 +420,10 @@ class FleetWriter:
             ),
         )  # fmt: skip
         self._events[device] += 1
+        self._all_events += 1
         if self._events[device] >= KEEP_EVENTS + TRIM_AT_ONCE:
             self._delete_oldest(device)
-        elif self._events.total() >= KEEP_ALL_EVENTS + TRIM_AT_ONCE:
+        elif self._all_events >= KEEP_ALL_EVENTS + TRIM_AT_ONCE:
             self._delete_oldest(max(self._events, key=lambda each: self._events[each]))
         return True
 
@@ -402,6 +436,7 @@ class FleetWriter:
             (device, TRIM_AT_ONCE),
         ).fetchall()
         self._events[device] -= len(gone)
+        self._all_events -= len(gone)
         for (event_id,) in dict.fromkeys(gone):
             key = device, event_id
             if not db.execute("SELECT 1 FROM events WHERE device = ? AND event_id = ? LIMIT 1", key).fetchone():
@@ -431,10 +466,7 @@ class FleetWriter:
             return
         words = "\0".join((*key, place[0], str(place[1]))).encode("utf-8", "backslashreplace")
         name = f"{hashlib.sha256(words).hexdigest()[:32]}.jpg"
-        try:
-            replace_whole(self.folder / PICTURES / name, jpeg, private=True)
-        except OptionError as error:
-            raise DiskError(str(error), "broken") from None
+        self._replace(f"{PICTURES}/{name}", jpeg)
         self._delete_pictures("device = ? AND event_id = ?", *key)
         size = -(-len(jpeg) // BLOCK_BYTES) * BLOCK_BYTES
         db.execute(
@@ -442,7 +474,8 @@ class FleetWriter:
             (*key, *place, name, size),
         )
         self._bytes[device] += size
-        while self._bytes.total() > KEEP_PICTURE_BYTES:
+        self._all_bytes += size
+        while self._all_bytes > KEEP_PICTURE_BYTES:
             most = max(self._bytes, key=lambda each: self._bytes[each])
             self._delete_pictures("id = (SELECT min(id) FROM pictures WHERE device = ?)", most)
 
@@ -461,6 +494,7 @@ class FleetWriter:
         query = f"DELETE FROM pictures WHERE {where} RETURNING device, file, bytes"
         for device, name, size in self._open().execute(query, values).fetchall():
             self._bytes[device] -= size
+            self._all_bytes -= size
             self._unneeded.append(name)
 
     def sweep(self) -> None:

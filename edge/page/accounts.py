@@ -42,7 +42,10 @@ MIN_PASSPHRASE, MAX_PASSPHRASE = 10, 200  # characters
 NAME = re.compile(r"\w[\w .-]{0,39}")
 # 16 MB and some 0.1 s on a PC: a board of 512 MB must not run out of memory by a log-in (RFC 7914, OWASP 2023).
 SCRYPT: dict[str, Any] = {"n": 2**14, "r": 8, "p": 5, "maxmem": 64 << 20}
-USED = "this link was used, or is older than ten minutes; the command that printed it prints another"
+USED = (
+    "this link was used, is older than ten minutes, or another was made after it; the command that printed it prints"
+    " another"
+)
 FREE_TRIES = 5  # wrong passphrases in a row of one address before the next one has to wait
 MAX_PAUSE_S = 300.0
 FORGET_S = 3600.0  # after the last one

@@ -114,10 +114,10 @@ def marked(words: str) -> Markup:
 def prose(words: str) -> Markup:
     """Return words as a sentence: a capital letter first, a full stop last, what stands in backticks as code.
 
-    The name of a file or a setting keeps its own first letter.
+    The name of a file, a setting or a host with its port keeps its own first letter.
     """
     stop = "" if words.endswith((".", "…", "?", "!")) or not words else "."
-    first = words[:1] if re.match(r"\S*[./_][^\s.]", words) else words[:1].upper()
+    first = words[:1] if re.match(r"\S*[./_:][^\s.]", words) else words[:1].upper()
     return marked(f"{first}{words[1:]}{stop}")
 
 

@@ -52,6 +52,12 @@ from edge.record.media_store import PLAIN
 
 SHOWN = 50  # events on one page of the list
 KINDS = {"bear": "Bears", "camera": "Camera troubles", "health": "The alarm's own troubles", "notice": "Notices"}
+NOTICES = {  # by label
+    "answer": "Answer to a question",
+    "stage": "Change of stage",
+    "drift": "Drift of a camera",
+    "model": "New model",
+}
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4", ".json": "application/json"}
 # Evidence does not change, but is deleted: a browser asks each time, and gets it once.
 PRIVATE = {"Cache-Control": "private, no-cache"}
@@ -363,7 +369,7 @@ def event_name(kind: str, label: str, animal: str) -> str:
     names = {
         "bear": f"{animal[:1].upper()}{animal[1:]}",
         "camera": f"Camera: {TROUBLE_WORDS.get(label, words)}",
-        "notice": f"Notice: {words}",
+        "notice": NOTICES.get(label, f"Notice: {words}"),
         "test": "Test",
     }
     return names.get(kind, f"Health: {words}")

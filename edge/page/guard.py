@@ -12,7 +12,9 @@ import hmac
 import ipaddress
 import json
 import logging
+import math
 import re
+import time
 from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ PUBLIC = ("/static/", "/icons/", "/login", "/claim", "/manifest.webmanifest")  #
 ANSWER = "/answer"  # the token in the address is the credential: no session, and no page that it must come from
 OPEN_CHANGES = ("/login", "/claim", ANSWER)  # asked for by those who have no session
 ANYBODY = ("/logout",)  # changes a viewer may ask for
+LOGGED_S = 60.0  # after a line on why nobody gets in, there is no further one
 REVIEW = "/review"  # what a token with the scope "review" may change
 
 HEADERS = {
@@ -89,6 +92,7 @@ class Guard:
         self._names = frozenset(name.lower() for name in names)
         self._unclaimed = unclaimed
         self._refused = refused
+        self._logged_at = -math.inf  # when the log last said why nobody gets in, time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -113,7 +117,10 @@ class Guard:
                 response = self._sent_away(request)
             except Refused as refusal:
                 response = self._refused(request, refusal)
-            except OptionError:  # of the accounts; health has the sentence
+            except OptionError as error:  # of the accounts
+                if time.monotonic() - self._logged_at >= LOGGED_S:
+                    self._logged_at = time.monotonic()
+                    log.error("nobody gets in: %s", error)
                 closed = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "nobody gets in now; this program's log says why")
                 response = self._refused(request, closed)
             await (response or self._app)(scope, receive, send_guarded)
@@ -123,7 +130,7 @@ class Guard:
             log.error("a request could not be answered: internal error (%s)", type(error).__name__, exc_info=error)
             if not started:
                 fault = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error ({type(error).__name__})")
-                await self._refused(request, fault)(scope, receive, send_guarded)
+                await plain_refusal(request, fault)(scope, receive, send_guarded)
 
     async def _admit(self, request: Request) -> Receive:
         """Check the request, find out who asks, and return its body to be read. Raises Refused, OptionError."""

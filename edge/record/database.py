@@ -567,17 +567,23 @@ def _finish(folder: Path, now: datetime) -> Path | None:
     ready, place = folder / f"{NAME}.saved", folder / NAME
     if not ready.exists():
         return None
-    quarantine = folder / "quarantine"
+    quarantined = set_aside(place, now)
+    ready.rename(place)
+    to_disk(folder)
+    return quarantined
+
+
+def set_aside(path: Path, now: datetime) -> Path:
+    """Move a damaged database to ``quarantine`` beside it, which keeps the newest few; return where it lies."""
+    quarantine = path.parent / "quarantine"
     quarantine.mkdir(exist_ok=True)
     hand_over(quarantine)
     quarantined = quarantine / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z.db"
     for end in ENDS:
         with suppress(FileNotFoundError):
-            place.with_name(NAME + end).replace(quarantined.with_name(quarantined.name + end))
+            path.with_name(path.name + end).replace(quarantined.with_name(quarantined.name + end))
     to_disk(quarantine)
-    to_disk(folder)
-    ready.rename(place)
-    to_disk(folder)
+    to_disk(path.parent)
     # The name of the newest may go by a wrong clock.
     others = sorted(other for other in quarantine.glob("*.db") if other != quarantined)
     for old in others[: max(0, len(others) + 1 - MAX_QUARANTINED)]:

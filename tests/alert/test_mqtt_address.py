@@ -51,7 +51,7 @@ def test_a_state_is_published_more_often_than_it_expires():
         (f"mqtt://user:{SECRET}@broker:port", "port"),
         (f"mqtt://user:{SECRET}@broker:0", "port 0"),
         (f"mqtt://user:{SECRET}@broker:70000", "port"),
-        (f"mqtt://user:{SECRET}/x@broker", "%2F"),
+        (f"mqtt://user:{SECRET}/x@broker", "%25, %2F"),
         (f"mqtt://user:{SECRET}?x@broker", "%3F"),
         (f"mqtt://user:{SECRET}#x@broker", "%23"),
         (f"mqtt://user:{SECRET}%FF@broker", "password"),

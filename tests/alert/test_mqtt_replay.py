@@ -14,15 +14,15 @@ from paho.mqtt.client import MQTTv5, MQTTv311
 from edge.alert.mqtt import Mqtt
 from edge.alert.mqtt_connection import MAX_BROKEN, BrokerConnection, UndeliveredError
 from edge.alert.mqtt_settings import settings_from_url
-from edge.alert.replay import BYTES, EVENTS, ROWS, events_after
+from edge.alert.replay import BYTES, EVENTS, ROWS, Replay, events_after
 from edge.record.database import NAME
 from edge.record.history import ReadOnly
 from edge.record.journal import Journal
-from edge.record.outbox import Message
+from edge.record.outbox import Message, RefusedError
 from edge.record.run import EventFactory
 from edge.settings import AlertSettings, Camera, Site
 from tests.helpers.broker import Broker, Listener, subscribed, until
-from tests.helpers.journal_stage import event, journal
+from tests.helpers.journal_stage import Wants, event, journal
 from tests.helpers.page_world import page_world
 
 REPLAY, REPLAYED, PREFIX = "bears/north/replay", "bears/north/replayed", "bears/north"
@@ -154,6 +154,26 @@ def test_an_answer_that_the_broker_does_not_take_is_halved_and_costs_no_event(tm
             kept(event(kept._run, "large", detail="x" * 6000))
             mqtt._replay(json.dumps({"after": [kept._run.id, 31]}).encode())
             assert until(lambda: "the broker takes 5000 bytes a packet" in caplog.text)
+
+
+def test_answers_that_were_halved_grow_again_with_each_that_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.alert.replay.PAUSE_S", 0.0)
+    sizes: list[int] = []
+
+    def deliver(words, _):
+        sizes.append(len(json.loads(words)["events"]))
+        if len(sizes) <= 2:
+            raise RefusedError("the link was lost")
+
+    with closing(journal(tmp_path)) as kept:
+        for number in range(1, 61):
+            kept(event(kept._run, f"id{number}"))
+        replay = Replay(Wants(), lambda: kept, deliver)
+        for answered in range(3, 7):
+            replay(b'{"after": null}')
+            assert until(lambda answered=answered: len(sizes) == answered)
+        replay.close()
+    assert sizes == [50, 25, 12, 24, 48, 50]
 
 
 def rows(folder, count, *, lose=0, **more):

@@ -1,8 +1,10 @@
 """The scripts of the documentation for SMS and LoRa, as people copy them, with programs that lose, repeat and hang."""
 
 import os
+import re
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from edge.alert import delivery
 from edge.alert.alerting import Alerting
-from edge.alert.text import text_id
+from edge.alert.text import LIMIT_S, text_id
 from edge.record.outbox import Message
 from edge.record.run import EventFactory
 from edge.settings import AlertSettings
@@ -124,23 +126,30 @@ case "$*" in
     *--send*)
         number=${2##*/}
         echo "$number" >> tried
-        case "$number" in *9) exit 1 ;; *8) exec sleep 100 ;; esac
+        case "$number" in *8) exec sleep 100 ;; esac
+        echo "$number" | grep -qf failing && exit 1
         echo "$number" >> received ;;
 esac
 """
 CLOCK = """#!/bin/sh
 [ "$1" = +%s ] || exec /bin/date "$@"
 cd "$(dirname "$0")/.." || exit 1
-echo $((20 * $(grep -c 8 tried)))
-"""  # 20 s are over after each that hangs
+echo $((20 * $(grep -c 8 tried) + 12 * $(grep -c 7 tried)))
+"""  # 20 s are over after each that hangs, and 12 s after each that is slow
+DEAD, NO_NETWORK = "9$\n", ".\n"  # which numbers fail
 
 
 def test_one_number_that_hangs_or_is_refused_keeps_no_sms_from_the_others_and_repeats_none(tmp_path, monkeypatch):
-    programs(tmp_path, monkeypatch, mmcli=MODEM, timeout=timeout(0.2), date=CLOCK)
+    limits = tmp_path / "limits"
+    logged = timeout(0.2).replace("shift", f'echo "$* limit=$1" >> {limits}\nshift')
+    programs(tmp_path, monkeypatch, mmcli=MODEM, timeout=logged, date=CLOCK)
     (tmp_path / "tried").touch()
+    failing, kept = tmp_path / "failing", tmp_path / "kept" / "sms"
+    failing.write_text(DEAD)
 
-    def codes(text_id, runs, *numbers):
+    def codes(text_id, runs, *numbers, at="02:14"):
         monkeypatch.setenv("BEAR_TEXT_ID", text_id)
+        monkeypatch.setenv("BEAR_TIME", at)
         words = [str(SCRIPTS / "sms.sh"), *(f"+{number}" for number in numbers)]
         return [subprocess.run(words, input=b"BEAR\n", check=False, stdout=2).returncode for _ in range(runs)]
 
@@ -149,14 +158,46 @@ def test_one_number_that_hangs_or_is_refused_keeps_no_sms_from_the_others_and_re
         (tmp_path / "received").unlink()
         return found
 
-    assert codes("ab12", 10, 19, 11, 12) == [*9 * [75], 65]  # a dead number is no reason to send for ever
-    assert took() == ["11", "12"]
-    assert codes("ab13", 2, 11, 12) == [0, 0]
-    assert took() == ["11", "12"]
-    assert codes("ab14", 12, 29) == 12 * [75]  # perhaps it is the network
+    failing.write_text(NO_NETWORK)
+    assert codes("ab11", 12, 11, 19) == 12 * [75]
+    failing.write_text(DEAD)
+    assert codes("ab11", 4, 11, 19) == [75, 75, 65, 65]  # a dead number takes few of the 20 runs in an hour
+    assert [codes("ab12", 1, 19, 11, at=str(each)) for each in range(3)] == 3 * [[65]]
+    assert took() == 4 * ["11"]
+    failing.write_text(NO_NETWORK)
+    assert codes("ab13", 4, 19, 11) == 4 * [75]
+    failing.write_text("12$\n")
+    assert codes("ab13", 4, 19, 12) == [75, 75, 65, 65]
+    failing.write_text(DEAD)
+    assert codes("ab14", 4, 19, 12) == [75, 75, 65, 65]  # it took one in between: it has its three tries again
+    assert took() == ["19", "12"]
+    assert {each.stat().st_mode & 0o777 for each in kept.iterdir()} == {0o600}  # numbers of people
+    for each in kept.iterdir():
+        os.utime(each, 2 * (time.time() - 2 * 86_400,))
+    assert codes("ab14", 2, 12) == [0, 0]  # after a day nothing is known
+    assert took() == ["12"]
+    assert len(list(kept.iterdir())) == 1
+    assert codes("slow", 1, 17, 27, 37, 47, 57) == [75]
+    assert took() == ["17", "27", "37"]
+    assert codes("slow", 1, 17, 27, 37, 47, 57) == [0]
+    assert took() == ["47", "57"]
+    one = dict(re.findall(r"^.*--(?:messaging-)?(create|send|delete).*? limit=(\d+)$", limits.read_text(), re.M))
+    assert 28 + sum(map(int, one.values())) < LIMIT_S
     assert codes("ab15", 3, 18, 28, 38, 11, 12) == 3 * [75]
     assert took() == ["11", "12"]
     (tmp_path / "tried").write_text("")
     monkeypatch.setenv("STATE_DIRECTORY", "/dev/null")  # nothing can be kept: sent all the same
     assert codes("ab16", 2, 19, 11) == [75, 75]
     assert took() == ["11", "11"]
+
+
+@pytest.mark.parametrize("number", ["15550100", "+", "+1555-0100", ""])
+def test_a_number_without_its_country_is_a_sentence_and_sends_nothing(tmp_path, monkeypatch, number):
+    programs(tmp_path, monkeypatch, mmcli=MODEM)
+    (tmp_path / "tried").touch()
+    words = [str(SCRIPTS / "sms.sh"), "+15550101", number]
+    done = subprocess.run(words, input=b"BEAR\n", check=False, capture_output=True)
+    assert (done.returncode, done.stdout.decode()) == (
+        65, f"{number} is no number for SMS; write + and the country first: +15550100\n"
+    )  # fmt: skip
+    assert (tmp_path / "tried").read_text() == ""

@@ -134,7 +134,7 @@ def test_a_script_for_texts_looks_at_its_modem_or_radio_and_sends_nothing(
     put(tmp_path, **{program: f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{said}\n'})
     (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    line = f"{Path(__file__).parents[2]}/docs/no-network/{script} 1"
+    line = f"{Path(__file__).parents[2]}/docs/no-network/{script} {'+1' if script == 'sms.sh' else 1}"
     found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=line)))["command text"]
     assert found.state == state
     assert words in found.words
@@ -166,6 +166,9 @@ def test_a_script_that_cannot_be_started_gets_a_sentence(tmp_path):
     (tmp_path / "text.sh").chmod(0o755)
     found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=f"{tmp_path}/text.sh")))["command text"]
     assert (found.state, found.todo) == ("broken", "begin it with #!/bin/sh")
+    (tmp_path / "text.sh").write_text("#!/nope/sh\n# BEAR_CHECK\n")
+    found = by_name(alert_checks.check_commands(with_alerts(tmp_path, text=f"{tmp_path}/text.sh")))["command text"]
+    assert "its first line names a program that is not there" in found.words
 
 
 def test_an_sms_service_needs_the_internet(tmp_path):

@@ -107,6 +107,7 @@ def test_what_the_service_manager_shows_people():
     assert summary(status(gone())) == "yard: no frame for 5 s"
     ill = status(gone(), problems={"disk": "full", "hot": "82 °C"})
     assert summary(ill) == "yard: no frame for 5 s (and 2 more)"
+    assert summary(status(camera(), problems={"mqtt east": "mqtt east: not reached"})) == "mqtt east: not reached"
 
 
 def test_a_status_that_counts_seconds_is_not_reported_each_second():

@@ -17,6 +17,7 @@ from tests.helpers.broker import PATIENCE_S, Broker, free_port, run, until
 from tests.helpers.command import ROOT
 
 DOCS = ROOT / "docs"
+pytestmark = pytest.mark.needs_tool("mosquitto", "openssl")
 USERS = ("north", "south", "ranger", "homeassistant")
 
 

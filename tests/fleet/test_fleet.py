@@ -18,6 +18,7 @@ from edge.fleet.devices import Known
 from edge.fleet.fleet import Fleet
 from edge.fleet.messages import answer_of
 from edge.fleet.store import NAME, FleetStore, FleetWriter
+from edge.record.database import DiskError
 from edge.record.journal import Journal
 from edge.record.outbox import Message
 from edge.record.run import EventFactory
@@ -127,11 +128,41 @@ def test_a_broker_that_forgot_is_a_notice_and_every_device_is_asked(broker, tmp_
         assert found.notices() == []
         broker.stop()
         assert until(found.problem)
+        where = broker.url.removeprefix("mqtt://")
+        assert found.problem().startswith(f"the fleet does not reach the broker {where}; nothing is known of the ")
         (tmp_path / "broker" / "mosquitto.db").unlink()
         broker.start()
         assert listener.hears("bears/north/replay", json.dumps({"after": [run.id, 1]}))
         assert "forgot" in found.notices()[0]
         assert found.problem() is None
+
+
+def test_what_the_broker_kept_comes_also_where_the_file_is_damaged(broker, tmp_path):
+    run = EventFactory()
+    with Listener(broker, "none") as listener:
+        with fleet(broker, tmp_path) as found:
+            say(listener, "north", last=[run.id, 0])
+            assert until(found.devices)
+        for number in range(5):
+            listener.say("bears/north/events", event(run, f"id{number}").to_json())
+        (tmp_path / "fleet" / NAME).write_bytes(b"no database" * 1000)
+        with fleet(broker, tmp_path) as found:
+            assert until(lambda: seqs(tmp_path) == [1, 2, 3, 4, 5])
+            assert found.notices() == []
+
+
+def test_damage_while_it_runs_loses_no_device_and_each_is_asked(tmp_path):
+    run, asked = EventFactory(), []
+    lines = [event(run, f"id{number}").to_json().encode() for number in range(2)]
+    with Stepped(tmp_path) as one:
+        one.connection.publish = lambda _, question: asked.append(json.loads(question))
+        one.step(state("north", last=[run.id, 0]), state("south", last=[run.id, 7]), message("north/events", lines[0]))
+        with patch.object(FleetWriter, "put", side_effect=DiskError("damaged", "damaged")):
+            one.step(message("north/events", lines[1]))
+        one.step(seconds=5)
+        assert {each.name: each.cursor for each in one.writer.load()} == {"north": (run.id, 2), "south": (run.id, 7)}
+        assert asked == [{"after": [run.id, 2]}, {"after": [run.id, 7]}]
+        assert [each.event_id for each in FleetStore(tmp_path).incidents()] == ["id1"]
 
 
 @pytest.mark.alone
@@ -140,13 +171,13 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
     ahead = [0.0]
     late = {"monotonic": lambda: time.monotonic() + ahead[0]}
     with Listener(broker, "none") as listener:
-        listener.say("bears/east/available", "offline", retain=True)
         with fleet(broker, tmp_path, **late) as found:
 
             def states():
                 return {each.name: each.state for each in found.devices()}
 
             say(listener, "north", site={"name": "Ridge", "latitude": 46.1, "longitude": 14.5})
+            listener.say("bears/east/available", "offline")
             say(listener, "south", well=False, reason="yard: covered", cameras=cameras(fresh=False, trouble="covered"))
             assert until(lambda: states() == {"north": "well", "south": "ill", "east": "offline"})
             assert (found.states(), found.mapped) == (states(), True)
@@ -165,7 +196,7 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
             broker.stop()
             assert until(found.problem)
             broker.start()
-            assert until(lambda: found.problem() is None)
+            assert until(lambda: found.problem() is None and listener._client.is_connected())
             say(listener, "north")
             say(listener, "east")
             assert until(lambda: states() == {"north": "well", "south": "silent", "east": "well"})
@@ -174,7 +205,9 @@ def test_who_is_well_ill_offline_or_silent_and_since_when_survives_a_restart(bro
 def message(topic, payload=b"{}", qos=1, **user):
     """A message as paho gives it; ``user``: its user properties."""
     properties = SimpleNamespace(UserProperty=list(user.items()))
-    return SimpleNamespace(topic=f"bears/{topic}", payload=payload, qos=qos, retain=False, properties=properties)
+    return SimpleNamespace(
+        topic=f"bears/{topic}", payload=payload, qos=qos, retain=False, dup=False, properties=properties
+    )
 
 
 def state(name, **more):
@@ -242,6 +275,28 @@ def test_silence_is_counted_while_the_fleet_listens_over_reconnections(tmp_path)
         assert [each.name for each in again.fleet.silent()] == ["new", "north"]
 
 
+def test_what_a_broker_that_stops_says_of_all_is_taken_back_and_no_device_is_alarmed(tmp_path):
+    with Stepped(tmp_path) as one:
+        one.step(state("north"), state("south"), state("east"), seconds=70)
+        one.step(message("east/available", b"offline"), seconds=11)
+        since = one.fleet.device("north").since
+        one.step(message("north/available", b"offline"), seconds=2)
+        assert [each.name for each in one.fleet.silent()] == ["east", "north"]
+        one.connection.up = False
+        one.step(message("south/available", b"offline"), seconds=2)
+        assert one.fleet.states() == {"north": "well", "south": "well", "east": "offline"}
+        assert (one.fleet.device("north").since, one.fleet.silent()) == (since, [])
+        assert FleetStore(tmp_path).no_broker_since() == one.wall + 83.0
+        one.connection.up, one.connection.connects = True, 2
+        again = message("south/available", b"offline")
+        again.dup = True
+        one.step(again, seconds=59)
+        assert one.fleet.silent() == []
+        assert FleetStore(tmp_path).no_broker_since() is None
+        one.step(seconds=1)
+        assert [each.name for each in one.fleet.silent()] == ["east"]
+
+
 def test_the_view_parses_no_state_again(tmp_path):
     with Stepped(tmp_path) as one:
         one.step(state("north", site={"latitude": 46.1, "longitude": 14.5}))
@@ -258,6 +313,10 @@ def test_a_device_that_was_removed_begins_as_a_new_one(tmp_path):
         assert one.fleet.forget("north")
         one.step()
         assert (one.writer.load(), one.fleet._known, one.fleet._buckets) == ([], {}, {})
+        retained = message("north/available", b"offline")
+        retained.retain = True
+        one.step(retained)
+        assert (one.fleet.devices(), one.acked[-1]) == ([], retained)
         one.step(message("north/events", lines[2]), seconds=5)
         assert [(each.name, each.filling) for each in one.fleet.devices()] == [("north", False)]
         assert len(FleetStore(tmp_path).incidents(device="north")) == 2

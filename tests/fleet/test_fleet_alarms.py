@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from edge.alert.notify import title_and_body
+from edge.alert.text import text_of
 from edge.fleet.alarms import FleetAlarms
 from edge.fleet.devices import Camera, Known
 from edge.record.outbox import Message
@@ -23,13 +24,14 @@ class View:
 
     def __init__(self):
         self.known = {}
+        self.settled = True
 
     def are(self, state, *names):
         for name in names:
             self.known[name] = replace(NORTH, name=name, state=state, heard_at=time.time() - 3 * 3600.0)
 
     def silent(self):
-        return [each for each in self.known.values() if each.state in {"silent", "offline"}]
+        return [each for each in self.known.values() if self.settled and each.state in {"silent", "offline"}]
 
     def device(self, name):
         return self.known.get(name)
@@ -75,11 +77,23 @@ def test_two_hundred_devices_behind_a_dead_router_are_six_messages_and_six_when_
         published = after(10)
         assert labels(published) == [("new", part) for part in parts]
         assert published[0].detail == "212 more devices are silent"
-        assert published[1].detail.startswith("hive-000 is offline: last heard ")
-        assert published[1].detail.endswith(", 3.0 h ago; its camera is yard")
+        assert published[1].detail.startswith("Device hive-000 is offline since ")
+        assert published[1].detail.endswith(" (its camera is yard)")
         assert after(600) == []
+        view.settled = False  # without a broker what is not well stays so, and nothing is added
+        assert after(600) == []
+        view.settled = True
         view.are("well", *names)
         assert labels(after(35)) == [("end", part) for part in parts]
+        assert after(600) == []
+
+
+def test_without_a_broker_no_device_is_said_to_be_silent(tmp_path):
+    view = View()
+    with alarms(view, tmp_path) as after:
+        view.are("offline", *"mnopqr")
+        assert after(50) == []
+        view.settled = False
         assert after(600) == []
 
 
@@ -101,4 +115,7 @@ def test_a_phone_reads_which_device_it_is_and_no_control_characters(tmp_path):
         (event,) = after(65)
     title, body = title_and_body(Message((event,), "word"), datetime.now(UTC))
     assert title == "Device north has a problem"
-    assert "north is silent: never heard; its camera is [2Jyard" in body.splitlines()
+    body, clock = body.splitlines()
+    assert clock.startswith("The sender's clock was not set")
+    assert body == "Device north is silent, never heard (its camera is [2Jyard)"
+    assert text_of(Message((event,), "word"), datetime.now(UTC)).startswith(f"{body}, ")

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from unittest.mock import Mock, patch
 
@@ -19,6 +20,7 @@ import pytest
 from edge.cli.fleet import _follow, _show
 from edge.errors import OptionError
 from edge.fleet.devices import Known, State
+from edge.fleet.store import NO_BROKER, FleetWriter
 from tests.helpers.broker import PATIENCE_S, Broker, Listener, free_port, until
 from tests.helpers.command import ROOT, bear_alarm
 
@@ -64,16 +66,20 @@ def running(url, folder, port):
         fleet.process.wait()
 
 
+@pytest.mark.needs_tool("mosquitto")
 @pytest.mark.slow
 def test_a_fleet_shows_its_devices_beside_another_command_and_its_page_is_claimed(broker, tmp_path):
     folder, port = tmp_path / "fleet", free_port()
     with running(f"{broker.url}/bears", folder, port) as fleet, Listener(broker, "nothing/#") as device:
         claim = fleet.prints(r"`(bear-alarm page claim .+)` prints")[1]
-        device.say("bears/north/available", "online", retain=True)
-        fleet.prints(r"\d\d:\d\d:\d\d  north: ill: it has sent no state yet\n")  # it listens now
+        fleet.prints(r"MQTT: connected")
+        assert until(
+            lambda: device.say("bears/north/available", "online") or "it has sent no state yet" in fleet.printed
+        )
+        fleet.prints(r"\d\d:\d\d:\d\d  Device north is not well: it has sent no state yet\n")
         device.say("bears/north/stats", json.dumps(STATS))
         device.say("bears/north/available", "offline", retain=True)
-        fleet.prints(r"\d\d:\d\d:\d\d  north is offline: last heard \d\d:\d\d, ")
+        fleet.prints(r"\d\d:\d\d:\d\d  Device north is offline since \d\d:\d\d\n")
 
         ran = bear_alarm(*claim.split()[1:])
         link = re.findall(r"^  (http\S+)$", ran.stdout, re.MULTILINE)[0]
@@ -86,7 +92,7 @@ def test_a_fleet_shows_its_devices_beside_another_command_and_its_page_is_claime
         ]
         second = bear_alarm("fleet", "--mqtt", f"{broker.url}/bears", "--state", folder)
         assert second.returncode == 2
-        assert "another fleet" in second.stderr
+        assert "another alarm uses this state folder" in second.stderr
         assert "Traceback" not in second.stderr
 
         fleet.process.send_signal(signal.SIGTERM)
@@ -104,6 +110,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
     for words, said in (
         ((), "no broker is named"),
         (("--mqtt", "http://ranger:secret@h/bears"), "does not begin with mqtt://"),
+        (("--mqtt", "mqtts://ranger:secret@h/bears?ca=nope.pem"), "ca=nope.pem is not there"),
         (("--mqtt", url, "--silent-after", "soon"), "--silent-after 'soon': give a time such as 90s, 10m or 2h"),
         (("--mqtt", url, "--page", "nowhere"), "'nowhere' is no place to listen on"),
         (("--mqtt", url, "--page", "0"), "--page 0: port 0 would be another one at each start; name a port"),
@@ -116,7 +123,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path):
         ran = bear_alarm("fleet", *words, BEAR_ALARM_STATE=str(tmp_path / "state"), BEAR_ALARM_MQTT=device)
         assert ran.returncode == 2, words
         assert said in ran.stderr
-        assert len([line for line in ran.stderr.splitlines() if not line.startswith("MQTT: ")]) == 1
+        assert len(ran.stderr.splitlines()) == 1
         assert "secret" not in ran.stderr
     taken.close()
     assert not (tmp_path / "state").exists()
@@ -128,6 +135,16 @@ def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "access", lambda *_: False)  # root may read all
         with pytest.raises(OptionError, match=r"the devices cannot be read \(.*Permission denied\); run it with sudo"):
             _show(tmp_path, as_json=False)
+
+
+def test_the_list_says_that_there_is_no_broker_and_what_it_does_not_know(tmp_path, caplog, capsys):
+    writer = FleetWriter(tmp_path)
+    with writer.writing():
+        writer.keep(NO_BROKER, str(time.time() - 120.0))
+    writer.close()
+    _show(tmp_path, as_json=False)
+    assert re.match(r"The fleet has no broker since \d\d:\d\d, 2 min ago: ", caplog.messages[0])
+    assert capsys.readouterr().out == f"{tmp_path}: no device is known here yet; name another with --state.\n"
 
 
 def test_a_device_that_comes_and_goes_has_a_line_each_ten_seconds(caplog, monkeypatch):
@@ -148,4 +165,4 @@ def test_a_device_that_comes_and_goes_has_a_line_each_ten_seconds(caplog, monkey
     lines = [message.split("  ")[1] for message in caplog.messages[1:]]
     assert len(lines) <= 8
     assert "offline" in lines[0]
-    assert lines[-1] == "north: well"
+    assert lines[-1] == "Device north is well"

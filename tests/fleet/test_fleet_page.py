@@ -127,7 +127,9 @@ def test_only_its_log_names_its_folder_before_it_has_an_owner(tmp_path: Path, ca
             assert "/somewhere" not in each.text
 
 
-def test_those_that_are_not_well_come_first_and_in_the_first_sentence(page: Any) -> None:
+def test_those_that_are_not_well_come_first_and_in_the_first_sentence(
+    page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = nobody(page)
     for each in range(37):
         told(fleet, f"d{each}")
@@ -136,6 +138,8 @@ def test_those_that_are_not_well_come_first_and_in_the_first_sentence(page: Any)
     told(fleet, "north", hours=30.01)
     sent(fleet, "north/events", "[")
     sent(fleet, "stats", "{}")
+    monkeypatch.setattr(fleet, "problem", lambda: "localhost:1883: not reached")
+    monkeypatch.setattr(fleet, "trouble", lambda: "the disk is full")
     with client(page) as owner:
         shown = owner.get("/").text
         first = re.sub(r"</?bdi>", "", shown.partition('class="summary">')[2].partition("</p>")[0])
@@ -146,12 +150,37 @@ def test_those_that_are_not_well_come_first_and_in_the_first_sentence(page: Any)
         )
         names = re.findall(r"<h2><a [^>]+><bdi>(.+?)</bdi>", shown)
         assert names[:4] == ["north", "south", "west", "d0"]
-        for words in ("A device publishes to bears itself", "1 of its messages was refused", "journal cannot be"):
+        for words in (
+            "A device publishes to bears itself",
+            "<bdi>localhost:1883: not",
+            "<bdi>The disk is full",
+            "1 of its messages was refused",
+            "journal cannot be",
+        ):
             assert words in shown
+        assert "watching</span> since" not in shown  # the device may have been off in between
         assert re.search(r"Last heard [A-Z]\w\w \d\d [A-Z]\w\w", shown)
         with patch.object(fleet, "devices") as asked:  # of all devices: the menu needs none of it
             assert [owner.get(each).status_code for each in ("/events", "/access")] == [200, 200]
         asked.assert_not_called()
+
+
+def test_a_bear_that_is_there_now_stands_first(page: Any) -> None:
+    fleet = nobody(page)
+    for name, state in (("near", "ill"), ("gone", "well"), ("shadowed", "well"), ("lost", "offline")):
+        told(fleet, name, state)
+    now = 23 * 60  # an hour ago, as happen() counts
+    there = happen(page, "near", now)
+    happen(page, "near", now - 180)
+    happen(page, "gone", now, type="end")
+    happen(page, "shadowed", now, stage="shadow")
+    happen(page, "lost", now)
+    began = datetime.fromtimestamp(page.store.incident(there).began_at)
+    with client(page) as owner:
+        shown = re.sub(r"</?(bdi|span|strong)>", "", owner.get("/").text.partition("<h1>")[2])
+        bears = re.findall(r'class="alarm">(.+?) <a href="(.+?)"', shown)
+        assert bears == [(f"BEAR now: yard of near, since {began:%H:%M}", f"/events/{there}")]
+        assert shown.index('class="alarm"') < shown.index('class="summary"')
 
 
 def test_a_thousand_devices_are_found_by_page_and_by_name(page: Any) -> None:
@@ -168,7 +197,8 @@ def test_a_thousand_devices_are_found_by_page_and_by_name(page: Any) -> None:
 def test_only_the_owner_sees_where_a_device_is(page: Any) -> None:
     fleet = nobody(page)
     told(fleet, "north", site=place(46.05123, 14.50123))
-    told(fleet, "south", site=place(91.0, 0.0))
+    for name, spot in (("south", (91.0, 0.0)), ("southeast", (0.0, 181.0)), ("southwest", (0.0, 0.0))):
+        told(fleet, name, site=place(*spot))
     with client(page) as owner, client(page, "") as viewer:
         assert 'href="/map"' in owner.get("/").text
         assert "46.05123, 14.50123" in owner.get("/device?name=north").text
@@ -187,15 +217,15 @@ def test_on_the_map_those_not_well_are_first_for_the_keyboard_and_lie_on_top(pag
     fleet = nobody(page)
     for name, state in (("a", "well"), ("b", "offline"), ("c", "ill")):
         told(fleet, name, state, site=place(46.0, 14.0))
-    told(fleet, "zero", site=place(0.0, 0.0))
+    told(fleet, "zero", site=place(0.0, 0.1))
     with client(page) as owner:
         shown = owner.get("/map").text
-        drawing = shown.partition('role="group"')[2].partition("<g ")[0]
+        drawing = shown.partition('class="small" role="group"')[2].partition("<g ")[0]
         links = re.findall(r'href="/device\?name=(\w+)" (tabindex="-1")?', drawing.replace('aria-hidden="true" ', ""))
         hidden = 'tabindex="-1"'
         assert links == [("b", ""), ("c", ""), ("a", ""), ("c", hidden), ("b", hidden)]
         assert re.findall(r'<li><a href="/device\?name=(\w+)"', shown) == ["b", "c"]
-        assert re.search(r"<bdi>zero</bdi></a> says that it is 5,29\d km away", shown)
+        assert re.search(r"<bdi>zero</bdi></a> says that it is 5,2\d\d km away from the others", shown)
 
 
 def test_what_a_device_says_is_text_and_nothing_else(page: Any) -> None:
@@ -241,6 +271,8 @@ def test_events_are_filtered_and_go_back_page_by_page(page: Any) -> None:
         assert "something before the lens" in doubtful
         assert "clock was not right" in doubtful
         assert owner.get("/events?kind=wolf").status_code == 400
+        happen(page, "front", 141, kind="notice", label="answer")
+        assert "<bdi>Answer to a question</bdi>" in owner.get("/events?kind=notice").text
 
 
 def test_an_event_of_too_many_lines_says_so(page: Any) -> None:
@@ -259,6 +291,25 @@ def test_a_store_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
         shown = owner.get("/events")
         assert shown.status_code == 503
         assert f"{tmp_path / 'fleet.db'}" in shown.text
+        assert "fleet.db" in owner.get("/").text  # which shows the devices all the same
+
+
+def test_a_fault_in_the_menu_is_one_answer_and_one_line_of_the_log(page: Any, caplog: Any) -> None:
+    with client(page) as owner, patch("edge.fleet.pages.FleetPage.for_logged_in", side_effect=ValueError):
+        shown = owner.get("/")
+    assert (shown.status_code, shown.text) == (500, "internal error (ValueError)\n")
+    assert caplog.text.count("could not be answered") == 1
+
+
+def test_accounts_that_cannot_be_read_let_nobody_in_and_the_log_says_why_once(tmp_path: Path, caplog: Any) -> None:
+    with served(tmp_path) as page, client(page) as owner:
+        (tmp_path / "page.json").write_text("{")
+        for _ in range(3):
+            shown = owner.get("/")
+            assert (shown.status_code, "log says why" in shown.text) == (503, True)
+    said = [each for each in caplog.messages if each.startswith("nobody gets in: ")]
+    assert len(said) == 1
+    assert "page.json" in said[0]
 
 
 def test_pictures_are_private_and_sent_once(page: Any) -> None:
@@ -301,13 +352,16 @@ def test_the_map_is_to_scale_on_both_sides_of_the_antimeridian() -> None:
 
 def test_a_park_stays_readable_whatever_single_devices_say() -> None:
     park = [(-17.0 + each / 1000, (180.0 + each / 1000) % 360 - 360 * (each >= 0)) for each in range(-20, 20)]
-    drawn = draw(at(*park, (0.0, 0.0), (46.0, 14.0)))
+    drawn = draw(at(*park, (0.0, 0.1), (46.0, 14.0)))
     assert drawn
     assert [(each.name, round(km, -2)) for each, km in drawn.far] == [("device 040", 18100), ("device 041", 16500)]
     assert (len(drawn.dots), drawn.bar_words) == (40, "2 km")
     apart = draw(at((46.0, 14.0), (46.1, 14.0), (45.0, 25.0), (45.1, 25.0)))
     assert apart
     assert (len(apart.dots), apart.far) == (4, [])
+    hut = draw(at((46.0, 14.0), (46.001, 14.0), (48.0, 14.0)))
+    assert hut
+    assert (len(hut.dots), hut.far) == (3, [])
 
 
 def test_names_on_the_map_lie_over_no_other_name_or_dot() -> None:
@@ -343,6 +397,13 @@ def test_in_a_browser_it_fits_a_small_phone_and_renews_itself(page: Any) -> None
             assert window.evaluate("document.documentElement.scrollWidth") == 320, each
             window.evaluate(AXE.read_text())
             assert window.evaluate(FAULTS) == [], each
+            if each == "/map":
+                fits = "[...document.querySelectorAll('.map > svg .dot')].filter(e => e.getClientRects().length)"
+                sides = window.evaluate(
+                    f"{fits}.map(e => [e.getBoundingClientRect().x, e.getBoundingClientRect().right])"
+                )
+                assert len(sides) == 3
+                assert all(0 < left < right < 320 for left, right in sides)
         window.goto(f"{page.address}/")
         asked: list[str] = []
         window.on("request", lambda each: asked.append(each.url))
@@ -374,4 +435,16 @@ def test_in_a_browser_it_fits_a_small_phone_and_renews_itself(page: Any) -> None
         window.unroute("**/")
         renew()
         window.wait_for_selector("#lost", state="hidden")
+        told(fleet, "south", "offline", site=place(46.1, 14.0))
+        window.goto(f"{page.address}/map")
+        window.focus("li a[href='/device?name=south']")  # it is a link of the drawing too
+        told(fleet, "north", "offline", site=place(46.2, 14.0))
+        with window.expect_response("**/map"):
+            window.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        window.wait_for_selector("li a[href='/device?name=north']")
+        assert window.evaluate("document.activeElement.matches('li a[href=\"/device?name=south\"]')")
         assert faults == []
+        window.route("**/map", lambda route: route.fulfill(status=500, body="<main id=main>internal error</main>"))
+        window.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        window.wait_for_selector("#lost", state="visible")
+        assert window.inner_text("h1") == "Map"

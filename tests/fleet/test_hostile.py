@@ -18,6 +18,7 @@ from edge.fleet.devices import Known
 from edge.fleet.fleet import BURST, RATE, Fleet
 from edge.fleet.messages import MAX_BYTES, MAX_PICTURE_BYTES, MessageError, event_of, good_name, parse
 from edge.fleet.store import FleetStore, FleetWriter
+from edge.pictures import camera_jpeg
 from edge.record.database import DiskError
 from edge.record.run import EventFactory
 from tests.fleet.test_fleet import Stepped, cameras, fleet, message, say, state
@@ -193,18 +194,72 @@ def test_a_message_that_cannot_be_read_does_not_keep_the_others(tmp_path):
         assert "1 of its messages was refused: it cannot be read" in one.fleet.device("bad").doubts[0]
 
 
-def test_pictures_that_wait_to_be_decoded_are_few_bytes(tmp_path):
-    large = bytes(MAX_PICTURE_BYTES)
+@pytest.mark.parametrize(("size", "waiting"), [(MAX_PICTURE_BYTES, [3] * 6 + [2]), (100, [5] * 8)])
+def test_pictures_that_wait_to_be_decoded_are_few(tmp_path, size, waiting):
+    """Of bytes, and of the messages that the broker sends ahead."""
     with Stepped(tmp_path) as one:
         one.step(*[state(str(number)) for number in range(10)])
         for number in range(10):
-            of = [message(f"{number}/yard/snapshot", large, id="a", boot_id="b", seq=str(seq)) for seq in range(5)]
-            one.step(*of)
-        waiting = [len(each) for each in one.fleet._pictures.values()]
-        assert waiting == [3] * 6 + [2]
+            topic = f"{number}/yard/snapshot"
+            one.step(*(message(topic, bytes(size), id="a", boot_id="b", seq=str(seq)) for seq in range(8)))
+        assert [len(each) for each in one.fleet._pictures.values()] == waiting
         one.step()
-        assert len(one.acked) == 50 - 20
-        assert "it floods: 2 of" in one.fleet.device("0").doubts[0]
+        assert len(one.acked) == 80 - sum(waiting)
+        assert f"it floods: {8 - waiting[0]} of" in one.fleet.device("0").doubts[0]
+
+
+def scans(more):
+    """Return a sound JPEG of 64 x 48 in three scans, the first of them so many times more."""
+    head = b"\xff\xd8\xff\xdb\0\x43\0" + b"\1" * 64 + b"\xff\xc0\0\x11\x08\0\x30\0\x40\3\1\x11\0\2\x11\0\3\x11\0"
+    codes = b"".join(b"\xff\xc4\0\x14" + kind + b"\1" + bytes(16) for kind in (b"\0", b"\x10"))
+    first, *others = (b"\xff\xda\0\x08\1" + colour + b"\0\0\x3f\0" for colour in (b"\1", b"\2", b"\3"))
+    return head + codes + first + b"".join(others) + first * more + b"\xff\xd9"
+
+
+def test_a_picture_of_many_scans_is_refused(tmp_path):
+    with Stepped(tmp_path) as one:
+        for more, taken in ((5, True), (6, False)):
+            assert camera_jpeg(scans(more))
+            record = one.fleet._picture(message("north/yard/snapshot", scans(more)), "north", "id1", ("a", 1))
+            assert (record.write is not None) == taken
+        assert one.fleet._refused == {("north", "picture"): 1}
+
+
+def test_a_message_that_cannot_be_written_does_not_keep_the_others(tmp_path):
+    def put(writer, device, each, now):
+        if device == "bad":
+            raise OverflowError
+        return written(writer, device, each, now)
+
+    written, line = FleetWriter.put, event(EventFactory()).to_json().encode()
+    with Stepped(tmp_path) as one, patch.object(FleetWriter, "put", put):
+        one.step(message("bad/events", line), message("good/events", line))
+        assert len(one.acked) == 2
+        assert [each.device for each in FleetStore(tmp_path).incidents()] == ["good"]
+        assert "it cannot be written" in one.fleet.device("bad").doubts[0]
+
+
+def test_a_device_with_the_name_of_anothers_camera_stays_if_it_has_a_state(tmp_path):
+    with Stepped(tmp_path) as one:
+        one.step(state("yard"), message("shed/available", b"online"))
+        assert list(one.fleet.states()) == ["shed", "yard"]
+        one.step(message("stats", b'{"cameras": {"shed": {}, "yard": {}}}', 0))
+        assert list(one.fleet.states()) == ["yard"]
+
+
+def test_an_answer_with_an_event_that_is_refused_gives_the_others(tmp_path):
+    run, asked = EventFactory(), []
+    lines = [json.loads(event(run, f"id{number}").to_json()) for number in range(3)]
+    lines[0]["zones"] = ["x"] * 51
+    with Stepped(tmp_path) as one:
+        one.connection.publish = lambda _, question: asked.append(json.loads(question))
+        one.step(state("north", last=[run.id, 0]))
+        one.step(state("north", last=[run.id, 3]), seconds=31)
+        answer = {"events": lines, "upto": [run.id, 3], "more": False, "lost": False}
+        one.step(message("north/replayed", json.dumps(asked[0] | answer).encode()), seconds=60)
+        assert len(asked) == 1
+        assert [each.event_id for each in FleetStore(tmp_path).incidents()] == ["id2", "id1"]
+        assert "1 of its messages was refused: its zones" in one.fleet.device("north").doubts[0]
 
 
 def test_more_devices_than_can_be_shown_are_a_notice_and_garbage_makes_none(tmp_path):

@@ -73,19 +73,20 @@ def put_with_picture(writer, device, each):
         writer.put_picture(device, each.id, (each.boot_id, each.seq), JPEG)
 
 
-def test_a_flood_takes_the_room_of_its_own_device_alone(tmp_path, writer):
+def test_a_flood_takes_the_room_of_its_own_device_alone(tmp_path):
     """Of events, and of pictures: a small one takes a whole block of the disk."""
     run, quiet = EventFactory(), [f"quiet-{number}" for number in range(4)]
-    with patch.multiple(
-        "edge.fleet.store", KEEP_EVENTS=20, KEEP_ALL_EVENTS=35, TRIM_AT_ONCE=5, KEEP_PICTURE_BYTES=6 * 4096
-    ):
-        for device in quiet:
-            for number in range(4):
-                put(writer, event(run, f"id{number}"), device=device)
-        put_with_picture(writer, quiet[0], event(run, "pictured"))
-        for number in range(100):
-            put_with_picture(writer, "greedy", event(run, f"id{number}"))
-            assert len(FleetStore(tmp_path).incidents(device="greedy", limit=100)) < 25
+    with patch.multiple("edge.fleet.store", KEEP_EVENTS=15, TRIM_AT_ONCE=5, KEEP_PICTURE_BYTES=6 * 4096):
+        with closing(FleetWriter(tmp_path)) as writer:
+            for device in quiet:
+                for number in range(4):
+                    put(writer, event(run, f"id{number}"), device=device)
+            put_with_picture(writer, quiet[0], event(run, "pictured"))
+        for numbers in (range(50), range(50, 70), range(70, 100)):
+            with closing(FleetWriter(tmp_path)) as writer:
+                for number in numbers:
+                    put_with_picture(writer, "greedy", event(run, f"id{number}"))
+                    assert len(FleetStore(tmp_path).incidents(device="greedy", limit=100)) < 20
     store = FleetStore(tmp_path)
     assert [len(store.incidents(device=device)) for device in quiet] == [5, 4, 4, 4]
     greedy = store.incidents(device="greedy", limit=100)
@@ -93,6 +94,17 @@ def test_a_flood_takes_the_room_of_its_own_device_alone(tmp_path, writer):
     with_picture = [each for each in [*greedy, *store.incidents(device=quiet[0])] if each.picture]
     assert [each.device for each in with_picture] == ["greedy"] * 5 + [quiet[0]]
     assert len(list((tmp_path / "pictures").iterdir())) == 6
+
+
+def test_all_events_together_are_bounded_also_after_a_restart(tmp_path):
+    run = EventFactory()
+    with patch.multiple("edge.fleet.store", KEEP_ALL_EVENTS=20, TRIM_AT_ONCE=5):
+        for _ in range(4):
+            with closing(FleetWriter(tmp_path)) as writer:
+                for number in range(10):
+                    each = event(run, f"id{number}{next(run._numbers)}")
+                    put(writer, each, device=f"{number % 3}")
+                    assert len(FleetStore(tmp_path).incidents(limit=100)) < 25
 
 
 def test_a_picture_waits_an_hour_for_its_event(tmp_path, writer):
@@ -145,15 +157,17 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path, caplog):
     """At the start, and where damage shows while it writes."""
     (tmp_path / NAME).write_bytes(b"no database" * 1000)
     with closing(FleetWriter(tmp_path)) as writer:
-        assert f"{tmp_path / NAME}: file is not a database; it is kept as {tmp_path / NAME}.damaged" in caplog.text
-        assert (tmp_path / f"{NAME}.damaged").read_bytes().startswith(b"no database")
-        put(writer, event(EventFactory(), "id1"))
-        (tmp_path / f"{NAME}.damaged").unlink()
-        with pytest.raises(DiskError), writer.writing():
-            raise DiskError(f"{tmp_path / NAME}: database disk image is malformed", "damaged")
-        assert (tmp_path / f"{NAME}.damaged").exists()
-        assert put(writer, event(EventFactory(), "id2")) == [True]
-    assert [each.event_id for each in FleetStore(tmp_path).incidents()] == ["id2"]
+        (kept,) = (tmp_path / "quarantine").glob("*.db")
+        assert f"{tmp_path / NAME}: file is not a database; it is kept as {kept}" in caplog.text
+        assert kept.read_bytes().startswith(b"no database")
+        for number in range(4):
+            assert put(writer, event(EventFactory(), f"id{number}")) == [True]
+            if number < 3:
+                with pytest.raises(DiskError), writer.writing():
+                    raise DiskError(f"{tmp_path / NAME}: database disk image is malformed", "damaged")
+        assert len(list((tmp_path / "quarantine").glob("*.db"))) == 3
+        assert not kept.exists()
+    assert [each.event_id for each in FleetStore(tmp_path).incidents()] == ["id3"]
 
 
 def test_what_is_known_of_a_device_is_the_same_after_a_restart(tmp_path):

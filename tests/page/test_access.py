@@ -78,7 +78,7 @@ def test_a_claim_works_once_and_for_ten_minutes_and_a_later_one_ends_it(tmp_path
     assert access.owner
     assert accounts.claimed
     for used in (first, second, third, ""):
-        with pytest.raises(OptionError, match="was used, or is older"):
+        with pytest.raises(OptionError, match="another was made after it"):
             accounts.claim(used, "another passphrase")
     assert accounts.log_in(OWNER, "here")
 

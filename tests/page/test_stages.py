@@ -178,7 +178,7 @@ def test_the_way_to_the_next_stage_and_the_offer(tmp_path: Path) -> None:
         with world.client("viewer") as viewer:
             assert "The owner may choose it." in viewer.get("/stages").text
         notices = wait_for(lambda: "has earned" in (text := owner.get("/events?kind=notice").text) and text)
-        assert "Notice: stage" in notices
+        assert "Change of stage" in notices
         assert "going on" not in notices
         owner.change("/stages", {"camera": "yard", "stage": "autonomous"})
         rollout = world.alarm.rollout

@@ -179,7 +179,7 @@ def quiet(folder: Path, broker: Broker, events: int) -> list[float]:
     query = "SELECT 1 FROM events WHERE device = 'probe' AND boot_id = ? AND seq = ?"
     reading = closing(sqlite3.connect(address, uri=True, timeout=30))
     with Listener(broker, f"{PREFIX}/probe/replay", "probe") as probe, reading as db:
-        probe.say(f"{PREFIX}/probe/available", "online", retain=True)
+        probe.say(f"{PREFIX}/probe/available", "online")
         for _ in range(events):
             event = run.event("bear", "new", uuid.uuid4().hex, "yard")
             began = time.perf_counter()

@@ -123,7 +123,9 @@ def _looked_at(words: list[str]) -> CheckResult:
     try:
         ended = run(words, CHECK_S, more={CHECK_VARIABLE: "1"})
     except OSError as error:
-        return broken("command text", f"{words[0]} cannot be started ({error.strerror})", "begin it with #!/bin/sh")
+        missing = isinstance(error, FileNotFoundError)
+        why = "its first line names a program that is not there" if missing else error.strerror
+        return broken("command text", f"{words[0]} cannot be started ({why})", "begin it with #!/bin/sh")
     said = next(iter(ended.out.decode(errors="replace").strip().splitlines()), ended.last)
     if ended.code == 0:
         return fine("command text", f"{said or 'its own check finds nothing wrong'}; nothing was sent")

@@ -16,11 +16,11 @@
     if (found.innerHTML === shown || inUse()) return;
     shown = found.innerHTML;
     const focus = main.contains(document.activeElement) ? document.activeElement : null;
-    const aside = part("map")?.scrollLeft;
-    main.replaceChildren(...found.childNodes);
     const place = focus?.id ? `#${CSS.escape(focus.id)}` : `a[href="${CSS.escape(focus?.getAttribute("href") ?? "")}"]`;
-    main.querySelector(place)?.focus({ preventScroll: true });
-    if (aside) part("map")?.scrollTo(aside, 0);
+    const seen = () => [...main.querySelectorAll(place)].filter((each) => each.getClientRects().length);
+    const index = seen().indexOf(focus);
+    main.replaceChildren(...found.childNodes);
+    (seen()[index] ?? seen()[0])?.focus({ preventScroll: true });
   };
 
   const renew = async () => {
@@ -31,6 +31,7 @@
         headers: { Accept: "text/html" },
         signal: AbortSignal.timeout(LIMIT_MS),
       });
+      if (answer.status >= 500) throw new Error(answer.statusText);
       const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
       part("lost").hidden = found !== null;
       part("logged-out").hidden = !answer.redirected;
