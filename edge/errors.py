@@ -76,3 +76,8 @@ class ConfigError(BearAlarmError, ValueError):
             where = f"{self.path}:{each.line}" if each.line else str(self.path)
             found.append(": ".join(part for part in (where, each.key, each.sentence) if part))
         return found
+
+
+def one_line(words: str) -> str:
+    """Return words on one line, without what could steer a terminal."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge.errors import PictureError
-from edge.schema import LazyImage, Luma, Picture, one_line
+from edge.errors import PictureError, one_line
+from edge.schema import LazyImage, Luma, Picture
 
 log = logging.getLogger(__name__)
 

@@ -299,11 +299,6 @@ def readable(words: str) -> str:
     return words.encode("utf-8", "backslashreplace").decode()
 
 
-def one_line(words: str) -> str:
-    """Return words on one line, without what could steer a terminal."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
-
-
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC to the millisecond, as events carry it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

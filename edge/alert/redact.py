@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from edge.errors import OptionError
-from edge.schema import one_line
+from edge.errors import OptionError, one_line
 
 HIDDEN = "***"
 PORTS = {True: 443, False: 80}  # with TLS and without

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from edge.alert.delivery import FOR_ALARMS
 from edge.alert.local_sinks import Command, CommandError, variables
 from edge.alert.notify import LATE_S, says_all, span, title_of, wanted_by_people, when
+from edge.errors import one_line
 from edge.record.outbox import Message, NotYetError, RefusedError
-from edge.schema import Event, one_line, readable
+from edge.schema import Event, readable
 
 MAX_BYTES = 180  # of UTF-8: twenty of them an hour are less than 1 % of the air (docs/lora.md)
 LIMIT_S = 55.0  # what the command may take: less than the deliverer waits for an answer
