@@ -1,4 +1,4 @@
-"""What a subscriber missed comes again: a real broker, the real journal, and a session that lasts."""
+"""Events that a subscriber missed come again: a real broker, the real journal, and a session that lasts."""
 
 from __future__ import annotations
 

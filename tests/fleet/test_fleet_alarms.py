@@ -1,4 +1,4 @@
-"""Who hears of silent devices, and how often: by name, the many in one message, and when they are back."""
+"""Messages about silent devices: a few by name, the many in one, and again when they are back."""
 
 from __future__ import annotations
 

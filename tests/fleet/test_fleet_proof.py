@@ -12,7 +12,7 @@ from tests.proofs.prove_fleet import live_through
 @pytest.mark.slow
 @pytest.mark.needs_tool("mosquitto")
 def test_each_event_is_there_once_though_broker_and_subscriber_are_killed(tmp_path: Path) -> None:
-    """What the broker had lost came from the devices' journals."""
+    """Events that the broker had lost come from the devices' journals."""
     outcome = live_through(tmp_path, devices=50, events=2000, kills=2, rate=400, probes=1)
 
     assert outcome.kills["broker"] >= 1

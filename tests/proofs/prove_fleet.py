@@ -51,7 +51,7 @@ LASTING = "\n".join(["autosave_on_changes false", "queue_qos0_messages false", "
 
 @dataclass
 class Outcome:
-    """What was measured; ``missing`` and ``copies`` must be 0."""
+    """Figures of one run; ``missing`` and ``copies`` must be 0."""
 
     missing: int = 0
     copies: int = 0
