@@ -77,7 +77,7 @@ TABLES = """
 
 # Of one incident: what its newest event says; events may come in another order, and each once.
 _NEWEST = ("label", "species", "stage", "detail")
-PUT_HAPPENING = f"""
+PUT_INCIDENT = f"""
     INSERT INTO incidents(device, event_id, kind, camera, label, species, top_score, began_at, ended_at,
         clock_doubtful, stage, alarms, detail, boot_id, seq) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(device, event_id) DO UPDATE SET
@@ -119,7 +119,7 @@ class FleetEvent:
     picture: str | None  # name of its file
 
 
-_HAPPENINGS = """
+_INCIDENTS = """
     SELECT h.id, h.device, h.event_id, h.kind, h.camera, h.label, h.species, h.top_score, h.began_at, h.ended_at,
         h.clock_doubtful, h.stage, h.alarms, h.detail, p.file
     FROM incidents h LEFT JOIN pictures p ON p.device = h.device AND p.event_id = h.event_id
@@ -157,7 +157,7 @@ class FleetStore:
         }
         given = {where: value for where, value in wheres.items() if value is not None}
         rows = self._read(
-            f"{_HAPPENINGS} WHERE {' AND '.join(given) or '1'} ORDER BY h.began_at DESC, h.id DESC LIMIT ?",
+            f"{_INCIDENTS} WHERE {' AND '.join(given) or '1'} ORDER BY h.began_at DESC, h.id DESC LIMIT ?",
             *given.values(),
             limit,
         )
@@ -166,7 +166,7 @@ class FleetStore:
     def bears_now(self, since: float) -> list[FleetEvent]:
         """Return the bears that have no end yet and are not in shadow, the newest first; ``since``: time.time()."""
         rows = self._read(
-            f"{_HAPPENINGS} WHERE h.kind = 'bear' AND h.began_at >= ? AND h.ended_at IS NULL"
+            f"{_INCIDENTS} WHERE h.kind = 'bear' AND h.began_at >= ? AND h.ended_at IS NULL"
             " AND h.stage IS NOT 'shadow' ORDER BY h.began_at DESC",
             since,
         )
@@ -174,7 +174,7 @@ class FleetStore:
 
     def incident(self, id_: int) -> FleetEvent | None:
         """Return one; None: there is none with this id any more."""
-        return next((_incident(row) for row in self._read(f"{_HAPPENINGS} WHERE h.id = ?", id_)), None)
+        return next((_incident(row) for row in self._read(f"{_INCIDENTS} WHERE h.id = ?", id_)), None)
 
     def rows(self, device: str, event_id: str) -> list[Event]:
         """Return the first ``MAX_ROWS`` events of one incident, by their numbers; those of an earlier run first."""
@@ -413,7 +413,7 @@ class FleetWriter:
         top_score = event.score if event.top_score is None else event.top_score
         ended_at = at if event.type == "end" else None
         db.execute(
-            PUT_HAPPENING,
+            PUT_INCIDENT,
             (
                 device, event.id, event.kind, *texts, top_score, at, ended_at, int(doubtful), event.stage,
                 int(event.alarms), shown(event.detail), event.boot_id, event.seq,
