@@ -250,7 +250,7 @@ def test_whatever_the_new_model_does_the_events_stay_the_same(
 
 
 def test_what_the_new_model_has_no_time_for_is_missed_by_both_and_not_kept(
-    beside: Callable[..., Beside], monkeypatch: pytest.MonkeyPatch
+    beside: Callable[..., Beside], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     alone, tried, go, held = beside(None), beside(), threading.Event(), list[int]()
 
@@ -263,7 +263,7 @@ def test_what_the_new_model_has_no_time_for_is_missed_by_both_and_not_kept(
 
     def held_up(name: str) -> Callable[..., object]:
         def look(*each: object) -> object:
-            go.wait(LONG_S)
+            assert go.wait(LONG_S)
             return getattr(Classifier, name)(*each)
 
         return look
@@ -275,6 +275,8 @@ def test_what_the_new_model_has_no_time_for_is_missed_by_both_and_not_kept(
     def hold() -> None:
         held.append(sum(type(each) is Frame for each in gc.get_objects()))
 
+    gc.freeze()  # counting among the objects of all tests would take longer than the new model is held
+    request.addfinalizer(gc.unfreeze)
     alone.watch(walk(5, RED), between=hold)
     most, alone.watcher = max(held), None
     held.clear()
