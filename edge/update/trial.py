@@ -266,8 +266,9 @@ class Trial:
                 self._drop_waiting()
                 self._settle(pairs)
                 pairs = self._pairs(new)
-            for pair, waiting in zip(pairs, self._waiting, strict=True):
-                self._look(pair, waiting)
+            else:
+                for pair, waiting in zip(pairs, self._waiting, strict=True):
+                    self._look(pair, waiting)
             self._busy_since = None
             now = time.monotonic()
             if any(thread.fresh(now) for thread in self._threads):

@@ -333,6 +333,13 @@ def test_in_heat_the_trial_pauses_and_goes_on_when_it_is_cooler(
     tried, heat, hot = beside(), Heat(0.5), list[TrialCounts]()
     tried.share = heat
     monkeypatch.setattr(module, "PAUSED_S", 0.001)
+    pairs = Trial._pairs
+
+    def slowly(trial: Trial, new: Classifier) -> object:
+        time.sleep(0.002)  # a frame comes after those that waited are dropped
+        return pairs(trial, new)
+
+    monkeypatch.setattr(Trial, "_pairs", slowly)
 
     def film() -> Iterator[Frame]:
         yield from walk(15, RED)
