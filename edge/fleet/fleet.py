@@ -261,6 +261,11 @@ class Fleet:
         now = self._clock()
         with self._knowing:
             found = [words for words, until in self._notices.values() if now < until]
+            if self.settled and not self._known:
+                prefix = self.settings.prefix
+                found.append(
+                    f"no device was heard yet: each device's prefix, and the broker's acl, must say {prefix}/NAME"
+                )
         return found if now >= CLOCK_SET else [f"this machine's clock is wrong ({_day(now)}): set it", *found]
 
     def problem(self) -> str | None:

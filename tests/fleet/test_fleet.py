@@ -322,6 +322,16 @@ def test_a_device_that_was_removed_begins_as_a_new_one(tmp_path):
         assert len(FleetStore(tmp_path).incidents(device="north")) == 2
 
 
+def test_a_fleet_that_hears_nobody_names_its_prefix_after_a_minute(tmp_path):
+    with Stepped(tmp_path) as one:
+        one.step(seconds=59)
+        assert one.fleet.notices() == []
+        one.step(seconds=1)
+        assert "must say bears/NAME" in one.fleet.notices()[0]
+        one.step(state("north"))
+        assert one.fleet.notices() == []
+
+
 def test_where_this_machine_has_no_clock_the_devices_are_believed(tmp_path):
     with Stepped(tmp_path) as one:
         assert one.fleet.notices() == []
