@@ -19,7 +19,7 @@ import pytest
 from edge.cli.app import load
 from edge.device.systemd import install
 from edge.settings import Settings
-from tests.helpers.broker import Broker, Listener
+from tests.helpers.broker import Broker, Listener, until
 from tests.helpers.command import Ran, bear_alarm
 from tests.helpers.service_world import Machine, program
 from tests.helpers.webhook_server import PostBox
@@ -161,6 +161,7 @@ def test_what_its_broker_was_not_told_is_delivered(left: Path, ports: dict[int, 
     with Broker(tmp_path, user="bees", password="honey") as broker, Listener(broker) as listener:
         ports[BROKER] = broker.port
         watch_on(left)
+        assert until(lambda: len(listener.of("bear-alarm/events")) >= len(old))  # the broker had them before
         told = listener.of("bear-alarm/events")
     found = [{name: event[name] for name in SAME} for event in map(json.loads, told)]
     assert found[: len(old)] == [{name: event[name] for name in SAME} for event in old]

@@ -122,7 +122,7 @@ class WebServer:
             if problem != self._problem:
                 log.warning("%s: %s; tried again", self.name, problem)
         else:
-            self._door, self._free_at = door, time.monotonic()
+            self._free_at, self._door = time.monotonic(), door  # in this order: without a time it would seem stuck
             try:
                 self._opened(self.address)
             except Exception as error:  # it serves all the same

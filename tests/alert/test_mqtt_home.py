@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from itertools import groupby
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_the_state_follows_the_bears(home):
     mqtt(event("end", "a", seq=4, label="brown_bear", score=0.1, top_score=0.97))
     assert until(lambda: json.loads(home.of(ATTRIBUTES)[-1])["id"] == "b")
     assert home.of(BEAR)[-1] == "ON"
-    published = [json.loads(line) for line in home.of(ATTRIBUTES)[-4:]]
+    published = [json.loads(line) for line, _ in groupby(home.of(ATTRIBUTES))][-4:]  # some may be said twice
     assert [(each["bears"], each["label"], each["score"]) for each in published] == [
         (1, "brown_bear", 0.91), (1, "brown_bear", 0.5), (2, "brown_bear", 0.5), (1, "black_bear", 0.8),
     ]  # fmt: skip

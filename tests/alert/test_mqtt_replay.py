@@ -144,7 +144,8 @@ def test_an_answer_that_the_broker_does_not_take_is_halved_and_costs_no_event(tm
                 mqtt.send(Message((event(kept._run, "new"),), "word"))  # is not what ended the connection
             return connection._in_flight["replay"].broken >= MAX_BROKEN
 
-        assert until(given_up, 10.0)
+        with subscribed():
+            assert until(given_up, 10.0)
         with Listener(broker, REPLAYED, "small") as listener:
             assert until(lambda: connection.up)
             found = ask(listener, [kept._run.id, 0])

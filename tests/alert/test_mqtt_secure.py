@@ -182,7 +182,7 @@ def test_a_network_thread_that_dies_while_connected_is_replaced(tmp_path):
         client = mqtt._connection._client
         assert client
         client._thread_terminate = True  # as after an error in it: the connection stays, and nothing is read
-        assert until(lambda: mqtt._connection.connects == 2)
+        assert until(lambda: mqtt._connection.connects == 2 and mqtt._connection.up)
         mqtt.send(word())
         mqtt.close()
 

@@ -19,7 +19,6 @@ from tests.helpers.uploads import jpeg, put
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(arrivals, "POLL_S", 0.02)
-    monkeypatch.setattr(arrivals, "GONE_S", 0.4)
 
 
 def follow(folder, **options):
@@ -108,13 +107,14 @@ def closing(told, source):
     return report
 
 
-def test_a_folder_that_goes_away_is_one_sentence_and_what_came_meanwhile_is_given_later(tmp_path):
+def test_a_folder_that_goes_away_is_one_sentence_and_what_came_meanwhile_is_given_later(tmp_path, monkeypatch):
     inbox, seen, told = tmp_path / "inbox", tmp_path / "seen.txt", list[str]()
     put(inbox / "old.jpg")
     with follow(inbox, remember=seen) as source:
         put(inbox / "a.jpg")
         frames = iter(source)
         next(frames)
+        monkeypatch.setattr(arrivals, "GONE_S", 0.4)  # not before: the first look may take longer
         inbox.rename(tmp_path / "away")
         began = time.monotonic()
         source.report = closing(told, source)
@@ -123,15 +123,17 @@ def test_a_folder_that_goes_away_is_one_sentence_and_what_came_meanwhile_is_give
         assert time.monotonic() - began >= 0.3
     put(tmp_path / "away" / "b.jpg")
     (tmp_path / "away").rename(inbox)
+    monkeypatch.setattr(arrivals, "GONE_S", 10.0)
     with follow(inbox, remember=seen) as source:
         (frame,) = take(source, 1)
     assert frame.wall == datetime.fromtimestamp((inbox / "b.jpg").stat().st_mtime_ns / 1e9, UTC)
 
 
-def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
+def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path, monkeypatch):
     inbox, told = tmp_path / "inbox", []
     inbox.mkdir()
     with follow(inbox, report=lambda trouble, at: told.append(trouble)) as source:
+        monkeypatch.setattr(arrivals, "GONE_S", 0.4)
         inbox.rmdir()
 
         def comes_back():
@@ -152,8 +154,8 @@ def test_with_somebody_to_tell_the_folder_is_awaited(tmp_path):
 
 def test_a_share_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     told = list[str]()
-    monkeypatch.setattr(arrivals, "GONE_S", 0.3)
     with follow(tmp_path) as source:
+        monkeypatch.setattr(arrivals, "GONE_S", 0.3)
         free = threading.Event()
         monkeypatch.setattr(arrivals, "scan", lambda *_: free.wait(20.0) and arrivals.Listing([], frozenset(), None))
         source.report = closing(told, source)
@@ -223,6 +225,7 @@ def test_a_first_look_that_takes_long_does_not_hold_up_an_alarm_that_knows_of_it
             alive()
         return []
 
+    monkeypatch.setattr(arrivals, "GONE_S", 0.4)
     monkeypatch.setattr(arrivals.FolderScanner, "look", slowly)
     began = time.monotonic()
     source = FolderSource(tmp_path, name="inbox", waits=True)

@@ -17,6 +17,7 @@ from edge.camera.folder import FolderScanner, FolderSource
 from edge.camera.processed_files import ProcessedFiles, mark_of, seen_file
 from edge.camera_thread import open_kept
 from edge.settings import Camera
+from tests.helpers.sink_world import soon
 from tests.helpers.uploads import jpeg, put
 
 ROOT = Path(__file__).parents[2]
@@ -186,7 +187,8 @@ def test_a_write_that_hangs_is_left_behind_and_no_second_one_begun(tmp_path, mon
         for mark in range(7, 10):
             kept.looked_at(mark)
             kept.write(at_once=True)
-            time.sleep(0.1)
+            assert soon(lambda: f"writing to {tmp_path / 'seen.txt'} hangs" in caplog.text)
+        assert soon(lambda: calls)
         kept.close(0.1)
         assert len(calls) == 1
         assert f"writing to {tmp_path / 'seen.txt'} hangs: no answer within 0.05 s" in caplog.text

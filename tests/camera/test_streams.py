@@ -187,10 +187,10 @@ def test_an_mjpeg_camera_that_is_away_for_a_while_is_found_again(mjpeg, fault):
         mjpeg[0].hold = True
         cut_at = time.monotonic()
         watch.wait_for(lambda: watch.reports, 10)
+        back_at, count = time.monotonic(), len(watch.frames)
         mjpeg[0].hold = False
         if fault == "cut":
             mjpeg.append(Mjpeg(mjpeg[0].port))
-        back_at, count = time.monotonic(), len(watch.frames)
         watch.wait_for(lambda: len(watch.frames) > count + 5, 15)
     finally:
         taken_s = watch.close()
@@ -332,9 +332,8 @@ def test_an_rtsp_camera_that_is_cut_and_restored_is_found_again(rtsp):
     cut_at = time.monotonic()
     try:
         watch.wait_for(lambda: watch.reports, 10)
+        back_at, count = time.monotonic(), len(watch.frames)
         with rtsp_server(port):
-            back_at = time.monotonic()
-            count = len(watch.frames)
             watch.wait_for(lambda: len(watch.frames) > count + 5, 15)
             watch.close()
     finally:
@@ -373,9 +372,8 @@ def test_an_rtsp_camera_that_stops_answering_is_noticed(rtsp):
             subprocess.run(["kill", "-STOP", str(server.pid)], check=True)
             cut_at = time.monotonic()
             watch.wait_for(lambda: watch.reports, 10)
+            back_at, count = time.monotonic(), len(watch.frames)
             subprocess.run(["kill", "-CONT", str(server.pid)], check=True)
-            back_at = time.monotonic()
-            count = len(watch.frames)
             watch.wait_for(lambda: len(watch.frames) > count + 5, 15)
         finally:
             watch.close()

@@ -170,7 +170,7 @@ def test_a_camera_that_waits_for_others_takes_fewer_crops_until_they_are_gone():
     watcher = Watcher(Scorer(), Rule.from_card(card), EventPublisher([]), budget=CropBudget(0.25))
     assert watcher.budget.crops == 12
     with runs.held():
-        waiting = call_in_thread(partial(watcher.score, frame, [region]), "watch")
+        waiting = runs.waits(partial(watcher.score, frame, [region]))
         time.sleep(0.3)  # longer than the whole frame may take
     waiting.result(WAIT_S)
     assert watcher.budget.crops == MIN_CROPS

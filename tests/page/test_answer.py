@@ -203,7 +203,7 @@ def test_a_supervised_bear_starts_nothing_before_a_yes_or_the_time_out(tmp_path,
         world.yard.bear = True
         (question,) = wait_for(lambda: questions.open)
         wait_for(lambda: journal_knows(world, question.event.id))
-        assert not heard.exists()
+        assert not heard.exists() or questions._clock() >= question.asked_at + answer_s  # a busy machine
         assert world.alarm.alerting.page() is None, "the page is for this machine alone"  # type: ignore[union-attr]
         if answer:
             link = f"{world.address}/answer/{question.token}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,26 +122,34 @@ def test_nothing_is_tried_while_a_bear_is_there(world: World) -> None:
 
 @pytest.mark.alone
 def test_noises_of_a_test_end_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    players, programs = tmp_path / "players", tmp_path / "bin"
+    players, programs = list[int](), tmp_path / "bin"
     programs.mkdir()
     player = programs / "aplay"
-    player.write_text(f"#!/bin/sh\necho $$ >> {players}\nexec sleep 60\n")
+    player.write_text("#!/bin/sh\nexec sleep 60\n")
     player.chmod(0o755)
+    begin = subprocess.Popen.__init__
+
+    def noted(process: Any, command: Any, **more: Any) -> None:
+        begin(process, command, **more)
+        if str(player) in command:
+            players.append(process.pid)  # a busy machine may end it before it has written a word itself
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", noted)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     for place in ("sound", "alerting"):
         monkeypatch.setattr(f"edge.alert.{place}.TEST_S", 0.5)
     monkeypatch.setattr("edge.alert.sound.Sound.check", lambda _: None)
 
     def silent() -> bool:
-        return not any(Path(f"/proc/{each}").exists() for each in players.read_text().split())
+        return not any(Path(f"/proc/{each}").exists() for each in players)
 
     alerts = AlertSettings(bell=False, sounds=("siren",), deterrent="on")
     with page_world(tmp_path, alerts=alerts) as world:
         assert world.alarm.alerting
         for name in ("sound siren", "deterrent"):
-            players.write_text("")
+            players.clear()
             assert world.alarm.alerting.try_out(name) is None
-            assert players.read_text()
+            assert players
             wait_for(silent, 10.0)
         world.yard.bear = True
         wait_for(lambda: any(each.name == "the deterrent" for each in threading.enumerate()))

@@ -135,7 +135,12 @@ def test_two_see_the_same_pictures_and_a_third_finds_no_place_until_one_leaves(
         with watched(log_in("viewer")) as other:
             first = next(one)
             assert third.get(VIDEO).status_code == 503
-            mine, theirs = {next(one) for _ in range(20)}, {next(other) for _ in range(20)}
+            mine, theirs = {first}, set[bytes]()
+            for _ in range(200):  # one began before the other; on a busy machine each misses some
+                mine.add(next(one))
+                theirs.add(next(other))
+                if len(mine & theirs) > 10:
+                    break
             assert first.startswith(b"\xff\xd8")
             assert len(mine) > 10  # it moves
             assert len(mine & theirs) > 10  # made once
@@ -163,6 +168,8 @@ def test_who_takes_no_pictures_is_cut_off(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_session_goes_on_until_it_is_over(world: World, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "CHECK_S", 0.2)
+    monkeypatch.setattr(live, "AGAIN_S", 600.0)
+    monkeypatch.setattr(live, "all_now", lambda page, owner: {"owner": owner})  # no news: it is sent once
     session = world.accounts.log_in(OWNER, "test")
     client = Client(world.address)
     name = SECURE_COOKIE if scheme == "https" else COOKIE

@@ -174,12 +174,14 @@ def test_a_zone_drawn_on_the_picture_is_kept_and_decides(tmp_path_factory: pytes
     with phone(app_folder(tmp_path_factory), camera(tmp_path_factory, "meadow, then the demo")) as app:
         app.go("settings")
         app.page.get_by_role("button", name="Draw a zone").click()
+        app.page.locator("#zone").wait_for()
         until(lambda: app.page.locator("video").evaluate("video => video.videoWidth") > 0, 10)
         draw(app, SKY)
         app.page.fill("#zone-name", "Sky")
         app.page.get_by_role("button", name="Save", exact=True).click()
         app.page.locator("#zones-said").get_by_text("Sky is saved.").wait_for()
         app.page.locator("#zones li", has_text="Sky").wait_for()
+        until(lambda: "zones" in app.stored("settings"), 10)  # after it is said
         app.page.reload()
         app.go("settings")
         assert app.page.locator("#zones li").inner_text().startswith("Sky")

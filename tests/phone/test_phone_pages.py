@@ -44,6 +44,7 @@ def test_axe_core_finds_no_serious_fault(tmp_path_factory: pytest.TempPathFactor
         app.go("settings")
         found |= faults(app, "settings")
         app.page.get_by_role("button", name="Draw a zone").click()
+        app.page.locator("#zone").wait_for()  # once the camera is open
         found |= faults(app, "zone")
         until(lambda: app.state == "bear", 30)  # it takes the user to the watch
         alarm = faults(app, "watch")
@@ -67,5 +68,6 @@ def test_it_speaks_the_browsers_language(tmp_path_factory: pytest.TempPathFactor
         app.go("settings")
         app.page.select_option("#language", "en")
         app.page.get_by_role("heading", name="Settings").wait_for()
+        until(lambda: app.stored("settings").get("language") == "en", 10)  # after it is shown
         app.page.reload()
         app.page.get_by_role("heading", name="Watch for bears with this phone").wait_for()

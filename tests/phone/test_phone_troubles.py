@@ -201,15 +201,15 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
     # Headless chromium hides no page, neither behind another tab nor by its window: the test says it in its place.
     with phone(app, meadow) as there:
         there.watch()
-        assert len(there.asked("locks")) == 1
+        until(lambda: len(there.asked("locks")) == 1, 30)
         there.page.evaluate(HIDE, True)
         there.page.wait_for_timeout(1500)
-        looks = there.page.inner_text("#figure-look")
         there.page.evaluate(HIDE, False)
         there.page.locator("#problems").get_by_text("the app was not in front").wait_for()
         watches_again(there, 5)
-        assert len(there.asked("locks")) == 2, looks
+        until(lambda: len(there.asked("locks")) == 2, 30)
         away = ["new: hidden not watched: the app is not in front", "end: hidden not watched from "]
+        until(lambda: len(there.words("health")) >= len(away), 30)  # the journal writes behind the watch
         found = there.words("health")
         assert len(found) == len(away), found
         assert all(each.startswith(start) for each, start in zip(found, away, strict=True))
@@ -225,6 +225,7 @@ def test_a_page_that_was_hidden_and_a_detector_that_hangs(app: Path, meadow: Pat
         )
         watches_again(there)
         assert [each is not worker for each in there.page.workers] == [True]
+        until(lambda: len(there.words("health")) >= 4, 30)
         assert [each.partition(":")[0] for each in there.words("health")[2:]] == ["new", "end"]
         assert "the detector stopped: no answer for" in there.words("health")[2]
 

@@ -179,13 +179,12 @@ def hanging(monkeypatch):
 
 
 def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.record.journal.SOON_S", 0.3)
-    monkeypatch.setattr("edge.record.journal.PATIENCE_S", 1.5)
     run = EventFactory()
     kept = journal(tmp_path, Wants(MQTT), run=run)
     told = threading.Event()
     kept.listen(told.set)
-    kept(event(run, "before"))
+    assert kept(event(run, "before")).durable
+    monkeypatch.setattr("edge.record.journal.SOON_S", 0.3)
     with hanging(monkeypatch) as go:
         told.clear()
         assert not kept(event(run, "stuck")).durable  # it returns, and does not wait for what hangs
@@ -200,9 +199,11 @@ def test_while_the_disk_hangs_nobody_waits_and_the_channels_are_fed_from_memory(
         assert time.monotonic() - started < 10.0  # 30 s if each waited
         kept.done([waiting.row])
         assert ids(kept.waiting(MQTT, limit=1000)) == [f"more{i // 2}" for i in range(100)]
+        monkeypatch.setattr("edge.record.journal.PATIENCE_S", 1.5)
         wait_for(lambda: kept.problem)
         assert "has not answered" in (kept.problem or "")
         assert not kept.durable
+        monkeypatch.setattr("edge.record.journal.SOON_S", 20.0)
         go.set()
         wait_for(lambda: kept.problem is None)  # by itself, with all that came meanwhile
     wait_for(lambda: ask(tmp_path, "SELECT count(*) FROM events") == [(52,)])

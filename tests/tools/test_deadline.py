@@ -53,15 +53,21 @@ def test_after_a_call_that_hangs_nobody_waits_and_what_has_a_name_is_done_once_i
 
 
 def test_many_who_ask_for_the_same_share_it():
-    gate, go, done = DeadlineExecutor(), threading.Event(), []
+    asked = []
+
+    class Gate(DeadlineExecutor):
+        def _await(self, call, within_s):
+            asked.append(call.name)
+            super()._await(call, within_s)
+
+    gate, go, done = Gate(), threading.Event(), []
     first = threading.Thread(target=lambda: gate(lambda: go.wait(30), 30.0))
     first.start()
     wait_for(lambda: gate.busy_s > 0.0)
     others = [threading.Thread(target=lambda: gate(lambda: done.append(1), 30.0, "write")) for _ in range(5)]
     for each in others:
         each.start()
-    wait_for(lambda: gate._calls)
-    time.sleep(0.1)
+    wait_for(lambda: asked.count("write") == 5)
     go.set()
     for each in (first, *others):
         each.join(30)

@@ -96,13 +96,24 @@ def test_a_sink_that_raises_is_logged_and_tried_again(caplog):
 
 
 def test_latency_runs_until_the_sink_is_called():
-    reported: list[float] = []
-    worker = in_background(slowly(0.05, lambda e: reported.append(e.latency_ms)), "slow")
-    worker(event())
-    worker(event())
-    worker.close(20.0)
-    assert reported[1] - reported[0] > 40.0
-    assert reported[0] >= 5.0
+    put: list[float] = []
+    called: list[tuple[float, float]] = []
+    both = threading.Event()
+
+    def sink(e):
+        called.append((e.latency_ms, time.monotonic()))
+        assert both.wait(20.0)
+        time.sleep(0.05)  # for which the second one waits
+
+    worker = in_background(sink, "slow")
+    for _ in range(2):
+        put.append(time.monotonic())
+        worker(event())
+    both.set()
+    assert worker.close(20.0)
+    for (latency_ms, at), put_at in zip(called, put, strict=True):
+        assert 5.0 <= latency_ms <= 5.0 + (at - put_at) * 1000.0 + 0.01
+    assert called[1][0] > 45.0
 
 
 def test_a_call_that_hangs_is_left_behind_and_the_next_item_goes_on(caplog):
@@ -266,7 +277,7 @@ def play_through(bad):
     assert len(seen) == 200
     door.set()
     for worker in made.values():
-        worker.close(1.0)
+        worker.close(20.0)
     return seen, made
 
 
