@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 
 from edge.alert.confirmation import SHOWN_S, Question
 from edge.decide.stages import NOT_YET
+from edge.page import common, live, stages
 from edge.page.guard import COOKIE
 from edge.record.media_store import sample_path
 from edge.record.review import Review, pass_on, write_review
@@ -302,7 +304,12 @@ def test_a_question_that_is_over_says_so_and_without_scripts_it_is_answered_too(
 @pytest.mark.needs_tool("chromium")
 @pytest.mark.alone
 @pytest.mark.skipif(not AXE.is_file(), reason="run `npm ci` in edge/phone/web first")
-def test_the_owner_chooses_with_the_keyboard(shadow: World) -> None:
+def test_the_owner_chooses_with_the_keyboard(shadow: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(place: str) -> object:
+        time.sleep(3.0 * live.POLL_S)  # the page that is left hears of the choice first
+        return common.back_to(place)
+
+    monkeypatch.setattr(stages, "back_to", late)
     rollout = shadow.alarm.rollout
     assert rollout
     with browsing(shadow) as page:
