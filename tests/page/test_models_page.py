@@ -121,7 +121,7 @@ def test_the_owner_alone_decides_of_the_model_that_was_shown(world: World, store
         assert f"The alarm still watches with {world.alarm.classifier.name}, until it starts again" in words
         assert press(owner, "back", new) == 303
         assert store.read().current == old
-        assert "chosen by owner" in wait_for(lambda: plain(owner.get("/events?kind=notice").text))
+        wait_for(lambda: "chosen by owner" in plain(owner.get("/events?kind=notice").text))
 
 
 def test_a_new_model_is_removed_and_the_one_in_use_stays(world: World, store: ModelStore) -> None:
