@@ -322,7 +322,7 @@ def test_axe_core_finds_no_fault_during_an_alarm(world: World) -> None:
 @pytest.mark.needs_tool("chromium")
 @pytest.mark.alone
 def test_a_live_picture_that_has_ended_lives_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, asked = live._pictures, list[object]()
+    whole, asked, ended = live._pictures, list[object](), threading.Event()
 
     async def brief(*given: Any) -> AsyncIterator[bytes]:
         asked.append(given)
@@ -331,10 +331,12 @@ def test_a_live_picture_that_has_ended_lives_again(world: World, monkeypatch: py
             yield part
             number += 1
             if first and number == 5:
+                ended.set()
                 return
 
     monkeypatch.setattr(live, "_pictures", brief)
     with browsing(world) as page:
+        assert ended.wait(30.0)
         for times in (2, 3):  # after one that has ended, and one that goes on
             page.clock.fast_forward(31_000)
             wait_for(lambda: len(asked) == times)  # noqa: B023 -- it is called before the next
@@ -392,6 +394,8 @@ def test_in_a_browser(world: World) -> None:
         page.wait_for_selector("[data-live=yes]")
         world.serving.close()
         page.wait_for_selector("#lost", state="visible")
+        late = "img => { img.dispatchEvent(new Event('load')); return img.className; }"  # it was on its way
+        assert page.locator(".camera img").evaluate(late) == "broken"
         assert "Unknown" in page.inner_text(".camera.unknown .state")
         assert page.inner_text(".mode") == "No picture"
         assert not page.is_visible(".camera img")

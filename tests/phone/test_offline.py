@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("playwright")
 
+from tests.helpers.phone_app import until
 from tests.helpers.phone_web import Site, chromium, write_app, write_model
 
 pytestmark = pytest.mark.needs_tool("chromium", "node")
@@ -25,6 +26,7 @@ PREPARE = """async () => {
 FAILS = "([sha256, failure]) => install.modelFails(sha256, failure)"
 OFFERED = "() => { dispatchEvent(new Event('online')); return offers.includes('app'); }"
 MODEL_TEXT = "async (model) => (await (await fetch(model)).text()).slice(0, 12)"
+LISTED = "async () => (await clients.matchAll({ type: 'window', includeUncontrolled: true })).length"
 WORKER = "new Promise((got) => new Worker('worker.js').onmessage = ({ data }) => got(data))"
 DOWNLOADED = """async () => {
   while ((await navigator.serviceWorker.getRegistration()).installing) await new Promise((on) => setTimeout(on, 20));
@@ -250,6 +252,7 @@ def test_a_restart_in_one_tab_changes_nothing_in_another(window: Any, site: Site
     assert set(window.evaluate(APP_CACHES)) == {"1", "2"}
     window.close()
     other.wait_for_function("globalThis.install")
+    until(lambda: {each.evaluate(LISTED) for each in other.context.service_workers} == {1}, 30)  # it has heard of it
     other.evaluate("void install.restart()")
     other.wait_for_function("document.title === '2'")
     assert other.evaluate(WORKER) == "worker 2"

@@ -171,7 +171,8 @@ def test_two_windows_on_one_page_keep_each_others_decisions(
     press(other, "ArrowRight k")
     press(window, "ArrowRight k")
     both = ["deleted", "kept", "kept", "", "", ""]
-    expect(other.locator(".card .was")).to_have_text(both)  # by then the browser has what the other window wrote
+    for each in (other, window):  # by then the browser has what each of them wrote
+        expect(each.locator(".card .was")).to_have_text(both, timeout=20000)
     window.reload()
     assert verdicts(window) == both
 

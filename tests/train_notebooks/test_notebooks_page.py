@@ -91,6 +91,8 @@ def demo_bear() -> np.ndarray:
 
 @BROWSER
 def test_an_uploaded_bear_is_named_with_all_probabilities_and_what_the_alarm_would_do(upload: Any, page: Any) -> None:
+    from playwright.sync_api import expect
+
     printed = upload("bear.jpg", coded(demo_bear(), ".jpg"))
     assert "I see: brown bear." in printed
     assert "The alarm would count this as a bear" in printed
@@ -98,7 +100,7 @@ def test_an_uploaded_bear_is_named_with_all_probabilities_and_what_the_alarm_wou
     assert page.locator(f"{ANSWER} tr").count() == 5
     shares = [float(share) for share in re.findall(r"([\d.]+) %$", printed, re.MULTILINE)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
-    assert page.locator(f"{ANSWER} img").evaluate("image => image.naturalWidth") == 640
+    expect(page.locator(f"{ANSWER} img")).to_have_js_property("naturalWidth", 640, timeout=WAIT_MS)  # once loaded
 
 
 @BROWSER

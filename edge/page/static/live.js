@@ -39,7 +39,7 @@
       if (card.dataset.live) show(card, false); // no place was free
       else img.classList.add("broken");
     });
-    img.addEventListener("load", () => img.classList.remove("broken"));
+    img.addEventListener("load", () => lost || img.classList.remove("broken"));
   }
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) for (const card of cards) card.dataset.live && show(card, false);
