@@ -143,8 +143,8 @@ def test_the_rate_may_change_on_the_way():
         next(frames)
         source.fps = 4
         next(frames)
-        before, after = next(frames), next(frames)
-        assert after.time - before.time > 0.2
+        before, *_, after = itertools.islice(frames, 5)  # before may be late, and the first after it is not then
+        assert after.time - before.time > 0.7
 
 
 def test_a_refused_codec_falls_back_to_jpegs(monkeypatch):
@@ -189,7 +189,7 @@ def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word,
 def test_a_camera_that_stops_is_one_sentence(monkeypatch, faults, cause, word):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
     numbers: list[int] = []
-    monkeypatch.setattr(picamera, "SILENT_S", 0.5)
+    monkeypatch.setattr(picamera, "SILENT_S", 0.5 if faults == "stop=4" else 20.0)
     with pi(word) as source, pytest.raises(SourceError, match=cause) as caught:
         numbers.extend(number_of(frame.luma) for frame in source)
     assert numbers[-1] <= 4  # half a picture is never handed over

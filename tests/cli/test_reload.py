@@ -3,6 +3,7 @@
 A bad one changes nothing.
 """
 
+import itertools
 import json
 import re
 import threading
@@ -329,8 +330,10 @@ def test_a_new_model_and_a_config_do_not_displace_each_other(tmp_path):
 
 
 def test_an_alarm_that_hangs_while_it_is_closed_is_silenced_and_left_behind(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(reloading, "MAX_CLOSE_S", 0.3)
+    monkeypatch.setattr(reloading, "MAX_CLOSE_S", 0.5)
     monkeypatch.setattr(reloading, "FEED_S", 0.05)
+    clock = itertools.count(0.0, 0.1)  # of its own: on a busy machine the time is over after fewer turns
+    monkeypatch.setattr(reloading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     hangs, calls = threading.Event(), list[str]()
     alarm: Any = SimpleNamespace(
         stop_cameras=lambda: None, close=lambda *_, **__: hangs.wait(60.0), silence=lambda: calls.append("silence")

@@ -245,8 +245,8 @@ def test_closing_does_not_wait_for_a_beat_under_way():
     ],
 )
 def test_what_it_cannot_use(url, every_s, words):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(OptionError, match=words) as caught:
         Heartbeat(url, every_s, lambda: WELL)
     assert SECRET not in str(caught.value)
-    assert threading.active_count() == before
+    assert [each for each in threading.enumerate() if each.name == "heartbeat" and each not in before] == []

@@ -104,6 +104,7 @@ def test_an_alarm_on_its_way_waits_for_no_words_about_a_disk_that_hangs(tmp_path
 def test_a_disk_that_hangs_is_a_problem_until_it_answers(tmp_path, paused, caplog, monkeypatch):
     monkeypatch.setattr("edge.record.recorder.HANGS_S", 0.2)
     writer = MediaWriter(tmp_path, reserve_mb=0.0)
+    assert soon(lambda: writer._turns.done == 1)  # its first look at the disk is over
     goes_on = paused()
     assert writer.problem() is None
     writer.write(write_job(tmp_path, 1))

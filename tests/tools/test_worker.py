@@ -262,10 +262,12 @@ def play_through(bad):
 
     made = {
         "hanging": in_background(lambda _: door.wait(60), "hanging", deadline_s=0.2),
-        "throwing": in_background(raises, "throwing"),
+        "throwing": in_background(raises, "throwing", depth=100),
         "slow": in_background(slowly(0.3, lambda _: None), "slow", depth=2),
     }
-    first, last = (in_background(lambda e: seen.append(e.latency_ms or 0.0), name) for name in ("first", "last"))
+    first, last = (
+        in_background(lambda e: seen.append(e.latency_ms or 0.0), name, depth=100) for name in ("first", "last")
+    )
     workers = [first, *(made.values() if bad else ()), last]
     for i in range(100):
         handed_over = time.monotonic()
@@ -275,6 +277,8 @@ def play_through(bad):
     for good in (first, last):
         assert good.close(20.0)
     assert len(seen) == 200
+    if bad:
+        assert soon(lambda: made["hanging"].hung == MAX_HUNG and made["throwing"].failures == 100)
     door.set()
     for worker in made.values():
         worker.close(20.0)
