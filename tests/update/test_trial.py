@@ -89,6 +89,7 @@ class Beside:
     events: list[Event] = field(default_factory=list)
     trial: Trial | None = None
     watcher: Watcher | None = None
+    end_s: float = LONG_S  # what the trial may take to end
 
     def in_step(self) -> None:
         """Wait until the new model has looked at all frames so far."""
@@ -130,7 +131,7 @@ class Beside:
         watcher(film)
         if self.trial is None:
             return TrialCounts()
-        self.trial.close(1.0)
+        self.trial.close(self.end_s)
         return self.trial.counts
 
 
@@ -235,6 +236,7 @@ def test_whatever_the_new_model_does_the_events_stay_the_same(
         tried.new.write_bytes(b"no model")
     if answer == "hangs":
         monkeypatch.setattr(module, "HANGS_S", 0.05)
+        tried.end_s = 1.0
     with new_model(monkeypatch, score=score):
         tried.watch(film(), between=lambda: None if answer == "hangs" else tried.in_step())
     assert plain(tried.events) == plain(alone.events)
