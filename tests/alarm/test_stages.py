@@ -269,13 +269,14 @@ def test_a_bear_that_is_there_when_its_camera_goes_to_shadow_ends_for_all_who_he
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_killed_at_any_instant_the_stage_is_the_last_one_or_the_one_that_was_being_written(tmp_path: Path) -> None:
-    random_, said_by_all = random.Random(1), 0
-    for _ in range(12):
+    random_, said_by_all, times = random.Random(1), 0, 0
+    while times < 12 or said_by_all <= 24:  # on a slow disk each says little
+        times += 1
         child = subprocess.Popen([sys.executable, CHILD, "turn", tmp_path], stdout=subprocess.PIPE, text=True)
         said: list[str] = []
         reading: Any = threading.Thread(target=lambda child=child, said=said: said.extend(child.stdout or ()))
         reading.start()
-        assert soon(lambda said=said: len(said) > 2, 60.0)
+        assert soon(lambda said=said: said, 60.0)
         time.sleep(random_.uniform(0.0, 0.2))
         assert child.poll() is None
         child.send_signal(signal.SIGKILL)
@@ -292,7 +293,6 @@ def test_killed_at_any_instant_the_stage_is_the_last_one_or_the_one_that_was_bei
         assert world.look() == []
         assert world.stage() == kept
         world.close()
-    assert said_by_all > 24
     moved = sum(entry.by == "" and entry.stage == "supervised" for entry in read_stages(tmp_path)["yard"])
     notices = ask(tmp_path, "SELECT count(*) FROM events WHERE kind = 'notice' AND json LIKE '%was moved%'")
     assert notices[0][0] >= moved  # each demotion has its notice, and one may have been told without its row
