@@ -33,6 +33,7 @@ class RolloutWorld:
     now: datetime = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
     evidence: Path | None = None
     notices: list[str] = field(default_factory=list)
+    returned: int = 0  # so many of them
     goal: Goal = field(default_factory=Goal)
 
     def __post_init__(self) -> None:
@@ -65,27 +66,23 @@ class RolloutWorld:
         self.journal(event)
 
     def restart(self) -> list[str]:
-        """End the alarm and start it again; return the notices of that."""
-        before = len(self.notices)
+        """End the alarm and start it again; return the notices since the last look."""
         self.rollout.close(5.0)
         self.start()
-        self.look()
-        return self.notices[before:]
+        return self.look()
 
     def reload(self) -> list[str]:
-        """End the alarm and start the next one in the same process; return the notices of that."""
-        before = len(self.notices)
+        """End the alarm and start the next one in the same process; return the notices since the last look."""
         self.rollout.close(5.0)
         self.start(self.rollout)
-        self.look()
-        return self.notices[before:]
+        return self.look()
 
     def look(self) -> list[str]:
-        """Look once; return the notices of that."""
-        before = len(self.notices)
-        self.rollout.tick(-1e9)  # publishes, and looks no further
+        """Look once; return the notices since the last look: the alarm's own thread may have looked before."""
+        self.rollout.tick(-1e9)  # publishes
         self.rollout.look()
-        return self.notices[before:]
+        before, self.returned = self.returned, len(self.notices)
+        return self.notices[before : self.returned]
 
     def edit(self, name: str, /, **changes: Any) -> None:
         """Change a camera in the config; it holds from the next start on."""

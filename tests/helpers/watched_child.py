@@ -21,6 +21,7 @@ from edge.device.watchdog import REBOOT, RESTART, SLOW_START_S, Escalation, Noti
 
 ALIVE_S, INFERENCE_S, RESTART_AFTER_S = 2.0, 2.0, 1.0
 escalation.STEADY_S = 1.0
+escalation.DISK_S = 60.0  # a busy disk must not make it wait for RETRY_S
 
 
 def hang(what):
