@@ -361,6 +361,7 @@ class Rollout:
                 entry = next(iter(self._unwritten))
             self._notify()
             kept = write_stage(self._folder, entry)
+            self._read = None  # a new journal may have the number of the file before
             with self._lock:
                 self._reviews = -1  # from now on they can be counted
                 self._unwritten.pop(entry, None)
