@@ -104,6 +104,14 @@ def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     return home
 
 
+@pytest.fixture(autouse=True)
+def patient_with_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the disk of a busy machine as long as it takes; tests of disks that hang set limits of their own."""
+    for limit in ("record.journal.SOON_S", "device.watchdog.DISK_S", "camera.processed_files.DISK_S"):
+        monkeypatch.setattr(f"edge.{limit}", 30.0)
+    monkeypatch.setattr("edge.camera.processed_files.ProcessedFiles.close.__defaults__", (30.0,))
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``pictures`` and the ``run`` trained on them (tests.helpers.trained_world); use copies."""

@@ -22,11 +22,13 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import os, sys, time
 from pathlib import Path
+from edge.record import journal as journal_module
 from edge.record.journal import Journal
 from edge.alert.delivery import Deliverer
 from edge.record.run import EventFactory
 from edge.alert.webhook import Webhook
 
+journal_module.SOON_S = 30.0  # a busy disk
 folder, port, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 run, channel = EventFactory(), Webhook(f"http://127.0.0.1:{port}/")
 journal = Journal(folder, [channel], run=run)

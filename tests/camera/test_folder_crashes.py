@@ -15,9 +15,9 @@ FOLLOWER = """
 import os, sys
 from pathlib import Path
 from edge.camera_thread import open_kept
-from edge.camera import folder
+from edge.camera import processed_files
 from edge.settings import Camera
-folder.WRITE_S = 0.0
+processed_files.WRITE_S, processed_files.DISK_S = 0.0, 30.0  # a busy disk
 for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):
     print(frame.file, flush=True)
     if frame.file == sys.argv[3]:
