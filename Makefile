@@ -22,9 +22,6 @@ NPM := $(shell command -v npm)
 
 # Four workers on two cores: much of a test is waiting. The slowest are listed.
 PYTEST = pytest -n 4 --dist loadgroup --durations=25 --durations-min=2
-# AGAIN=1: what failed beside other tests runs once more, alone, and is named. A machine of CI may stall for seconds.
-AGAIN ?=
-again = $(if $(AGAIN),|| { test $$? -eq 1 && BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/pytest -v --last-failed --last-failed-no-failures none; })
 
 .PHONY: help demo test test-all test-web prove benchmarks docs phone-app test-edge install uninstall clean check-python
 
@@ -55,11 +52,11 @@ define tests
 endef
 
 test: .venv/.ready
-	$(tests) -m 'not slow' $(TESTS) $(again)
+	$(tests) -m 'not slow' $(TESTS)
 
 # What watches in real time runs last and alone. Exit code 5: TESTS names none of these.
 test-all: .venv/.ready
-	$(tests) -m 'not alone' $(TESTS) $(again)
+	$(tests) -m 'not alone' $(TESTS)
 	BEAR_ALARM_REQUIRE='$(REQUIRE)' .venv/bin/pytest -m alone $(TESTS) || test $$? -eq 5
 
 test-web: $(WEB)/node_modules/.package-lock.json
