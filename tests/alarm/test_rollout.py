@@ -19,7 +19,7 @@ from edge.record.database import NAME
 from edge.record.journal import Journal
 from edge.record.misses import Miss, write_miss
 from edge.record.run import EventFactory
-from edge.record.stage_log import count_frames, read_stages, write_stage
+from edge.record.stage_log import count_frames, newest_rows, read_stages, write_stage
 from edge.schema import utc_text
 from edge.settings import Camera
 from tests.helpers.rollout_world import RolloutWorld
@@ -513,6 +513,20 @@ def test_a_journal_that_is_replaced_while_the_alarm_runs_gets_its_stages_again(w
     assert world.rollout.standing("yard").tally.right == 1
     assert world.restart() == []
     assert world.stage() == "shadow"
+
+
+def test_a_new_journal_under_the_number_of_the_file_before_gets_its_stages_too(
+    world: RolloutWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_module, "newest_rows", lambda folder: (7, *newest_rows(folder)[1:]))
+    monkeypatch.setattr(world.rollout, "_ask_to_look", lambda: None)
+    world.rollout.choose("yard", "shadow", "anna")
+    world.look()
+    for end in database.ENDS:
+        world.folder.joinpath(NAME + end).unlink(missing_ok=True)
+    world.journal.beat()  # makes a new one
+    world.look()
+    assert world.rows()[-1].stage == "shadow"
 
 
 def test_closing_publishes_and_writes_what_waits(tmp_path: Path) -> None:

@@ -242,13 +242,18 @@ def test_a_lasting_session_brings_what_was_not_acknowledged_and_pictures_name_th
         fleet.ack(got[0])
         early = got.pop()
         fleet.close(2.0)
+        log = broker.folder / "mosquitto.log"
+        assert until(lambda: f"Received DISCONNECT from {name}" in log.read_text())
         mqtt.send(Message((one,), "picture", picture))
         got.clear()
         fleet = subscribe()
         assert fleet.session_present
         assert until(lambda: len(got) == 2)
-        assert [each.topic for each in got] == ["bears/north/events", "bears/north/yard/snapshot"]
-        assert (json.loads(got[0].payload)["id"], got[0].dup) == ("two", True)
+        assert [(each.topic, each.dup) for each in got] == [
+            ("bears/north/events", True),
+            ("bears/north/yard/snapshot", False),
+        ]
+        assert json.loads(got[0].payload)["id"] == "two"
         if protocol == MQTTv5:
             properties = dict(got[1].properties.UserProperty)
             assert properties == {"boot_id": one.boot_id, "seq": str(one.seq), "id": "one"}

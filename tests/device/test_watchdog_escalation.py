@@ -11,6 +11,7 @@ import pytest
 
 from edge.device.watchdog import (
     DAY_S,
+    DISK_S,
     FILE,
     RETRY_S,
     Escalation,
@@ -222,7 +223,7 @@ def test_a_disk_that_takes_no_note_allows_no_restart_until_it_does(tmp_path):
 
 
 def test_a_disk_that_hangs_holds_up_the_main_loop_once_and_for_two_seconds(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("edge.device.watchdog.DISK_S", 2.0)
+    monkeypatch.setattr("edge.device.watchdog.DISK_S", DISK_S)
     os.mkfifo(tmp_path / FILE)  # opening it waits for a writer that never comes
     machine = Machine(tmp_path)
     machine.wait(600)
