@@ -136,8 +136,6 @@ def test_an_answer_that_the_broker_does_not_take_is_halved_and_costs_no_event(tm
             kept(event(kept._run, f"id{number}"))
         connection = mqtt._connection
         connection._largest = None  # brokers without MQTT 5 do not publish their limit: they disconnect
-        mqtt._replay(b'{"after": null}')
-        assert until(lambda: "replay" in connection._in_flight)
 
         def given_up():
             with suppress(UndeliveredError):
@@ -145,6 +143,8 @@ def test_an_answer_that_the_broker_does_not_take_is_halved_and_costs_no_event(tm
             return connection._in_flight["replay"].broken >= MAX_BROKEN
 
         with subscribed():
+            mqtt._replay(b'{"after": null}')
+            assert until(lambda: "replay" in connection._in_flight)
             assert until(given_up, 10.0)
         with Listener(broker, REPLAYED, "small") as listener:
             assert until(lambda: connection.up)
