@@ -171,6 +171,7 @@ def test_a_refused_codec_falls_back_to_jpegs(monkeypatch):
 )
 def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word, cause):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
+    monkeypatch.setattr(picamera, "END_S", 30.0)  # its last words and its code come when it has ended
     monkeypatch.setattr(picamera, "START_S", 1.0 if faults == "stop=0" else 10.0)
     with pytest.raises(SourceError, match=cause):
         pi(word)
@@ -188,6 +189,7 @@ def test_a_camera_that_does_not_start_is_one_sentence(monkeypatch, faults, word,
 )
 def test_a_camera_that_stops_is_one_sentence(monkeypatch, faults, cause, word):
     monkeypatch.setenv(fake_rpicam_vid.VARIABLE, faults)
+    monkeypatch.setattr(picamera, "END_S", 30.0)  # its last words and its code come when it has ended
     numbers: list[int] = []
     monkeypatch.setattr(picamera, "SILENT_S", 0.5 if faults == "stop=4" else 20.0)
     with pi(word) as source, pytest.raises(SourceError, match=cause) as caught:

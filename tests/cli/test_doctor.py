@@ -48,7 +48,7 @@ def test_a_check_that_raises_or_hangs_is_a_finding_and_the_others_go_on():
 def test_a_child_that_hangs_ends_by_itself_where_the_doctor_was_killed(tmp_path):
     code = (
         "import os; from edge.cli.doctor import child; child.SPARE_S = 0.0; print(os.getpid(), flush=True); "
-        f"child.call('tests.helpers.doctor_child:main', {{'hang': {str(tmp_path / 'pid')!r}}}, 2.0)"
+        f"child.call('tests.helpers.doctor_child:main', {{'hang': {str(tmp_path / 'pid')!r}}}, 8.0)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL) as doctor:
         assert until((tmp_path / "pid").exists)
