@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -254,6 +253,7 @@ from edge.settings import Camera
 seen.WRITE_S = 0.0
 for frame in open_kept(Camera("inbox", sys.argv[1], follow=True), state=Path(sys.argv[2])):
     print(frame.wall.timestamp(), flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -268,14 +268,17 @@ def test_a_process_that_is_killed_loses_no_picture(tmp_path):
     wanted = {1000.0 + 100 * number for number in range(30)}
     found: list[list[float]] = []
     for most in (7, 12, 30):
-        with subprocess.Popen(
-            [sys.executable, "-c", FOLLOWER, str(inbox), str(state)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        ) as process:
+        command, pipe = [sys.executable, "-c", FOLLOWER, str(inbox), str(state)], subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+            assert process.stdin
+            assert process.stdout
             found.append([])
-            for line in process.stdout or ():
+            for line in process.stdout:
                 found[-1].append(float(line))
                 if len(found[-1]) == most or {at for run in found for at in run} == wanted:
-                    process.send_signal(signal.SIGKILL)
+                    process.kill()
+                    break
+                process.stdin.write("\n")  # it waits for the word, so it is killed between the first and the last
     assert {at for run in found for at in run} == wanted
     assert all(len(set(run)) == len(run) for run in found)
     assert sum(map(len, found)) < 60  # it goes on, and does not begin again
