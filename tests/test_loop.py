@@ -72,6 +72,8 @@ class Site:
         settings = load(self.config).settings
         alarm = Alarm(settings, terminal=self.events.append)
         try:
+            assert alarm.rollout
+            alarm.rollout.look()  # its stage begins before the first frame, however late the first tick is
             alarm.start()
             while alarm.alive:
                 alarm.tick(time.monotonic())

@@ -16,6 +16,7 @@ from edge.batch import local
 from edge.batch.local import Outcome, run_shards
 from edge.errors import OptionError
 from edge.files import try_lock
+from tests.helpers.broker import until
 
 CHILD = Path(__file__).parents[1] / "helpers" / "shard_child.py"
 
@@ -125,7 +126,12 @@ def test_a_shard_of_another_run_is_waited_for_and_run_if_that_one_gives_up(
     (stage.folder / "1.lock").touch()
     theirs = os.open(stage.folder / "1.lock", os.O_RDWR)
     assert try_lock(theirs)
-    freed = threading.Timer(1.0, os.close, [theirs])
+
+    def give_up() -> None:
+        assert until(lambda: bool(caplog.messages) and stage.noted("ended") == [2])
+        os.close(theirs)
+
+    freed = threading.Thread(target=give_up)
     freed.start()
     assert stage.run([9, 3]) == Outcome()
     freed.join()

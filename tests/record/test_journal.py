@@ -13,7 +13,7 @@ from edge.files import JOURNAL
 from edge.record import database
 from edge.record.database import Store
 from edge.record.history import JournalReader
-from edge.record.journal import Journal
+from edge.record.journal import Disk, Journal
 from edge.record.outbox import MAX_EVENTS, Mark, Memory, Queue
 from edge.record.run import EventFactory
 from edge.schema import Event
@@ -362,8 +362,8 @@ def test_a_picture_that_is_faster_than_its_event_waits_for_it(tmp_path, monkeypa
         settings = AlertSettings(bell=False, webhook=f"http://127.0.0.1:{box.port}/bears")
         alerting = Alerting(settings, run, state=tmp_path / "state")
         assert alerting.journal
-        go, put = threading.Event(), Store.put
-        monkeypatch.setattr(Store, "put", lambda self, *what: (go.wait(20), put(self, *what))[1])
+        go, write = threading.Event(), Disk.write
+        monkeypatch.setattr(Disk, "write", lambda self: (go.wait(20), write(self))[1])
         alerting.publish(bear)
         early = alerting.journal.waiting(alerting.deliverers[0].key)
         go.set()
