@@ -240,7 +240,11 @@ def test_a_channel_that_is_back_is_sent_to_at_once():
 def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
     answers: list[Exception | None] = [OSError("away"), RefusedError("HTTP 401"), RefusedError("HTTP 413"), None]
 
+    seen = threading.Event()
+
     def does(message):
+        if len(answers) == 3:
+            seen.wait(20)
         if error := answers.pop(0):
             raise error
 
@@ -248,6 +252,7 @@ def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
     deliverer = Deliverer(channel, queue)
     queue.put(event(1))
     wait_for(lambda: "not reached (away)" in (deliverer.problem() or ""))
+    seen.set()
     channel.reached()
     wait_for(lambda: queue.of("parked") == [1])
     assert deliverer.problem() == "fake: refuses messages (HTTP 401)"

@@ -64,6 +64,8 @@ def held_up(monkeypatch):
     door.set()
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "close"])
 def test_a_sound_is_silent_though_its_thread_hangs(tmp_path, player, held_up, how):
     sound = Sound("siren", players=[player])
@@ -149,6 +151,8 @@ def test_closed_from_many_threads_at_once_each_is_off_once(tmp_path, player, pin
         assert pins.pin(number).function == "input"
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_relay_is_off_though_its_thread_hangs(pins, monkeypatch):
     door = threading.Event()
     relay = Gpio(17, seconds=60.0)
