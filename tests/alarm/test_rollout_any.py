@@ -114,6 +114,9 @@ class AnyHistory(RuleBasedStateMachine):
         first, stage = new not in self.before, self.before[name]
         self.world.edit(name, name=new)
         (self.world.reload if reload else self.world.restart)()
+        (camera,) = (each for each in self.world.cameras if each.name == new)
+        if camera.stage == self.world.stage(new):  # a name of before, for which the config says another stage now
+            self.person.add(new)
         if first and not self.away:  # whose source may be the same
             assert self.world.stage(new) == stage
 
