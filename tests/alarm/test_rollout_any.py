@@ -36,6 +36,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.world.look()
         self.away: dict[str, Camera] = {}  # not watched for some time
         self.before = self.now()  # also of names that are not in use
+        self.config = {each.name: each.stage for each in self.world.cameras}  # what it said last of each name
         self.said = 0
         self.person: set[str] = set()
 
@@ -115,7 +116,8 @@ class AnyHistory(RuleBasedStateMachine):
         self.world.edit(name, name=new)
         (self.world.reload if reload else self.world.restart)()
         (camera,) = (each for each in self.world.cameras if each.name == new)
-        if camera.stage == self.world.stage(new):  # a name of before, for which the config says another stage now
+        if camera.stage and camera.stage != self.config.get(new, camera.stage):  # of a name of before
+            assert self.world.stage(new) == camera.stage
             self.person.add(new)
         if first and not self.away:  # whose source may be the same
             assert self.world.stage(new) == stage
@@ -171,6 +173,7 @@ class AnyHistory(RuleBasedStateMachine):
         for each in self.world.cameras:  # what holds is what is kept
             assert self.world.rows(each.name)[-1].stage == self.world.stage(each.name)
         self.before |= self.now()
+        self.config |= {each.name: each.stage for each in self.world.cameras}
         self.person = set()
         self.world.pass_days(1e-5)
 
