@@ -62,8 +62,10 @@ def test_it_hands_on_in_order_and_drains_on_close():
 def test_it_never_makes_the_loop_wait_and_counts_what_it_drops(caplog):
     doors = Doors(*range(10))
     worker = Worker(doors, "stuck", depth=3)
+    started = time.monotonic()
     for i in range(10):
         worker(i)
+    assert time.monotonic() - started < 0.5
     assert worker.done == 0
     assert not worker.close(0.05)
     assert worker.dropped >= 6
