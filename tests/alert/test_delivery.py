@@ -239,7 +239,6 @@ def test_a_channel_that_is_back_is_sent_to_at_once():
 
 def test_who_refuses_is_there_and_is_not_well_until_something_is_delivered():
     answers: list[Exception | None] = [OSError("away"), RefusedError("HTTP 401"), RefusedError("HTTP 413"), None]
-
     seen = threading.Event()
 
     def does(message):

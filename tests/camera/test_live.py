@@ -72,7 +72,6 @@ def test_a_live_source_drops_what_is_stale():
 
 
 @pytest.mark.alone
-@pytest.mark.slow
 def test_it_is_thinned_and_the_rate_may_be_changed_meanwhile():
     with source_of(FakeVideo(pause_s=0.002), fps=50) as source:
         times = []

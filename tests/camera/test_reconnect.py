@@ -173,7 +173,6 @@ def away():
 
 
 @pytest.mark.alone
-@pytest.mark.slow
 @pytest.mark.parametrize("doing", ["giving frames", "reading", "closing", "opening", "pausing", "not begun"])
 def test_closing_ends_it_within_a_second_whatever_it_does(doing):
     go, began = threading.Event(), threading.Event()

@@ -65,7 +65,6 @@ def held_up(monkeypatch):
 
 
 @pytest.mark.alone
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "close"])
 def test_a_sound_is_silent_though_its_thread_hangs(tmp_path, player, held_up, how):
     sound = Sound("siren", players=[player])
@@ -152,7 +151,6 @@ def test_closed_from_many_threads_at_once_each_is_off_once(tmp_path, player, pin
 
 
 @pytest.mark.alone
-@pytest.mark.slow
 def test_a_relay_is_off_though_its_thread_hangs(pins, monkeypatch):
     door = threading.Event()
     relay = Gpio(17, seconds=60.0)
